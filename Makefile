@@ -1,0 +1,54 @@
+# Everything runs in its own environment, made on first use. `make help` lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test test-slow lint format cost bench wheel clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make the environment (done by every other target as well)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stdo needs Python 3.11 or newer; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]' \
+	  || echo 'The sample clip could not be fetched; a generated one stands in for it.'
+	@touch $@
+
+train: $(READY) ## Overfit WDSR ×4 to the default clip (ARGS='video.path=… method=nas …' changes anything)
+	$(BIN)/python -m stdo.train backbone=wdsr scale=4 chunks=4 $(ARGS)
+
+test: $(READY) ## Run the tests, without the slow ones
+	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+test-slow: $(READY) ## Run the slow tests alone
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(READY) ## Check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Put the code in format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+cost: $(READY) ## Parameters and MACs of every backbone, beside the paper's
+	$(BIN)/python benchmarks/cost.py
+
+bench: $(READY) ## Speed of preparing and of training, as ratios of one run
+	$(BIN)/python benchmarks/prepare.py $(ARGS)
+	$(BIN)/python benchmarks/training.py
+
+wheel: $(READY) ## Build the wheel
+	$(BIN)/python -m build --wheel
+
+clean: ## Remove the environment and what tools left behind; keeps outputs and cache
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""The paper's idea, free of networks and of Lightning: grid, scores, split, sample."""

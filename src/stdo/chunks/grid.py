@@ -1,0 +1,129 @@
+"""Cutting a frame into patches and putting it together again. Needs numpy alone: the client shares it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from stdo.types import I64, U8, UserError
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """Patches of equal size that cover every pixel of a low-resolution frame.
+
+    Where the patch size does not divide the frame, the last row or column is shifted inwards, so patches overlap
+    there; each pixel is nevertheless *owned* by exactly one patch, the first that reaches it.
+
+    height, width: LR frame size in pixels.
+    patch_h, patch_w: LR patch size in pixels.
+    halo: LR pixels of context around a patch, repeated from the frame's edge where they fall outside. 0 is the
+        paper's setting.
+
+    Patches are numbered row by row: patch ``row * cols + col``.
+    """
+
+    height: int
+    width: int
+    patch_h: int
+    patch_w: int
+    halo: int = 0
+
+    def __post_init__(self) -> None:
+        if self.patch_h < 1 or self.patch_w < 1:
+            raise UserError(f"patch size {self.patch_w}x{self.patch_h}: must be at least 1x1")
+        if self.halo < 0:
+            raise UserError(f"patches.halo={self.halo}: must be 0 or more")
+        if self.height < self.patch_h or self.width < self.patch_w:
+            raise UserError(
+                f"low-resolution frame {self.width}x{self.height} is smaller than a patch of "
+                f"{self.patch_w}x{self.patch_h}; set patches.width and patches.height to at most the frame's size"
+            )
+
+    @cached_property
+    def tops(self) -> I64:
+        """First LR row of each patch row, (rows,)."""
+        return _starts(self.height, self.patch_h)
+
+    @cached_property
+    def lefts(self) -> I64:
+        """First LR column of each patch column, (cols,)."""
+        return _starts(self.width, self.patch_w)
+
+    @property
+    def rows(self) -> int:
+        """Number of patch rows."""
+        return len(self.tops)
+
+    @property
+    def cols(self) -> int:
+        """Number of patch columns."""
+        return len(self.lefts)
+
+    @property
+    def patches(self) -> int:
+        """Patches in one frame."""
+        return self.rows * self.cols
+
+    @cached_property
+    def origins(self) -> I64:
+        """Top-left LR pixel (row, column) of every patch, (patches, 2)."""
+        return np.stack(np.meshgrid(self.tops, self.lefts, indexing="ij"), axis=-1).reshape(-1, 2)
+
+    @cached_property
+    def owned_rows(self) -> I64:
+        """Bounds of the rows that each patch row owns, (rows, 2): first and past-the-last LR row."""
+        return _owned(self.tops, self.patch_h)
+
+    @cached_property
+    def owned_cols(self) -> I64:
+        """Bounds of the columns that each patch column owns, (cols, 2)."""
+        return _owned(self.lefts, self.patch_w)
+
+    def window_rows(self, patch: I64) -> I64:
+        """LR rows of the windows (patch and halo) of patches numbered ``patch`` (N,): (N, patch_h + 2·halo)."""
+        offsets = np.arange(-self.halo, self.patch_h + self.halo)
+        rows: I64 = np.clip(self.origins[patch, 0, None] + offsets, 0, self.height - 1)
+        return rows
+
+    def window_cols(self, patch: I64) -> I64:
+        """LR columns of the windows of patches numbered ``patch`` (N,): (N, patch_w + 2·halo)."""
+        offsets = np.arange(-self.halo, self.patch_w + self.halo)
+        cols: I64 = np.clip(self.origins[patch, 1, None] + offsets, 0, self.width - 1)
+        return cols
+
+    def extract(self, frame_HWC: U8) -> U8:
+        """All windows of one LR frame (height, width, C): (patches, patch_h + 2·halo, patch_w + 2·halo, C)."""
+        assert frame_HWC.shape[:2] == (self.height, self.width), frame_HWC.shape
+        halo, height, width = self.halo, self.patch_h + 2 * self.halo, self.patch_w + 2 * self.halo
+        padded = np.pad(frame_HWC, ((halo, halo), (halo, halo), (0, 0)), mode="edge") if halo else frame_HWC
+        return np.stack([padded[top : top + height, left : left + width] for top, left in self.origins])
+
+    def scaled(self, scale: int) -> "PatchGrid":
+        """The same patches, without halo, on a frame ``scale`` times as large."""
+        return PatchGrid(self.height * scale, self.width * scale, self.patch_h * scale, self.patch_w * scale)
+
+    def assemble(self, patches_NHWC: U8, scale: int = 1) -> U8:
+        """Put patches (without halo) of ``scale`` times the LR size together: the inverse of `extract` at halo 0.
+
+        patches_NHWC: (patches, scale·patch_h, scale·patch_w, C). Returns (scale·height, scale·width, C).
+        """
+        expected = (self.patches, self.patch_h * scale, self.patch_w * scale)
+        assert patches_NHWC.shape[:3] == expected, (patches_NHWC.shape, expected)
+        frame = np.empty((self.height * scale, self.width * scale, patches_NHWC.shape[3]), patches_NHWC.dtype)
+        for row, (top, bottom) in enumerate(self.owned_rows * scale):
+            for col, (left, right) in enumerate(self.owned_cols * scale):
+                dy, dx = top - self.tops[row] * scale, left - self.lefts[col] * scale
+                patch = patches_NHWC[row * self.cols + col]
+                frame[top:bottom, left:right] = patch[dy : dy + bottom - top, dx : dx + right - left]
+        return frame
+
+
+def _starts(length: int, patch: int) -> I64:
+    count = -(-length // patch)
+    return np.minimum(np.arange(count, dtype=np.int64) * patch, length - patch)
+
+
+def _owned(starts: I64, patch: int) -> I64:
+    ends = starts + patch
+    return np.stack([np.concatenate([[0], ends[:-1]]), ends], axis=1)

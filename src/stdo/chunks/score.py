@@ -1,0 +1,109 @@
+"""How hard each patch is: PSNR of f0's result against HR (paper section 3.2).
+
+A scorer is an `Upscaler`: any callable from an LR frame to an SR frame. This module knows no network.
+"""
+
+import importlib
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from stdo.chunks.grid import PatchGrid
+from stdo.types import F32, U8, Frames, Progress, Upscaler, UserError, silent
+
+F64 = npt.NDArray[np.float64]
+I32 = npt.NDArray[np.int32]
+
+PSNR_CAP = 100.0
+"""Decibels: the PSNR of identical images, and of anything better than this. Keeps means and JSON finite."""
+
+IN_FLIGHT = 4
+"""Frames that are scored at the same time: enough to keep a few cores busy, few enough to bound memory."""
+
+
+def psnr(mse: npt.ArrayLike, peak: float = 255.0) -> F64:
+    """Peak signal-to-noise ratio in dB: ``min(10·log10(peak² / mse), PSNR_CAP)``, element by element.
+
+    Shapes: mse of any shape -> float64 of the same shape (a scalar for a scalar); never inf or NaN.
+
+    Args:
+        mse: mean squared error, 0 or more.
+        peak: greatest value that a sample can have.
+
+    >>> float(psnr(65025.0)), float(psnr(650.25)), float(psnr(0.0))
+    (0.0, 20.0, 100.0)
+    """
+    floor = peak**2 / 10 ** (PSNR_CAP / 10)
+    return np.asarray(10 * np.log10(peak**2 / np.maximum(np.asarray(mse, np.float64), floor)))
+
+
+def squared_error(hr: U8, sr: U8) -> I32:
+    """Squared difference of each pixel, summed over its three channels: ``Σ_c (hr_c − sr_c)²``. Exact.
+
+    Shapes: two uint8 images or stacks of images (…, H, W, 3) -> int32 (…, H, W), 0..3·255².
+
+    >>> squared_error(np.full((1, 2, 3), 255, np.uint8), np.zeros((1, 2, 3), np.uint8)).tolist()
+    [[195075, 195075]]
+    """
+    assert hr.shape == sr.shape and hr.shape[-1] == 3, (hr.shape, sr.shape)
+    difference = np.subtract(hr, sr, dtype=np.int16)
+    error: I32 = np.einsum("...c,...c->...", difference, difference, dtype=np.int32)
+    return error
+
+
+def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid, scale: int) -> F32:
+    """PSNR in dB of every patch of one frame, over the patch's whole rectangle (without halo).
+
+    sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3). Returns float32 (rows, cols), capped at `PSNR_CAP`.
+    """
+    error_HW = squared_error(hr_HWC, sr_HWC).astype(np.float32)
+    down = _membership(grid.tops, grid.patch_h, grid.height, scale)
+    across = _membership(grid.lefts, grid.patch_w, grid.width, scale)
+    sums = down @ error_HW @ across.T
+    return psnr(sums / (3 * grid.patch_h * grid.patch_w * scale**2)).astype(np.float32)
+
+
+def score(
+    upscale: Upscaler, lr_THWC: Frames, hr_THWC: Frames, grid: PatchGrid, scale: int, progress: Progress = silent
+) -> F32:
+    """Scores of a whole video, float32 (T, rows, cols), PSNR in dB.
+
+    lr_THWC: uint8 (T, height, width, 3). hr_THWC: uint8 (T, scale·height, scale·width, 3).
+    """
+    frames = len(lr_THWC)
+    scores = np.empty((frames, grid.rows, grid.cols), np.float32)
+
+    def one(t: int) -> F32:
+        return patch_psnr(upscale(np.asarray(lr_THWC[t])), hr_THWC[t], grid, scale)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        todo = iter(range(frames))
+        waiting = [pool.submit(one, t) for t in islice(todo, IN_FLIGHT)]
+        for t in progress(range(frames), frames, "score"):
+            scores[t] = waiting.pop(0).result()
+            waiting.extend(pool.submit(one, later) for later in islice(todo, 1))
+    return scores
+
+
+def _membership(starts: np.ndarray, size: int, length: int, scale: int) -> F32:
+    """Matrix (patches, scale·length) that is 1 where a pixel belongs to a patch."""
+    pixels = np.arange(length * scale)
+    inside = (pixels >= starts[:, None] * scale) & (pixels < (starts[:, None] + size) * scale)
+    return inside.astype(np.float32)
+
+
+def named(function: str) -> Upscaler:
+    """The callable called ``package.module:function``, as a scorer.
+
+    It takes an LR frame, uint8 (h, w, 3), and returns the SR frame, uint8 (scale·h, scale·w, 3).
+    """
+    module, _, name = function.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"scorer.function={function}: must be package.module:function ({error})") from error
+    if not callable(found):
+        raise UserError(f"scorer.function={function}: is not callable")
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,157 @@
+"""What the doors share: Hydra's start, one-line errors, and a job built from a configuration.
+
+Only this module and the doors know Hydra and OmegaConf. Heavy packages are imported when they are needed, so that
+``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.errors import HydraException, MissingConfigException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stdo.settings import check
+from stdo.types import FrameSource, UserError
+
+if TYPE_CHECKING:
+    from stdo.pipeline import Job
+
+TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
+"""Only these packages may be named by a ``_target_``, wherever a configuration comes from."""
+
+NOT_IN_HASH = ("paths", "force", "name", "video", "trainer", "run", "save")
+"""Settings that do not change the result, or (the video's) enter the hash through the fingerprint."""
+
+
+def conf_dir() -> Path:
+    """The configuration tree: inside an installed package, or beside ``src`` in a checkout."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def enter(task: Callable[[DictConfig], None], config_name: str) -> None:
+    """Run a Hydra task; a user's mistake becomes one line and exit code 2.
+
+    ``HYDRA_FULL_ERROR=1`` shows the traceback instead.
+    """
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors to us instead of printing them
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(task)()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if full:
+            raise
+        sys.stderr.write(f"stdo: {one_line(error)}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("stdo: interrupted; the same command goes on from the last checkpoint\n")
+        sys.exit(130)
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong and what is allowed, on one line."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return " ".join(str(cause).split())
+        cause = cause.__cause__
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group}={name}: must be one of {', '.join(error.options)}"
+    unknown = re.match(r"Could not override '([^']+)'", str(error))
+    if unknown:
+        return f"{unknown[1]}: no such setting; --cfg job lists them all"
+    return " ".join(str(error).split())
+
+
+def load_config(directory: Path) -> DictConfig:
+    """The configuration of a run directory. Raises UserError when it is not one."""
+    try:
+        config = OmegaConf.load(directory / "config.yaml")
+    except (OSError, OmegaConfBaseException, ValueError) as error:
+        raise UserError(f"run={directory}: not a run directory (no readable config.yaml in it)") from error
+    if not isinstance(config, DictConfig):
+        raise UserError(f"run={directory}: its config.yaml is not a configuration")
+    return config
+
+
+def build_job(config: DictConfig, directory: Path | None = None) -> Job:
+    """Build every part of a run; nothing is decoded yet.
+
+    directory: the run directory; None derives it from the configuration and the video's content.
+    """
+    check(config)
+    from functools import partial
+
+    import pytorch_lightning as pl
+
+    from stdo.pipeline import Job
+    from stdo.training.data import PatchData
+    from stdo.training.precision import resolve
+
+    config = config.copy()
+    if config.chunking.name == "whole":
+        config.chunks = 1
+    config.trainer.precision = resolve(config.trainer.precision, config.trainer.accelerator)
+    _refuse_untrusted(OmegaConf.to_container(config, resolve=True))
+    source: FrameSource = instantiate(config.video)
+    data = PatchData(
+        source,
+        Path(config.paths.cache),
+        instantiate(config.degrade),
+        instantiate(config.patches),
+        instantiate(config.scorer),
+        instantiate(config.chunking.split),
+        config.chunks,
+    )
+    pl.seed_everything(config.seed, verbose=False)
+    facts = {
+        "video": source.info.name,
+        "method": config.method,
+        "backbone": config.backbone.name,
+        "scale": config.scale,
+        "chunks": config.chunks,
+        "seed": config.seed,
+        "precision": config.trainer.precision,
+    }
+    return Job(
+        directory or run_directory(config, source),
+        OmegaConf.to_yaml(config, resolve=True),
+        facts,
+        data,
+        partial(instantiate(config.sharing), instantiate(config.backbone.network)),
+        partial(instantiate(config.sampler), batch=config.budget.batch, passes=config.budget.passes, seed=config.seed),
+        instantiate(config.optim.optimizer),
+        instantiate(config.optim.schedule),
+        instantiate(config.trainer),
+    )
+
+
+def run_directory(config: DictConfig, source: FrameSource) -> Path:
+    """``<outputs>/<video>/<name>-<hash8>``, the hash over everything that changes the result."""
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
+    kept |= {"fingerprint": source.fingerprint(), "precision": config.trainer.precision}
+    digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
+    video = re.sub(r"[^\w.-]+", "_", source.info.name)[:80]
+    return Path(config.paths.outputs) / video / f"{config.name}-{digest}"
+
+
+def _refuse_untrusted(node: Any) -> None:
+    """Raise UserError for a ``_target_`` outside `TRUSTED`."""
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        _refuse_untrusted(child)
+    if isinstance(node, dict) and not str(node.get("_target_", TRUSTED[0])).startswith(TRUSTED):
+        raise UserError(f"_target_={node['_target_']}: must begin with one of {', '.join(TRUSTED)}")

@@ -1,0 +1,1 @@
+"""What came out: reconstruction, metrics, heat maps, crops and tables."""

@@ -1,0 +1,123 @@
+"""Which crops of a video to show: where our result matters most, and, to be fair, where it is worst."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stdo.chunks.grid import PatchGrid
+from stdo.chunks.score import F64, squared_error
+from stdo.types import F32, I64, U8
+
+CROP = 96
+"""Side of a crop in HR pixels, where the patch is that large."""
+
+GAIN, LOSS, LOWEST = "largest gain", "worst: loses to bicubic", "worst: our lowest PSNR"
+
+Place = tuple[int, int, int]
+Mask = npt.NDArray[np.bool_]
+
+_VISIBLE_LOSS = 0.1  # dB; a smaller loss cannot be seen, and says nothing
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One patch worth showing.
+
+    frame, row, col: its place. why: one of `GAIN`, `LOSS`, `LOWEST`. bicubic, ours: the patch's PSNR in dB.
+    """
+
+    frame: int
+    row: int
+    col: int
+    why: str
+    bicubic: float
+    ours: float
+
+
+def choose_crops(bicubic_TRC: F32, ours_TRC: F32, count: int = 4) -> list[Crop]:
+    """Choose the patches where the squared error shrank most, apart from each other, and the one where we are worst.
+
+    The worst patch is the one that loses most against bicubic, or, where none loses visibly, that of our lowest
+    PSNR; it comes last. The others come from different times and places as far as the video has them, and only from
+    where something is gained.
+
+    bicubic_TRC, ours_TRC: PSNR of each patch in dB, (frames, rows, cols).
+    count: how many at most.
+    """
+    assert bicubic_TRC.shape == ours_TRC.shape, (bicubic_TRC.shape, ours_TRC.shape)
+    gain_TRC = 10 ** (-bicubic_TRC.astype(np.float64) / 10) - 10 ** (-ours_TRC.astype(np.float64) / 10)
+    grids = np.ogrid[tuple(map(slice, gain_TRC.shape))]
+    frames, rows, cols = gain_TRC.shape
+    reach = max(1, frames // (2 * count)), max(1, rows // 8), max(1, cols // 8)
+
+    def near(place: Place) -> list[Mask]:
+        """Where time, row and column are close to a place's."""
+        return [abs(axis - at) <= far for axis, at, far in zip(grids, place, reach, strict=True)]
+
+    def crop(place: Place, why: str) -> Crop:
+        return Crop(*place, why, float(bicubic_TRC[place]), float(ours_TRC[place]))
+
+    worst, why = _worst(gain_TRC, bicubic_TRC, ours_TRC)
+    then, row, col = near(worst)
+    there, then, taken = then & row & col, np.zeros_like(gain_TRC, bool), np.zeros_like(gain_TRC, bool)
+    taken[worst] = True
+    gains: list[Crop] = []
+    while len(gains) < count - 1:
+        place = _best(gain_TRC, [then | there, there, then | taken, taken])
+        if place is None:
+            break
+        gains.append(crop(place, GAIN))
+        now, row, col = near(place)
+        taken[place] = True
+        then |= now
+        there |= row & col
+    return [*gains, crop(worst, why)]
+
+
+def _best(gain_TRC: F64, shut: Sequence[Mask]) -> Place | None:
+    """Place of the largest gain outside the first mask that leaves any; None when nothing is gained anywhere."""
+    for mask in shut:
+        allowed = np.where(mask, 0, gain_TRC)
+        if allowed.max() > 0:
+            return _index(allowed.argmax(), allowed.shape)
+    return None
+
+
+def _worst(gain_TRC: F64, bicubic_TRC: F32, ours_TRC: F32) -> tuple[Place, str]:
+    lost = bicubic_TRC - ours_TRC >= _VISIBLE_LOSS
+    if lost.any():
+        return _index(np.where(lost, gain_TRC, np.inf).argmin(), lost.shape), LOSS
+    return _index(ours_TRC.argmin(), lost.shape), LOWEST
+
+
+def _index(flat: np.intp, shape: tuple[int, ...]) -> Place:
+    t, r, c = (int(i) for i in np.unravel_index(flat, shape))
+    return t, r, c
+
+
+def window(crop: Crop, grid: PatchGrid, scale: int, images: tuple[U8, U8, U8]) -> tuple[int, int, int, int]:
+    """The part of a patch that shows best what the crop was chosen for.
+
+    images: ground truth, bicubic and our result of the crop's frame, uint8 (H, W, 3).
+
+    Returns (top, left, height, width) in HR pixels: up to `CROP` a side, inside the patch and the frame.
+    """
+    hr, bicubic, ours = images
+    loss, gain = squared_error(hr, ours).astype(np.int64), squared_error(hr, bicubic).astype(np.int64)
+    value_HW = {GAIN: gain - loss, LOSS: loss - gain, LOWEST: loss}[crop.why]
+    top, left = int(grid.tops[crop.row]) * scale, int(grid.lefts[crop.col]) * scale
+    bottom = min(top + grid.patch_h * scale, value_HW.shape[0])
+    right = min(left + grid.patch_w * scale, value_HW.shape[1])
+    height, width = min(CROP, bottom - top), min(CROP, right - left)
+    sums = _box_sums(value_HW[top:bottom, left:right], height, width)
+    y, x = np.unravel_index(sums.argmax(), sums.shape)
+    return top + int(y), left + int(x), height, width
+
+
+def _box_sums(value_HW: I64, height: int, width: int) -> I64:
+    """Sum of every height × width box: (H − height + 1, W − width + 1)."""
+    table = np.pad(value_HW.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    sums: I64 = table[height:, width:] - table[:-height, width:] - table[height:, :-width] + table[:-height, :-width]
+    return sums

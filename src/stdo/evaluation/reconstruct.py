@@ -1,0 +1,53 @@
+"""The only stitcher: LR frames, chunk labels and networks in, SR frames out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from stdo.chunks.grid import PatchGrid
+from stdo.models.pixels import to_float, to_uint8, without_halo
+from stdo.types import I16, U8, Frames
+
+BATCH = 32
+"""Windows that go through a network at once: enough to fill a CPU, bounded in memory."""
+
+
+@dataclass(frozen=True)
+class Reconstructor:
+    """Super-resolves frames patch by patch, each patch with its chunk's network, in float32.
+
+    networks: plain backbones, in evaluation mode, on ``device``. network_of: the network that serves each chunk.
+    """
+
+    networks: Sequence[nn.Module]
+    network_of: Sequence[int]
+    grid: PatchGrid
+    scale: int
+    device: torch.device
+
+    @torch.inference_mode()
+    def patches(self, lr_HWC: U8, labels: I16) -> U8:
+        """Every patch of one frame as its network makes it, rounded to 8 bit.
+
+        lr_HWC: uint8 (height, width, 3). labels: int16 (rows, cols).
+        Returns uint8 (patches, s·h, s·w, 3), without halo.
+        """
+        windows = torch.from_numpy(self.grid.extract(lr_HWC))
+        chosen = np.asarray(self.network_of)[labels.ravel()]
+        grid, scale = self.grid, self.scale
+        out = np.empty((grid.patches, grid.patch_h * scale, grid.patch_w * scale, 3), np.uint8)
+        for index in np.unique(chosen):
+            for members in np.array_split(np.flatnonzero(chosen == index), -(-int((chosen == index).sum()) // BATCH)):
+                lr_NCHW = to_float(windows[members].to(self.device))
+                sr_NCHW = without_halo(self.networks[index](lr_NCHW), grid.halo * scale)
+                out[members] = to_uint8(sr_NCHW).cpu().numpy()
+        return out
+
+    def frames(self, lr_THWC: Frames, labels: I16) -> Iterator[tuple[U8, U8]]:
+        """SR frame (scale·height, scale·width, 3) and its patches, for every LR frame. labels: (T, rows, cols)."""
+        for t in range(len(lr_THWC)):
+            patches = self.patches(np.asarray(lr_THWC[t]), labels[t])
+            yield self.grid.assemble(patches, self.scale), patches

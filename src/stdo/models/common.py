@@ -1,0 +1,157 @@
+"""What every backbone shares: the base class, exact bicubic kernels and the initial weights built from them."""
+
+import copy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad, pixel_shuffle
+from torch.nn.utils import parametrize, skip_init
+
+from stdo.types import SCALES, UserError
+
+INITS = ("bicubic", "paper")
+"""``bicubic``: computes bicubic upsampling before its first step. ``paper``: as published."""
+
+SHIFTS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+"""Shifted in these nine ways by one 3x3 convolution, a colour shows the next one the 5x5 pixels that bicubic needs."""
+
+
+class Backbone(nn.Module):
+    """A network that turns a low-resolution picture into one ``scale`` times as large.
+
+    scale: 2, 3 or 4.
+    init: ``bicubic`` or ``paper``; changes the first weights only, never the architecture.
+
+    Raises UserError for any other value.
+    """
+
+    def __init__(self, scale: int, init: str = "bicubic") -> None:
+        if scale not in SCALES:
+            raise UserError(f"scale={scale}: must be one of {', '.join(map(str, SCALES))}")
+        if init not in INITS:
+            raise UserError(f"init={init}: must be one of {', '.join(INITS)}")
+        super().__init__()
+        self.scale = scale
+
+    @property
+    def reach(self) -> int:
+        """How many LR pixels away an input pixel still changes an output pixel."""
+        raise NotImplementedError
+
+    def forward(self, lr_NCHW: Tensor) -> Tensor:
+        """LR (N, 3, h, w) float in [0, 1] -> SR (N, 3, scale·h, scale·w), not clamped. The input is left alone."""
+        raise NotImplementedError
+
+
+def bicubic_kernels(scale: int, a: float = -0.5) -> Tensor:
+    """Bicubic upsampling (a = -0.5 is MATLAB's imresize) as a convolution: (scale², 5, 5) float32.
+
+    Kernel ``py * scale + px`` gives output pixel (py, px) of each LR pixel's block from its 5x5 neighbourhood, which is
+    the order of `torch.nn.PixelShuffle`. Each kernel sums to 1. Keys 1981, equation 8.
+    """
+    phase = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
+    x = (torch.arange(-2, 3, dtype=torch.float64) - phase[:, None]).abs()
+    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+    far = a * (x**3 - 5 * x**2 + 8 * x - 4)
+    taps = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+    return torch.einsum("yi,xj->yxij", taps, taps).reshape(scale * scale, 5, 5).float()
+
+
+class Bicubic(nn.Module):
+    """Fixed bicubic upsampling with the edge pixels repeated: (N, 3, h, w) -> (N, 3, scale·h, scale·w).
+
+    The interior equals ``interpolate(mode="bicubic", antialias=True)``. As a grouped convolution it is several times
+    faster, exports to any runtime, and repeats the edge as `PatchGrid` does instead of renormalising the kernel there.
+    Never in half precision, not even under autocast: a picture would lose a quarter of a grey level.
+    """
+
+    kernels: Tensor
+
+    def __init__(self, scale: int, a: float = -0.5) -> None:
+        super().__init__()
+        self.scale = scale
+        kernels = bicubic_kernels(scale, a)[:, None].repeat(3, 1, 1, 1)
+        self.register_buffer("kernels", kernels, persistent=False)
+
+    def forward(self, lr_NCHW: Tensor) -> Tensor:
+        """Upsample; see the class."""
+        device = "cpu" if lr_NCHW.is_meta else lr_NCHW.device.type  # autocast knows no meta tensors
+        with torch.autocast(device, enabled=False):
+            padded_NCHW = pad(lr_NCHW.to(self.kernels.dtype), (2, 2, 2, 2), mode="replicate")
+            return pixel_shuffle(conv2d(padded_NCHW, self.kernels, groups=3), self.scale)
+
+
+@torch.no_grad()
+def pass_through(conv: nn.Conv2d, channels: int) -> None:
+    """Make the first ``channels`` outputs of ``conv`` copies of the first ``channels`` inputs."""
+    centre = conv.weight.shape[-1] // 2
+    conv.weight[:channels] = 0
+    for channel in range(channels):
+        conv.weight[channel, channel, centre, centre] = 1
+    _zero_bias(conv, slice(channels))
+
+
+@torch.no_grad()
+def spread(conv: nn.Conv2d) -> None:
+    """Make the first outputs of a 3x3 ``conv`` shifted copies of its first 3 inputs, the colours.
+
+    Output ``3 * i + colour`` at (y, x) is the colour at (y, x) + SHIFTS[i].
+    """
+    used = slice(3 * len(SHIFTS))
+    conv.weight[used] = 0
+    for i, (dy, dx) in enumerate(SHIFTS):
+        for colour in range(3):
+            conv.weight[3 * i + colour, colour, 1 + dy, 1 + dx] = 1
+    _zero_bias(conv, used)
+
+
+@torch.no_grad()
+def gather(conv: nn.Conv2d, row: int, colour: int, kernel: Tensor) -> None:
+    """Make output ``row`` of a 3x3 ``conv`` filter ``colour`` by a 5x5 ``kernel``, reading the channels `spread` made.
+
+    A tap at (ty, tx), each -2…2, is read from the shift (sign ty, sign tx). So no step goes back over the edge that
+    another one crossed, and with the edge repeated by both convolutions the result is exact up to the border.
+    """
+    conv.weight[row] = 0
+    for ty in range(-2, 3):
+        for tx in range(-2, 3):
+            dy, dx = min(1, max(-1, ty)), min(1, max(-1, tx))
+            channel = 3 * SHIFTS.index((dy, dx)) + colour
+            conv.weight[row, channel, 1 + ty - dy, 1 + tx - dx] = kernel[ty + 2, tx + 2]
+    _zero_bias(conv, slice(row, row + 1))
+
+
+def _zero_bias(conv: nn.Conv2d, rows: slice) -> None:
+    assert conv.bias is not None
+    conv.bias[rows] = 0
+
+
+def plain(backbone: Backbone) -> Backbone:
+    """A copy for use rather than training: weight norm folded into the weights, no gradients, evaluation mode."""
+    folded = copy.deepcopy(backbone)
+    for parent in list(folded.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d) and parametrize.is_parametrized(child, "weight"):
+                setattr(parent, name, _folded(child))
+    return folded.eval().requires_grad_(False)
+
+
+def _folded(conv: nn.Conv2d) -> nn.Conv2d:
+    """An ordinary convolution with the weights that a weight-normalised one has now.
+
+    Built anew, because `remove_parametrizations` on a deep copy also strips the original: both share one class.
+    """
+    weight = conv.weight.detach()
+    ordinary = skip_init(  # type: ignore[no-untyped-call]
+        nn.Conv2d,
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        padding=conv.padding,
+        padding_mode=conv.padding_mode,
+        device=weight.device,
+        dtype=weight.dtype,
+    )
+    ordinary.load_state_dict({"weight": weight, "bias": conv.bias})
+    return cast(nn.Conv2d, ordinary)

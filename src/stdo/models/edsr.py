@@ -1,0 +1,95 @@
+"""EDSR-baseline: residual blocks without batch norm."""
+
+import torch
+from torch import Tensor, nn
+
+from stdo.models.common import Backbone, bicubic_kernels, gather, pass_through, spread
+
+MEAN = 0.5
+"""Grey is subtracted before the network and added after it, so that black is not the zero that padding shows."""
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(ReLU(conv(x))), 64 channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(64, 64, 3, padding=1)
+        )
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """(N, 64, h, w) -> the same shape."""
+        out_NCHW: Tensor = x_NCHW + self.body(x_NCHW)
+        return out_NCHW
+
+
+class EDSR(Backbone):
+    """Enhanced deep super-resolution, baseline: 16 blocks of 64 channels, residual scale 1.
+
+    https://arxiv.org/abs/1707.02921
+
+        lr ─ −mean ─ conv 3→64 ─┬─ 16 × block ─ conv ─ + ─ upsampler ─ conv 64→3 ─ +mean ─ sr
+                                └──────────────────────┘
+        upsampler: conv 64→64r² ─ PixelShuffle(r), once with r = 2 or 3, twice with r = 2 for ×4
+
+    scale: 2, 3 or 4.
+    init: ``bicubic``: the linear path head – skip – upsampler – last computes bicubic exactly at every scale, and the
+        convolution that ends the body is zero. ``paper``: PyTorch's default weights.
+    """
+
+    def __init__(self, scale: int, init: str = "bicubic") -> None:
+        super().__init__(scale, init)
+        self.head = nn.Conv2d(3, 64, 3, padding=1, padding_mode="replicate")
+        self.body = nn.Sequential(*[ResidualBlock() for _ in range(16)], nn.Conv2d(64, 64, 3, padding=1))
+        steps = (2, 2) if scale == 4 else (scale,)
+        upsampler: list[nn.Module] = []
+        for r in steps:
+            conv = nn.Conv2d(64, 64 * r * r, 3, padding=1, padding_mode="replicate")
+            upsampler += [conv, nn.PixelShuffle(r)]
+        self.upsampler = nn.Sequential(*upsampler)
+        self.last = nn.Conv2d(64, 3, 3, padding=1)
+        if init == "bicubic":
+            self._start_bicubic()
+
+    @torch.no_grad()
+    def _start_bicubic(self) -> None:
+        """Lay bicubic along the linear path.
+
+        The head shifts the colours, the first upsampling filters them. At ×4 that step already computes all sixteen
+        phases: four sub-phases wait side by side in its channels, and the second upsampling only puts them in place.
+        """
+        spread(self.head)
+        tail = self.body[-1]
+        assert isinstance(tail, nn.Conv2d)
+        nn.init.zeros_(tail.weight)
+        assert tail.bias is not None
+        nn.init.zeros_(tail.bias)
+        first = self.upsampler[0]
+        assert isinstance(first, nn.Conv2d)
+        kernels = bicubic_kernels(self.scale)
+        step = 2 if self.scale == 4 else self.scale
+        inner = self.scale // step
+        for phase in range(self.scale**2):
+            y, x = divmod(phase, self.scale)
+            for colour in range(3):
+                channel = colour * inner**2 + (y % inner) * inner + x % inner
+                row = channel * step**2 + (y // inner) * step + x // inner
+                gather(first, row, colour, kernels[phase])
+        if self.scale == 4:
+            second = self.upsampler[2]
+            assert isinstance(second, nn.Conv2d)
+            pass_through(second, 12)
+        pass_through(self.last, 3)
+
+    @property
+    def reach(self) -> int:
+        """See `Backbone.reach`."""
+        return 36
+
+    def forward(self, lr_NCHW: Tensor) -> Tensor:
+        """See `Backbone.forward`."""
+        x_NCHW = self.head(lr_NCHW - MEAN)
+        x_NCHW = x_NCHW + self.body(x_NCHW)
+        out_NCHW: Tensor = self.last(self.upsampler(x_NCHW)) + MEAN
+        return out_NCHW

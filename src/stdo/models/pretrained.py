@@ -1,0 +1,189 @@
+"""General super-resolution weights from a file or the web, as an upscaler of 8-bit frames."""
+
+import hashlib
+import pickle
+import re
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stdo.models.common import Backbone, Bicubic, plain
+from stdo.models.registry import build
+from stdo.models.srcnn import SRCNN
+from stdo.models.vdsr import VDSR
+from stdo.models.weights import load_networks, one_line, read_safetensors, write_whole
+from stdo.types import U8, UserError
+
+COLOURS = ("auto", "rgb", "ycbcr")
+STRIP_PIXELS = 2**19
+"""HR pixels computed at once: bounds the memory whatever the frame's size (64 float32 channels of it are 128 MiB)."""
+
+_TO_YCBCR = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+_OFFSET = torch.tensor([0.0, 128 / 255, 128 / 255])
+
+
+class PretrainedUpscaler:
+    """A backbone with general weights: LR frame (h, w, 3) uint8 RGB -> SR frame (s·h, s·w, 3) uint8 RGB.
+
+    weights: a file or an http(s) address (kept in ``cache``). Either `save_networks`' own format with one network, or a
+        state dict (PyTorch or safetensors) whose convolutions have our shapes in our order, under any names;
+        in safetensors, which keeps no order, the names sorted with their numbers must give it.
+    backbone, scale: what to load the weights into.
+    colour: what the network was trained on. ``ycbcr`` is full-range BT.601 (JPEG) in [0, 1]; ``auto`` takes
+        ``ycbcr`` for foreign SRCNN and VDSR weights, as those papers and their ports do, else ``rgb``.
+    bicubic_a: sharpness of the upsampling that SRCNN and VDSR start with; -0.5 is MATLAB's and ours. Use -0.75 for
+        weights trained behind OpenCV's or torch's plain bicubic.
+    device: where to run. cache: folder for downloads, by default torch's.
+
+    Nothing is ever unpickled into code. Raises UserError, one line, for whatever cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        weights: str,
+        backbone: str,
+        scale: int,
+        colour: str = "auto",
+        *,
+        bicubic_a: float = -0.5,
+        device: str = "cpu",
+        cache: str | Path | None = None,
+    ) -> None:
+        if colour not in COLOURS:
+            raise UserError(f"colour={colour}: must be one of {', '.join(COLOURS)}")
+        with torch.random.fork_rng(devices=[]):
+            network = plain(build(backbone, scale))
+        path = _local(weights, cache)
+        ours = _load(path, network, backbone)
+        if colour == "auto":
+            colour = "ycbcr" if not ours and backbone in ("srcnn", "vdsr") else "rgb"
+        if isinstance(network, SRCNN | VDSR):
+            network.upsample = Bicubic(scale, bicubic_a)
+        self.colour = colour
+        self.network = network.to(device)
+        self.device = device
+        content = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        self._key = f"{backbone}-x{scale}-{colour}-a{bicubic_a}-{content}"
+
+    def key(self) -> str:
+        """Identifies the result: backbone, scale, colour space, upsampling and the content of the weights."""
+        return self._key
+
+    @torch.inference_mode()
+    def __call__(self, lr_HWC: U8) -> U8:
+        """Upscale one frame, in horizontal strips with exactly the context that the network reaches."""
+        scale, reach = self.network.scale, self.network.reach
+        height, width, _ = lr_HWC.shape
+        rows = max(1, STRIP_PIXELS // (width * scale * scale))
+        sr_HWC = np.empty((height * scale, width * scale, 3), np.uint8)
+        for top in range(0, height, rows):
+            bottom = min(height, top + rows)
+            above = max(0, top - reach)
+            strip_HWC = self._strip(lr_HWC[above : min(height, bottom + reach)])
+            offset = (top - above) * scale
+            sr_HWC[top * scale : bottom * scale] = strip_HWC[offset : offset + (bottom - top) * scale]
+        return sr_HWC
+
+    def _strip(self, lr_HWC: U8) -> U8:
+        x_HWC = torch.from_numpy(np.ascontiguousarray(lr_HWC)).to(self.device).float() / 255
+        if self.colour == "ycbcr":
+            x_HWC = x_HWC @ _TO_YCBCR.T.to(self.device) + _OFFSET.to(self.device)
+        y_HWC = self.network(x_HWC.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+        if self.colour == "ycbcr":
+            y_HWC = (y_HWC - _OFFSET.to(self.device)) @ torch.linalg.inv(_TO_YCBCR).T.to(self.device)
+        out_HWC: U8 = y_HWC.mul(255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+        return out_HWC
+
+
+def _local(weights: str, cache: str | Path | None) -> Path:
+    """The file that ``weights`` names, downloaded first if it is an address."""
+    if "://" not in weights:
+        path = Path(weights)
+        if not path.is_file():
+            raise UserError(f"weights={weights}: no such file")
+        return path
+    if urlsplit(weights).scheme not in ("http", "https"):
+        raise UserError(f"weights={weights}: must be a file or an http(s) address")
+    folder = Path(cache) if cache else Path(torch.hub.get_dir()) / "stdo"
+    name = f"{hashlib.sha256(weights.encode()).hexdigest()[:12]}-{Path(urlsplit(weights).path).name}"
+    path = folder / name
+    if not path.is_file():
+        try:
+            with urlopen(weights, timeout=30) as reply:  # noqa: S310 - the scheme was checked
+                content = reply.read()  # raises when the connection ends early
+        except (OSError, HTTPException) as error:
+            raise UserError(f"weights={weights}: cannot be downloaded ({one_line(error)})") from None
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    return path
+
+
+def _load(path: Path, network: Backbone, backbone: str) -> bool:
+    """Fill ``network`` from ``path``; True if the file is in our own format."""
+    if path.suffix == ".safetensors":
+        tensors, meta = read_safetensors(path)
+        if "backbone" in meta:
+            _load_own(path, network, backbone)
+            return True
+        tensors = {key: tensors[key] for key in sorted(tensors, key=_natural)}  # the format keeps no order
+    else:
+        tensors = _read_torch(path)
+    _match(path, network, backbone, tensors)
+    return False
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts layer 10 after layer 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _load_own(path: Path, network: Backbone, backbone: str) -> None:
+    networks, meta = load_networks(path)
+    held = (meta["backbone"], int(meta["scale"]), len(networks))
+    if held != (backbone, network.scale, 1):
+        raise UserError(
+            f"weights={path}: holds {held[2]} x {held[0]} at scale {held[1]}; "
+            f"one {backbone} at scale {network.scale} is needed"
+        )
+    network.load_state_dict(networks[0].state_dict())
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    """The tensors of a PyTorch file, in order; a single dict inside it (``state_dict``, ``params``) is opened."""
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"weights={path}: refused, it holds more than plain tensors (pickled code is never run)"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise UserError(f"weights={path}: damaged or not a PyTorch file ({one_line(error)})") from None
+    if isinstance(loaded, Mapping):
+        inner = [value for value in loaded.values() if isinstance(value, Mapping)]
+        loaded = inner[0] if len(inner) == 1 else loaded
+    if not isinstance(loaded, Mapping):
+        raise UserError(f"weights={path}: must hold a state dict, not a {type(loaded).__name__}")
+    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def _match(path: Path, network: Backbone, backbone: str, tensors: Mapping[str, Tensor]) -> None:
+    """Copy foreign tensors into ``network``: filters in order, biases in order, names ignored."""
+    for kind, dims in (("filters", 4), ("biases", 1)):
+        ours = [p for p in network.parameters() if p.dim() == dims]
+        theirs = [t for t in tensors.values() if t.dim() == dims]
+        if len(ours) != len(theirs):
+            raise UserError(f"weights={path}: has {len(theirs)} {kind}; {backbone} needs {len(ours)}")
+        for i, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+            if mine.shape != other.shape:
+                raise UserError(
+                    f"weights={path}: layer {i + 1} has {kind} of shape {tuple(other.shape)}; "
+                    f"{backbone} at scale {network.scale} needs {tuple(mine.shape)}"
+                )
+            mine.data.copy_(other)

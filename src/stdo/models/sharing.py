@@ -1,0 +1,134 @@
+"""Which weights a chunk uses: the one contract between methods and the rest of the house."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from stdo.models.common import Backbone, plain
+from stdo.types import I64
+
+BackboneFactory = Callable[[], Backbone]
+"""Builds one new backbone, drawing its weights from torch's global generator."""
+
+
+class Sharing(nn.Module, ABC):
+    """Owns the weights of all chunks and answers two questions that must agree.
+
+    ``sharing(lr_NCHW, chunk_N)`` is how training sees the chunks, ``sharing.network(chunk)`` how all that follows does.
+
+    chunks: how many chunks there are; chunk numbers are 0 … chunks - 1.
+    """
+
+    def __init__(self, chunks: int) -> None:
+        super().__init__()
+        assert chunks >= 1, chunks
+        self.chunks = chunks
+
+    @property
+    @abstractmethod
+    def networks(self) -> int:
+        """How many different networks the chunks use."""
+
+    @abstractmethod
+    def network_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
+        """Chunk numbers of any shape -> numbers of the networks they use, same shape, 0 … networks - 1."""
+
+    @abstractmethod
+    def network(self, chunk: int) -> Backbone:
+        """A plain backbone for ``chunk``: a detached copy in evaluation mode with weight norm folded in."""
+
+    @abstractmethod
+    def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
+        """LR (N, 3, h, w) in [0, 1] and chunk numbers (N,) int64 -> SR (N, 3, s·h, s·w), not clamped.
+
+        Quickest when equal chunks lie next to each other.
+        """
+
+    def distinct(self) -> list[Backbone]:
+        """Every different network once, as `network` gives it, in the order of `network_of`."""
+        _, first = np.unique(self.network_of(np.arange(self.chunks)), return_index=True)
+        return [self.network(int(chunk)) for chunk in first]
+
+    @property
+    def params(self) -> int:
+        """Parameters that a viewer would receive: those of every different plain network."""
+        return sum(p.numel() for network in self.distinct() for p in network.parameters())
+
+
+class Single(Sharing):
+    """One network for all chunks.
+
+    seed: of the network's first weights.
+    """
+
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0) -> None:
+        super().__init__(chunks)
+        self.backbone = _seeded(backbone_factory, seed)
+
+    @property
+    def networks(self) -> int:
+        """See `Sharing.networks`."""
+        return 1
+
+    def network_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
+        """See `Sharing.network_of`."""
+        return np.zeros(labels.shape, np.int64)
+
+    def network(self, chunk: int) -> Backbone:
+        """See `Sharing.network`."""
+        assert 0 <= chunk < self.chunks, chunk
+        return plain(self.backbone)
+
+    def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:  # noqa: ARG002
+        """See `Sharing.forward`."""
+        sr_NCHW: Tensor = self.backbone(lr_NCHW)
+        return sr_NCHW
+
+
+class Independent(Sharing):
+    """One network per chunk, all trained in one fit.
+
+    seed: chunk k starts with the weights that a network built alone with seed + k would have.
+    """
+
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0) -> None:
+        super().__init__(chunks)
+        self.backbones = nn.ModuleList(_seeded(backbone_factory, seed + chunk) for chunk in range(chunks))
+
+    @property
+    def networks(self) -> int:
+        """See `Sharing.networks`."""
+        return self.chunks
+
+    def network_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
+        """See `Sharing.network_of`."""
+        return labels.astype(np.int64)
+
+    def network(self, chunk: int) -> Backbone:
+        """See `Sharing.network`."""
+        backbone = self.backbones[chunk]
+        assert isinstance(backbone, Backbone)
+        return plain(backbone)
+
+    def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
+        """See `Sharing.forward`. One call of a network per run of equal chunks."""
+        if bool((chunk_N[1:] < chunk_N[:-1]).any()):
+            order_N = chunk_N.argsort(stable=True)
+            sorted_NCHW = self(lr_NCHW[order_N.to(lr_NCHW.device)], chunk_N[order_N])
+            restored_NCHW: Tensor = sorted_NCHW[order_N.argsort().to(lr_NCHW.device)]
+            return restored_NCHW
+        present, counts = torch.unique_consecutive(chunk_N, return_counts=True)
+        parts = zip(present.tolist(), torch.split(lr_NCHW, counts.tolist()), strict=True)
+        return torch.cat([self.backbones[chunk](part_NCHW) for chunk, part_NCHW in parts])
+
+
+def _seeded(backbone_factory: BackboneFactory, seed: int) -> Backbone:
+    """Build a backbone from its own seed, leaving torch's global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return backbone_factory()

@@ -1,0 +1,41 @@
+"""SRCNN: three wide convolutions on the bicubic picture."""
+
+from torch import Tensor, nn
+
+from stdo.models.common import Backbone, Bicubic, pass_through
+
+
+class SRCNN(Backbone):
+    """Super-resolution CNN 9-5-5 with 64 and 32 channels.
+
+    https://arxiv.org/abs/1501.00092
+
+        lr ─ bicubic ×s ─ conv9 3→64 ─ ReLU ─ conv5 64→32 ─ ReLU ─ conv5 32→3 ─ sr
+
+    scale: 2, 3 or 4.
+    init: ``bicubic``: the colours pass through three channels of their own; where bicubic overshoots below black, ReLU
+        cuts it to black, as a picture must be anyway. ``paper`` keeps PyTorch's default weights.
+    """
+
+    def __init__(self, scale: int, init: str = "bicubic") -> None:
+        super().__init__(scale, init)
+        self.upsample = Bicubic(scale)
+        self.first = nn.Conv2d(3, 64, 9, padding=4, padding_mode="replicate")
+        self.second = nn.Conv2d(64, 32, 5, padding=2, padding_mode="replicate")
+        self.last = nn.Conv2d(32, 3, 5, padding=2, padding_mode="replicate")
+        if init == "bicubic":
+            for conv in (self.first, self.second, self.last):
+                pass_through(conv, 3)
+
+    @property
+    def reach(self) -> int:
+        """See `Backbone.reach`."""
+        return 2 + -(-8 // self.scale)
+
+    def forward(self, lr_NCHW: Tensor) -> Tensor:
+        """See `Backbone.forward`."""
+        x_NCHW = self.upsample(lr_NCHW)
+        x_NCHW = self.first(x_NCHW).relu()
+        x_NCHW = self.second(x_NCHW).relu()
+        out_NCHW: Tensor = self.last(x_NCHW)
+        return out_NCHW

@@ -1,0 +1,45 @@
+"""VDSR: twenty layers that correct the bicubic picture."""
+
+from torch import Tensor, nn
+
+from stdo.models.common import Backbone, Bicubic
+
+
+class VDSR(Backbone):
+    """Very deep super-resolution: 20 convolutions 3x3 of 64 channels at the high resolution.
+
+    https://arxiv.org/abs/1511.04587
+
+        lr ─ bicubic ×s ─┬─ conv 3→64 ─ ReLU ─ 18 × (conv 64→64 ─ ReLU) ─ conv 64→3 ─ + ─ sr
+                         └────────────────────────────────────────────────────────────┘
+
+    scale: 2, 3 or 4.
+    init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s throughout.
+    """
+
+    def __init__(self, scale: int, init: str = "bicubic") -> None:
+        super().__init__(scale, init)
+        self.upsample = Bicubic(scale)
+        layers: list[nn.Module] = []
+        for inputs in (3, *[64] * 18):
+            layers += [nn.Conv2d(inputs, 64, 3, padding=1), nn.ReLU(inplace=True)]
+        self.body = nn.Sequential(*layers)
+        self.last = nn.Conv2d(64, 3, 3, padding=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                assert module.bias is not None
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        if init == "bicubic":
+            nn.init.zeros_(self.last.weight)
+
+    @property
+    def reach(self) -> int:
+        """See `Backbone.reach`."""
+        return 2 + -(-20 // self.scale)
+
+    def forward(self, lr_NCHW: Tensor) -> Tensor:
+        """See `Backbone.forward`."""
+        up_NCHW: Tensor = self.upsample(lr_NCHW)
+        sr_NCHW: Tensor = up_NCHW + self.last(self.body(up_NCHW))
+        return sr_NCHW

@@ -1,0 +1,93 @@
+"""WDSR: the strongest backbone of the paper."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from stdo.models.common import Backbone, bicubic_kernels
+
+BLOCKS = 16
+CHANNELS = 32
+WIDE = 4 * CHANNELS
+MEAN = 0.5
+"""Grey is subtracted before the network and added after it, so that black is not the zero that padding shows."""
+
+
+def _conv(inputs: int, outputs: int, size: int, gain: float) -> nn.Conv2d:
+    """A weight-normalised convolution whose filters all have norm ``gain``; biases 0."""
+    conv = nn.Conv2d(inputs, outputs, size, padding=size // 2)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    weight_norm(conv)
+    nn.init.constant_(_gain(conv), gain)
+    return conv
+
+
+def _gain(conv: nn.Conv2d) -> Tensor:
+    """The gain g of a weight-normalised convolution, (outputs, 1, 1, 1)."""
+    return cast(Tensor, conv.parametrizations.weight.original0)  # type: ignore[union-attr]
+
+
+class WideBlock(nn.Module):
+    """x + conv(ReLU(conv(x))): 32 channels, four times as many inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _conv(CHANNELS, WIDE, 3, 2.0), nn.ReLU(inplace=True), _conv(WIDE, CHANNELS, 3, BLOCKS**-0.5)
+        )
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """(N, 32, h, w) -> the same shape."""
+        out_NCHW: Tensor = x_NCHW + self.body(x_NCHW)
+        return out_NCHW
+
+
+class WDSR(Backbone):
+    """Wide-activation super-resolution with weight norm: 16 blocks of 32 channels, 4 times as wide inside.
+
+    https://arxiv.org/abs/1808.08718
+
+        lr ─ −mean ─┬─ conv 3→32 ─ 16 × block ─ conv 32→3s² ─ + ─ PixelShuffle ─ +mean ─ sr
+                    └─ conv5 3→3s² ───────────────────────────┘
+
+    The 5x5 skip repeats the edge instead of padding with zeros, so a patch's border does not see a frame of grey.
+
+    scale: 2, 3 or 4.
+    init: ``bicubic``: the skip computes bicubic exactly and the gain of the convolution after the blocks is 0.
+        ``paper``: random directions with gains 2 and 1/√16 in the blocks and 1 elsewhere.
+    """
+
+    def __init__(self, scale: int, init: str = "bicubic") -> None:
+        super().__init__(scale, init)
+        outputs = 3 * scale * scale
+        self.head = _conv(3, CHANNELS, 3, 1.0)
+        self.body = nn.Sequential(*[WideBlock() for _ in range(BLOCKS)])
+        self.tail = _conv(CHANNELS, outputs, 3, 1.0)
+        self.skip = _conv(3, outputs, 5, 1.0)
+        self.skip.padding_mode = "replicate"
+        self.shuffle = nn.PixelShuffle(scale)
+        if init == "bicubic":
+            self._start_bicubic()
+
+    @torch.no_grad()
+    def _start_bicubic(self) -> None:
+        nn.init.zeros_(_gain(self.tail))
+        weight = torch.zeros(3, self.scale**2, 3, 5, 5)
+        for colour in range(3):
+            weight[colour, :, colour] = bicubic_kernels(self.scale)
+        self.skip.weight = weight.flatten(0, 1)
+
+    @property
+    def reach(self) -> int:
+        """See `Backbone.reach`."""
+        return 2 * BLOCKS + 2
+
+    def forward(self, lr_NCHW: Tensor) -> Tensor:
+        """See `Backbone.forward`."""
+        x_NCHW = lr_NCHW - MEAN
+        out_NCHW = self.tail(self.body(self.head(x_NCHW))) + self.skip(x_NCHW)
+        sr_NCHW: Tensor = self.shuffle(out_NCHW) + MEAN
+        return sr_NCHW

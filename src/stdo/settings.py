@@ -1,0 +1,80 @@
+"""Checks of the settings' values before anything is decoded or built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stdo.types import SCALES, UserError
+
+Rule = tuple[Callable[[Any], bool], str]
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _whole(least: int, most: int | None = None) -> Rule:
+    text = f"must be a whole number from {least} to {most}" if most else f"must be a whole number, {least} or more"
+
+    def good(value: Any) -> bool:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return whole and value >= least and (most is None or value <= most)
+
+    return good, text
+
+
+def _one_of(*allowed: Any) -> Rule:
+    def good(value: Any) -> bool:
+        return not isinstance(value, bool) and value in allowed
+
+    return good, f"must be one of {', '.join(map(str, allowed))}"
+
+
+def _or_null(rule: Rule) -> Rule:
+    return lambda value: value is None or rule[0](value), f"{rule[1]}, or null"
+
+
+POSITIVE: Rule = (lambda value: _number(value) and 0 < value < float("inf"), "must be a number above 0")
+NOT_NEGATIVE: Rule = (lambda value: _number(value) and 0 <= value < float("inf"), "must be a number, 0 or more")
+SWITCH: Rule = (lambda value: isinstance(value, bool), "must be true or false")
+TEXT: Rule = (lambda value: isinstance(value, str) and bool(value), "must be a text")
+
+RULES: dict[str, Rule] = {
+    "scale": _one_of(*SCALES),
+    "chunks": _whole(1, 32767),
+    "seed": _whole(0, 2**32 - 1),
+    "force": SWITCH,
+    "name": TEXT,
+    "paths.outputs": TEXT,
+    "paths.cache": TEXT,
+    "video.path": _or_null(TEXT),
+    "video.start": NOT_NEGATIVE,
+    "video.duration": _or_null(POSITIVE),
+    "video.max_frames": _or_null(_whole(1)),
+    "video.height": _or_null(_whole(16)),
+    "patches.height": _or_null(_whole(1)),
+    "patches.width": _or_null(_whole(1)),
+    "patches.halo": _whole(0),
+    "degrade.crf": _or_null(NOT_NEGATIVE),
+    "budget.passes": POSITIVE,
+    "budget.batch": _whole(1),
+    "optim.lr": POSITIVE,
+    "trainer.precision": _one_of(*PRECISIONS),
+}
+
+
+def check(config: Any) -> None:
+    """Raise UserError, naming setting, value and what is allowed, for the first value that is not.
+
+    config: nested mappings, such as a DictConfig. Settings that it does not have are not asked for.
+    """
+    for key, (good, allowed) in RULES.items():
+        node = config
+        for part in key.split("."):
+            node = node[part] if isinstance(node, Mapping) and part in node else ...
+        if node is not ... and not good(node):
+            raise UserError(f"{key}={node}: {allowed}")

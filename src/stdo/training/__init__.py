@@ -1,0 +1,1 @@
+"""The LightningDataModule, the LightningModule and the callbacks."""

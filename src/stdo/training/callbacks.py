@@ -1,0 +1,95 @@
+"""What happens around a fit: progress, checkpoints, the clock."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from tqdm import tqdm
+
+from stdo.files import atomic
+from stdo.training.module import Overfit
+
+
+class FitProgress(pl.Callback):
+    """One line with patches shown, time left and the PSNR so far."""
+
+    def __init__(self, patches_per_step: int) -> None:
+        self._patches = patches_per_step
+        self._bar: tqdm[Any] | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Start where the fit resumes."""
+        if trainer.is_global_zero:
+            total = int(trainer.num_training_batches) * self._patches
+            done = trainer.global_step * self._patches
+            self._bar = tqdm(desc="train", total=total, initial=done, unit=" patches", dynamic_ncols=True)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Move on; say the PSNR from time to time."""
+        if self._bar is None:
+            return
+        self._bar.update(self._patches)
+        if isinstance(pl_module, Overfit) and pl_module.psnr_so_far is not None and trainer.global_step % 10 == 1:
+            self._bar.set_postfix_str(f"PSNR {pl_module.psnr_so_far:.2f} dB", refresh=False)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Leave the finished line on the terminal."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class KeepLast(pl.Callback):
+    """Writes ``last.ckpt`` every few seconds, so that a killed fit loses no more than that."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._path, self._seconds = path, seconds
+        self._written = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:  # noqa: ARG002
+        """Write when it is time; every process takes part, so the main one decides."""
+        due = trainer.strategy.broadcast(time.monotonic() - self._written >= self._seconds)
+        if due:
+            trainer.save_checkpoint(self._path)
+            self._written = time.monotonic()
+
+
+class Clock(pl.Callback):
+    """Seconds spent fitting, over all the sessions of a resumed fit."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since: float | None = None
+
+    def on_train_start(self, *_: Any) -> None:
+        """Start."""
+        self._since = time.monotonic()
+
+    def on_train_end(self, *_: Any) -> None:
+        """Stop."""
+        self.seconds, self._since = self._now(), None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Into the checkpoint."""
+        return {"seconds": self._now()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.seconds = float(state_dict["seconds"])
+
+    def _now(self) -> float:
+        return self.seconds + (time.monotonic() - self._since if self._since is not None else 0.0)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """A checkpoint is whole or not there at all."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:  # noqa: ARG002
+        """Write under a temporary name, flush, rename."""
+        target = Path(os.fspath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(target) as partial:
+            torch.save(checkpoint, partial)

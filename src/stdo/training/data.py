@@ -1,0 +1,148 @@
+"""The LightningDataModule: prepare, score, chunk, sample, and batches in one indexed read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from stdo.chunks.grid import PatchGrid
+from stdo.chunks.sample import Uniform
+from stdo.chunks.score import score
+from stdo.chunks.split import Split
+from stdo.types import F32, I16, I64, FrameSource, Progress, Upscaler, UserError, silent
+from stdo.video.store import Degradation, Prepared, cached_array, prepare
+
+Batch = dict[str, torch.Tensor]
+"""lr: uint8 (B, h, w, 3) windows; hr: uint8 (B, s·h, s·w, 3) patches without halo; chunk: int64 (B,)."""
+
+
+@dataclass(frozen=True)
+class PatchSize:
+    """Patch size in LR pixels. None: the paper's, turned the way that needs fewer patches."""
+
+    height: int | None = None
+    width: int | None = None
+    halo: int = 0
+
+    def grid(self, height: int, width: int, scale: int) -> PatchGrid:
+        """Grid for LR frames of this size. The paper's patches are 48×54 at ×2 and ×4, 64×60 at ×3 (w×h)."""
+        long, short = (64, 60) if scale == 3 else (54, 48)
+        paper = [(short, long), (long, short)] if scale == 3 else [(long, short), (short, long)]
+        choices = [(self.height or h, self.width or w) for h, w in paper]
+        fits = [c for c in choices if c[0] <= height and c[1] <= width] or choices[:1]
+        grids = [PatchGrid(height, width, patch_h, patch_w, self.halo) for patch_h, patch_w in fits]
+        return min(grids, key=lambda grid: grid.patches)
+
+
+class PatchBatches(Dataset[Batch]):
+    """Item ``step`` is the whole batch of that step."""
+
+    def __init__(self, video: Prepared, grid: PatchGrid, labels: I16, sampler: Uniform, rank: int, world: int) -> None:
+        self._video, self._grid, self._labels = video, grid, labels.ravel()
+        self._sampler, self._rank, self._world = sampler, rank, world
+
+    def __len__(self) -> int:
+        return self._sampler.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.gather(self._sampler.batch(step)[self._rank :: self._world])
+
+    def gather(self, patch_B: I64) -> Batch:
+        """The windows, targets and chunks of the patches numbered ``patch_B`` over the whole video."""
+        grid, scale = self._grid, self._video.scale
+        frame_B, within_B = np.divmod(patch_B, grid.patches)
+        if grid.halo:
+            rows, cols = grid.window_rows(within_B), grid.window_cols(within_B)
+            lr_BHWC = self._video.lr.gather_pixels(frame_B, rows, cols)
+        else:
+            top, left = grid.origins[within_B].T
+            lr_BHWC = self._video.lr.gather(frame_B, top, left, grid.patch_h, grid.patch_w)
+        top, left = grid.origins[within_B].T * scale
+        hr_BHWC = self._video.hr.gather(frame_B, top, left, grid.patch_h * scale, grid.patch_w * scale)
+        chunk_B = self._labels[patch_B].astype(np.int64)
+        return {"lr": torch.from_numpy(lr_BHWC), "hr": torch.from_numpy(hr_BHWC), "chunk": torch.from_numpy(chunk_B)}
+
+
+class StepsFrom(Sampler[int]):
+    """Steps in order from where a resumed fit stands; its length stays that of the whole fit."""
+
+    def __init__(self, steps: int, first: int) -> None:
+        self._steps, self._first = steps, first
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._first, self._steps))
+
+
+class PatchData(pl.LightningDataModule):
+    """A video, cut, scored, chunked and sampled.
+
+    `prepare_data` decodes, degrades and scores into the cache (once per machine); `setup` opens the result and makes
+    `grid`, `scores` and `labels`, both (T, rows, cols); `sample` then says which patches the fit shows.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        cache: Path,
+        degrade: Degradation,
+        patches: PatchSize,
+        scorer: Upscaler,
+        split: Split,
+        chunks: int,
+        progress: Progress = silent,
+    ) -> None:
+        super().__init__()
+        self._source, self._cache, self._degrade, self._patches = source, cache, degrade, patches
+        self._scorer, self._split, self._chunks, self.progress = scorer, split, chunks, progress
+        self.video: Prepared
+        self.grid: PatchGrid
+        self.scores: F32
+        self.labels: I16
+        self._sampler: Uniform | None = None
+        info, scale = source.info, degrade.scale
+        grid = patches.grid(-(-info.height // scale), -(-info.width // scale), scale)
+        if info.frames is not None and chunks > info.frames * grid.patches:
+            raise UserError(f"chunks={chunks}: the video has only {info.frames * grid.patches} patches")
+
+    def prepare_data(self) -> None:
+        """Decode, degrade and score, unless the cache has it all."""
+        self._open()
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
+        """Open the prepared video and split its patches into chunks."""
+        if not hasattr(self, "labels"):
+            self._open()
+            self.labels = self._split(self.scores, self._chunks)
+
+    def _open(self) -> None:
+        self.video = prepare(self._source, self._cache, self._degrade, self.progress)
+        lr, scale = self.video.lr, self.video.scale
+        self.grid = self._patches.grid(lr.shape[1], lr.shape[2], scale)
+
+        def compute() -> F32:
+            return score(self._scorer, lr, self.video.hr, self.grid, scale, self.progress)
+
+        key = getattr(self._scorer, "key", None)
+        size = f"{self.grid.patch_w}x{self.grid.patch_h}"
+        name = f"scores-{key() if key else ''}-{self.video.degrade_key}-{size}.npy"
+        self.scores = cached_array(self.video.folder / name, compute) if key else compute()
+
+    def sample(self, sampler: Callable[[I64], Uniform], network_N: I64) -> Uniform:
+        """Make the sampler for this video. network_N: the network that learns from each patch."""
+        self._sampler = sampler(network_N)
+        return self._sampler
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of every step that is left."""
+        assert self._sampler is not None, "call sample() first"
+        trainer = self.trainer
+        rank, world, first = (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
+        dataset = PatchBatches(self.video, self.grid, self.labels, self._sampler, rank, world)
+        return DataLoader(dataset, batch_size=None, sampler=StepsFrom(len(dataset), first))

@@ -1,0 +1,62 @@
+"""The LightningModule: a sharing, an optimizer, a schedule and the L1 loss."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from stdo.chunks.score import psnr
+from stdo.models.pixels import to_float, without_halo
+from stdo.models.sharing import Sharing
+from stdo.training.data import Batch
+from stdo.types import UserError
+
+PSNR_EVERY = 10
+"""Steps between looks at the PSNR: it is for people to watch, and not worth a pass over the pixels each time."""
+
+Optimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
+
+
+class Overfit(pl.LightningModule):
+    """Overfits the networks of a sharing to the patches of one video.
+
+    The loss is the L1 distance of each network's patches, summed over the networks (paper section 4.1): with one
+    batch per network and one Adam, which works element by element, that is the same as separate fits.
+
+    steps: steps of the whole fit, for the schedule. border: SR pixels of halo to cut off before the loss.
+    """
+
+    def __init__(self, sharing: Sharing, optimizer: Optimizer, schedule: Schedule, steps: int, border: int = 0) -> None:
+        super().__init__()
+        self.sharing = sharing
+        self._optimizer, self._schedule, self._steps, self._border = optimizer, schedule, steps, border
+        self.psnr_so_far: float | None = None
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """One batch per network; returns the summed loss."""
+        lr_NCHW = to_float(batch["lr"])
+        hr_NCHW = to_float(batch["hr"])
+        sr_NCHW = without_halo(self.sharing(lr_NCHW, batch["chunk"]), self._border).float()
+        loss = F.l1_loss(sr_NCHW, hr_NCHW) * self.sharing.networks
+        if batch_idx % PSNR_EVERY == 0:
+            self._watch(sr_NCHW, hr_NCHW, loss)
+        return loss
+
+    def _watch(self, sr_NCHW: torch.Tensor, hr_NCHW: torch.Tensor, loss: torch.Tensor) -> None:
+        value = loss.item() / self.sharing.networks
+        if not value < float("inf"):
+            raise UserError(f"the loss became {value} at step {self.global_step}: lower optim.lr and start again")
+        now = float(psnr(F.mse_loss(sr_NCHW.detach(), hr_NCHW).item(), peak=1.0))
+        self.psnr_so_far = now if self.psnr_so_far is None else 0.9 * self.psnr_so_far + 0.1 * now
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log_dict({"train/loss": value, "train/psnr": now, "train/lr": rate}, rank_zero_only=True)
+
+    def configure_optimizers(self) -> Any:
+        """One optimizer over all networks; the schedule moves every step."""
+        optimizer = self._optimizer(self.sharing.parameters())
+        schedule = self._schedule(optimizer, T_max=self._steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

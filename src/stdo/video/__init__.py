@@ -1,0 +1,1 @@
+"""Pixels in and out: readers, writer, degradation (HR to LR), the store of prepared frames, the sample clip."""

@@ -1,0 +1,51 @@
+"""Time stamps as containers write them, turned into times that always move forward."""
+
+from fractions import Fraction
+
+_RESET = 1
+"""Seconds: a step back of at least this much is a clock that was set anew, as where recordings were joined."""
+
+
+class Clock:
+    """Seconds since the first frame of a video, exact, for its frames in order.
+
+    A frame without a stamp comes one average interval after the one before it. A stamp that is repeated or a little
+    early is moved one tick behind its predecessor, so that later ones are right again; from a clock that was set
+    back on, all stamps are shifted. ``mended`` counts both.
+
+    rate: average frames per second. time_base: seconds of one tick. first: stamp of the first frame, None: the first
+    that is seen.
+    """
+
+    def __init__(self, rate: Fraction, time_base: Fraction, first: int | None) -> None:
+        self._interval, self._tick = 1 / rate, time_base
+        self._origin = None if first is None else first * time_base
+        self._last: Fraction | None = None
+        self._length = self._interval
+        self.mended = 0
+
+    @property
+    def end(self) -> Fraction:
+        """When the last frame seen ends, in seconds since the first of the video."""
+        return (self._last or Fraction(0)) + self._length
+
+    def __call__(self, stamp: int | None, duration: int | None = None) -> Fraction:
+        """Time of the next frame, later than all before; stamp and duration in ticks."""
+        self._last = self._place(stamp)
+        self._length = max(self._interval, (duration or 0) * self._tick)
+        return self._last
+
+    def _place(self, stamp: int | None) -> Fraction:
+        expected = Fraction(0) if self._last is None else self._last + self._interval
+        if stamp is None:
+            return expected
+        if self._origin is None:
+            self._origin = stamp * self._tick - expected
+        time = stamp * self._tick - self._origin
+        if self._last is None or time > self._last:
+            return time
+        self.mended += 1
+        if self._last - time < _RESET:
+            return self._last + self._tick
+        self._origin -= expected - time
+        return expected

@@ -1,0 +1,196 @@
+"""Folders of pictures as videos: any folder, and the layout of the VSD4K data set."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.error import FFmpegError
+
+from stdo.types import Frame, UserError, VideoInfo
+from stdo.video.colour import ToRgb, bit_depth_of, chroma_of, colour_of
+from stdo.video.reader import FORMAT
+from stdo.video.span import Span
+from stdo.video.turn import turn_of
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""Endings of the pictures that are read, in any case."""
+
+HR_FOLDER = "DIV2K_train_HR"
+"""Where VSD4K keeps its frames; the name is inherited from another data set."""
+
+VSD4K_RATE = 30
+
+
+class Pictures:
+    """A list of picture files as a video of constant rate; read one at a time, upright, all of one size.
+
+    files: in the order of time. name: of the video. rate: pictures per second.
+
+    Raises UserError for a picture that cannot be read or whose size differs from the first.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], name: str, rate: float | Fraction, span: Span, notes: tuple[str, ...] = ()
+    ) -> None:
+        if isinstance(rate, bool) or not isinstance(rate, (int, float, Fraction)) or not 0 < rate <= 1000:
+            raise UserError(f"video.rate={rate}: must be above 0 and at most 1000 pictures per second")
+        self._rate, self._span = Fraction(str(rate)), span
+        times = [index / self._rate for index in range(len(files))]
+        chosen = [i for i, time in enumerate(times) if time >= span.start and (span.end is None or time < span.end)]
+        self._files = [files[i] for i in chosen[: span.max_frames]]
+        if not self._files:
+            raise span.nothing()
+        first = _picture(self._files[0])
+        self._turn, self._stored = turn_of(first), (first.width, first.height)
+        width, height = span.size(*self._turn.size(*self._stored))
+        alpha = any(part.is_alpha for part in first.format.components)
+        self._info = VideoInfo(
+            name=name,
+            width=width,
+            height=height,
+            frames=len(self._files),
+            rate=self._rate,
+            colour=colour_of(first, picture=True),
+            bit_depth=bit_depth_of(first.format),
+            chroma=chroma_of(first.format),
+            rotation=self._turn.degrees,
+            notes=notes + (("transparency (alpha) is dropped",) if alpha else ()),
+        )
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the list and the first picture tell."""
+        return self._info
+
+    def fingerprint(self) -> str:
+        """Hash of names, sizes and contents of the pictures used, of rate and height: 32 hexadecimal digits."""
+        digest = hashlib.blake2b(f"{FORMAT} pictures {self._rate} {self._span.height}".encode(), digest_size=16)
+        for file in self._files:
+            digest.update(f"\0{file.name}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+        return digest.hexdigest()
+
+    def __iter__(self) -> Iterator[Frame]:
+        size = self._turn.size(self._info.width, self._info.height)
+        for index, file in enumerate(self._files):
+            picture = _picture(file)
+            turn = turn_of(picture)
+            if (picture.width, picture.height) != self._stored or turn.swap != self._turn.swap:
+                first = "{}x{}".format(*self._stored)
+                raise UserError(f"{file}: is {picture.width}x{picture.height}, the first picture is {first}")
+            to_rgb = ToRgb(colour_of(picture, picture=True), *size)
+            yield Frame(index / self._rate, turn(to_rgb(picture)))
+
+
+class ImageFolder(Pictures):
+    """The pictures of a folder, in natural order (``2.png`` before ``10.png``).
+
+    path: the folder; its subfolders are not looked at. rate: pictures per second. pattern: which names, as a shell
+    would match them; among them, those that end in one of `SUFFIXES` are read. start, duration, max_frames, height:
+    as in `VideoFile`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        rate: float | Fraction = 25,
+        pattern: str = "*",
+        start: float = 0.0,
+        duration: float | None = None,
+        max_frames: int | None = None,
+        height: int | None = None,
+    ) -> None:
+        span = Span.of(start, duration, max_frames, height)
+        folder = _folder("path", path)
+        files = _listed(folder, pattern)
+        if not files:
+            known = ", ".join(SUFFIXES)
+            raise UserError(f"video.path={path}: no picture matches video.pattern={pattern} and ends in {known}")
+        super().__init__(files, folder.name, rate, span)
+
+
+class Vsd4k(Pictures):
+    """One video of VSD4K: ``<root>/game/game_15s_1/DIV2K_train_HR/00001.png`` or ``<root>/game_15/DIV2K_train_HR/``.
+
+    root: the data set, or any folder above or at the video. topic: ``game``, ``vlog``, ``inter`` and so on; seconds:
+    15, 30, 45 and so on. rate: the videos are of 30 frames per second. max_frames, height: as in `VideoFile`.
+
+    The published folders hold, after the ``30 · seconds`` frames of the video, a second copy of every tenth of them
+    for testing; these are left out, since they would be shown twice.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        topic: str,
+        seconds: int,
+        max_frames: int | None = None,
+        height: int | None = None,
+        rate: float | Fraction = VSD4K_RATE,
+    ) -> None:
+        span = Span.of(max_frames=max_frames, height=height)
+        base = _folder("root", root)
+        found = [(*named, folder) for folder in _hr_folders(base) if (named := _topic_and_seconds(folder))]
+        matching = [folder for name, length, folder in found if name == topic and length == int(seconds)]
+        if len(matching) != 1:
+            there = ", ".join(sorted({f"{name} {length}" for name, length, _ in found})) or f"no {HR_FOLDER} at all"
+            problem = f"{len(matching)} folders match" if matching else "no folder matches"
+            raise UserError(
+                f"video.root={root} video.topic={topic} video.seconds={seconds}: {problem}; there is: {there}"
+            )
+        files = _listed(matching[0], "*")
+        if not files:
+            raise UserError(f"video.root={root}: {matching[0]} holds no pictures")
+        kept = files[: int(seconds) * VSD4K_RATE]
+        copies = len(files) - len(kept)
+        notes = (f"{copies} pictures after the video's own, VSD4K's test copies, are left out",) if copies else ()
+        super().__init__(kept, f"{topic}_{seconds}s", rate, span, notes)
+
+
+def _folder(setting: str, path: str | Path) -> Path:
+    folder = Path(path).absolute()
+    if not folder.is_dir():
+        reason = "is not a folder" if folder.exists() else "no such folder"
+        raise UserError(f"video.{setting}={path}: {reason}")
+    return folder
+
+
+def _listed(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(
+            (file for file in folder.glob(pattern) if file.suffix.lower() in SUFFIXES and file.is_file()),
+            key=_natural,
+        )
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"video.pattern={pattern}: {error}") from error
+
+
+def _natural(file: Path) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name)]
+
+
+def _hr_folders(base: Path) -> list[Path]:
+    if base.name == HR_FOLDER:
+        return [base]
+    levels = (HR_FOLDER, f"*/{HR_FOLDER}", f"*/*/{HR_FOLDER}", f"*/*/*/{HR_FOLDER}")
+    return sorted(folder for level in levels for folder in base.glob(level) if folder.is_dir())
+
+
+def _topic_and_seconds(folder: Path) -> tuple[str, int] | None:
+    named = re.match(r"([A-Za-z]+)[_-]?(\d+)", folder.parent.name)
+    return (named[1].lower(), int(named[2])) if named else None
+
+
+def _picture(path: Path) -> av.VideoFrame:
+    try:
+        # Through a file object: FFmpeg would take a percent sign in a path for a numbering pattern.
+        with path.open("rb") as file, av.open(file, "r") as container:
+            frame = next(container.decode(video=0), None)
+    except (FFmpegError, OSError, IndexError) as error:
+        raise UserError(f"{path}: is not a picture that can be read") from error
+    if frame is None:
+        raise UserError(f"{path}: is not a picture that can be read")
+    return frame

@@ -1,0 +1,52 @@
+"""What a user should know of a video before trusting its pixels, one line each."""
+
+from fractions import Fraction
+
+import av
+from av.video.stream import VideoStream
+
+from stdo.types import Colour
+from stdo.video.colour import is_grey
+from stdo.video.turn import Turn
+
+_CURVES = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
+
+
+def notes_of(
+    stream: VideoStream, frame: av.VideoFrame, colour: Colour, turn: Turn, guessed_rate: Fraction | None
+) -> tuple[str, ...]:
+    """Notes on a stream and its first decoded frame.
+
+    colour, turn: how the frame is converted and turned. guessed_rate: the rate at which frames are placed where the
+    file gives no times, None where it does.
+    """
+    videos = len(stream.container.streams.video)
+    aspect = stream.sample_aspect_ratio or 1
+    lines = [
+        (
+            frame.interlaced_frame or stream.codec_context.field_order > 1,
+            "interlaced: frames are used as they are stored, fields woven together; deinterlace the file first",
+        ),
+        (colour.assumed, _assumption(colour, frame)),
+        (
+            colour.transfer in _CURVES,
+            f"high dynamic range ({_CURVES.get(colour.transfer)}): code values are kept, no tone mapping is applied",
+        ),
+        (frame.colorspace == 10, "BT.2020 constant luminance is converted as non-constant luminance"),
+        (any(part.is_alpha for part in frame.format.components), "transparency (alpha) is dropped"),
+        (not turn.exact, f"a rotation of {turn.degrees} degrees is not applied: only multiples of 90 are"),
+        (turn.exact and turn.degrees > 0, f"rotated {turn.degrees} degrees counterclockwise, as the file asks"),
+        (aspect != 1, f"pixels are not square (aspect {aspect}): frames keep their stored size"),
+        (guessed_rate is not None, f"the file holds no time stamps: frames are placed at {guessed_rate} per second"),
+        (videos > 1, f"{videos} video streams: the first is used"),
+    ]
+    return tuple(line for holds, line in lines if holds)
+
+
+def _assumption(colour: Colour, frame: av.VideoFrame) -> str:
+    if is_grey(frame.format):
+        return "grey without a range tag: taken as full range (0-255)"
+    return (
+        f"no colour matrix is tagged: {colour.matrix} and {colour.range} range assumed "
+        f"for {frame.height} rows (BT.709 from 720 on, BT.601 below)"
+    )

@@ -1,0 +1,247 @@
+"""Video files of any container and codec that FFmpeg decodes, as upright RGB frames in the order of their time."""
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError, InvalidDataError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from stdo.types import Frame, UserError, VideoInfo
+from stdo.video.clock import Clock
+from stdo.video.colour import ToRgb, bit_depth_of, chroma_of, colour_of
+from stdo.video.notes import notes_of
+from stdo.video.span import Span
+from stdo.video.turn import turn_of
+
+FORMAT = "frames-1"
+"""Part of every fingerprint; changed whenever the same input would give other pixels or times than before."""
+
+_SEEK_MARGIN = 1
+"""Seconds that we seek ahead of the start, since indices count in the order of decoding."""
+
+
+class VideoFile:
+    """The frames of a video file, decoded anew at each iteration.
+
+    Times are those of the container, exact, moved so that the first frame yielded is at 0; variable rates are kept.
+    Frames that carry no time follow at the average rate. A time that is repeated or goes backwards is mended (see
+    `Clock`), and ``info.notes`` says so after the iteration that met it.
+
+    path: an existing local file; URLs are refused.
+    start, duration: seconds on the file's own time line, counted from its first frame.
+    max_frames: at most so many frames. height: shrink to so many rows; the width keeps its proportion, made even.
+
+    Raises UserError for a path, a file or a setting that cannot be used; while iterating, for a file that is damaged
+    or shorter than its header says, and for frames that change their size.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        start: float = 0.0,
+        duration: float | None = None,
+        max_frames: int | None = None,
+        height: int | None = None,
+    ) -> None:
+        self._path = local_file(path)
+        self._span = Span.of(start, duration, max_frames, height)
+        with _complaints(self._path), _opened(self._path) as (container, stream):
+            frame = next(_decoded(container, stream), None)
+            if frame is None:
+                raise UserError("no frame of it can be decoded: it is empty, cut short or damaged")
+            self._stored = (frame.width, frame.height)
+            self._turn = turn_of(frame)
+            # AVI keeps no times of presentation, and those that FFmpeg makes up go wrong with B-frames.
+            self._by_dts = container.format.name == "avi"
+            self._first = None if self._by_dts else frame.pts
+            self._info = self._describe(stream, frame)
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the header and the first frame tell; ``rotation``: degrees counterclockwise that were applied.
+
+        Where the header does not count the frames, the file's packets are counted once, without decoding.
+        """
+        return self._info
+
+    def fingerprint(self) -> str:
+        """Hash of the file's content (not its name or date) and of the settings: 32 hexadecimal digits."""
+        digest = hashlib.blake2b(f"{FORMAT} file {self._span.key()}".encode(), digest_size=16)
+        with self._path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def __iter__(self) -> Iterator[Frame]:
+        with _complaints(self._path):
+            yield from self._span.select(self._timed())
+
+    def _describe(self, stream: VideoStream, frame: av.VideoFrame) -> VideoInfo:
+        width, height = self._span.size(*self._turn.size(*self._stored))
+        stamped = self._first is not None
+        rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+        rate = next((rate for rate in (rates if stamped else rates[1:]) if rate), Fraction(25))
+        colour = colour_of(frame)
+        return VideoInfo(
+            name=self._path.stem,
+            width=width,
+            height=height,
+            frames=self._span.count(self._stored_frames(stream), rate, steady=rate == stream.base_rate),
+            rate=rate,
+            colour=colour,
+            bit_depth=bit_depth_of(frame.format),
+            chroma=chroma_of(frame.format),
+            rotation=self._turn.degrees if self._turn.exact else 0,
+            interlaced=frame.interlaced_frame or stream.codec_context.field_order > 1,
+            notes=notes_of(stream, frame, colour, self._turn, None if stamped or self._by_dts else rate),
+        )
+
+    def _stored_frames(self, stream: VideoStream) -> int | None:
+        if stream.frames:
+            return stream.frames - sum(entry.is_discard for entry in stream.index_entries)
+        if self._span.max_frames is not None:
+            return None
+        with _opened(self._path) as (container, other):
+            return sum(packet.size > 0 for packet in container.demux(other))
+
+    def _timed(self) -> Iterator[Frame]:
+        """Frames at their times since the first of the file, from some moment at or before the start of the span."""
+        with _opened(self._path) as (container, stream):
+            clock = Clock(self._info.rate, stream.time_base or 1 / self._info.rate, self._first)
+            to_rgb = ToRgb(self._info.colour, *self._turn.size(self._info.width, self._info.height))
+            wanted = 0
+            try:
+                for frame in self._from_key_frame(container, stream):
+                    time = clock(frame.dts if self._by_dts else frame.pts, frame.duration)
+                    if time < self._span.start:
+                        continue
+                    if (frame.width, frame.height) != self._stored:
+                        before, after = "{}x{}".format(*self._stored), f"{frame.width}x{frame.height}"
+                        raise self._short(wanted, f"the frames change from {before} to {after} pixels")
+                    yield Frame(time, self._turn(to_rgb(frame)))
+                    wanted += 1
+            except FFmpegError as error:
+                raise self._short(wanted, f"damaged at about {float(clock.end):.2f} s") from error
+            self._admit(clock)
+            promised = _promised_end(stream, self._first) or clock.end
+            missing = round((promised - clock.end) * self._info.rate)
+            if missing > max(2, 0.02 * promised * self._info.rate):
+                raise self._short(wanted, f"cut short, about {missing} frames that its header promises are missing")
+
+    def _from_key_frame(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+        """Decode from at or before the start of the span; from the very beginning where seeking does not work."""
+        target = self._span.start - _SEEK_MARGIN
+        if target > 0 and self._first is not None and stream.time_base is not None:
+            decoded: Iterator[av.VideoFrame] = iter(())
+            first = None
+            with contextlib.suppress(FFmpegError):
+                container.seek(self._first + int(target / stream.time_base), stream=stream)
+                decoded = _decoded(container, stream)
+                first = next(decoded, None)
+            limit = self._first + self._span.start / stream.time_base
+            if first is not None and first.pts is not None and first.pts <= limit:
+                yield first
+                yield from decoded
+                return
+        with _opened(self._path) as (fresh, fresh_stream):
+            yield from _decoded(fresh, fresh_stream)
+
+    def _short(self, wanted: int, reason: str) -> UserError:
+        use = f"; video.max_frames={wanted} uses the frames before that" if wanted else ""
+        return UserError(f"{reason} ({wanted} frames could be decoded){use}")
+
+    def _admit(self, clock: Clock) -> None:
+        note = f"{clock.mended} time stamps were repeated or ran backwards and were moved behind the one before"
+        if clock.mended and note not in self._info.notes:
+            self._info = replace(self._info, notes=(*self._info.notes, note))
+
+
+def local_file(path: str | Path) -> Path:
+    """The absolute path of an existing, readable, regular, non-empty file; UserError for anything else."""
+    found = Path(path).absolute()
+    try:
+        if not found.exists():
+            url = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:", str(path))
+            raise UserError(f"video.path={path}: {'not a local file; URLs are not read' if url else 'no such file'}")
+        if found.is_dir():
+            raise UserError(
+                f"video.path={path}: is a folder, not a file; "
+                f"for a folder of pictures use video=folder video.path={path}"
+            )
+        if not found.is_file():
+            raise UserError(f"video.path={path}: is not a regular file")
+        if found.stat().st_size == 0:
+            raise UserError(f"video.path={path}: is empty (0 bytes)")
+        with found.open("rb"):
+            return found
+    except OSError as error:
+        raise UserError(f"video.path={path}: cannot be read ({error.strerror})") from error
+
+
+@contextlib.contextmanager
+def _complaints(path: Path) -> Iterator[None]:
+    """Whatever is wrong with the content of a file becomes one line that names the file."""
+    try:
+        yield
+    except UserError as error:
+        named = str(error).startswith("video.")
+        raise error if named else UserError(f"video.path={path}: {error}") from None
+    except FFmpegError as error:
+        raise UserError(f"video.path={path}: not a video that FFmpeg can read ({error.strerror})") from error
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    # The whitelist keeps playlists and the like from opening anything but local files.
+    options = {"protocol_whitelist": "file"}
+    with av.open(str(path), metadata_errors="replace", container_options=options) as container:
+        yield container, _video_stream(container)
+
+
+def _video_stream(container: InputContainer) -> VideoStream:
+    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not videos:
+        kinds = sorted({"picture" if s.type == "video" else s.type for s in container.streams})
+        raise UserError(f"holds no video, only {' and '.join(kinds) or 'nothing'}")
+    stream = videos[0]
+    if stream.codec_context is None:
+        raise UserError("its video codec is not known to this build of FFmpeg")
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    """All frames in the order of presentation; packets before the first key frame of a recording are passed over."""
+    started = False
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except InvalidDataError:
+            if started:
+                raise
+            continue
+        for frame in frames:
+            started = True
+            yield frame
+
+
+def _promised_end(stream: VideoStream, first: int | None) -> Fraction | None:
+    """When the header says the video ends, in seconds since its first frame; None when it does not say."""
+    if first is None or stream.time_base is None:
+        return None
+    origin = first * stream.time_base
+    if stream.duration:
+        return ((stream.start_time or 0) + stream.duration) * stream.time_base - origin
+    written = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
+    if written is None:
+        return None
+    hours, minutes, seconds = (Fraction(part) for part in written.groups())
+    return hours * 3600 + minutes * 60 + seconds - origin

@@ -1,0 +1,127 @@
+"""Which frames of a source are wanted, and at what size: the settings that every source shares."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from stdo.types import Frame, UserError
+
+MIN_HEIGHT = 16
+"""Least ``video.height``: less leaves nothing to cut patches from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a video's time line, and the height that its frames are shrunk to.
+
+    start, duration: seconds, exact; frames with ``start <= time < start + duration`` are taken, None: to the end.
+    max_frames: at most so many frames, None: all.
+    height: rows after shrinking, None: as stored.
+    """
+
+    start: Fraction = Fraction(0)
+    duration: Fraction | None = None
+    max_frames: int | None = None
+    height: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        start: float = 0.0,
+        duration: float | None = None,
+        max_frames: int | None = None,
+        height: int | None = None,
+    ) -> "Span":
+        """Check settings as a user wrote them. Decimals are taken as written: 0.1 is one tenth.
+
+        Raises UserError for a negative start, a duration that is not above zero, less than one frame, and a
+        height under `MIN_HEIGHT`.
+        """
+        first = _seconds("start", start)
+        if first < 0:
+            raise UserError(f"video.start={start}: must be 0 or more seconds")
+        length = None if duration is None else _seconds("duration", duration)
+        if length is not None and length <= 0:
+            raise UserError(f"video.duration={duration}: must be more than 0 seconds")
+        return cls(first, length, _whole("max_frames", max_frames, 1), _whole("height", height, MIN_HEIGHT))
+
+    @property
+    def end(self) -> Fraction | None:
+        """First moment after the stretch, seconds; None: the video's end."""
+        return None if self.duration is None else self.start + self.duration
+
+    def key(self) -> str:
+        """The settings in one line, for fingerprints."""
+        return f"start={self.start} duration={self.duration} max_frames={self.max_frames} height={self.height}"
+
+    def count(self, frames: int | None, rate: Fraction, steady: bool = True) -> int | None:
+        """How many of ``frames`` frames the span holds at most, None when neither it nor the source limits them.
+
+        steady: frames are evenly spaced, so that a time says how many frames come before it.
+        """
+        limits = [] if frames is None else [frames]
+        if steady and frames is not None:
+            limits.append(max(frames - math.floor(self.start * rate), 0))
+        if steady and self.duration is not None:
+            limits.append(math.ceil(self.duration * rate) + 1)  # stamps may be rounded by the container
+        if self.max_frames is not None:
+            limits.append(self.max_frames)
+        return min(limits) if limits else None
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height after shrinking a frame of ``width`` x ``height``; the width becomes even.
+
+        Raises UserError for a height above the source's.
+        """
+        if self.height is None or self.height == height:
+            return width, height
+        if self.height > height:
+            raise UserError(
+                f"video.height={self.height}: must be {MIN_HEIGHT} to {height}, the height of the source; "
+                "frames are shrunk, never enlarged"
+            )
+        return max(2, 2 * round(Fraction(width * self.height, 2 * height))), self.height
+
+    def select(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """The frames of the span, out of ``frames`` in order of time; the first one taken is at time 0.
+
+        Raises UserError when there is none.
+        """
+        origin: Fraction | None = None
+        taken = 0
+        for frame in frames:
+            if frame.pts < self.start:
+                continue
+            if self.end is not None and frame.pts >= self.end:
+                break
+            origin = frame.pts if origin is None else origin
+            yield Frame(frame.pts - origin, frame.rgb_HWC)
+            taken += 1
+            if taken == self.max_frames:
+                break
+        if not taken:
+            raise self.nothing()
+
+    def nothing(self) -> UserError:
+        """The error for a span that holds no frame."""
+        length = "" if self.duration is None else f" video.duration={float(self.duration):g}"
+        return UserError(f"video.start={float(self.start):g}{length}: the video has no frame there")
+
+
+WHOLE = Span()
+"""All of a video, at its own size."""
+
+
+def _seconds(name: str, value: float) -> Fraction:
+    if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)) or not math.isfinite(value):
+        raise UserError(f"video.{name}={value}: must be a number of seconds")
+    return value if isinstance(value, Fraction) else Fraction(str(value))
+
+
+def _whole(name: str, value: int | None, least: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"video.{name}={value}: must be a whole number, {least} or more")
+    return value

@@ -1,0 +1,211 @@
+"""Frames into a video file or a folder of PNG, whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import lcm
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.video.format import VideoFormat
+from av.video.stream import VideoStream
+
+from stdo.files import atomic
+from stdo.types import U8, Colour, Frame, UserError
+from stdo.video.colour import FromRgb, chroma_of, customary_matrix, tags_of
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """An encoder of FFmpeg: its name there, the values that ``crf`` and ``preset`` may have, and fixed options."""
+
+    name: str
+    crf: range = range(0)
+    presets: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+
+
+_X26_PRESETS = (
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+)  # fmt: skip
+
+ENCODERS = {
+    "x264": Encoder("libx264", range(52), _X26_PRESETS),
+    "x265": Encoder("libx265", range(52), _X26_PRESETS, (("x265-params", "log-level=none"),)),
+    "svtav1": Encoder("libsvtav1", range(64), tuple(map(str, range(14)))),
+    "ffv1": Encoder("ffv1", options=(("level", "3"), ("slicecrc", "1"))),
+    "png": Encoder("png"),
+}
+"""What ``codec`` may be. ``ffv1`` and ``png`` are lossless."""
+
+_TICKS = lcm(90_000, 1000, 2**12 * 3)
+"""Ticks per second that hold 90 kHz, milliseconds and the time bases that FFmpeg picks for common frame rates."""
+
+
+class VideoWriter:
+    """Writes frames; a context manager. The target appears when the block ends well, and never in part.
+
+    path: a file whose ending picks the container, replaced if it exists; with ``png`` a folder, new or empty, which
+        receives ``00001.png`` and so on. MP4, MOV and NUT keep times exactly, Matroska rounds them to 1 ms.
+    width, height: pixels. rate: average frames per second, a label that players show; times come with the frames.
+    codec: one of `ENCODERS`. crf, preset: the encoder's own, None: its default. crf=0 is lossless in x264.
+    colour: matrix and range to encode with, tagged in the file; None or ``rgb``: BT.709 from 720 rows on, BT.601
+        below, limited range. Of no meaning where the pixel format is RGB.
+    pixel_format: FFmpeg's name; None: bgr0 (RGB) for ffv1, else yuv420p, and yuv444p where a side is odd, which
+        x264 and x265 cannot encode as 4:2:0 (svtav1 can, and knows nothing else).
+
+    Raises UserError for an unknown codec, a crf out of range, settings that the encoder or the container refuse, and
+    a target that cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        width: int,
+        height: int,
+        rate: Fraction,
+        codec: str = "x264",
+        crf: int | None = None,
+        preset: str | int | None = None,
+        colour: Colour | None = None,
+        pixel_format: str | None = None,
+    ) -> None:
+        if codec not in ENCODERS:
+            raise UserError(f"codec={codec}: must be one of {', '.join(ENCODERS)}")
+        self._encoder, self._codec = ENCODERS[codec], codec
+        if crf is not None and crf not in self._encoder.crf:
+            raise UserError(f"crf={crf}: must be {_span_of(self._encoder.crf)} for codec={codec}")
+        if preset is not None and str(preset) not in self._encoder.presets:
+            allowed = f"one of {', '.join(self._encoder.presets)}" if self._encoder.presets else "left out"
+            raise UserError(f"preset={preset}: must be {allowed} for codec={codec}")
+        self.path, self.width, self.height, self.rate = Path(path), width, height, Fraction(rate)
+        self.pixel_format = pixel_format or self._usual_format()
+        self.colour = self._usable(colour)
+        self._options = dict(self._encoder.options)
+        self._options |= {} if crf is None else {"crf": str(crf)}
+        self._options |= {} if preset is None else {"preset": str(preset)}
+        self._frames = 0
+        self._block: AbstractContextManager[Callable[[Fraction, U8], None]]
+
+    def __enter__(self) -> Self:
+        self._block = self._pictures() if self._codec == "png" else self._file()
+        self._put = self._block.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._block.__exit__(kind, error, trace)
+
+    def write(self, frame: Frame | tuple[Fraction, U8]) -> None:
+        """Append a frame: time in seconds, later than the one before, and uint8 RGB (height, width, 3)."""
+        pts, rgb_HWC = (frame.pts, frame.rgb_HWC) if isinstance(frame, Frame) else frame
+        assert rgb_HWC.shape == (self.height, self.width, 3), (rgb_HWC.shape, self.height, self.width)
+        self._put(Fraction(pts), rgb_HWC)
+        self._frames += 1
+
+    def _usual_format(self) -> str:
+        if self._codec == "png":
+            return "rgb24"
+        if self._codec == "ffv1":
+            return "bgr0"
+        odd = self.width % 2 or self.height % 2
+        return "yuv444p" if odd and self._codec != "svtav1" else "yuv420p"
+
+    def _usable(self, colour: Colour | None) -> Colour:
+        known = av.Codec(self._encoder.name, "w").video_formats or []
+        if self.pixel_format not in [each.name for each in known]:
+            names = ", ".join(each.name for each in known)
+            raise UserError(f"pixel_format={self.pixel_format}: {self._codec} takes {names}")
+        colour = colour or Colour("rgb", "full")
+        if chroma_of(VideoFormat(self.pixel_format)) == "rgb":
+            return replace(colour, matrix="rgb", range="full")
+        if colour.matrix == "rgb":
+            return replace(colour, matrix=customary_matrix(self.height), range="limited")
+        return colour
+
+    @contextmanager
+    def _file(self) -> Iterator[Callable[[Fraction, U8], None]]:
+        """A video file under a temporary name; yields what appends a frame to it."""
+        os.environ.setdefault("SVT_LOG", "1")  # the only way to keep SVT-AV1's banner off the terminal
+        with _complaints(self.path, self._codec), atomic(self.path) as partial, av.open(str(partial), "w") as out:
+            stream = self._stream(out)
+            base = stream.codec_context.time_base
+            convert = FromRgb(self.colour, self.pixel_format)
+
+            def put(pts: Fraction, rgb_HWC: U8) -> None:
+                frame = convert(rgb_HWC)
+                frame.time_base, frame.pts = base, round(pts / base)
+                frame.duration = round(1 / self.rate / base)
+                out.mux(stream.encode(frame))
+
+            yield put
+            if not self._frames:
+                raise UserError(f"{self.path}: no frame was written")
+            out.mux(stream.encode(None))
+
+    def _stream(self, out: OutputContainer) -> VideoStream:
+        stream = out.add_stream(self._encoder.name, rate=self.rate, options=self._options)
+        assert isinstance(stream, VideoStream), stream
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = self.width, self.height, self.pixel_format
+        fine = lcm(_TICKS, self.rate.numerator)
+        context.time_base = stream.time_base = Fraction(1, fine if fine < 2**31 else self.rate.numerator)
+        context.colorspace, context.color_range, context.color_primaries, context.color_trc = tags_of(self.colour)
+        return stream
+
+    @contextmanager
+    def _pictures(self) -> Iterator[Callable[[Fraction, U8], None]]:
+        """A folder of PNG under a temporary name; yields what adds a picture to it."""
+        with _complaints(self.path, self._codec):
+            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise UserError(f"{self.path}: exists and is not an empty folder")
+            partial = Path(tempfile.mkdtemp(prefix=f"{self.path.name}.", suffix=".partial", dir=self.path.parent))
+            convert = FromRgb(self.colour, self.pixel_format)
+
+            def put(_pts: Fraction, rgb_HWC: U8) -> None:
+                with (partial / f"{self._frames + 1:05d}.png").open("wb") as file:
+                    file.write(_png(convert(rgb_HWC)))
+                    file.flush()
+                    os.fsync(file.fileno())
+
+            try:
+                yield put
+                if not self._frames:
+                    raise UserError(f"{self.path}: no frame was written")
+                partial.chmod(0o755)
+                partial.replace(self.path)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def _span_of(values: range) -> str:
+    return f"{values[0]} to {values[-1]}" if values else "left out"
+
+
+def _png(frame: av.VideoFrame) -> bytes:
+    encoder = av.VideoCodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "rgb24"
+    encoder.time_base = Fraction(1, 25)
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+
+
+@contextmanager
+def _complaints(path: Path, codec: str) -> Iterator[None]:
+    """What FFmpeg or the file system refuse becomes one line that names the target."""
+    try:
+        yield
+    except (FFmpegError, OSError) as error:
+        raise UserError(f"{path}: cannot be written with codec={codec} ({error.strerror or error})") from error
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: cannot be written with codec={codec} ({error})") from error

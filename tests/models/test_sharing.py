@@ -1,0 +1,164 @@
+"""Sharing: the two questions agree, whichever backbone and however the batch is ordered."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from stdo.models.registry import BACKBONES, build
+from stdo.models.sharing import Independent, Sharing, Single
+from stdo.models.weights import load_networks, save_networks
+from stdo.types import SCALES, UserError
+
+CHUNKS = 3
+SHARINGS: dict[str, type[Single] | type[Independent]] = {"single": Single, "independent": Independent}
+
+
+def make(kind: str, name: str = "espcn", scale: int = 2, init: str = "paper", seed: int = 5) -> Sharing:
+    return SHARINGS[kind](partial(build, name, scale, init=init), CHUNKS, seed)
+
+
+def batch(n: int = 5) -> torch.Tensor:
+    return torch.rand(n, 3, 7, 6, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("kind", SHARINGS)
+def test_network_reproduces_forward(kind: str, name: str, scale: int) -> None:
+    sharing = make(kind, name, scale)
+    chunk = torch.tensor([0, 0, 1, 2, 2])
+    with torch.no_grad():
+        together = sharing(batch(), chunk)
+        for i, k in enumerate(chunk.tolist()):
+            alone = sharing.network(k)(batch()[i : i + 1])
+            torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", SHARINGS)
+@pytest.mark.parametrize("order", [[2, 0, 1, 0, 2], [1], [2, 2, 2], [0, 2], [2, 1, 0]])
+def test_any_order_of_chunks(kind: str, order: list[int]) -> None:
+    sharing = make(kind)
+    lr = batch(len(order))
+    with torch.no_grad():
+        got = sharing(lr, torch.tensor(order))
+        expected = torch.cat([sharing.network(k)(lr[i : i + 1]) for i, k in enumerate(order)])
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_independent_equals_networks_built_alone(name: str) -> None:
+    together = Independent(partial(build, name, 2), CHUNKS, seed=5)
+    for k in range(CHUNKS):
+        torch.manual_seed(5 + k)
+        alone = build(name, 2)
+        for (key, p), (_, q) in zip(alone.named_parameters(), together.backbones[k].named_parameters(), strict=True):
+            assert torch.equal(p, q), key
+
+
+def test_independent_trained_together_equals_trained_alone() -> None:
+    """Gradients of the summed losses are those of separate runs, so Adam's steps are too."""
+    together = make("independent")
+    lr, hr = batch(6), torch.rand(6, 3, 14, 12)
+    chunk = torch.tensor([0, 0, 1, 1, 2, 2])
+
+    def fit(net: torch.nn.Module, step) -> None:
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+        for _ in range(3):
+            optimizer.zero_grad()
+            step().backward()
+            optimizer.step()
+
+    def loss_together() -> torch.Tensor:
+        sr = together(lr, chunk)
+        return sum((sr[chunk == k] - hr[chunk == k]).abs().mean() for k in range(CHUNKS))
+
+    fit(together, loss_together)
+    for k in range(CHUNKS):
+        torch.manual_seed(5 + k)
+        alone = build("espcn", 2, init="paper")
+        fit(alone, lambda k=k, alone=alone: (alone(lr[chunk == k]) - hr[chunk == k]).abs().mean())
+        for p, q in zip(alone.parameters(), together.backbones[k].parameters(), strict=True):
+            torch.testing.assert_close(p, q, atol=1e-6, rtol=1e-5)
+
+
+def test_building_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(9)
+    expected = torch.rand(3)
+    torch.manual_seed(9)
+    make("independent")
+    make("single")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_networks_and_params() -> None:
+    labels = np.array([[2, 0], [1, 1]], np.int16)
+    single, independent = make("single", "wdsr"), make("independent", "wdsr")
+    assert single.networks == 1
+    assert independent.networks == CHUNKS
+    np.testing.assert_array_equal(single.network_of(labels), np.zeros((2, 2)))
+    np.testing.assert_array_equal(independent.network_of(labels), labels)
+    assert independent.network_of(labels).dtype == single.network_of(labels).dtype == np.int64
+    plain_wdsr = 896 + 16 * (32 * 128 * 9 * 2 + 128 + 32) + 33 * 0 + (32 * 9 + 1) * 12 + (75 + 1) * 12
+    assert single.params == plain_wdsr
+    assert independent.params == CHUNKS * plain_wdsr
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("kind", SHARINGS)
+def test_weights_survive_the_disk(kind: str, name: str, tmp_path: Path) -> None:
+    sharing = make(kind, name)
+    path = tmp_path / "weights.safetensors"
+    save_networks(path, sharing, {"method": "stdo"})
+    networks, meta = load_networks(path)
+    assert meta == {"method": "stdo", "backbone": name, "scale": "2", "networks": str(sharing.networks)}
+    assert len(networks) == sharing.networks
+    for chunk, number in enumerate(sharing.network_of(np.arange(CHUNKS))):
+        assert torch.equal(networks[number](batch()), sharing.network(chunk)(batch()))
+    assert [p.name for p in tmp_path.iterdir()] == ["weights.safetensors"], "a temporary file was left"
+
+
+def test_damaged_weights_are_the_users_problem_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    with pytest.raises(UserError, match="no such weights file"):
+        load_networks(path)
+    save_networks(path, make("independent"), {})
+    whole = path.read_bytes()
+    for cut in (0, 7, 200, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(UserError, match="damaged or not a safetensors file") as caught:
+            load_networks(path)
+        assert "\n" not in str(caught.value)
+    tensors = safetensors.torch.load(whole)
+    meta = {"backbone": "espcn", "scale": "2", "networks": "3"}
+
+    def rewritten(change: dict[str, torch.Tensor], meta: dict[str, str]) -> None:
+        safetensors.torch.save_file({**tensors, **change}, path, meta)
+        load_networks(path)
+
+    with pytest.raises(UserError, match=r"first\.weight has shape \(2, 2\); espcn at scale 2 needs \(64, 3, 3, 3\)"):
+        rewritten({"network.1.first.weight": torch.zeros(2, 2)}, meta)
+    with pytest.raises(UserError, match=r"lacks first\.weight"):
+        rewritten({}, {**meta, "networks": "4"})
+    with pytest.raises(UserError, match="belong to none of its 2 networks"):
+        rewritten({}, {**meta, "networks": "2"})
+    with pytest.raises(UserError, match="backbone=unet"):
+        rewritten({}, {**meta, "backbone": "unet"})
+    with pytest.raises(UserError, match="not a weights file of stdo"):
+        rewritten({}, {"scale": "2"})
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_networks(path, make("single"), {"run": "old"})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save_networks(path, make("single"), {"run": "new"})
+    assert load_networks(path)[1]["run"] == "old"

@@ -1,0 +1,93 @@
+"""The architecture is a test: imports go downwards only, and what a player needs imports without the lab."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "stdo"
+
+LAYERS = {
+    "types": 0,
+    "files": 1,
+    "provenance": 1,
+    "settings": 1,
+    "video": 2,
+    "models": 2,
+    "chunks": 3,
+    "training": 4,
+    "evaluation": 4,
+    "delivery": 5,
+    "pipeline": 6,
+    "doors": 7,
+    "train": 8,
+    "evaluate": 8,
+}
+MODULES = sorted(SOURCE.rglob("*.py"))
+WITHOUT_LAB = [
+    "stdo.types",
+    "stdo.files",
+    "stdo.chunks.grid",
+    "stdo.video.reader",
+    "stdo.video.images",
+    "stdo.video.writer",
+    "stdo.video.sample",
+]
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_go_downwards(path: Path) -> None:
+    here = room(path)
+    if here == "__init__":
+        return
+    assert here in LAYERS, f"{here} has no layer yet"
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "stdo" or len(parts) < 2 or parts[1] not in LAYERS or parts[1] == here:
+            continue
+        assert LAYERS[parts[1]] < LAYERS[here], f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_hydra_stays_in_the_doors(path: Path) -> None:
+    roots = {name.split(".")[0] for name in imports(path)}
+    if LAYERS.get(room(path), 0) < LAYERS["doors"]:
+        assert not roots & {"hydra", "omegaconf"}
+    if room(path) not in ("training", "pipeline", "doors"):
+        assert "pytorch_lightning" not in roots
+
+
+def test_chunks_know_no_network() -> None:
+    for path in (SOURCE / "chunks").glob("*.py"):
+        assert not any(name.startswith(("torch", "stdo.models")) for name in imports(path)), path
+
+
+@pytest.mark.parametrize("module", WITHOUT_LAB)
+def test_the_base_install_is_enough_for(module: str) -> None:
+    lab = ("torch", "pytorch_lightning", "hydra", "omegaconf", "matplotlib", "PIL", "torchmetrics", "tqdm", "filelock")
+    code = f"import sys, {module}; print([name for name in {lab} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_files_stay_readable(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300

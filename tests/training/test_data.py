@@ -1,0 +1,74 @@
+"""The DataModule: batches hold the right pixels, patches are turned the right way."""
+
+import numpy as np
+import pytest
+import torch
+
+from stdo.training.data import PatchBatches, PatchSize
+from stdo.types import UserError
+
+
+@pytest.mark.parametrize("halo", [0, 3])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_batch_holds_the_windows_and_targets_of_its_patches(make_job, scale: int, halo: int) -> None:
+    data = make_job(scale=scale, halo=halo).data
+    data.prepare_data()
+    data.setup()
+    sampler = data.sample(lambda network_N: make_job().sampler(network_N), data.labels.ravel().astype(np.int64))
+    batches = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)
+    numbers = sampler.batch(1)
+    batch = batches[1]
+    for n, patch in enumerate(numbers):
+        t, within = divmod(patch, data.grid.patches)
+        assert np.array_equal(batch["lr"][n], data.grid.extract(np.asarray(data.video.lr[t]))[within])
+        hr = data.grid.scaled(scale).extract(data.video.hr[t])[within]
+        assert np.array_equal(batch["hr"][n], hr)
+        assert batch["chunk"][n] == data.labels.ravel()[patch]
+
+
+def test_ranks_share_a_batch_without_overlap(make_job) -> None:
+    data = make_job().data
+    data.prepare_data()
+    data.setup()
+    sampler = data.sample(lambda network_N: make_job().sampler(network_N), data.labels.ravel().astype(np.int64))
+    whole = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)[0]
+    halves = [PatchBatches(data.video, data.grid, data.labels, sampler, rank, 2)[0] for rank in (0, 1)]
+    for key, both in whole.items():
+        assert torch.equal(both[0::2], halves[0][key])
+        assert torch.equal(both[1::2], halves[1][key])
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "patch"),
+    [
+        (270, 480, 4, (54, 48)),  # the paper's tiling of 1080p: 5 x 10
+        (540, 960, 2, (54, 48)),
+        (360, 640, 3, (60, 64)),
+        (480, 270, 4, (48, 54)),  # a portrait video turns the patch
+        (640, 360, 3, (64, 60)),
+    ],
+)
+def test_the_papers_patches_tile_1080p_both_ways_up(height: int, width: int, scale: int, patch: tuple) -> None:
+    grid = PatchSize().grid(height, width, scale)
+    assert (grid.patch_h, grid.patch_w) == patch
+    assert grid.patches * patch[0] * patch[1] == height * width
+
+
+def test_a_frame_smaller_than_a_patch_is_refused() -> None:
+    with pytest.raises(UserError, match="patches.width and patches.height"):
+        PatchSize().grid(40, 400, 4)
+    assert PatchSize(height=40).grid(40, 400, 4).rows == 1
+
+
+def test_more_chunks_than_patches_are_refused_before_decoding(make_job) -> None:
+    with pytest.raises(UserError, match="chunks=1000: the video has only"):
+        make_job(chunks=1000)
+
+
+def test_scores_are_kept_and_taken_up_again(make_job, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make_job().data
+    first.prepare_data()
+    monkeypatch.setattr("stdo.training.data.score", lambda *_: pytest.fail("scored twice"))
+    again = make_job().data
+    again.prepare_data()
+    assert np.array_equal(first.scores, again.scores)

@@ -1,0 +1,127 @@
+"""A fit: what k networks in one fit learn, and what a resumed one does."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from stdo.chunks.split import by_score, by_time, whole
+from stdo.models.espcn import ESPCN
+from stdo.models.sharing import Independent, Single
+from stdo.models.weights import load_networks
+from stdo.pipeline import CHECKPOINT, RESULT, WEIGHTS, train
+from stdo.training.data import PatchBatches
+
+
+def weights(job) -> dict[str, torch.Tensor]:
+    networks, _ = load_networks(job.directory / WEIGHTS)
+    return {f"{i}.{name}": value for i, network in enumerate(networks) for name, value in network.state_dict().items()}
+
+
+def test_independent_networks_in_one_fit_equal_separate_fits(make_job) -> None:
+    """Adam works element by element and the losses add, so one fit must be k fits: against a bare loop each."""
+    job = make_job()
+    train(job)
+    together = weights(job)
+    data, labels = job.data, job.data.labels
+    sharing = job.sharing(3)
+    sampler = data.sample(job.sampler, sharing.network_of(labels.ravel()))
+    batches = PatchBatches(data.video, data.grid, labels, sampler, 0, 1)
+    for chunk in range(3):
+        network = sharing.backbones[chunk]
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, sampler.steps)
+        for step in range(sampler.steps):
+            mine = {key: value[chunk * 4 : chunk * 4 + 4] for key, value in batches[step].items()}
+            assert (mine["chunk"] == chunk).all()
+            sr = network(mine["lr"].permute(0, 3, 1, 2) / 255)
+            loss = (sr - mine["hr"].permute(0, 3, 1, 2) / 255).abs().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        for name, value in network.state_dict().items():
+            assert torch.allclose(together[f"{chunk}.{name}"], value, rtol=1e-3, atol=2e-5), (chunk, name)
+
+
+@pytest.mark.parametrize("die_at", [1, 7, 13])
+def test_a_killed_fit_goes_on_to_the_same_weights(make_job, monkeypatch: pytest.MonkeyPatch, die_at: int) -> None:
+    straight = make_job("straight")
+    train(straight)
+
+    killed = make_job("killed", checkpoint_seconds=0.0)
+    with monkeypatch.context() as patch:
+        read = PatchBatches.__getitem__
+
+        def dying(self, step):
+            if step == die_at:
+                raise KeyError("killed")
+            return read(self, step)
+
+        patch.setattr(PatchBatches, "__getitem__", dying)
+        with pytest.raises(KeyError):
+            train(killed)
+    assert (killed.directory / CHECKPOINT).exists()
+    assert not (killed.directory / RESULT).exists()
+    steps: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(PatchBatches, "__getitem__", lambda self, step: steps.append(step) or read(self, step))
+        train(make_job("killed", checkpoint_seconds=0.0))
+    assert steps[0] == die_at
+    expected, got = weights(straight), weights(killed)
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+def test_a_finished_run_is_read_not_repeated(make_job, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = train(make_job())
+    monkeypatch.setattr("stdo.pipeline._fit", lambda *_: pytest.fail("trained twice"))
+    assert train(make_job()) == metrics
+
+
+def test_force_trains_again(make_job) -> None:
+    job = make_job()
+    train(job)
+    before = (job.directory / WEIGHTS).stat().st_mtime_ns
+    train(make_job(), force=True)
+    assert (job.directory / WEIGHTS).stat().st_mtime_ns > before
+
+
+def test_a_run_killed_while_evaluating_does_not_train_again(make_job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job()
+    metrics = train(job)
+    (job.directory / RESULT).unlink()
+    monkeypatch.setattr("stdo.pipeline._fit", lambda *_: pytest.fail("trained twice"))
+    again = train(make_job())
+    assert {**again, "seconds": 0} == {**metrics, "seconds": 0}
+
+
+@pytest.mark.parametrize(
+    ("split", "sharing", "chunks", "networks"),
+    [(whole, Single, 1, 1), (by_time, Independent, 3, 3), (by_score, Independent, 3, 3), (by_score, Single, 3, 1)],
+)
+@pytest.mark.parametrize("halo", [0, 2])
+def test_every_method_learns_and_shows_equally_many_patches(make_job, split, sharing, chunks, networks, halo) -> None:
+    metrics = train(make_job(split=split, sharing=sharing, chunks=chunks, halo=halo, passes=12))
+    assert metrics["psnr"]["frame"] > metrics["bicubic"]["psnr"]["frame"] + 0.1
+    assert len(metrics["chunk_psnr"]) == chunks
+    one = sum(p.numel() for p in ESPCN(2).parameters())
+    assert metrics["params"] == networks * one
+    patches = metrics["patches"]
+    assert metrics["patch_presentations"] == pytest.approx(12 * patches, abs=4 * networks)
+
+
+def test_a_loss_that_explodes_stops_with_advice(make_job) -> None:
+    job = make_job(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1e30))
+    with pytest.raises(ValueError, match=r"the loss became .* lower optim.lr"):
+        train(job)
+    assert not (job.directory / WEIGHTS).exists()
+
+
+def test_scores_and_labels_are_kept(make_job) -> None:
+    job = make_job()
+    train(job)
+    kept = np.load(job.directory / "chunks.npz")
+    assert np.array_equal(kept["labels"], job.data.labels)
+    assert np.array_equal(kept["scores"], job.data.scores)
+    shutil.rmtree(job.directory)

@@ -1,0 +1,93 @@
+"""LR frames against Pillow's bicubic and a MATLAB-style one written from its definition."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stdo.types import UserError
+from stdo.video.degrade import CODECS, BicubicUpscaler, Degrade, downscale, resize
+
+SCALES = (2, 3, 4)
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    """Edges, gradients, noise and full-range detail: a hard case for a resampler."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    waves = 127 + 120 * np.sin(x * y / 90.0)
+    noise = rng.integers(0, 256, (height, width))
+    blocks = 255 * ((x // 7 + y // 5) % 2)
+    return np.stack([waves, noise, blocks], -1).astype(np.uint8)
+
+
+def cubic(x: np.ndarray) -> np.ndarray:
+    x = np.abs(x)
+    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x <= 1, near, np.where(x < 2, far, 0))
+
+
+def imresize_rows(image: np.ndarray, out: int) -> np.ndarray:
+    """One axis of MATLAB's imresize(…, 'bicubic'): widened kernel, half-pixel centres, mirrored edge."""
+    length = len(image)
+    ratio = out / length
+    width = 4 / min(ratio, 1)
+    centre = (np.arange(out) + 0.5) / ratio - 0.5
+    taps = np.floor(centre - width / 2)[:, None] + np.arange(int(np.ceil(width)) + 2)
+    weights = cubic((centre[:, None] - taps) * min(ratio, 1))
+    weights /= weights.sum(1, keepdims=True)
+    mirrored = np.concatenate([np.arange(length), np.arange(length)[::-1]])
+    source = mirrored[np.mod(taps.astype(int), 2 * length)]
+    return np.einsum("ot,ot...->o...", weights, image[source])
+
+
+def imresize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    rows = imresize_rows(image.astype(float), height)
+    both = imresize_rows(rows.swapaxes(0, 1), width).swapaxes(0, 1)
+    return np.clip(np.round(both), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_shrinking_is_pillows_bicubic(scale: int) -> None:
+    hr = picture(60 * scale, 44 * scale)
+    pillow = np.asarray(Image.fromarray(hr).resize((44, 60), Image.Resampling.BICUBIC))
+    assert np.abs(downscale(hr, scale).astype(int) - pillow).max() <= 1
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_shrinking_is_matlabs_inside_the_frame(scale: int) -> None:
+    """At the frame's edge MATLAB mirrors and Pillow renormalises; two LR pixels can tell."""
+    hr = picture(60 * scale, 44 * scale)
+    difference = np.abs(downscale(hr, scale).astype(int) - imresize(hr, 60, 44))
+    assert difference[2:-2, 2:-2].max() <= 1
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_enlarging_is_pillows_and_matlabs_bicubic(scale: int) -> None:
+    lr = picture(31, 23)
+    sr = BicubicUpscaler(scale)(lr)
+    pillow = np.asarray(Image.fromarray(lr).resize((23 * scale, 31 * scale), Image.Resampling.BICUBIC))
+    assert np.abs(sr.astype(int) - pillow).max() <= 1
+    inside = np.s_[2 * scale : -2 * scale, 2 * scale : -2 * scale]
+    assert np.abs(sr.astype(int) - imresize(lr, 31 * scale, 23 * scale))[inside].max() <= 1
+
+
+def test_a_flat_frame_stays_flat() -> None:
+    assert (resize(np.full((24, 36, 3), 77, np.uint8), 8, 12) == 77).all()
+
+
+def test_keys_tell_degradations_apart() -> None:
+    degradations = [Degrade(s) for s in SCALES] + [Degrade(4, codec, crf) for codec in CODECS for crf in (20, 30)]
+    assert len({d.key() for d in degradations}) == len(degradations)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"scale": 5}, "scale=5: must be one of 2, 3, 4"),
+        ({"scale": 2, "codec": "vp8"}, "degrade.codec=vp8: must be null or one of x264"),
+        ({"scale": 2, "crf": 20}, "degrade.codec"),
+    ],
+)
+def test_impossible_degradations_are_refused(settings: dict, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Degrade(**settings)
