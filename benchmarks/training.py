@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from stdo.video.sample import GeneratedClip
 
 from common import machine, tsv
 from stdo.chunks.sample import Uniform
@@ -26,7 +25,9 @@ from stdo.models.sharing import Independent
 from stdo.training.data import PatchBatches, PatchData, PatchSize
 from stdo.training.module import Overfit
 from stdo.training.precision import resolve
+from stdo.training.schedule import cosine
 from stdo.video.degrade import BicubicUpscaler, Degrade
+from stdo.video.sample import GeneratedClip
 
 BATCH = 16
 
@@ -57,7 +58,7 @@ def ours(data: PatchData, factory: partial, networks: int, steps: int, precision
     passes = steps * BATCH * networks / data.labels.size
     data.sample(partial(Uniform, batch=BATCH, passes=passes, seed=0), sharing.network_of(data.labels.ravel()))
     ticks = Ticks()
-    adam, cosine = partial(torch.optim.Adam, lr=1e-4), torch.optim.lr_scheduler.CosineAnnealingLR
+    adam = partial(torch.optim.Adam, lr=1e-4)
     trainer = pl.Trainer(
         max_epochs=1, accelerator="cpu", precision=precision, callbacks=[ticks], logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
-from stdo.video.sample import GeneratedClip
 
 from stdo.chunks.sample import Uniform
 from stdo.chunks.split import by_score
@@ -15,7 +14,9 @@ from stdo.models.espcn import ESPCN
 from stdo.models.sharing import Independent
 from stdo.pipeline import Job
 from stdo.training.data import PatchData, PatchSize
+from stdo.training.schedule import cosine
 from stdo.video.degrade import BicubicUpscaler, Degrade
+from stdo.video.sample import GeneratedClip
 
 torch.set_num_threads(2)
 
@@ -59,7 +60,7 @@ def make_job(tmp_path: Path, trainer: Callable[..., pl.Trainer]) -> Callable[...
             "sharing": partial(sharing, partial(ESPCN, scale), seed=0),
             "sampler": partial(Uniform, batch=4, passes=passes, seed=0),
             "optimizer": partial(torch.optim.Adam, lr=1e-3),
-            "schedule": torch.optim.lr_scheduler.CosineAnnealingLR,
+            "schedule": cosine,
             "trainer": trainer,
         }
         return Job(**parts | changes)

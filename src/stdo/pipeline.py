@@ -40,7 +40,7 @@ from stdo.video.writer import VideoWriter
 
 RESULT, WEIGHTS, CHUNKS = "metrics.json", "weights.safetensors", "chunks.npz"
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
-SAVES: dict[str, tuple[str, str, float | None]] = {"video": ("sr.mp4", "x264", 12), "png": ("sr", "png", None)}
+SAVES: dict[str, tuple[str, str, int | None]] = {"video": ("sr.mp4", "x264", 12), "png": ("sr", "png", None)}
 """How SR frames are kept: name in the run directory, codec, quality. Only PNG is lossless."""
 
 
@@ -192,7 +192,7 @@ def evaluate(job: Job, save: str | None = None, prepare_seconds: float | None = 
     }
     size = {"frames": len(data.video.lr), "patches": int(labels.size), "width": data.video.width}
     size["height"] = data.video.height
-    metrics = facts | size | measured.ours | {"bicubic": measured.bicubic, "seconds": seconds}
+    metrics: Json = facts | size | measured.ours | {"bicubic": measured.bicubic, "seconds": seconds}
     metrics["bicubic"].pop("chunk_psnr")
     with atomic(job.directory / RESULT) as partial:
         partial.write_text(json.dumps(metrics, indent=2))

@@ -59,7 +59,7 @@ RULES: dict[str, Rule] = {
     "patches.height": _or_null(_whole(1)),
     "patches.width": _or_null(_whole(1)),
     "patches.halo": _whole(0),
-    "degrade.crf": _or_null(NOT_NEGATIVE),
+    "degrade.crf": _or_null(_whole(0, 63)),
     "budget.passes": POSITIVE,
     "budget.batch": _whole(1),
     "optim.lr": POSITIVE,

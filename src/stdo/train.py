@@ -16,6 +16,8 @@ def task(config: DictConfig) -> None:
     finished = (job.directory / RESULT).exists() and not config.force
     if finished:
         sys.stderr.write(f"{job.directory} is finished; this is its result (force=true trains again)\n")
+    for note in job.data.notes:
+        sys.stderr.write(f"note: {note}\n")
     metrics = train(job, config.force)
     if metrics:
         sys.stdout.write(f"{closing_table(metrics)}\n\n{job.directory}\n")

@@ -12,6 +12,7 @@ from PIL import Image
 from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image import PeakSignalNoiseRatio
 
+from stdo.chunks import score
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.score import PSNR_CAP, psnr, squared_error
 from stdo.evaluation import metrics
@@ -272,6 +273,6 @@ def test_a_meter_keeps_sums_and_not_frames():
 
 
 def test_the_examples_in_the_docstrings_run():
-    found = doctest.testmod(metrics)
-    assert found.attempted >= 6
-    assert found.failed == 0
+    found = [doctest.testmod(module) for module in (metrics, score)]
+    assert sum(result.attempted for result in found) >= 6
+    assert not any(result.failed for result in found)

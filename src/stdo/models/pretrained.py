@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stdo.models.common import Backbone, Bicubic, plain
+from stdo.models.pixels import to_float, to_uint8
 from stdo.models.registry import build
 from stdo.models.srcnn import SRCNN
 from stdo.models.vdsr import VDSR
@@ -26,7 +27,7 @@ STRIP_PIXELS = 2**19
 """HR pixels computed at once: bounds the memory whatever the frame's size (64 float32 channels of it are 128 MiB)."""
 
 _TO_YCBCR = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
-_OFFSET = torch.tensor([0.0, 128 / 255, 128 / 255])
+_OFFSET = torch.tensor([0.0, 128 / 255, 128 / 255]).view(3, 1, 1)
 
 
 class PretrainedUpscaler:
@@ -92,14 +93,19 @@ class PretrainedUpscaler:
         return sr_HWC
 
     def _strip(self, lr_HWC: U8) -> U8:
-        x_HWC = torch.from_numpy(np.ascontiguousarray(lr_HWC)).to(self.device).float() / 255
+        x_NCHW = to_float(torch.from_numpy(np.ascontiguousarray(lr_HWC))[None].to(self.device))
         if self.colour == "ycbcr":
-            x_HWC = x_HWC @ _TO_YCBCR.T.to(self.device) + _OFFSET.to(self.device)
-        y_HWC = self.network(x_HWC.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+            x_NCHW = _mix(_TO_YCBCR, x_NCHW) + _OFFSET.to(self.device)
+        y_NCHW = self.network(x_NCHW)
         if self.colour == "ycbcr":
-            y_HWC = (y_HWC - _OFFSET.to(self.device)) @ torch.linalg.inv(_TO_YCBCR).T.to(self.device)
-        out_HWC: U8 = y_HWC.mul(255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+            y_NCHW = _mix(torch.linalg.inv(_TO_YCBCR), y_NCHW - _OFFSET.to(self.device))
+        out_HWC: U8 = to_uint8(y_NCHW)[0].cpu().numpy()
         return out_HWC
+
+
+def _mix(matrix: Tensor, x_NCHW: Tensor) -> Tensor:
+    """Apply a 3x3 colour matrix to every pixel."""
+    return torch.einsum("dc,nchw->ndhw", matrix.to(x_NCHW.device), x_NCHW)
 
 
 def _local(weights: str, cache: str | Path | None) -> Path:

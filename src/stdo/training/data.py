@@ -101,6 +101,7 @@ class PatchData(pl.LightningDataModule):
         super().__init__()
         self._source, self._cache, self._degrade, self._patches = source, cache, degrade, patches
         self._scorer, self._split, self._chunks, self.progress = scorer, split, chunks, progress
+        self.notes = source.info.notes
         self.video: Prepared
         self.grid: PatchGrid
         self.scores: F32

@@ -58,5 +58,5 @@ class Overfit(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """One optimizer over all networks; the schedule moves every step."""
         optimizer = self._optimizer(self.sharing.parameters())
-        schedule = self._schedule(optimizer, T_max=self._steps)
+        schedule = self._schedule(optimizer, steps=self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -2,8 +2,8 @@
 
 swscale does the arithmetic (bicubic chroma at full horizontal resolution, accurate rounding); the tests hold it to an
 independent conversion within one level for every matrix and range. One limit of swscale is known: limited-range
-samples outside the legal 16-235 / 16-240 that mean a blue beyond twice white (luma above 235 *and* Cb above 237)
-overflow its 32-bit sums. No camera or encoder yields them.
+samples that mean a blue of more than twice white (luma 235 with Cb from 248 on, luma 255 with Cb from 237 on; legal
+Cb ends at 240) overflow its 32-bit sums. None of the clips that we tried comes near.
 
 Chroma is placed where the file says it sits (H.264 and H.265: left, unless tagged); otherwise between its luma samples.
 """

@@ -63,7 +63,7 @@ class Degrade:
 
     scale: int
     codec: str | None = None
-    crf: float | None = None
+    crf: int | None = None
     preset: str | None = None
 
     def __post_init__(self) -> None:

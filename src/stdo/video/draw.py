@@ -68,7 +68,8 @@ def fractal(rng: np.random.Generator, height: int, width: int, slope: float) -> 
     frequency[0, 0] = np.inf
     texture_HW = np.fft.irfft2(noise / frequency**slope, (height, width))
     low, high = np.percentile(texture_HW, (1, 99))
-    return np.clip((texture_HW - low) / max(high - low, 1e-9), 0, 1).astype(np.float32)
+    levels_HW: F32 = np.clip((texture_HW - low) / max(high - low, 1e-9), 0, 1).astype(np.float32)
+    return levels_HW
 
 
 def leaves(rng: np.random.Generator, width: int, height: int) -> U8:

@@ -139,18 +139,19 @@ class VideoFile:
     def _from_key_frame(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
         """Decode from at or before the start of the span; from the very beginning where seeking does not work."""
         target = self._span.start - _SEEK_MARGIN
-        if target > 0 and self._first is not None and stream.time_base is not None:
-            decoded: Iterator[av.VideoFrame] = iter(())
-            first = None
-            with contextlib.suppress(FFmpegError):
-                container.seek(self._first + int(target / stream.time_base), stream=stream)
-                decoded = _decoded(container, stream)
-                first = next(decoded, None)
-            limit = self._first + self._span.start / stream.time_base
-            if first is not None and first.pts is not None and first.pts <= limit:
-                yield first
-                yield from decoded
-                return
+        if target <= 0 or self._first is None or stream.time_base is None:
+            yield from _decoded(container, stream)
+            return
+        decoded = _decoded(container, stream)
+        first = None
+        with contextlib.suppress(FFmpegError):
+            container.seek(self._first + int(target / stream.time_base), stream=stream)
+            first = next(decoded, None)
+        limit = self._first + self._span.start / stream.time_base
+        if first is not None and first.pts is not None and first.pts <= limit:
+            yield first
+            yield from decoded
+            return
         with _opened(self._path) as (fresh, fresh_stream):
             yield from _decoded(fresh, fresh_stream)
 

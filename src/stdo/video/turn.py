@@ -41,14 +41,24 @@ def turn_of(frame: av.VideoFrame) -> Turn:
 
     The matrix maps a pixel at (x, y) to (a·x + c·y, b·x + d·y), in 16.16 fixed point (ISO 14496-12, 6.2.2).
     """
-    extras = cast(SideDataContainer, frame.side_data)
+    degrees = frame.rotation % 360
+    try:
+        extras = cast(SideDataContainer, frame.side_data)
+    except ValueError:  # beside the matrix lies data of a kind that PyAV has no name for, such as EXIF
+        return _ROTATIONS.get(degrees, Turn(degrees=degrees, exact=False))
     if Type.DISPLAYMATRIX not in extras:
         return Turn()
     a, b, _, c, d = np.frombuffer(bytes(extras[Type.DISPLAYMATRIX]), np.int32)[:5].astype(int)
-    degrees = frame.rotation % 360
-    straight, crossed = bool(a and d and not b and not c), bool(b and c and not a and not d)
-    if straight:
+    if a and d and not b and not c:
         return Turn(False, a < 0, d < 0, degrees)
-    if crossed:
+    if b and c and not a and not d:
         return Turn(True, c < 0, b < 0, degrees)
     return Turn(degrees=degrees, exact=False)
+
+
+_ROTATIONS = {
+    0: Turn(),
+    90: Turn(True, False, True, 90),
+    180: Turn(False, True, True, 180),
+    270: Turn(True, True, False, 270),
+}

@@ -1,0 +1,195 @@
+"""The command line as a user types it: real runs on tiny clips, and one line for every mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from stdo.video.sample import GeneratedClip
+from stdo.video.writer import VideoWriter
+
+PATCHES = ["patches.height=12", "patches.width=16"]
+TINY = ["backbone=espcn", "scale=2", "chunks=2", *PATCHES, "budget.passes=1", "trainer=cpu"]
+FILES = "config.yaml provenance.json chunks.npz metrics.json frames.csv weights.safetensors heatmap.png comparison.png"
+FIGURES = (
+    "video method backbone scale chunks seed frames patches psnr ssim bicubic chunk_psnr params macs_per_frame "
+    "patch_presentations seconds device precision"
+)
+PROTOCOLS = {"frame", "pooled", "stdo_patch", "cafm_frame", "y"}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MP4 of 6 frames, 96x72."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    source = GeneratedClip(width=96, height=72, frames=6, rate=25, seed=0)
+    with VideoWriter(path, 96, 72, source.info.rate, "x264", crf=10) as writer:
+        for frame in source:
+            writer.write(frame)
+    return path
+
+
+def door(*arguments: str, cwd: Path, module: str = "train", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"stdo.{module}", *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_a_run_from_video_to_result_and_again(clip: Path, tmp_path: Path) -> None:
+    command = [*TINY, f"video.path={clip}"]
+    first = door(*command, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "bicubic" in first.stdout
+    assert "train: 100%" in first.stderr, "progress is shown"
+    (run,) = (tmp_path / "outputs" / "clip").iterdir()
+    assert run.name.startswith("stdo-espcn-x2-k2-")
+    assert str(run.relative_to(tmp_path)) in first.stdout
+    names = {path.name for path in run.iterdir()}
+    assert names >= set(FILES.split())
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics.keys() >= set(FIGURES.split())
+    assert set(metrics["psnr"]) == set(metrics["bicubic"]["psnr"]) == PROTOCOLS
+    assert set(metrics["seconds"]) == {"prepare", "train", "evaluate"}
+    assert metrics["frames"] == 6
+    assert len((run / "frames.csv").read_text().splitlines()) == 7
+
+    again = door(*command, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "is finished" in again.stderr
+    assert "train:" not in again.stderr
+    assert again.stdout == first.stdout
+
+    measured = door(f"run={run}", "save=png", cwd=tmp_path, module="evaluate")
+    assert measured.returncode == 0, measured.stderr
+    after = json.loads((run / "metrics.json").read_text())
+    assert {**after, "seconds": 0} == {**metrics, "seconds": 0}
+    check_against_saved_pngs(run, clip, metrics)
+
+
+def check_against_saved_pngs(run: Path, clip: Path, metrics: dict) -> None:
+    """The headline figure, from the PNGs on disk and frames decoded here, with numpy alone."""
+    with av.open(str(clip)) as container:
+        stream = container.decode(video=0)
+        hr = [frame.to_ndarray(format="rgb24", src_colorspace="ITU601") for frame in stream]
+    sr = [np.asarray(Image.open(path)) for path in sorted((run / "sr").glob("*.png"))]
+    assert len(sr) == len(hr) == 6
+    psnr = [10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)) for a, b in zip(sr, hr, strict=True)]
+    assert np.mean(psnr) == pytest.approx(metrics["psnr"]["frame"], abs=0.05), "swscale's flags differ a little"
+
+
+@pytest.mark.parametrize("method", ["awdnn", "nas", "stdo"])
+@pytest.mark.parametrize("backbone", ["espcn", "srcnn", "vdsr", "edsr", "wdsr"])
+@pytest.mark.slow
+def test_every_method_with_every_backbone(clip: Path, tmp_path: Path, method: str, backbone: str) -> None:
+    done = door(
+        *TINY, f"video.path={clip}", f"method={method}", f"backbone={backbone}", "video.max_frames=3", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "difference" in done.stdout
+
+
+def test_a_sweep_runs_its_jobs_and_decodes_once(clip: Path, tmp_path: Path) -> None:
+    done = door("-m", *TINY, f"video.path={clip}", "method=awdnn,nas", "video.max_frames=3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    runs = sorted(path.name.rsplit("-", 1)[0] for path in (tmp_path / "outputs" / "clip").iterdir())
+    assert runs == ["awdnn-espcn-x2-k1", "nas-espcn-x2-k2"]
+    assert done.stderr.count("decode: 100%") == 1
+
+
+def test_help_is_quick_and_lists_choices(tmp_path: Path) -> None:
+    done = door("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "backbone: edsr, espcn, srcnn, vdsr, wdsr" in done.stdout
+    assert "method: awdnn, nas, stdo" in done.stdout
+
+
+def bad_files(folder: Path, clip: Path) -> dict[str, Path]:
+    whole = clip.read_bytes()
+    files = {"empty": b"", "garbage": b"not a video at all" * 99, "truncated": whole[: len(whole) // 2]}
+    paths = {name: folder / f"{name}.mp4" for name in files}
+    for name, content in files.items():
+        paths[name].write_bytes(content)
+    sound = folder / "sound.m4a"
+    with av.open(str(sound), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        frame.rate = 44100
+        for _ in range(20):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return paths | {"sound": sound, "missing": folder / "missing.mp4", "folder": folder}
+
+
+MISTAKES = {
+    "missing": (["video.path={missing}"], "missing.mp4"),
+    "folder": (["video.path={folder}"], "video=folder"),
+    "empty": (["video.path={empty}"], "empty.mp4"),
+    "garbage": (["video.path={garbage}"], "garbage.mp4"),
+    "truncated": (["video.path={truncated}"], "truncated.mp4"),
+    "audio only": (["video.path={sound}"], "sound.m4a"),
+    "past the end": (["video.path={clip}", "video.start=99"], "video.start=99"),
+    "small frame": (["video.path={clip}", "patches.height=null"], "smaller than a patch"),
+    "scale 5": (["scale=5"], "scale=5: must be one of 2, 3, 4"),
+    "scale text": (["scale=big"], "scale=big: must be one of 2, 3, 4"),
+    "no chunks": (["chunks=0"], "chunks=0: must be a whole number"),
+    "half a chunk": (["chunks=1.5"], "chunks=1.5: must be a whole number"),
+    "many chunks": (["video.path={clip}", "chunks=999"], "chunks=999: the video has only"),
+    "chunks beyond frames": (["video.path={clip}", "method=nas", "chunks=7"], "chunks=7: the video has only 6 frames"),
+    "backbone": (["backbone=resnet"], "backbone=resnet: must be one of edsr, espcn, srcnn, vdsr, wdsr"),
+    "method": (["method=magic"], "method=magic: must be one of awdnn, nas, stdo"),
+    "setting": (["chunkz=3"], "chunkz: no such setting"),
+    "grammar": (["chunks=[1,"], "chunks=[1,"),
+    "type": (["force=maybe"], "force=maybe: must be true or false"),
+    "passes": (["budget.passes=0"], "budget.passes=0: must be a number above 0"),
+    "height": (["video.path={clip}", "video.height=4000"], "video.height=4000"),
+    "weights": (["video.path={clip}", "scorer=pretrained"], "scorer.weights"),
+    "scorer": (["video.path={clip}", "scorer=network", "scorer.function=no:thing"], "scorer.function=no:thing"),
+    "codec": (["degrade.codec=vp8"], "degrade.codec=vp8: must be null or one of"),
+    "outputs": (["video.path={clip}", "paths.outputs={garbage}/x"], "set paths.outputs"),
+    "cache": (["video.path={clip}", "paths.cache={garbage}/x"], "paths.cache="),
+    "target": (["optim.optimizer._target_=os.system"], "_target_=os.system: must begin with one of stdo."),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_clear_line_and_leaves_nothing(mistake: str, clip: Path, tmp_path: Path) -> None:
+    arguments, said = MISTAKES[mistake]
+    (tmp_path / "bad").mkdir()
+    paths = bad_files(tmp_path / "bad", clip) | {"clip": clip}
+    (tmp_path / "work").mkdir()
+    done = door(*TINY, *[argument.format(**paths) for argument in arguments], cwd=tmp_path / "work")
+    assert done.returncode == 2, done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("stdo: ")
+    assert said in line
+    assert "Traceback" not in done.stderr
+    left = [path for path in (tmp_path / "work").rglob("*") if path.is_file() and path.name != ".lock"]
+    assert [path for path in left if "partial" in path.name or path.name == "metrics.json"] == []
+
+
+def test_the_traceback_is_there_for_those_who_ask(tmp_path: Path) -> None:
+    done = door("scale=5", cwd=tmp_path, HYDRA_FULL_ERROR="1")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("content", ["nothing", "no result"])
+def test_evaluate_wants_a_finished_run(tmp_path: Path, content: str) -> None:
+    if content == "no result":
+        (tmp_path / "config.yaml").write_text("scale: 2")
+    done = door(f"run={tmp_path}", cwd=tmp_path, module="evaluate")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"stdo: run={tmp_path}: not a")
+    assert len(done.stderr.splitlines()) == 1
