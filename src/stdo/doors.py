@@ -11,7 +11,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,20 @@ def enter(task: Callable[[DictConfig], None], config_name: str) -> None:
     """
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors to us instead of printing them
+
+    def job(config: DictConfig) -> None:
+        with _mistakes(full):  # here as well: Hydra would print the overrides of a job that fails
+            task(config)
+
+    with _mistakes(full):
+        hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(job)()
+
+
+@contextmanager
+def _mistakes(full: bool) -> Iterator[None]:
+    """Exit with one line and code 2 for a user's mistake, 130 for Ctrl-C. full: raise instead."""
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(task)()
+        yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if full:
             raise
@@ -96,7 +109,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
 
     import pytorch_lightning as pl
 
-    from stdo.pipeline import Job
+    from stdo.pipeline import Job, terminal
     from stdo.training.data import PatchData
     from stdo.training.precision import resolve
 
@@ -114,6 +127,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         instantiate(config.scorer),
         instantiate(config.chunking.split),
         config.chunks,
+        terminal,
     )
     pl.seed_everything(config.seed, verbose=False)
     facts = {

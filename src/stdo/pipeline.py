@@ -110,6 +110,7 @@ def start_directory(job: Job, force: bool) -> None:
 
 def _fit(job: Job) -> pl.Trainer:
     """Train, and keep the weights and the chunks."""
+    hush()
     data, labels = job.data, job.data.labels
     sharing = job.sharing(int(labels.max()) + 1)
     sampler = data.sample(job.sampler, sharing.network_of(labels.ravel()))
@@ -121,7 +122,6 @@ def _fit(job: Job) -> pl.Trainer:
         callbacks=[FitProgress(sampler.batch_size * sharing.networks), KeepLast(last, job.checkpoint_seconds), clock],
         plugins=[AtomicCheckpointIO()],
     )
-    hush()
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
     except torch.OutOfMemoryError as error:
@@ -217,7 +217,10 @@ def _sink(job: Job, save: str | None) -> Iterator[Sink | None]:
     video = job.data.video
     name, codec, crf = SAVES[save]
     path = job.directory / name
-    with VideoWriter(path, video.width, video.height, video.info.rate, codec, crf=crf) as writer:
+    if path.is_dir():
+        shutil.rmtree(path)
+    info = video.info
+    with VideoWriter(path, info.width, info.height, info.rate, codec, crf=crf, colour=info.colour) as writer:
         yield writer.write
 
 

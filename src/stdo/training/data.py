@@ -109,7 +109,7 @@ class PatchData(pl.LightningDataModule):
         self._sampler: Uniform | None = None
         info, scale = source.info, degrade.scale
         grid = patches.grid(-(-info.height // scale), -(-info.width // scale), scale)
-        if info.frames is not None and chunks > info.frames * grid.patches:
+        if info.frames and chunks > info.frames * grid.patches:
             raise UserError(f"chunks={chunks}: the video has only {info.frames * grid.patches} patches")
 
     def prepare_data(self) -> None:
