@@ -4,8 +4,6 @@ A scorer is an `Upscaler`: any callable from an LR frame to an SR frame. This mo
 """
 
 import importlib
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +16,6 @@ I32 = npt.NDArray[np.int32]
 
 PSNR_CAP = 100.0
 """Decibels: the PSNR of identical images, and of anything better than this. Keeps means and JSON finite."""
-
-IN_FLIGHT = 4
-"""Frames that are scored at the same time: enough to keep a few cores busy, few enough to bound memory."""
 
 
 def psnr(mse: npt.ArrayLike, peak: float = 255.0) -> F64:
@@ -58,11 +53,10 @@ def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid, scale: int) -> F32:
 
     sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3). Returns float32 (rows, cols), capped at `PSNR_CAP`.
     """
-    error_HW = squared_error(hr_HWC, sr_HWC).astype(np.float32)
-    down = _membership(grid.tops, grid.patch_h, grid.height, scale)
-    across = _membership(grid.lefts, grid.patch_w, grid.width, scale)
-    sums = down @ error_HW @ across.T
-    return psnr(sums / (3 * grid.patch_h * grid.patch_w * scale**2)).astype(np.float32)
+    difference_HWC = np.subtract(sr_HWC, hr_HWC, dtype=np.int16)
+    height, width = grid.patch_h * scale, grid.patch_w * scale
+    sums = [_energy(difference_HWC[y : y + height, x : x + width]) for y, x in grid.origins * scale]
+    return psnr(np.reshape(sums, (grid.rows, grid.cols)) / (3 * height * width)).astype(np.float32)
 
 
 def score(
@@ -72,26 +66,16 @@ def score(
 
     lr_THWC: uint8 (T, height, width, 3). hr_THWC: uint8 (T, scale·height, scale·width, 3).
     """
-    frames = len(lr_THWC)
-    scores = np.empty((frames, grid.rows, grid.cols), np.float32)
-
-    def one(t: int) -> F32:
-        return patch_psnr(upscale(np.asarray(lr_THWC[t])), hr_THWC[t], grid, scale)
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        todo = iter(range(frames))
-        waiting = [pool.submit(one, t) for t in islice(todo, IN_FLIGHT)]
-        for t in progress(range(frames), frames, "score"):
-            scores[t] = waiting.pop(0).result()
-            waiting.extend(pool.submit(one, later) for later in islice(todo, 1))
+    scores = np.empty((len(lr_THWC), grid.rows, grid.cols), np.float32)
+    for t in progress(range(len(lr_THWC)), len(lr_THWC), "score"):
+        scores[t] = patch_psnr(upscale(np.asarray(lr_THWC[t])), hr_THWC[t], grid, scale)
     return scores
 
 
-def _membership(starts: np.ndarray, size: int, length: int, scale: int) -> F32:
-    """Matrix (patches, scale·length) that is 1 where a pixel belongs to a patch."""
-    pixels = np.arange(length * scale)
-    inside = (pixels >= starts[:, None] * scale) & (pixels < (starts[:, None] + size) * scale)
-    return inside.astype(np.float32)
+def _energy(difference: npt.NDArray[np.int16]) -> float:
+    """Sum of squares, by one dot product."""
+    flat = difference.astype(np.float32).ravel()
+    return float(flat @ flat)
 
 
 def named(function: str) -> Upscaler:

@@ -27,7 +27,8 @@ def resize(frame_HWC: U8, height: int, width: int) -> U8:
     frame_NCHW = torch.from_numpy(frame_HWC.astype(np.float32)).permute(2, 0, 1)[None]
     resized = F.interpolate(frame_NCHW, size=(height, width), mode="bicubic", antialias=True, align_corners=False)
     rounded = resized.round_().clamp_(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(rounded[0].permute(1, 2, 0).numpy())
+    resized_HWC: U8 = rounded[0].permute(1, 2, 0).contiguous().numpy()
+    return resized_HWC
 
 
 def downscale(hr_HWC: U8, scale: int) -> U8:
