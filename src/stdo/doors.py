@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
 """Only these packages may be named by a ``_target_``, wherever a configuration comes from."""
 
-NOT_IN_HASH = ("paths", "force", "name", "video", "trainer", "run", "save")
+NOT_IN_HASH = ("paths", "force", "checkpoint_seconds", "name", "video", "trainer")
 """Settings that do not change the result, or (the video's) enter the hash through the fingerprint."""
 
 
@@ -46,15 +46,19 @@ def enter(task: Callable[[DictConfig], None], config_name: str) -> None:
 
     ``HYDRA_FULL_ERROR=1`` shows the traceback instead.
     """
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors to us instead of printing them
+    asked = os.environ.get("HYDRA_FULL_ERROR")
+    full = asked == "1"
 
     def job(config: DictConfig) -> None:
         with _mistakes(full):  # here as well: Hydra would print the overrides of a job that fails
             task(config)
 
-    with _mistakes(full):
-        hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(job)()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors to us instead of printing them
+    try:
+        with _mistakes(full):
+            hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(job)()
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = asked or "0"
 
 
 @contextmanager
@@ -149,6 +153,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         instantiate(config.optim.optimizer),
         instantiate(config.optim.schedule),
         instantiate(config.trainer),
+        config.checkpoint_seconds,
     )
 
 

@@ -48,6 +48,7 @@ RULES: dict[str, Rule] = {
     "chunks": _whole(1, 32767),
     "seed": _whole(0, 2**32 - 1),
     "force": SWITCH,
+    "checkpoint_seconds": NOT_NEGATIVE,
     "name": TEXT,
     "paths.outputs": TEXT,
     "paths.cache": TEXT,

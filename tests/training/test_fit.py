@@ -73,6 +73,26 @@ def test_a_killed_fit_goes_on_to_the_same_weights(make_job, monkeypatch: pytest.
     assert all(torch.equal(expected[name], got[name]) for name in expected)
 
 
+def test_a_fit_killed_after_its_last_step_only_saves(make_job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(checkpoint_seconds=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("stdo.pipeline._save", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
+        with pytest.raises(KeyError):
+            train(job)
+    monkeypatch.setattr(PatchBatches, "__getitem__", lambda *_: pytest.fail("a step was repeated"))
+    train(make_job(checkpoint_seconds=0.0))
+    straight = make_job("straight")
+    monkeypatch.undo()
+    train(straight)
+    assert all(torch.equal(value, weights(job)[name]) for name, value in weights(straight).items())
+
+
+def test_odd_sizes_are_padded_and_cropped(make_job) -> None:
+    metrics = train(make_job(scale=3))
+    assert (metrics["height"], metrics["width"]) == (50, 70)
+    assert metrics["psnr"]["frame"] > 0
+
+
 def test_a_finished_run_is_read_not_repeated(make_job, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = train(make_job())
     monkeypatch.setattr("stdo.pipeline._fit", lambda *_: pytest.fail("trained twice"))
@@ -102,13 +122,13 @@ def test_a_run_killed_while_evaluating_does_not_train_again(make_job, monkeypatc
 )
 @pytest.mark.parametrize("halo", [0, 2])
 def test_every_method_learns_and_shows_equally_many_patches(make_job, split, sharing, chunks, networks, halo) -> None:
-    metrics = train(make_job(split=split, sharing=sharing, chunks=chunks, halo=halo, passes=12))
+    metrics = train(make_job(split=split, sharing=sharing, chunks=chunks, halo=halo, passes=24))
     assert metrics["psnr"]["frame"] > metrics["bicubic"]["psnr"]["frame"] + 0.1
     assert len(metrics["chunk_psnr"]) == chunks
     one = sum(p.numel() for p in ESPCN(2).parameters())
     assert metrics["params"] == networks * one
     patches = metrics["patches"]
-    assert metrics["patch_presentations"] == pytest.approx(12 * patches, abs=4 * networks)
+    assert metrics["patch_presentations"] == pytest.approx(24 * patches, abs=4 * networks)
 
 
 def test_a_loss_that_explodes_stops_with_advice(make_job) -> None:

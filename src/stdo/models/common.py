@@ -1,6 +1,7 @@
 """What every backbone shares: the base class, exact bicubic kernels and the initial weights built from them."""
 
 import copy
+from abc import ABC, abstractmethod
 from typing import cast
 
 import torch
@@ -17,7 +18,7 @@ SHIFTS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 """Shifted in these nine ways by one 3x3 convolution, a colour shows the next one the 5x5 pixels that bicubic needs."""
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """A network that turns a low-resolution picture into one ``scale`` times as large.
 
     scale: 2, 3 or 4.
@@ -35,13 +36,13 @@ class Backbone(nn.Module):
         self.scale = scale
 
     @property
+    @abstractmethod
     def reach(self) -> int:
         """How many LR pixels away an input pixel still changes an output pixel."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, lr_NCHW: Tensor) -> Tensor:
         """LR (N, 3, h, w) float in [0, 1] -> SR (N, 3, scale·h, scale·w), not clamped. The input is left alone."""
-        raise NotImplementedError
 
 
 def bicubic_kernels(scale: int, a: float = -0.5) -> Tensor:

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stdo.files import atomic
 from stdo.models.common import Backbone, Bicubic, plain
 from stdo.models.pixels import to_float, to_uint8
 from stdo.models.registry import build
 from stdo.models.srcnn import SRCNN
 from stdo.models.vdsr import VDSR
-from stdo.models.weights import load_networks, one_line, read_safetensors, write_whole
+from stdo.models.weights import load_networks, one_line, read_safetensors
 from stdo.types import U8, UserError
 
 COLOURS = ("auto", "rgb", "ycbcr")
@@ -127,7 +128,8 @@ def _local(weights: str, cache: str | Path | None) -> Path:
         except (OSError, HTTPException) as error:
             raise UserError(f"weights={weights}: cannot be downloaded ({one_line(error)})") from None
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        with atomic(path) as partial:
+            partial.write_bytes(content)
     return path
 
 

@@ -1,6 +1,5 @@
 """Networks on disk: one safetensors file with plain weights, read without pickle."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from stdo.files import atomic
 from stdo.models.common import Backbone, plain
 from stdo.models.registry import build, name_of
 from stdo.models.sharing import Sharing
@@ -28,7 +28,8 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
         for name, tensor in network.state_dict().items()
     }
     own = {"backbone": name_of(networks[0]), "scale": str(networks[0].scale), "networks": str(len(networks))}
-    write_whole(Path(path), safetensors.torch.save(tensors, {**meta, **own}))
+    with atomic(Path(path)) as partial:
+        partial.write_bytes(safetensors.torch.save(tensors, {**meta, **own}))
 
 
 def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
@@ -79,16 +80,6 @@ def check_shapes(path: str | Path, network: Backbone, state: Mapping[str, Tensor
                 f"{path}: {key} has shape {tuple(state[key].shape)}; "
                 f"{name_of(network)} at scale {network.scale} needs {tuple(expected.shape)}"
             )
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all: under a temporary name first, then renamed."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def one_line(error: BaseException) -> str:

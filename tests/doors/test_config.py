@@ -1,0 +1,128 @@
+"""The configuration tree: every option of every group composes and builds; precedence; methods pick three axes."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from stdo.chunks.split import by_score, by_time, whole
+from stdo.doors import build_job, conf_dir, run_directory
+from stdo.models.sharing import Independent, Single
+from stdo.settings import RULES, check
+from stdo.types import UserError
+from stdo.video.sample import GeneratedClip
+
+CONF = conf_dir()
+OPTIONS = sorted(
+    (folder.name, file.stem) for folder in CONF.iterdir() if folder.is_dir() for file in folder.glob("*.yaml")
+)
+NEEDED = {
+    ("scorer", "network"): ["scorer.function=numpy:copy"],
+    ("scorer", "pretrained"): ["scorer.weights=w.pt"],
+    ("video", "folder"): ["video.path=x"],
+    ("video", "vsd4k"): ["video.root=x"],
+}
+METHODS = {
+    "awdnn": (whole, Single),
+    "nas": (by_time, Independent),
+    "stdo": (by_score, Independent),
+}
+
+
+def configured(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_passes_the_checks(group: str, option: str) -> None:
+    config = configured(f"{group}={option}", *NEEDED.get((group, option), []))
+    check(config)
+    for name, part in config.items():
+        if isinstance(part, DictConfig) and "_target_" in part and name not in ("video", "scorer", "trainer"):
+            instantiate(part)
+
+
+@pytest.mark.parametrize("method", [option for group, option in OPTIONS if group == "method"])
+def test_a_method_picks_chunking_sharing_and_sampling(method: str) -> None:
+    config = configured(f"method={method}")
+    split, sharing = METHODS[method]
+    assert config.method == method
+    assert instantiate(config.chunking.split).func is split
+    assert instantiate(config.sharing).func is sharing
+
+
+def test_the_command_line_beats_the_method() -> None:
+    assert configured("method=nas", "chunking=score").chunking.name == "score"
+    assert configured("chunking=time", "method=awdnn").chunking.name == "time"
+
+
+@pytest.mark.parametrize("backbone", [option for group, option in OPTIONS if group == "backbone"])
+def test_budgets_choose_the_learning_rate(backbone: str) -> None:
+    quick, paper = configured(f"backbone={backbone}"), configured(f"backbone={backbone}", "budget=paper")
+    assert paper.optim.lr == (1e-3 if backbone == "wdsr" else 1e-4)
+    assert (paper.budget.passes, paper.budget.batch) == (50, 16)
+    assert quick.optim.lr == quick.backbone.quick.lr
+    assert configured(f"backbone={backbone}", "optim.lr=0.5").optim.optimizer.lr == 0.5
+
+
+BAD = {
+    "scale": [5, "x", True], "chunks": [0, 1.5, "x"], "seed": [-1], "force": [1, "x"], "checkpoint_seconds": [-1], "name": [""],
+    "paths.outputs": [""], "paths.cache": [3], "video.path": [7], "video.start": [-1, "x"], "video.duration": [0],
+    "video.max_frames": [0, 2.5], "video.height": [3], "patches.height": [0], "patches.width": [0],
+    "patches.halo": [-1], "degrade.crf": [-1, "x"], "budget.passes": [0, "x"], "budget.batch": [0], "optim.lr": [0],
+    "trainer.precision": ["fp8"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", RULES)
+def test_every_rule_refuses_and_names_the_value(key: str) -> None:
+    for value in BAD[key]:
+        with pytest.raises(UserError, match=f"^{key}={value}: must be"):
+            check(OmegaConf.merge(configured(), nested(key, value)))
+
+
+def nested(key: str, value: object) -> dict:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value  # type: ignore[return-value]
+
+
+class TestRunDirectory:
+    clip = GeneratedClip(width=96, height=64, frames=2)
+
+    def of(self, *overrides: str) -> Path:
+        return run_directory(configured(*overrides), self.clip)
+
+    def test_is_named_by_what_it_holds(self) -> None:
+        name = self.of("backbone=espcn", "scale=3", "chunks=6", "method=nas")
+        assert name.parent == Path("outputs/generated")
+        assert name.name.startswith("nas-espcn-x3-k6-")
+
+    @pytest.mark.parametrize("change", ["seed=1", "patches.halo=4", "optim.lr=0.1", "trainer.precision=32-true"])
+    def test_changes_with_what_changes_the_result(self, change: str) -> None:
+        assert self.of().name != self.of(change).name
+
+    @pytest.mark.parametrize("change", ["force=true", "paths.cache=elsewhere", "trainer.devices=1"])
+    def test_stays_when_the_result_does(self, change: str) -> None:
+        assert self.of().name == self.of(change).name
+
+    def test_knows_the_video_by_its_content(self) -> None:
+        other = GeneratedClip(width=96, height=64, frames=2, seed=5)
+        assert run_directory(configured(), other).name != self.of().name
+
+
+def test_whole_video_methods_ignore_the_number_of_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    jobs = [build_job(configured("method=awdnn", f"chunks={chunks}")) for chunks in (2, 5)]
+    assert jobs[0].directory == jobs[1].directory
+    assert jobs[0].facts["chunks"] == 1
+
+
+def test_a_target_outside_our_packages_is_refused() -> None:
+    config = configured()
+    config.optim.optimizer._target_ = "builtins.exec"
+    with pytest.raises(UserError, match="_target_=builtins.exec"):
+        build_job(config)

@@ -1,0 +1,84 @@
+"""The stitcher: each patch with its own network, seams where they must be and gone where they must go."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from stdo.chunks.grid import PatchGrid
+from stdo.evaluation.reconstruct import BATCH, Reconstructor
+from stdo.models.registry import BACKBONES, build
+from stdo.models.sharing import Independent
+
+CPU = torch.device("cpu")
+
+
+def frame(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def disturbed(name: str, scale: int, seed: int = 0) -> torch.nn.Module:
+    """A network that is not merely bicubic."""
+    torch.manual_seed(seed)
+    network = build(name, scale).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.02)
+    return network
+
+
+@torch.inference_mode()
+def whole(network: torch.nn.Module, lr_HWC: np.ndarray) -> np.ndarray:
+    """The network on the edge-padded frame as one picture, rounded by numpy."""
+    sr = network(torch.from_numpy(lr_HWC).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0).double().numpy()
+    return np.clip(np.round(sr * 255), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_with_a_halo_as_wide_as_the_network_sees_seams_vanish(name: str) -> None:
+    network = disturbed(name, 2)
+    halo = min(network.reach, 24)
+    lr = frame(26, 30)
+    grid = PatchGrid(26, 30, 10, 12, halo)
+    labels = np.zeros((grid.rows, grid.cols), np.int16)
+    patches = Reconstructor([network], [0], grid, 2, CPU).patches(lr, labels)
+    stitched = grid.assemble(patches, 2)
+    padded = np.pad(lr, ((halo, halo), (halo, halo), (0, 0)), mode="edge")
+    expected = whole(network, padded)[2 * halo : -2 * halo, 2 * halo : -2 * halo]
+    difference = np.abs(stitched.astype(int) - expected)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.01
+
+
+def test_without_a_halo_each_patch_is_its_own_picture() -> None:
+    network, lr, grid = disturbed("espcn", 2), frame(25, 29), PatchGrid(25, 29, 10, 12)
+    patches = Reconstructor([network], [0], grid, 2, CPU).patches(lr, np.zeros((3, 3), np.int16))
+    for patch, (top, left) in enumerate(grid.origins):
+        expected = whole(network, lr[top : top + 10, left : left + 12])
+        assert np.abs(patches[patch].astype(int) - expected).max() <= 1
+
+
+def test_each_patch_goes_through_its_chunks_network() -> None:
+    networks = [disturbed("espcn", 3, seed) for seed in range(2)]
+    lr, grid = frame(30, 40), PatchGrid(30, 40, 5, 5)
+    assert grid.patches > BATCH, "more than one batch per network"
+    labels = np.random.default_rng(1).integers(0, 3, (grid.rows, grid.cols)).astype(np.int16)
+    network_of = [1, 0, 1]
+    patches = Reconstructor(networks, network_of, grid, 3, CPU).patches(lr, labels)
+    for patch, (top, left) in enumerate(grid.origins):
+        network = networks[network_of[labels.ravel()[patch]]]
+        expected = whole(network, lr[top : top + 5, left : left + 5])
+        assert np.abs(patches[patch].astype(int) - expected).max() <= 1
+
+
+def test_the_plain_networks_reproduce_the_sharing() -> None:
+    sharing = Independent(partial(build, "wdsr", 2), 3, seed=0)
+    lr, grid = frame(20, 24), PatchGrid(20, 24, 10, 12)
+    labels = np.array([[0, 1], [2, 0]], np.int16)
+    patches = Reconstructor(sharing.distinct(), [0, 1, 2], grid, 2, CPU).patches(lr, labels)
+    windows = torch.from_numpy(grid.extract(lr)).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        sr = sharing(windows, torch.from_numpy(labels.ravel().astype(np.int64)))
+    expected = np.clip(np.round(sr.permute(0, 2, 3, 1).numpy() * 255), 0, 255)
+    assert np.abs(patches - expected).max() <= 1
