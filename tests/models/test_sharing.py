@@ -159,6 +159,6 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match="the disk is full"):
         save_networks(path, make("single"), {"run": "new"})
     assert load_networks(path)[1]["run"] == "old"
