@@ -48,7 +48,7 @@ bench: $(READY) ## Speed of preparing and of training, as ratios of one run
 	$(BIN)/python benchmarks/training.py
 
 wheel: $(READY) ## Build the wheel
-	$(BIN)/python -m build --wheel
+	$(BIN)/python -m pip wheel --no-deps -w dist .
 
 clean: ## Remove the environment and what tools left behind; keeps outputs and cache
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache
