@@ -22,6 +22,7 @@ from stdo.chunks.sample import Uniform
 from stdo.chunks.split import by_score
 from stdo.models.registry import BACKBONES
 from stdo.models.sharing import Independent
+from stdo.pipeline import hush
 from stdo.training.data import PatchBatches, PatchData, PatchSize
 from stdo.training.module import Overfit
 from stdo.training.precision import resolve
@@ -59,6 +60,7 @@ def ours(data: PatchData, factory: partial, networks: int, steps: int, precision
     data.sample(partial(Uniform, batch=BATCH, passes=passes, seed=0), sharing.network_of(data.labels.ravel()))
     ticks = Ticks()
     adam = partial(torch.optim.Adam, lr=1e-4)
+    hush()
     trainer = pl.Trainer(
         max_epochs=1, accelerator="cpu", precision=precision, callbacks=[ticks], logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
@@ -72,7 +74,7 @@ def bare(data: PatchData, factory: partial, networks: int, steps: int, precision
     sharing = Independent(factory, networks)
     sampler = Uniform(sharing.network_of(data.labels.ravel()), BATCH, 1, 0)
     batch = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)[0]
-    lr, hr = (batch[key].permute(0, 3, 1, 2).float() / 255 for key in ("lr", "hr"))
+    lr, hr = ((batch[key].permute(0, 3, 1, 2).float() / 255).contiguous() for key in ("lr", "hr"))
     optimizer = torch.optim.Adam(sharing.parameters(), lr=1e-4)
     times = [time.perf_counter()]
     for _ in range(steps):
