@@ -121,6 +121,7 @@ def _fit(job: Job) -> pl.Trainer:
         max_epochs=1,
         callbacks=[FitProgress(sampler.batch_size * sharing.networks), KeepLast(last, job.checkpoint_seconds), clock],
         plugins=[AtomicCheckpointIO()],
+        use_distributed_sampler=False,  # every process sees every step, and takes its share of the step's patches
     )
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)

@@ -5,6 +5,7 @@ import sys
 from omegaconf import DictConfig
 
 from stdo.doors import build_job, enter
+from stdo.types import VideoInfo
 
 
 def task(config: DictConfig) -> None:
@@ -16,11 +17,19 @@ def task(config: DictConfig) -> None:
     finished = (job.directory / RESULT).exists() and not config.force
     if finished:
         sys.stderr.write(f"{job.directory} is finished; this is its result (force=true trains again)\n")
-    for note in job.data.notes:
-        sys.stderr.write(f"note: {note}\n")
+    sys.stderr.write(f"{summary(job.data.info)}\n")
     metrics = train(job, config.force)
     if metrics:
-        sys.stdout.write(f"{closing_table(metrics)}\n\n{job.directory}\n")
+        sys.stdout.write(f"{closing_table(metrics)}\n\n{job.directory}\n  comparison.png  heatmap.png  frames.csv\n")
+
+
+def summary(info: VideoInfo) -> str:
+    """What will be worked on, and what a user should know of it, one line each."""
+    colour = f"{info.colour.matrix} {info.colour.range}" if info.colour.matrix != "rgb" else "rgb"
+    length = f"{info.frames} frames" if info.frames else "unknown length"
+    rate = f"{float(info.rate):.4g} frames/s"
+    line = f"{info.name}: {info.width}x{info.height}, {length}, {rate}, {info.bit_depth} bit {info.chroma}, {colour}"
+    return "\n".join([line, *(f"note: {note}" for note in info.notes)])
 
 
 def main() -> None:

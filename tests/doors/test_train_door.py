@@ -101,6 +101,21 @@ def test_every_method_with_every_backbone(clip: Path, tmp_path: Path, method: st
     assert "difference" in done.stdout
 
 
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(clip: Path, tmp_path: Path) -> None:
+    figures = []
+    for trainer in (["trainer=cpu"], ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]):
+        command = [*TINY, f"video.path={clip}", "budget.passes=8", "trainer.precision=32-true", *trainer, "force=true"]
+        done = door(*command, cwd=tmp_path, OMP_NUM_THREADS="1")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("bicubic") == 1, "one process prints"
+        (result,) = (tmp_path / "outputs" / "clip").glob("*/metrics.json")
+        figures.append(json.loads(result.read_text()))
+    one, two = figures
+    assert two["psnr"]["frame"] == pytest.approx(one["psnr"]["frame"], abs=0.01)
+    assert two["patch_presentations"] == one["patch_presentations"]
+
+
 def test_a_sweep_runs_its_jobs_and_decodes_once(clip: Path, tmp_path: Path) -> None:
     done = door("-m", *TINY, f"video.path={clip}", "method=awdnn,nas", "video.max_frames=3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -165,7 +180,7 @@ MISTAKES = {
 
 
 def is_progress(line: str) -> bool:
-    return not line.strip() or line.startswith(("decode", "degrade", "score", "train:", "note: "))
+    return not line.strip() or line.startswith(("decode", "degrade", "score", "train:", "note: ", "clip: "))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from stdo.training.data import PatchBatches, PatchSize
+from stdo.chunks.split import by_score
+from stdo.training.data import PatchBatches, PatchData, PatchSize
 from stdo.types import UserError
 
 
@@ -72,3 +73,19 @@ def test_scores_are_kept_and_taken_up_again(make_job, monkeypatch: pytest.Monkey
     again = make_job().data
     again.prepare_data()
     assert np.array_equal(first.scores, again.scores)
+
+
+def test_a_scorer_without_a_key_is_asked_once_and_not_remembered(make_job) -> None:
+    asked = []
+
+    def scorer(lr_HWC: np.ndarray) -> np.ndarray:
+        asked.append(1)
+        return lr_HWC.repeat(2, 0).repeat(2, 1)
+
+    job = make_job()
+    data = PatchData(job.data._source, job.data._cache, job.data._degrade, job.data._patches, scorer, by_score, 3)
+    data.prepare_data()
+    data.setup()
+    data.setup("fit")
+    assert len(asked) == 6, "once per frame"
+    assert not list(data.video.folder.glob("scores-*"))

@@ -29,6 +29,13 @@ def test_without_warmup_it_is_torchs_cosine() -> None:
         torchs.step()
 
 
+def test_a_short_fit_takes_less_than_the_full_rate() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    assert cosine(optimizer, 250, full_steps=1000).get_last_lr() == [pytest.approx(1.0)]
+    assert cosine(optimizer, 1000, full_steps=1000).get_last_lr() == [pytest.approx(2.0)]
+    assert cosine(optimizer, 5000, full_steps=1000).get_last_lr() == [pytest.approx(2.0)]
+
+
 def test_with_warmup_it_rises_and_then_decays() -> None:
     seen = rates(40, 0.25)
     top = seen.index(max(seen))

@@ -101,13 +101,13 @@ class PatchData(pl.LightningDataModule):
         super().__init__()
         self._source, self._cache, self._degrade, self._patches = source, cache, degrade, patches
         self._scorer, self._split, self._chunks, self.progress = scorer, split, chunks, progress
-        self.notes = source.info.notes
+        self.info = source.info
         self.video: Prepared
         self.grid: PatchGrid
         self.scores: F32
         self.labels: I16
         self._sampler: Uniform | None = None
-        info, scale = source.info, degrade.scale
+        info, scale = self.info, degrade.scale
         grid = patches.grid(-(-info.height // scale), -(-info.width // scale), scale)
         if info.frames and chunks > info.frames * grid.patches:
             raise UserError(f"chunks={chunks}: the video has only {info.frames * grid.patches} patches")
@@ -118,11 +118,12 @@ class PatchData(pl.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
         """Open the prepared video and split its patches into chunks."""
-        if not hasattr(self, "labels"):
-            self._open()
-            self.labels = self._split(self.scores, self._chunks)
+        self._open()
+        self.labels = self._split(self.scores, self._chunks)
 
     def _open(self) -> None:
+        if hasattr(self, "scores"):
+            return
         self.video = prepare(self._source, self._cache, self._degrade, self.progress)
         lr, scale = self.video.lr, self.video.scale
         self.grid = self._patches.grid(lr.shape[1], lr.shape[2], scale)
@@ -130,10 +131,12 @@ class PatchData(pl.LightningDataModule):
         def compute() -> F32:
             return score(self._scorer, lr, self.video.hr, self.grid, scale, self.progress)
 
-        key = getattr(self._scorer, "key", None)
+        if not hasattr(self._scorer, "key"):  # any callable: nobody knows whether it is the one of last time
+            self.scores = compute()
+            return
         size = f"{self.grid.patch_w}x{self.grid.patch_h}"
-        name = f"scores-{key() if key else ''}-{self.video.degrade_key}-{size}.npy"
-        self.scores = cached_array(self.video.folder / name, compute) if key else compute()
+        name = f"scores-{self._scorer.key()}-{self.video.degrade_key}-{size}.npy"
+        self.scores = cached_array(self.video.folder / name, compute)
 
     def sample(self, sampler: Callable[[I64], Uniform], network_N: I64) -> Uniform:
         """Make the sampler for this video. network_N: the network that learns from each patch."""
