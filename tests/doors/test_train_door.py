@@ -180,7 +180,9 @@ MISTAKES = {
 
 
 def is_progress(line: str) -> bool:
-    return not line.strip() or line.startswith(("decode", "degrade", "score", "train:", "note: ", "clip: "))
+    return not line.strip() or line.startswith(
+        ("decode", "degrade", "score", "train:", "note: ", "clip: ", "truncated: ")
+    )
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
