@@ -14,14 +14,13 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from stdo.video.sample import open_video
-
 from common import Resident, machine, tsv
 from stdo.chunks.score import score
 from stdo.chunks.split import by_score
 from stdo.training.data import PatchSize
 from stdo.types import Frame, FrameSource, VideoInfo
 from stdo.video.degrade import BicubicUpscaler, Degrade
+from stdo.video.sample import open_video
 from stdo.video.store import prepare
 
 

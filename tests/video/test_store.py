@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stdo.video.sample import GeneratedClip
 
 from stdo.types import UserError
 from stdo.video import store
 from stdo.video.degrade import CODECS, Degrade, downscale
+from stdo.video.sample import GeneratedClip
 from stdo.video.store import FrameStore, prepare
 
 
