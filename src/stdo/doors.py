@@ -72,7 +72,7 @@ def _mistakes(full: bool) -> Iterator[None]:
         sys.stderr.write(f"stdo: {one_line(error)}\n")
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.stderr.write("stdo: interrupted; the same command goes on from the last checkpoint\n")
+        sys.stderr.write("\nstdo: interrupted; the same command goes on from the last checkpoint\n")
         sys.exit(130)
 
 

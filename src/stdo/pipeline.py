@@ -125,6 +125,8 @@ def _fit(job: Job) -> pl.Trainer:
     )
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+    except SystemExit as stop:  # how Lightning ends a fit on Ctrl-C
+        raise (KeyboardInterrupt if trainer.interrupted else stop) from stop
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of GPU memory: lower budget.batch ({sampler.batch_size}) or use trainer=cpu") from error
     if trainer.is_global_zero:
