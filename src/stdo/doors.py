@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stdo.chunks.score import named
 from stdo.settings import check
 from stdo.types import FrameSource, UserError
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from stdo.pipeline import Job
 
 TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
-"""Only these packages may be named by a ``_target_``, wherever a configuration comes from."""
+"""Only what these packages define may be named by a ``_target_``, wherever a configuration comes from."""
 
 NOT_IN_HASH = ("paths", "force", "checkpoint_seconds", "name", "video", "trainer")
 """Settings that do not change the result, or (the video's) enter the hash through the fingerprint."""
@@ -121,7 +122,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
     if config.chunking.name == "whole":
         config.chunks = 1
     config.trainer.precision = resolve(config.trainer.precision, config.trainer.accelerator)
-    _refuse_untrusted(OmegaConf.to_container(config, resolve=True))
+    _refuse_untrusted(OmegaConf.to_container(config, resolve=True), sent=directory is not None)
     source: FrameSource = instantiate(config.video)
     data = PatchData(
         source,
@@ -167,10 +168,21 @@ def run_directory(config: DictConfig, source: FrameSource) -> Path:
     return Path(config.paths.outputs) / video / f"{config.name}-{digest}"
 
 
-def _refuse_untrusted(node: Any) -> None:
-    """Raise UserError for a ``_target_`` outside `TRUSTED`."""
+def _refuse_untrusted(node: Any, sent: bool) -> None:
+    """Raise UserError for a ``_target_`` that is not defined in one of `TRUSTED`.
+
+    The name alone proves nothing: ``stdo.files.os.system`` begins well. sent: the configuration is that of a run
+    directory, which may name no scorer of the user's own.
+    """
     children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     for child in children:
-        _refuse_untrusted(child)
-    if isinstance(node, dict) and not str(node.get("_target_", TRUSTED[0])).startswith(TRUSTED):
-        raise UserError(f"_target_={node['_target_']}: must begin with one of {', '.join(TRUSTED)}")
+        _refuse_untrusted(child, sent)
+    if not isinstance(node, dict) or "_target_" not in node:
+        return
+    target = str(node["_target_"])
+    if target.startswith(TRUSTED):
+        found = get_object(target)
+        home = f"{getattr(found, '__module__', None)}."
+        if home.startswith(TRUSTED) and not (sent and found is named):
+            return
+    raise UserError(f"_target_={target}: must be defined in one of {', '.join(TRUSTED)}")

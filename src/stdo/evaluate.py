@@ -18,6 +18,8 @@ def task(config: DictConfig) -> None:
         raise UserError(f"save={config.save}: must be null or one of {', '.join(SAVES)}")
     run = load_config(directory)
     read_result(directory)
+    # Its scores and labels are kept; no scorer has to run again, least of all one that a folder names.
+    run.scorer = {"_target_": "stdo.video.degrade.BicubicUpscaler", "scale": run.scale}
     if config.paths.cache is not None:
         run.paths.cache = config.paths.cache
     from stdo.evaluation.table import closing_table

@@ -12,6 +12,8 @@ import os
 import shutil
 import time
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -177,12 +179,11 @@ def evaluate(job: Job, save: str | None = None, prepare_seconds: float | None = 
     data.setup()
     networks, meta = load_networks(job.directory / WEIGHTS)
     facts = json.loads(meta["facts"])
-    stored = np.load(job.directory / CHUNKS, allow_pickle=False)
-    labels: I16 = stored["labels"]
+    labels, network_of = read_chunks(job.directory)
     device = torch.device(facts["device"] if torch.cuda.is_available() else "cpu")
     for network in networks:
         network.to(device).eval()
-    reconstructor = Reconstructor(networks, stored["network_of"].tolist(), data.grid, data.video.scale, device)
+    reconstructor = Reconstructor(networks, network_of, data.grid, data.video.scale, device)
     with _sink(job, save) as sink:
         measured = measure(data.video, reconstructor, labels, sink, data.progress)
     _draw(job, measured, reconstructor, labels)
@@ -209,6 +210,15 @@ def read_result(directory: Path) -> Json:
     except (OSError, json.JSONDecodeError) as error:
         raise UserError(f"run={directory}: not a finished run (no readable {RESULT} in it)") from error
     return metrics
+
+
+def read_chunks(directory: Path) -> tuple[I16, list[int]]:
+    """Labels (T, rows, cols) and the network of each chunk. Raises UserError when chunks.npz is missing or damaged."""
+    try:
+        with np.load(directory / CHUNKS, allow_pickle=False) as stored:
+            return stored["labels"], stored["network_of"].tolist()
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{directory / CHUNKS}: missing or damaged; force=true trains again") from error
 
 
 @contextmanager

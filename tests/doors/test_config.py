@@ -121,8 +121,17 @@ def test_whole_video_methods_ignore_the_number_of_chunks(tmp_path: Path, monkeyp
     assert jobs[0].facts["chunks"] == 1
 
 
-def test_a_target_outside_our_packages_is_refused() -> None:
+@pytest.mark.parametrize(
+    "target", ["builtins.exec", "os.system", "stdo.files.os.system", "stdo.provenance.subprocess.run"]
+)
+def test_a_target_that_our_packages_do_not_define_is_refused(target: str) -> None:
     config = configured()
-    config.optim.optimizer._target_ = "builtins.exec"
-    with pytest.raises(UserError, match="_target_=builtins.exec"):
+    config.optim.optimizer._target_ = target
+    with pytest.raises(UserError, match=f"_target_={target}: must be defined in"):
         build_job(config)
+
+
+def test_a_run_folder_may_name_no_callable(tmp_path: Path) -> None:
+    config = configured("scorer=network", "scorer.function=numpy:copy")
+    with pytest.raises(UserError, match="_target_=stdo.chunks.score.named"):
+        build_job(config, tmp_path)

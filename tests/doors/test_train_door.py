@@ -175,7 +175,7 @@ MISTAKES = {
     "codec": (["degrade.codec=vp8"], "degrade.codec=vp8: must be null or one of"),
     "outputs": (["video.path={clip}", "paths.outputs={garbage}/x"], "set paths.outputs"),
     "cache": (["video.path={clip}", "paths.cache={garbage}/x"], "paths.cache="),
-    "target": (["optim.optimizer._target_=os.system"], "_target_=os.system: must begin with one of stdo."),
+    "target": (["optim.optimizer._target_=os.system"], "_target_=os.system: must be defined in one of stdo."),
 }
 
 

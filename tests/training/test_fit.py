@@ -10,8 +10,9 @@ from stdo.chunks.split import by_score, by_time, whole
 from stdo.models.espcn import ESPCN
 from stdo.models.sharing import Independent, Single
 from stdo.models.weights import load_networks
-from stdo.pipeline import CHECKPOINT, RESULT, WEIGHTS, train
+from stdo.pipeline import CHECKPOINT, RESULT, WEIGHTS, evaluate, train
 from stdo.training.data import PatchBatches
+from stdo.types import UserError
 
 
 def weights(job) -> dict[str, torch.Tensor]:
@@ -136,6 +137,21 @@ def test_a_loss_that_explodes_stops_with_advice(make_job) -> None:
     with pytest.raises(ValueError, match=r"the loss became .* lower optim.lr"):
         train(job)
     assert not (job.directory / WEIGHTS).exists()
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "half", "other"])
+def test_damaged_chunks_are_said_in_one_line(make_job, damage: str) -> None:
+    job = make_job(passes=0.5)
+    train(job)
+    path = job.directory / "chunks.npz"
+    whole_file = path.read_bytes()
+    path.unlink()
+    if damage == "other":
+        np.savez(path, labels=np.zeros(3))
+    elif damage != "gone":
+        path.write_bytes(whole_file[: len(whole_file) // 2 if damage == "half" else 0])
+    with pytest.raises(UserError, match="chunks.npz: missing or damaged"):
+        evaluate(make_job())
 
 
 def test_scores_and_labels_are_kept(make_job) -> None:

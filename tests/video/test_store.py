@@ -117,7 +117,7 @@ def test_a_damaged_video_is_prepared_again(clip: Counting, tmp_path: Path, damag
 def test_the_disk_is_checked_before_decoding(clip: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=6 * 60 * 72 * 3 // 2)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match="needs 0.00 GB, 0.00 GB are free"):
+    with pytest.raises(UserError, match="needs 0.1 MB, 0.0 MB are free"):
         prepare(clip, tmp_path, Degrade(2))
     assert Counting.decoded == 0
 

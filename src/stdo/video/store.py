@@ -187,7 +187,7 @@ def _check_disk(folder: Path, info: VideoInfo, scale: int, with_hr: bool) -> Non
     if need > free:
         raise UserError(
             f"paths.cache={folder.parent}: preparing {info.frames} frames of {info.width}x{info.height} needs "
-            f"{need / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; set paths.cache, video.max_frames or video.height"
+            f"{need / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free; set paths.cache, video.max_frames or video.height"
         )
 
 
