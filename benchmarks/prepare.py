@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from common import Resident, machine, tsv
-from stdo.chunks.score import score
+from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
 from stdo.training.data import PatchSize
 from stdo.types import Frame, FrameSource, VideoInfo
@@ -66,7 +66,8 @@ def main() -> None:
 
         video = prepare(source, Path(cache), Degrade(options.scale), stamped)
         grid = PatchSize().grid(video.lr.shape[1], video.lr.shape[2], options.scale)
-        scores = score(BicubicUpscaler(options.scale), video.lr, video.hr, grid, options.scale, stamped)
+        scorer = ByPsnr(BicubicUpscaler(options.scale))
+        scores = scorer.scores(video.lr, video.hr, grid, options.scale, stamped)
         start = time.perf_counter()
         by_score(scores, options.chunks)
         seconds["chunk"] = time.perf_counter() - start

@@ -19,6 +19,7 @@ import torch
 
 from common import machine, tsv
 from stdo.chunks.sample import Uniform
+from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
 from stdo.models.registry import BACKBONES
 from stdo.models.sharing import Independent
@@ -47,7 +48,7 @@ class Ticks(pl.Callback):
 def prepared(cache: Path, scale: int, networks: int) -> PatchData:
     """A generated clip of 1080p, chunked."""
     clip = GeneratedClip(width=1920, height=1080, frames=24, rate=25, seed=0)
-    data = PatchData(clip, cache, Degrade(scale), PatchSize(), BicubicUpscaler(scale), by_score, networks)
+    data = PatchData(clip, cache, Degrade(scale), PatchSize(), ByPsnr(BicubicUpscaler(scale)), by_score, networks)
     data.prepare_data()
     data.setup()
     return data

@@ -1,22 +1,28 @@
 """What several tests use: a tiny clip and a tiny job."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from hydra import compose, initialize_config_dir
 
 from stdo.chunks.sample import Uniform
+from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
+from stdo.doors import build_job, conf_dir
 from stdo.models.espcn import ESPCN
 from stdo.models.sharing import Independent
-from stdo.pipeline import Job
+from stdo.pipeline import Job, train
 from stdo.training.data import PatchData, PatchSize
 from stdo.training.schedule import cosine
 from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.sample import GeneratedClip
+from stdo.video.writer import VideoWriter
 
 torch.set_num_threads(1)  # tiny tensors: a second thread only waits
 
@@ -48,7 +54,7 @@ def make_job(tmp_path: Path, trainer: Callable[..., pl.Trainer]) -> Callable[...
             tmp_path / "cache",
             Degrade(scale),
             PatchSize(10, 12, halo),
-            BicubicUpscaler(scale),
+            ByPsnr(BicubicUpscaler(scale)),
             split,
             chunks,
         )
@@ -66,3 +72,22 @@ def make_job(tmp_path: Path, trainer: Callable[..., pl.Trainer]) -> Callable[...
         return Job(**parts | changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of outputs: awDNN and STDO with two seeds each on a tiny clip, run as the door runs them. Copy it to
+    change anything."""
+    folder = tmp_path_factory.mktemp("finished")
+    clip = GeneratedClip(width=96, height=72, frames=6, rate=25, seed=0)
+    with VideoWriter(folder / "clip.mkv", 96, 72, clip.info.rate, "ffv1") as writer:
+        for frame in clip:
+            writer.write(frame)
+    tiny = ["backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "budget.passes=1"]
+    paths = [f"video.path={folder}/clip.mkv", f"paths.outputs={folder}/outputs", f"paths.cache={folder}/cache"]
+    with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
+        for method, seed in product(("awdnn", "stdo"), (0, 1)):
+            job = build_job(compose("train", [*tiny, *paths, "trainer=cpu", f"method={method}", f"seed={seed}"]))
+            command = ["train.py", f"method={method}", f"seed={seed}", f"video.path={folder}/clip.mkv"]
+            train(replace(job, command=command))
+    return folder / "outputs"

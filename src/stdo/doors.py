@@ -10,29 +10,37 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stdo.chunks.score import named
-from stdo.settings import check
+from stdo.settings import check, check_chunks
+from stdo.sweeps import FAILED, FINISHED, Outcome, Sweep, failures, job_command
 from stdo.types import FrameSource, UserError
 
 if TYPE_CHECKING:
     from stdo.pipeline import Job
 
+OmegaConf.register_new_resolver("pick", lambda choices, key: choices[key], replace=True)
+"""``${pick:${choices},${scale}}``: the entry of a mapping that another setting names."""
+
 TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
 """Only what these packages define may be named by a ``_target_``, wherever a configuration comes from."""
 
-NOT_IN_HASH = ("paths", "force", "checkpoint_seconds", "name", "video", "trainer")
+NOT_IN_HASH = ("paths", "force", "checkpoint_seconds", "name", "video", "trainer", "logger", "study", "networks_alone")
 """Settings that do not change the result, or (the video's) enter the hash through the fingerprint."""
 
 
@@ -42,15 +50,20 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
 
 
-def enter(task: Callable[[DictConfig], None], config_name: str) -> None:
+def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
     """Run a Hydra task; a user's mistake becomes one line and exit code 2.
 
+    task: returns its run directory. In a sweep, a job that fails is listed at the end and the others go on.
     ``HYDRA_FULL_ERROR=1`` shows the traceback instead.
     """
     asked = os.environ.get("HYDRA_FULL_ERROR")
     full = asked == "1"
+    sweeps: list[tuple[Sweep, Outcome]] = []
 
     def job(config: DictConfig) -> None:
+        if HydraConfig.get().mode == RunMode.MULTIRUN and not full:
+            sweeps.append(_sweep_job(task, config))
+            return
         with _mistakes(full):  # here as well: Hydra would print the overrides of a job that fails
             task(config)
 
@@ -58,8 +71,53 @@ def enter(task: Callable[[DictConfig], None], config_name: str) -> None:
     try:
         with _mistakes(full):
             hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(job)()
+            _close_sweep(sweeps)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = asked or "0"
+
+
+def _sweep_job(task: Callable[[DictConfig], Path | None], config: DictConfig) -> tuple[Sweep, Outcome]:
+    """Run one job of a sweep and keep what became of it."""
+    runtime = HydraConfig.get()
+    sweep = Sweep(Path(config.paths.outputs), config.study or Path(runtime.sweep.dir).name)
+    command = f"python -m stdo.train {shlex.join(command_of()[1:])}"
+    sys.stderr.write(f"\n[{runtime.job.num + 1}] {command}\n")
+    try:
+        outcome = Outcome(command, str(task(config)), FINISHED)
+    except Exception as error:
+        if not isinstance(error, UserError | HydraException | OmegaConfBaseException):
+            traceback.print_exc()
+        message = one_line(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {one_line(error)}"
+        outcome = Outcome(command, None, FAILED, message)
+        sys.stderr.write(f"stdo: {message}\n")
+    sweep.record(outcome)
+    return sweep, outcome
+
+
+def _close_sweep(jobs: list[tuple[Sweep, Outcome]]) -> None:
+    """Print what came of a sweep; exit code 1 when a job failed."""
+    if not jobs:
+        return
+    from stdo.reporting.runs import collect
+    from stdo.reporting.table import comparison_table
+
+    outcomes = [outcome for _, outcome in jobs]
+    finished = dict.fromkeys(Path(job.directory) for job in outcomes if job.directory is not None)
+    if finished:
+        sys.stdout.write(f"\n{comparison_table(collect(finished))}\n\n")
+    sys.stderr.write(f"{jobs[0][0].path}: {len(finished)} runs; python -m stdo.report runs=[{jobs[0][0].path}]\n")
+    listed = failures(outcomes)
+    if listed:
+        sys.stderr.write(f"{listed}\n")
+        sys.exit(1)
+
+
+def command_of() -> list[str]:
+    """The words of the command that repeats the job that Hydra is running; without Hydra, those of this process."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return sys.argv
+    runtime = HydraConfig.get()
+    return job_command(list(runtime.overrides.task), runtime.runtime.choices.get("experiment"))
 
 
 @contextmanager
@@ -87,6 +145,9 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group}={name}: must be one of {', '.join(error.options)}"
+    missing = re.search(r"Missing mandatory value: (\S+)", str(error))
+    if missing:
+        return f"{missing[1]}: must be given"
     unknown = re.match(r"Could not override '([^']+)'", str(error))
     if unknown:
         return f"{unknown[1]}: no such setting; --cfg job lists them all"
@@ -115,21 +176,24 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
     import pytorch_lightning as pl
 
     from stdo.pipeline import Job, terminal
+    from stdo.tracking.tracker import FilesOnly
     from stdo.training.data import PatchData
     from stdo.training.precision import resolve
 
     config = config.copy()
     if config.chunking.name == "whole":
         config.chunks = 1
+    check_chunks(config)
     config.trainer.precision = resolve(config.trainer.precision, config.trainer.accelerator)
-    _refuse_untrusted(OmegaConf.to_container(config, resolve=True), sent=directory is not None)
+    settings = OmegaConf.to_container(config, resolve=True)
+    _refuse_untrusted(settings, sent=directory is not None)
     source: FrameSource = instantiate(config.video)
     data = PatchData(
         source,
         Path(config.paths.cache),
         instantiate(config.degrade),
         instantiate(config.patches),
-        instantiate(config.scorer),
+        instantiate(config.scorer.measure),
         instantiate(config.chunking.split),
         config.chunks,
         terminal,
@@ -143,6 +207,13 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         "chunks": config.chunks,
         "seed": config.seed,
         "precision": config.trainer.precision,
+        "study": config.study,
+        "chunking": config.chunking.name,
+        "sharing": _name_of(config.sharing),
+        "sampler": _name_of(config.sampler),
+        "scorer": config.scorer.name,
+        "passes": config.budget.passes,
+        "batch": config.budget.batch,
     }
     return Job(
         directory or run_directory(config, source),
@@ -155,7 +226,14 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         instantiate(config.optim.schedule),
         instantiate(config.trainer),
         config.checkpoint_seconds,
+        command_of(),
+        partial(instantiate(config.logger), config=settings) if config.get("logger") else FilesOnly,
     )
+
+
+def _name_of(part: DictConfig) -> str:
+    """What results call a part: the name of its class."""
+    return str(part["_target_"]).rpartition(".")[2].lower()
 
 
 def run_directory(config: DictConfig, source: FrameSource) -> Path:

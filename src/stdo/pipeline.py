@@ -5,16 +5,14 @@ metrics = train(job)           prepare, chunk, fit, save, evaluate; resumes and 
 metrics = evaluate(job)        measures a finished run again from its weights
 """
 
-import csv
 import json
 import logging
 import os
 import shutil
+import sys
 import time
 import warnings
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,24 +22,34 @@ import pytorch_lightning as pl
 import torch
 from tqdm import tqdm
 
-from stdo.chunks.sample import Uniform
-from stdo.evaluation.crops import choose_crops
+from stdo.chunks.sample import Sampler
+from stdo.evaluation.crops import choose_crops, hardest, save_crops
 from stdo.evaluation.measure import Measured, Sink, measure, pictures_of
 from stdo.evaluation.pictures import comparison, heatmap
 from stdo.evaluation.reconstruct import Reconstructor
-from stdo.files import atomic
 from stdo.models.cost import count
 from stdo.models.sharing import Sharing
 from stdo.models.weights import load_networks, save_networks
-from stdo.provenance import provenance
-from stdo.training.callbacks import AtomicCheckpointIO, Clock, FitProgress, KeepLast
+from stdo.rundir import (
+    CHECKPOINT,
+    RESULT,
+    WEIGHTS,
+    read_chunks,
+    read_result,
+    start_directory,
+    write_chunks,
+    write_maps,
+    write_result,
+    write_rows,
+)
+from stdo.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_loggers, forget, tracked
+from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast
 from stdo.training.data import PatchData
 from stdo.training.module import Optimizer, Overfit, Schedule
-from stdo.types import I16, I64, Json, T, UserError
+from stdo.types import I16, Json, T, UserError
+from stdo.video.store import Prepared
 from stdo.video.writer import VideoWriter
 
-RESULT, WEIGHTS, CHUNKS = "metrics.json", "weights.safetensors", "chunks.npz"
-CHECKPOINT = Path("checkpoints") / "last.ckpt"
 SAVES: dict[str, tuple[str, str, int | None]] = {"video": ("sr.mp4", "x264", 12), "png": ("sr", "png", None)}
 """How SR frames are kept: name in the run directory, codec, quality. Only PNG is lossless."""
 
@@ -59,8 +67,10 @@ class Job:
 
     directory: the run directory. config: its configuration as text, kept beside the result.
     facts: what is known before the run starts and belongs into metrics.json (method, backbone, seed, …).
-    sharing: number of chunks -> the networks. sampler: network of each patch -> which patches are shown.
-    trainer: a Lightning Trainer but for ``callbacks``, ``plugins`` and the number of epochs.
+    sharing: number of chunks -> the networks. sampler: chunk and learner of each patch -> which patches are shown.
+    trainer: a Lightning Trainer but for ``callbacks``, ``plugins``, ``logger`` and the number of epochs.
+    command: the words of the command that repeats this run, for its provenance.
+    tracker: who is told of the run beside its directory.
     """
 
     directory: Path
@@ -68,11 +78,13 @@ class Job:
     facts: Json
     data: PatchData
     sharing: Callable[[int], Sharing]
-    sampler: Callable[[I64], Uniform]
+    sampler: Callable[..., Sampler]
     optimizer: Optimizer
     schedule: Schedule
     trainer: Callable[..., pl.Trainer]
     checkpoint_seconds: float = 30.0
+    command: Sequence[str] = tuple(sys.argv)
+    tracker: MakeTracker = FilesOnly
 
 
 def train(job: Job, force: bool = False) -> Json:
@@ -80,48 +92,44 @@ def train(job: Job, force: bool = False) -> Json:
 
     force: begin again even so. Returns the content of metrics.json.
     """
-    if not force and (job.directory / RESULT).exists():
-        return read_result(job.directory)
-    start_directory(job, force)
+    finished = not force and (job.directory / RESULT).exists()
+    if not finished:
+        start_directory(job.directory, job.config, job.command, force)
+        if force:
+            forget(job.directory)
+    with tracked(job.tracker, job.directory, job.facts) as tracker:
+        metrics = read_result(job.directory) if finished else _run(job, tracker)
+        if metrics:
+            tracker.result(metrics)
+    return metrics
+
+
+def _run(job: Job, tracker: Tracker) -> Json:
     began = time.monotonic()
     job.data.prepare_data()
     job.data.setup()
     prepared = time.monotonic() - began
     if not (job.directory / WEIGHTS).exists():
-        trainer = _fit(job)
+        trainer = _fit(job, tracker)
         if not trainer.is_global_zero:
             return {}
     return evaluate(job, prepare_seconds=prepared)
 
 
-def start_directory(job: Job, force: bool) -> None:
-    """Make the run directory with its configuration and provenance. Raises UserError when it cannot be written."""
-    try:
-        if force and job.directory.exists():
-            for name in (RESULT, WEIGHTS, CHUNKS):
-                (job.directory / name).unlink(missing_ok=True)
-            shutil.rmtree(job.directory / CHECKPOINT.parent, ignore_errors=True)
-        job.directory.mkdir(parents=True, exist_ok=True)
-        with atomic(job.directory / "config.yaml") as partial:
-            partial.write_text(job.config)
-        with atomic(job.directory / "provenance.json") as partial:
-            partial.write_text(json.dumps(provenance(), indent=2))
-    except OSError as error:
-        raise UserError(f"{job.directory}: cannot be written ({error.strerror}); set paths.outputs") from error
-
-
-def _fit(job: Job) -> pl.Trainer:
+def _fit(job: Job, tracker: Tracker) -> pl.Trainer:
     """Train, and keep the weights and the chunks."""
     hush()
     data, labels = job.data, job.data.labels
     sharing = job.sharing(int(labels.max()) + 1)
-    sampler = data.sample(job.sampler, sharing.network_of(labels.ravel()))
+    sampler = data.sample(job.sampler, sharing.learner_of(labels.ravel()), sharing.run)
     module = Overfit(sharing, job.optimizer, job.schedule, sampler.steps, data.grid.halo * data.video.scale)
     last = job.directory / CHECKPOINT
-    clock = Clock()
+    shown = sampler.batch_size * sharing.learners
+    curve = Curve(shown)
     trainer = job.trainer(
         max_epochs=1,
-        callbacks=[FitProgress(sampler.batch_size * sharing.networks), KeepLast(last, job.checkpoint_seconds), clock],
+        callbacks=[curve, FitProgress(shown), KeepLast(last, job.checkpoint_seconds)],
+        logger=curve_loggers(job.directory, tracker),
         plugins=[AtomicCheckpointIO()],
         use_distributed_sampler=False,  # every process sees every step, and takes its share of the step's patches
     )
@@ -132,7 +140,7 @@ def _fit(job: Job) -> pl.Trainer:
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of GPU memory: lower budget.batch ({sampler.batch_size}) or use trainer=cpu") from error
     if trainer.is_global_zero:
-        _save(job, sharing, sampler, clock.seconds, str(trainer.strategy.root_device))
+        _save(job, sharing, sampler, curve.seconds, str(trainer.strategy.root_device))
     return trainer
 
 
@@ -143,33 +151,37 @@ def hush() -> None:
         "The 'train_dataloader' does not have many workers",  # batches are one indexed read, no work for workers
         "You're resuming from a checkpoint that ended before the epoch ended",  # ours starts at any step
         "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
+        "The number of training batches \\(.*\\) is smaller than the logging interval",  # the curve has its own steps
     ):
         warnings.filterwarnings("ignore", message=f".*{remark}")
 
 
-def _save(job: Job, sharing: Sharing, sampler: Uniform, seconds: float, device: str) -> None:
+def _save(job: Job, sharing: Sharing, sampler: Sampler, seconds: float, device: str) -> None:
     data = job.data
     window = data.grid.patch_h + 2 * data.grid.halo, data.grid.patch_w + 2 * data.grid.halo
     cost = count(sharing.network(0), data.video.scale, *window)
     facts = job.facts | {
         "params": sharing.params,
+        "params_base": sharing.params_base,
+        "params_per_chunk": sharing.params_per_chunk,
         "macs_per_frame": cost.macs * data.grid.patches,
         "patch_presentations": sampler.presentations,
+        "chunk_presentations": sampler.chunk_presentations(),
         "steps": sampler.steps,
         "train_seconds": seconds,
+        "score_seconds": data.score_seconds,
         "device": device,
     }
-    with atomic(job.directory / CHUNKS) as partial:
-        network_of = sharing.network_of(np.arange(sharing.chunks))
-        with partial.open("wb") as file:
-            np.savez_compressed(file, scores=data.scores, labels=data.labels, network_of=network_of)
+    facts |= sampler.facts
+    write_chunks(job.directory, data.scores, data.labels, sharing.network_of(np.arange(sharing.chunks)).tolist())
     save_networks(job.directory / WEIGHTS, sharing, {"facts": json.dumps(facts)})
 
 
-def evaluate(job: Job, save: str | None = None, prepare_seconds: float | None = None) -> Json:
-    """Measure a trained run from its weights; write metrics.json, frames.csv, heatmap.png and comparison.png.
+def evaluate(job: Job, save: str | None = None, prepare_seconds: float | None = None, only: int | None = None) -> Json:
+    """Measure a trained run from its weights; write metrics.json, tables, patch maps and pictures.
 
-    save: ``video`` or ``png`` keeps the SR frames in the run directory. Returns the content of metrics.json.
+    save: ``video`` or ``png`` keeps the SR frames. only: use this one network for every chunk (paper, Table 1); all is
+    then written into ``network-<only>`` within the run directory. Returns the content of metrics.json.
     """
     if save is not None and save not in SAVES:
         raise UserError(f"save={save}: must be null or one of {', '.join(SAVES)}")
@@ -178,58 +190,54 @@ def evaluate(job: Job, save: str | None = None, prepare_seconds: float | None = 
     data.prepare_data()
     data.setup()
     networks, meta = load_networks(job.directory / WEIGHTS)
-    facts = json.loads(meta["facts"])
+    facts = json.loads(meta["facts"]) | {"network": only}
     labels, network_of = read_chunks(job.directory)
+    out = job.directory
+    if only is not None:
+        if not 0 <= only < len(networks):
+            raise UserError(f"network={only}: must be from 0 to {len(networks) - 1}, the networks of this run")
+        network_of, out = [only] * len(network_of), job.directory / f"network-{only}"
+        out.mkdir(exist_ok=True)
     device = torch.device(facts["device"] if torch.cuda.is_available() else "cpu")
     for network in networks:
         network.to(device).eval()
     reconstructor = Reconstructor(networks, network_of, data.grid, data.video.scale, device)
-    with _sink(job, save) as sink:
+    with _sink(out, data.video, save) as sink:
         measured = measure(data.video, reconstructor, labels, sink, data.progress)
-    _draw(job, measured, reconstructor, labels)
-    _write_rows(job.directory / "frames.csv", measured.rows)
-    earlier = read_result(job.directory)["seconds"]["prepare"] if (job.directory / RESULT).exists() else None
+    _draw(out, facts, data, measured, reconstructor, labels)
+    write_rows(out / "frames.csv", measured.rows)
+    write_maps(out, measured.ours_TRC, measured.bicubic_TRC)
+    if prepare_seconds is None:
+        prepare_seconds = read_result(out)["seconds"]["prepare"] if (out / RESULT).exists() else None
     seconds = {
-        "prepare": earlier if prepare_seconds is None else prepare_seconds,
+        "prepare": prepare_seconds,
+        "score": facts.pop("score_seconds"),
         "train": facts.pop("train_seconds"),
         "evaluate": time.monotonic() - began,
     }
-    size = {"frames": len(data.video.lr), "patches": int(labels.size), "width": data.video.width}
-    size["height"] = data.video.height
+    size = {"frames": len(data.video.lr), "width": data.video.width, "height": data.video.height}
+    size |= {"patches": int(labels.size), "chunk_patches": np.bincount(labels.ravel()).tolist()}
     metrics: Json = facts | size | measured.ours | {"bicubic": measured.bicubic, "seconds": seconds}
     metrics["bicubic"].pop("chunk_psnr")
-    with atomic(job.directory / RESULT) as partial:
-        partial.write_text(json.dumps(metrics, indent=2))
+    write_result(out, metrics)
     return metrics
 
 
-def read_result(directory: Path) -> Json:
-    """metrics.json of a finished run. Raises UserError when there is none."""
-    try:
-        metrics: Json = json.loads((directory / RESULT).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"run={directory}: not a finished run (no readable {RESULT} in it)") from error
-    return metrics
-
-
-def read_chunks(directory: Path) -> tuple[I16, list[int]]:
-    """Labels (T, rows, cols) and the network of each chunk. Raises UserError when chunks.npz is missing or damaged."""
-    try:
-        with np.load(directory / CHUNKS, allow_pickle=False) as stored:
-            return stored["labels"], stored["network_of"].tolist()
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{directory / CHUNKS}: missing or damaged; force=true trains again") from error
+def alone(job: Job) -> list[Json]:
+    """Measure the first and the last chunk's network, each for every patch (paper, Table 1), unless that was done."""
+    last = len(set(read_chunks(job.directory)[1])) - 1
+    done = [(only, job.directory / f"network-{only}") for only in ((0, last) if last else ())]
+    return [read_result(out) if (out / RESULT).exists() else evaluate(job, only=only) for only, out in done]
 
 
 @contextmanager
-def _sink(job: Job, save: str | None) -> Iterator[Sink | None]:
+def _sink(folder: Path, video: Prepared, save: str | None) -> Iterator[Sink | None]:
     """Where SR frames go: a video or a folder of PNGs in the run directory, or nowhere."""
     if save is None:
         yield None
         return
-    video = job.data.video
     name, codec, crf = SAVES[save]
-    path = job.directory / name
+    path = folder / name
     if path.is_dir():
         shutil.rmtree(path)
     info = video.info
@@ -237,22 +245,20 @@ def _sink(job: Job, save: str | None) -> Iterator[Sink | None]:
         yield writer.write
 
 
-def _draw(job: Job, measured: Measured, reconstructor: Reconstructor, labels: I16) -> None:
-    video, grid = job.data.video, job.data.grid
+def _draw(
+    folder: Path, facts: Json, data: PatchData, measured: Measured, reconstructor: Reconstructor, labels: I16
+) -> None:
+    """heatmap.png, comparison.png and the crops."""
+    video, grid, scale = data.video, data.grid, data.video.scale
     pictures = pictures_of(video, reconstructor, labels)
-    name = str(job.facts["method"]).upper() if job.facts["method"] != "awdnn" else "awDNN"
-    title = f"{job.facts['video']} ×{video.scale}, {name} {job.facts['backbone'].upper()}, k={job.facts['chunks']}"
+    name = {"awdnn": "awDNN", "cafm": "CaFM", "cstdo": "C-STDO"}.get(facts["method"], str(facts["method"]).upper())
+    which = "" if facts["network"] is None else f", network {facts['network']} for all"
+    title = f"{facts['video']} ×{scale}, {name} {facts['backbone'].upper()}, k={facts['chunks']}{which}"
     frames = sorted({len(video.lr) // 4, 3 * len(video.lr) // 4})
     rows = [
         (f"frame {t}", pictures(t)[0], {"bicubic": measured.bicubic_TRC[t], name: measured.ours_TRC[t]}) for t in frames
     ]
-    heatmap(job.directory / "heatmap.png", grid, video.scale, rows, title=title)
+    heatmap(folder / "heatmap.png", grid, scale, rows, title=title)
     crops = choose_crops(measured.bicubic_TRC, measured.ours_TRC)
-    comparison(job.directory / "comparison.png", grid, video.scale, crops, pictures, name=name, title=title)
-
-
-def _write_rows(path: Path, rows: list[Json]) -> None:
-    with atomic(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    comparison(folder / "comparison.png", grid, scale, crops, pictures, name=name, title=title)
+    save_crops(folder / "crops", [*hardest(measured.bicubic_TRC, measured.ours_TRC), *crops], grid, scale, pictures)

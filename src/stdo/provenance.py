@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,10 +14,13 @@ from stdo.types import Json
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "av")
 
 
-def provenance() -> Json:
-    """Everything a reader needs to judge or repeat a run; for the run directory, not for publication."""
+def provenance(command: Sequence[str]) -> Json:
+    """Everything a reader needs to judge or repeat a run; for the run directory, not for publication.
+
+    command: its words, as in ``sys.argv``.
+    """
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(command[0]).name, *command[1:]],
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "stdo": __version__,
         "python": platform.python_version(),

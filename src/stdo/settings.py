@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stdo.types import SCALES, UserError
@@ -42,6 +42,34 @@ POSITIVE: Rule = (lambda value: _number(value) and 0 < value < float("inf"), "mu
 NOT_NEGATIVE: Rule = (lambda value: _number(value) and 0 <= value < float("inf"), "must be a number, 0 or more")
 SWITCH: Rule = (lambda value: isinstance(value, bool), "must be true or false")
 TEXT: Rule = (lambda value: isinstance(value, str) and bool(value), "must be a text")
+TEXTS: Rule = (
+    lambda value: isinstance(value, Sequence) and not isinstance(value, str) and all(map(TEXT[0], value)),
+    "must be a list of texts",
+)
+
+
+def _numbers(most: float) -> Rule:
+    text = (
+        f"must be a list of numbers from 0 to {most:g}, not all 0"
+        if math.isfinite(most)
+        else ("must be a list of numbers, 0 or more, not all 0")
+    )
+
+    def good(value: Any) -> bool:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            return False
+        return all(_number(item) and 0 <= item <= most and item < math.inf for item in value) and any(value)
+
+    return good, text
+
+
+def _size(value: Any) -> bool:
+    share = isinstance(value, float) and 0 < value <= 1
+    return share or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+
+
+SIZE: Rule = (_size, "must be a whole number of patches, 1 or more, or a share up to 1.0")
+SHARE: Rule = (lambda value: _number(value) and 0 < value <= 1, "must be a number above 0, up to 1")
 
 RULES: dict[str, Rule] = {
     "scale": _one_of(*SCALES),
@@ -55,16 +83,31 @@ RULES: dict[str, Rule] = {
     "video.path": _or_null(TEXT),
     "video.start": NOT_NEGATIVE,
     "video.duration": _or_null(POSITIVE),
+    "video.every": _whole(1),
     "video.max_frames": _or_null(_whole(1)),
     "video.height": _or_null(_whole(16)),
     "patches.height": _or_null(_whole(1)),
     "patches.width": _or_null(_whole(1)),
     "patches.halo": _whole(0),
     "degrade.crf": _or_null(_whole(0, 63)),
+    "study": _or_null(TEXT),
+    "networks_alone": SWITCH,
+    "sampler.ratios": _or_null(_numbers(1)),
+    "sampler.weights": _or_null(_numbers(math.inf)),
+    "sampler.size": _or_null(SIZE),
+    "sampler.factor": SHARE,
+    "sampler.resample": SWITCH,
+    "network": _or_null(_whole(0)),
     "budget.passes": POSITIVE,
     "budget.batch": _whole(1),
     "optim.lr": POSITIVE,
     "trainer.precision": _one_of(*PRECISIONS),
+    "logger.project": TEXT,
+    "logger.entity": _or_null(TEXT),
+    "logger.mode": _one_of("auto", "online", "offline"),
+    "logger.group": _or_null(TEXT),
+    "logger.tags": TEXTS,
+    "logger.artifact": SWITCH,
 }
 
 
@@ -79,3 +122,11 @@ def check(config: Any) -> None:
             node = node[part] if isinstance(node, Mapping) and part in node else ...
         if node is not ... and not good(node):
             raise UserError(f"{key}={node}: {allowed}")
+
+
+def check_chunks(config: Any) -> None:
+    """Raise UserError where a list has not one number for each of ``config.chunks`` chunks."""
+    for key in ("ratios", "weights"):
+        numbers = config["sampler"].get(key)
+        if numbers is not None and len(numbers) != config["chunks"]:
+            raise UserError(f"sampler.{key}={numbers}: must be {config['chunks']} numbers, one for each chunk")

@@ -1,6 +1,7 @@
 """Overfit networks to a video: ``python -m stdo.train backbone=wdsr scale=4 chunks=4``."""
 
 import sys
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -8,19 +9,23 @@ from stdo.doors import build_job, enter
 from stdo.types import VideoInfo
 
 
-def task(config: DictConfig) -> None:
+def task(config: DictConfig) -> Path:
     """One run, or one job of a sweep."""
     job = build_job(config)
     from stdo.evaluation.table import closing_table
-    from stdo.pipeline import RESULT, train
+    from stdo.pipeline import alone, train
+    from stdo.rundir import RESULT
 
-    finished = (job.directory / RESULT).exists() and not config.force
-    if finished:
+    if (job.directory / RESULT).exists() and not config.force:
         sys.stderr.write(f"{job.directory} is finished; this is its result (force=true trains again)\n")
-    sys.stderr.write(f"{summary(job.data.info)}\n")
+    else:
+        sys.stderr.write(f"{summary(job.data.info)}\n")
     metrics = train(job, config.force)
     if metrics:
-        sys.stdout.write(f"{closing_table(metrics)}\n\n{job.directory}\n  comparison.png  heatmap.png  frames.csv\n")
+        results = [metrics, *(alone(job) if config.networks_alone else ())]
+        sys.stdout.write("\n\n".join(closing_table(result) for result in results))
+        sys.stdout.write(f"\n\n{job.directory}\n  comparison.png  heatmap.png  frames.csv\n")
+    return job.directory
 
 
 def summary(info: VideoInfo) -> str:

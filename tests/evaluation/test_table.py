@@ -1,8 +1,6 @@
-import copy
-
 import pytest
 
-from stdo.evaluation.table import PROTOCOLS, closing_table, comparison_table
+from stdo.evaluation.table import PROTOCOLS, closing_table
 
 
 def figures(base, ssim):
@@ -56,7 +54,7 @@ def test_missing_figures_are_dashes(metrics):
     assert "train –" in table
     metrics["chunk_psnr"] = [None]
     assert "chunk dB  –" in closing_table(metrics)
-    assert "None" not in table + comparison_table([metrics])
+    assert "None" not in table
 
 
 @pytest.mark.parametrize("chunks", [1, 4, 60])
@@ -67,24 +65,3 @@ def test_fits_a_terminal_of_80_columns(metrics, chunks):
     table = closing_table(metrics)
     assert max(map(len, table.splitlines())) <= 80
     assert table.count("100.00 ▁") == chunks
-
-
-def test_comparison_has_one_row_per_run_under_its_video_and_scale(metrics):
-    runs = []
-    for video, method, scale, gain in (
-        ("a", "awdnn", 4, 1),
-        ("b", "nas", 4, 2),
-        ("a", "stdo", 4, 3),
-        ("a", "nas", 2, 4),
-    ):
-        run = copy.deepcopy(metrics) | {"video": video, "method": method, "scale": scale}
-        run["psnr"]["frame"] = 30.0 + gain
-        runs.append(run)
-    lines = comparison_table(runs).splitlines()
-    assert [line.split()[0] for line in lines if line] == [
-        "method", "a", "bicubic", "awdnn", "stdo", "b", "bicubic", "nas", "a", "bicubic", "nas",
-    ]  # fmt: skip
-    stdo = next(line for line in lines if line.startswith("stdo")).split()
-    assert stdo == ["stdo", "espcn", "×4", "4", "33.00", "34.12", "35.12", "36.12", "37.12", "0.9100", "1,457"]
-    widths = {len(line) for line in lines if line.startswith(("method", "awdnn", "stdo", "nas"))}
-    assert len(widths) == 1

@@ -8,17 +8,22 @@ import pytest
 import safetensors.torch
 import torch
 
+from stdo.models.modulated import Modulated
 from stdo.models.registry import BACKBONES, build
 from stdo.models.sharing import Independent, Sharing, Single
 from stdo.models.weights import load_networks, save_networks
 from stdo.types import SCALES, UserError
 
 CHUNKS = 3
-SHARINGS: dict[str, type[Single] | type[Independent]] = {"single": Single, "independent": Independent}
+SHARINGS = {"single": Single, "independent": Independent, "modulated": Modulated}
 
 
 def make(kind: str, name: str = "espcn", scale: int = 2, init: str = "paper", seed: int = 5) -> Sharing:
-    return SHARINGS[kind](partial(build, name, scale, init=init), CHUNKS, seed)
+    sharing = SHARINGS[kind](partial(build, name, scale, init=init), CHUNKS, seed)
+    if isinstance(sharing, Modulated):  # as if trained: at first its gains are 0 and do nothing
+        with torch.no_grad():
+            sharing.gain.uniform_(-0.2, 0.2, generator=torch.Generator().manual_seed(seed))
+    return sharing
 
 
 def batch(n: int = 5) -> torch.Tensor:
@@ -89,8 +94,8 @@ def test_building_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(9)
     expected = torch.rand(3)
     torch.manual_seed(9)
-    make("independent")
-    make("single")
+    for kind in SHARINGS:
+        make(kind)
     assert torch.equal(torch.rand(3), expected)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
 from stdo.training.data import PatchBatches, PatchData, PatchSize
 from stdo.types import UserError
@@ -15,7 +16,7 @@ def test_a_batch_holds_the_windows_and_targets_of_its_patches(make_job, scale: i
     data = make_job(scale=scale, halo=halo).data
     data.prepare_data()
     data.setup()
-    sampler = data.sample(lambda network_N: make_job().sampler(network_N), data.labels.ravel().astype(np.int64))
+    sampler = data.sample(make_job().sampler, data.labels.ravel().astype(np.int64))
     batches = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)
     numbers = sampler.batch(1)
     batch = batches[1]
@@ -31,7 +32,7 @@ def test_ranks_share_a_batch_without_overlap(make_job) -> None:
     data = make_job().data
     data.prepare_data()
     data.setup()
-    sampler = data.sample(lambda network_N: make_job().sampler(network_N), data.labels.ravel().astype(np.int64))
+    sampler = data.sample(make_job().sampler, data.labels.ravel().astype(np.int64))
     whole = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)[0]
     halves = [PatchBatches(data.video, data.grid, data.labels, sampler, rank, 2)[0] for rank in (0, 1)]
     for key, both in whole.items():
@@ -69,23 +70,31 @@ def test_more_chunks_than_patches_are_refused_before_decoding(make_job) -> None:
 def test_scores_are_kept_and_taken_up_again(make_job, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make_job().data
     first.prepare_data()
-    monkeypatch.setattr("stdo.training.data.score", lambda *_: pytest.fail("scored twice"))
+    assert first.score_seconds is not None
+    monkeypatch.setattr(ByPsnr, "scores", lambda *_: pytest.fail("scored twice"))
     again = make_job().data
     again.prepare_data()
     assert np.array_equal(first.scores, again.scores)
+    assert again.score_seconds == first.score_seconds, "what scoring took, not what reading took"
+    for kept in again.video.folder.glob("score-seconds-*"):
+        kept.unlink()
+    older = make_job().data
+    older.prepare_data()
+    assert older.score_seconds is None, "scores from a cache that kept no seconds"
 
 
 def test_a_scorer_without_a_key_is_asked_once_and_not_remembered(make_job) -> None:
     asked = []
 
-    def scorer(lr_HWC: np.ndarray) -> np.ndarray:
+    def upscale(lr_HWC: np.ndarray) -> np.ndarray:
         asked.append(1)
         return lr_HWC.repeat(2, 0).repeat(2, 1)
 
-    job = make_job()
-    data = PatchData(job.data._source, job.data._cache, job.data._degrade, job.data._patches, scorer, by_score, 3)
+    parts = make_job().data
+    data = PatchData(parts._source, parts._cache, parts._degrade, parts._patches, ByPsnr(upscale), by_score, 3)
     data.prepare_data()
     data.setup()
     data.setup("fit")
     assert len(asked) == 6, "once per frame"
-    assert not list(data.video.folder.glob("scores-*"))
+    assert not list(data.video.folder.glob("score*"))
+    assert data.score_seconds is not None

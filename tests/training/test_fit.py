@@ -27,7 +27,7 @@ def test_independent_networks_in_one_fit_equal_separate_fits(make_job) -> None:
     together = weights(job)
     data, labels = job.data, job.data.labels
     sharing = job.sharing(3)
-    sampler = data.sample(job.sampler, sharing.network_of(labels.ravel()))
+    sampler = data.sample(job.sampler, sharing.learner_of(labels.ravel()))
     batches = PatchBatches(data.video, data.grid, labels, sampler, 0, 1)
     for chunk in range(3):
         network = sharing.backbones[chunk]

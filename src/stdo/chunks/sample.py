@@ -1,50 +1,243 @@
 """Which patches are shown, and when. Samplers yield the numbers of patches, never pixels."""
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from stdo.types import I64, UserError
+from stdo.types import I64, Json, UserError
 
 
-class Uniform:
-    """Every patch equally often, in a new random order each pass.
+class Sampler(ABC):
+    """Shows patches to learners: the sets of weights that are trained side by side.
 
-    Each step shows ``batch`` patches to every network, so that a fit of k networks is k separate fits side by side;
+    Each step shows ``batch`` patches to every learner, so that a fit of k networks is k separate fits side by side;
     the number of presentations is the same for every method (equal work): ``passes`` times the number of patches.
     Which patches a step shows depends on nothing but ``seed`` and the step's number, so a fit can resume anywhere.
 
-    network_N: int64 (N,), the network that learns from each patch.
-    batch: patches per network and step. passes: presentations as a multiple of N; may be a fraction.
+    label_N, learner_N: int64 (N,), the chunk of each patch, and the learner that learns from it.
+    batch: patches per learner and step. passes: presentations as a multiple of N; may be a fraction.
+    run: patches of one chunk that are shown next to each other; more than 1 where a learner works chunk by chunk.
     """
 
-    def __init__(self, network_N: I64, batch: int, passes: float, seed: int) -> None:
+    def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int, run: int = 1) -> None:
         if batch < 1:
             raise UserError(f"budget.batch={batch}: must be 1 or more")
         if not 0 < passes < math.inf:
             raise UserError(f"budget.passes={passes}: must be more than 0")
-        self.batch_size = batch
-        self.seed = seed
-        self._members = [np.flatnonzero(network_N == network) for network in range(int(network_N.max()) + 1)]
-        assert all(len(members) for members in self._members), "a network without patches"
-        self.steps = max(1, round(passes * len(network_N) / (batch * len(self._members))))
-        self._order = lru_cache(maxsize=2 * len(self._members))(self._shuffled)
+        self.batch_size, self.seed, self.run = batch, seed, run
+        self.label_N, self.learner_N = label_N, learner_N
+        self.learners = int(learner_N.max()) + 1
+        self.steps = max(1, round(passes * len(label_N) / (batch * self.learners)))
 
     @property
     def presentations(self) -> int:
         """Patches shown in the whole fit."""
-        return self.steps * self.batch_size * len(self._members)
+        return self.steps * self.batch_size * self.learners
+
+    def chunk_presentations(self) -> list[int]:
+        """Patches of each chunk shown in the whole fit."""
+        counts = np.zeros(int(self.label_N.max()) + 1, np.int64)
+        for step in range(self.steps):
+            counts += np.bincount(self.label_N[self.batch(step)], minlength=len(counts))
+        return [int(count) for count in counts]
+
+    @property
+    def facts(self) -> Json:
+        """What of the sampling belongs into metrics.json."""
+        return {}
 
     def batch(self, step: int) -> I64:
-        """Numbers of the patches of one step, int64 (networks · batch,), network after network."""
+        """Numbers of the patches of one step, int64 (learners · batch,), learner after learner."""
         assert 0 <= step < self.steps, step
-        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        return np.concatenate([self._draw(network, positions) for network in range(len(self._members))])
+        return np.concatenate([self._draw(learner, step) for learner in range(self.learners)])
 
-    def _draw(self, network: int, positions: I64) -> I64:
-        turns, places = np.divmod(positions, len(self._members[network]))
-        return np.array([self._order(network, int(turn))[place] for turn, place in zip(turns, places, strict=True)])
+    @abstractmethod
+    def _draw(self, learner: int, step: int) -> I64:
+        """Numbers of the patches that one learner is shown in one step, int64 (batch,)."""
 
-    def _shuffled(self, network: int, turn: int) -> I64:
-        return np.random.default_rng((self.seed, network, turn)).permutation(self._members[network])
+
+class _Decks(Sampler):
+    """Patches in random order, each once, then in a new order: like cards of a deck that is shuffled each turn."""
+
+    def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int, run: int = 1) -> None:
+        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed, run=run)
+        self._order = lru_cache(maxsize=2 * self.learners)(self._shuffled)
+
+    @abstractmethod
+    def _deck(self, learner: int, turn: int) -> I64:
+        """The patches of one turn, as many in each."""
+
+    def _draw(self, learner: int, step: int) -> I64:
+        size = len(self._order(learner, 0))
+        turns, places = np.divmod(np.arange(step * self.batch_size, (step + 1) * self.batch_size), size)
+        return np.concatenate([self._order(learner, int(turn))[places[turns == turn]] for turn in np.unique(turns)])
+
+    def _shuffled(self, learner: int, turn: int) -> I64:
+        rng = np.random.default_rng((self.seed, learner, turn))
+        deck = rng.permutation(self._deck(learner, turn))
+        if self.run == 1:
+            return deck
+        labels = self.label_N[deck]
+        runs = [run for label in np.unique(labels) for run in self._runs(deck[labels == label])]
+        return np.concatenate([runs[i] for i in rng.permutation(len(runs))])
+
+    def _runs(self, chunk: I64) -> list[I64]:
+        """Cut the shuffled patches of a chunk into runs; what is left over sits this turn out."""
+        whole = max(self.run, len(chunk) - len(chunk) % self.run)
+        return [chunk[start : start + self.run] for start in range(0, min(whole, len(chunk)), self.run)]
+
+
+class Uniform(_Decks):
+    """Every patch equally often, in a new random order each pass."""
+
+    def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int, run: int = 1) -> None:
+        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed, run=run)
+        self._members = [np.flatnonzero(learner_N == learner) for learner in range(self.learners)]
+        assert all(len(members) for members in self._members), "a learner without patches"
+
+    def _deck(self, learner: int, turn: int) -> I64:  # noqa: ARG002
+        return self._members[learner]
+
+
+class Ratios(_Decks):
+    """JSTDO's joint set (paper section 3.3, Eq. 2): a share of each chunk, usually all of chunk 0, none of the last.
+
+    ratios: the share ρ of each chunk's patches, 0 to 1; None takes `decay` with ``factor``.
+    size: µ, the size of the joint set: a whole number of patches, or, as a fraction up to 1.0, a share of the video's.
+        It scales the ratios of the middle chunks, none above 1; the first and the last keep theirs. None: as they come.
+    resample: draw the random subset anew each pass over it, instead of once (the paper).
+    """
+
+    def __init__(
+        self,
+        label_N: I64,
+        learner_N: I64,
+        *,
+        batch: int,
+        passes: float,
+        seed: int,
+        run: int = 1,
+        ratios: Sequence[float] | None = None,
+        factor: float = 0.5,
+        size: float | None = None,
+        resample: bool = False,
+    ) -> None:
+        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed, run=run)
+        self._chunks = [np.flatnonzero(label_N == label) for label in range(int(label_N.max()) + 1)]
+        asked = decay(len(self._chunks), factor) if ratios is None else [float(ratio) for ratio in ratios]
+        if len(asked) != len(self._chunks):
+            raise UserError(f"sampler.ratios={asked}: must be {len(self._chunks)} numbers, one for each chunk")
+        self.counts = joint_counts([len(chunk) for chunk in self._chunks], asked, size)
+        self.resample = resample
+        shown = {int(learner_N[chunk[0]]) for chunk, count in zip(self._chunks, self.counts, strict=True) if count}
+        idle = sorted(set(range(self.learners)) - shown)
+        if idle:
+            raise UserError(f"sampler.ratios={asked}: network {idle[0]} would see no patch; use sharing=single")
+
+    @property
+    def facts(self) -> Json:
+        """The ratios as they came out, and the size of the joint set in patches (µ)."""
+        ratios = [count / len(chunk) for chunk, count in zip(self._chunks, self.counts, strict=True)]
+        return {"ratios": ratios, "joint_size": sum(self.counts)}
+
+    def _deck(self, learner: int, turn: int) -> I64:
+        drawn = turn if self.resample else 0
+        parts = [
+            np.random.default_rng((self.seed, label, drawn, 1)).permutation(chunk)[:count]
+            for label, (chunk, count) in enumerate(zip(self._chunks, self.counts, strict=True))
+            if self.learner_N[chunk[0]] == learner
+        ]
+        return np.concatenate(parts)
+
+
+class Weighted(Sampler):
+    """Every patch may be drawn at any time, with replacement, those of some chunks more often (weighted JSTDO).
+
+    weights: of one patch of each chunk, 0 or more, on any scale; None: falling evenly from chunk 0 to the last.
+    """
+
+    def __init__(
+        self,
+        label_N: I64,
+        learner_N: I64,
+        *,
+        batch: int,
+        passes: float,
+        seed: int,
+        run: int = 1,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed, run=run)
+        self._chunks = [np.flatnonzero(label_N == label) for label in range(int(label_N.max()) + 1)]
+        count = len(self._chunks)
+        self.weights = [float(w) for w in (range(count, 0, -1) if weights is None else weights)]
+        if len(self.weights) != count:
+            raise UserError(f"sampler.weights={self.weights}: must be {count} numbers, one for each chunk")
+        mass_C = np.array([w * len(chunk) for w, chunk in zip(self.weights, self._chunks, strict=True)])
+        learner_C = np.array([learner_N[chunk[0]] for chunk in self._chunks])
+        mass_LC = np.where(learner_C == np.arange(self.learners)[:, None], mass_C, 0.0)
+        if not mass_LC.sum(1).all():
+            idle = int(np.flatnonzero(mass_LC.sum(1) == 0)[0])
+            raise UserError(f"sampler.weights={self.weights}: network {idle} would see no patch; use sharing=single")
+        self._share_LC = mass_LC / mass_LC.sum(1, keepdims=True)
+
+    @property
+    def facts(self) -> Json:
+        """The weight of a patch of each chunk."""
+        return {"weights": self.weights}
+
+    def _draw(self, learner: int, step: int) -> I64:
+        rng = np.random.default_rng((self.seed, learner, step))
+        labels = rng.choice(len(self._chunks), -(-self.batch_size // self.run), p=self._share_LC[learner])
+        drawn = [rng.choice(self._chunks[label], self.run) for label in labels]
+        return np.concatenate(drawn)[: self.batch_size]
+
+
+def decay(chunks: int, factor: float = 0.5) -> list[float]:
+    """Ratios for any number of chunks: 1, factor, factor², … and 0 for the last; a single chunk is shown whole.
+
+    >>> decay(4), decay(2), decay(1)
+    ([1.0, 0.5, 0.25, 0.0], [1.0, 0.0], [1.0])
+    """
+    return [1.0] if chunks == 1 else [*(factor**i for i in range(chunks - 1)), 0.0]
+
+
+def joint_counts(sizes: Sequence[int], ratios: Sequence[float], size: float | None = None) -> list[int]:
+    """Patches that each chunk gives to the joint set, ``|ρ_i ⊙ D_i|`` (paper, Eq. 2).
+
+    sizes: patches of each chunk. ratios, size: as in `Ratios`; with a size the counts add up to it exactly.
+    Raises UserError when there is no such set.
+
+    >>> joint_counts([10, 10, 10, 10], [1, 0.5, 0.25, 0]), joint_counts([10, 10, 10, 10], [1, 0.5, 0.25, 0], 0.625)
+    ([10, 5, 2, 0], [10, 10, 5, 0])
+    """
+    if any(not 0 <= ratio <= 1 for ratio in ratios) or not any(ratios):
+        raise UserError(f"sampler.ratios={list(ratios)}: must be numbers from 0 to 1, not all 0")
+    wanted = np.array([n * ratio for n, ratio in zip(sizes, ratios, strict=True)])
+    if size is None:
+        return [max(round(float(w)), int(w > 0)) for w in wanted]
+    total = sum(sizes)
+    target = round(size * total) if isinstance(size, float) else size
+    if not 0 < target <= total:
+        raise UserError(f"sampler.size={size}: must be from 1 to the video's {total} patches, or a share up to 1.0")
+    middle = np.zeros(len(sizes), bool)
+    middle[1:-1] = wanted[1:-1] > 0
+    limits = np.where(middle, sizes, np.floor(wanted + 0.5))
+    least = limits[~middle].sum()
+    if not least <= target <= limits.sum():
+        raise UserError(
+            f"sampler.size={size}: {target} patches; with ratios {list(ratios)} from {least:.0f} to {limits.sum():.0f}"
+        )
+    scaled = np.where(middle, 0.0, limits)
+    low, high = 0.0, float(max([1.0, *(np.array(sizes)[middle] / wanted[middle])]))
+    for _ in range(100):  # the factor that all middle ratios share: the sum grows with it
+        factor = (low + high) / 2
+        scaled = np.where(middle, np.minimum(wanted * factor, sizes), limits)
+        low, high = (factor, high) if scaled.sum() < target else (low, factor)
+    counts = np.floor(scaled + 1e-6).astype(int)
+    for i in np.argsort(counts - scaled, kind="stable")[: target - counts.sum()]:
+        counts[i] += 1
+    return [int(count) for count in counts]

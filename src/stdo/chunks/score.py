@@ -1,9 +1,11 @@
-"""How hard each patch is: PSNR of f0's result against HR (paper section 3.2).
+"""How hard each patch is: the `Scorer` contract, and PSNR of f0's result against HR (paper section 3.2).
 
-A scorer is an `Upscaler`: any callable from an LR frame to an SR frame. This module knows no network.
+f0 is an `Upscaler`: any callable from an LR frame to an SR frame. This module knows no network.
 """
 
 import importlib
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -59,17 +61,44 @@ def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid, scale: int) -> F32:
     return psnr(np.reshape(sums, (grid.rows, grid.cols)) / (3 * height * width)).astype(np.float32)
 
 
-def score(
-    upscale: Upscaler, lr_THWC: Frames, hr_THWC: Frames, grid: PatchGrid, scale: int, progress: Progress = silent
-) -> F32:
-    """Scores of a whole video, float32 (T, rows, cols), PSNR in dB.
+class Scorer(Protocol):
+    """Says how informative each patch of a video is: the lower its score, the more (chunk 0 has the lowest)."""
 
-    lr_THWC: uint8 (T, height, width, 3). hr_THWC: uint8 (T, scale·height, scale·width, 3).
+    def key(self) -> str | None:
+        """Everything that its scores depend on but the video, the scale and the patches, for the cache's file name.
+
+        None: nobody knows whether it is the one of last time, and its scores are not kept.
+        """
+        ...
+
+    def scores(self, lr_THWC: Frames, hr_THWC: Frames, grid: PatchGrid, scale: int, progress: Progress = silent) -> F32:
+        """Scores of a whole video, float32 (T, rows, cols), finite; reads it frame by frame.
+
+        lr_THWC: uint8 (T, height, width, 3). hr_THWC: uint8 (T, scale·height, scale·width, 3).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ByPsnr:
+    """Scores are the PSNR in dB of what ``upscale`` makes of a patch, against HR.
+
+    upscale: bicubic, general weights or any callable; where it has a ``key()``, its scores are kept in the cache.
     """
-    scores = np.empty((len(lr_THWC), grid.rows, grid.cols), np.float32)
-    for t in progress(range(len(lr_THWC)), len(lr_THWC), "score"):
-        scores[t] = patch_psnr(upscale(np.asarray(lr_THWC[t])), hr_THWC[t], grid, scale)
-    return scores
+
+    upscale: Upscaler
+
+    def key(self) -> str | None:
+        """The upscaler's own."""
+        own = getattr(self.upscale, "key", None)
+        return None if own is None else str(own())
+
+    def scores(self, lr_THWC: Frames, hr_THWC: Frames, grid: PatchGrid, scale: int, progress: Progress = silent) -> F32:
+        """Patch PSNR of a whole video, float32 (T, rows, cols), capped at `PSNR_CAP`."""
+        scores = np.empty((len(lr_THWC), grid.rows, grid.cols), np.float32)
+        for t in progress(range(len(lr_THWC)), len(lr_THWC), "score"):
+            scores[t] = patch_psnr(self.upscale(np.asarray(lr_THWC[t])), hr_THWC[t], grid, scale)
+        return scores
 
 
 def _energy(difference: npt.NDArray[np.int16]) -> float:
@@ -79,7 +108,7 @@ def _energy(difference: npt.NDArray[np.int16]) -> float:
 
 
 def named(function: str) -> Upscaler:
-    """The callable called ``package.module:function``, as a scorer.
+    """The callable called ``package.module:function``, as an upscaler to score with.
 
     It takes an LR frame, uint8 (h, w, 3), and returns the SR frame, uint8 (scale·h, scale·w, 3).
     """

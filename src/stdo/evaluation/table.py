@@ -1,8 +1,7 @@
-"""Results as plain text for the terminal."""
+"""A result as plain text for the terminal."""
 
 import textwrap
 from collections.abc import Sequence
-from itertools import pairwise
 
 from stdo.types import Json
 
@@ -11,7 +10,8 @@ PROTOCOLS = ("frame", "pooled", "stdo_patch", "cafm_frame", "y")
 
 _WIDTH = 80
 _BARS = "▁▂▃▄▅▆▇█"
-_NONE = "–"
+NONE = "–"
+"""What stands for a figure that does not exist."""
 
 
 def closing_table(metrics: Json) -> str:
@@ -33,37 +33,13 @@ def closing_table(metrics: Json) -> str:
     lines = [
         *_wrapped("", [metrics["video"], what, size], " · "),
         "",
-        *_aligned(rows),
+        *aligned(rows),
         "",
         *_wrapped("chunk dB", _chunk_cells(metrics["chunk_psnr"]), "   "),
         *_wrapped("cost", _costs(metrics), ", "),
-        *_wrapped("seconds", [f"{step} {_number(s, 1)}" for step, s in metrics["seconds"].items()], ", "),
+        *_wrapped("seconds", [f"{step} {number(s, 1)}" for step, s in metrics["seconds"].items()], ", "),
     ]
     return "\n".join(lines)
-
-
-def comparison_table(runs: Sequence[Json]) -> str:
-    """One line per run, runs of one video and scale together, bicubic as the first line of each group.
-
-    runs: contents of metrics.json. The seconds are those of preparing, training and evaluating together.
-    """
-    header = ["method", "backbone", "scale", "chunks", *PROTOCOLS, "SSIM", "seconds"]
-    rows: list[list[str]] = [header]
-    starts: list[tuple[int, str]] = []
-    for video, scale in dict.fromkeys((run["video"], run["scale"]) for run in runs):
-        group = [run for run in runs if (run["video"], run["scale"]) == (video, scale)]
-        starts.append((len(rows), video))
-        rows.append(["bicubic", _NONE, f"×{scale}", _NONE, *_texts(_figures(group[0]["bicubic"])), _NONE])
-        for run in group:
-            seconds = sum(value or 0.0 for value in run["seconds"].values())
-            names = [run["method"], run["backbone"], f"×{scale}", str(run["chunks"])]
-            rows.append([*names, *_texts(_figures(run)), _number(seconds, 0)])
-    lines = _aligned(rows, left=2)
-    bounds = [*starts, (len(rows), "")]
-    blocks = [lines[:1]]
-    for (start, video), (stop, _) in pairwise(bounds):
-        blocks.append(["", video, *lines[start:stop]])
-    return "\n".join(line for block in blocks for line in block)
 
 
 def _figures(result: Json) -> list[float | None]:
@@ -72,21 +48,22 @@ def _figures(result: Json) -> list[float | None]:
 
 def _texts(figures: Sequence[float | None], sign: str = "") -> list[str]:
     *decibels, similarity = figures
-    return [*(_number(value, 2, sign) for value in decibels), _number(similarity, 4, sign)]
+    return [*(number(value, 2, sign) for value in decibels), number(similarity, 4, sign)]
 
 
-def _number(value: float | None, digits: int, sign: str = "") -> str:
-    return _NONE if value is None else f"{value:{sign},.{digits}f}"
+def number(value: float | None, digits: int, sign: str = "") -> str:
+    """A number with thousands separators, and with its sign where ``sign`` is ``+``; – for None."""
+    return NONE if value is None else f"{value:{sign},.{digits}f}"
 
 
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _short(value: float | None) -> str:
+def short(value: float | None) -> str:
     """Three figures and a unit: 27,600 -> 27.6 k."""
     if value is None:
-        return _NONE
+        return NONE
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= size:
             return f"{value / size:.3g} {unit}"
@@ -95,9 +72,9 @@ def _short(value: float | None) -> str:
 
 def _costs(metrics: Json) -> list[str]:
     return [
-        f"{_short(metrics['params'])} parameters",
-        f"{_short(metrics['macs_per_frame'])} MACs per frame",
-        f"{_number(metrics['patch_presentations'], 0)} patch presentations",
+        f"{short(metrics['params'])} parameters",
+        f"{short(metrics['macs_per_frame'])} MACs per frame",
+        f"{number(metrics['patch_presentations'], 0)} patch presentations",
     ]
 
 
@@ -106,7 +83,7 @@ def _chunk_cells(psnr: Sequence[float | None]) -> list[str]:
     known = [value for value in psnr if value is not None]
     low, span = (min(known), max(max(known) - min(known), 1e-9)) if known else (0.0, 1.0)
     return [
-        _NONE if value is None else f"{value:.2f} {_BARS[round((value - low) / span * (len(_BARS) - 1))]}"
+        NONE if value is None else f"{value:.2f} {_BARS[round((value - low) / span * (len(_BARS) - 1))]}"
         for value in psnr
     ]
 
@@ -115,12 +92,12 @@ def _wrapped(label: str, cells: Sequence[str], separator: str) -> list[str]:
     """The cells after a label, broken between cells where the line would grow too long."""
     indent = 10 if label else 0
     glued = separator.join(cell.replace(" ", "\0") for cell in cells)
-    lines = textwrap.wrap(glued, _WIDTH - indent, break_long_words=False, break_on_hyphens=False) or [_NONE]
+    lines = textwrap.wrap(glued, _WIDTH - indent, break_long_words=False, break_on_hyphens=False) or [NONE]
     heads = [label, *[""] * (len(lines) - 1)]
     return [f"{head:<{indent}}{line}".replace("\0", " ") for head, line in zip(heads, lines, strict=True)]
 
 
-def _aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     """Columns padded to their widest cell: the first ``left`` to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

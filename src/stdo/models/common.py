@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,10 @@ class Backbone(nn.Module, ABC):
 
     Raises UserError for any other value.
     """
+
+    BODY: ClassVar[tuple[str, ...]]
+    """What the names of the body's convolutions begin with: all but the layers that make the output, and the head of
+    the deep networks. CaFM modulates these."""
 
     def __init__(self, scale: int, init: str = "bicubic") -> None:
         if scale not in SCALES:
@@ -134,17 +138,17 @@ def plain(backbone: Backbone) -> Backbone:
     for parent in list(folded.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Conv2d) and parametrize.is_parametrized(child, "weight"):
-                setattr(parent, name, _folded(child))
+                assert child.bias is not None
+                setattr(parent, name, ordinary(child, child.weight.detach(), child.bias.detach()))
     return folded.eval().requires_grad_(False)
 
 
-def _folded(conv: nn.Conv2d) -> nn.Conv2d:
-    """An ordinary convolution with the weights that a weight-normalised one has now.
+def ordinary(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    """A plain convolution like ``conv``, which may be weight-normalised, with these weights.
 
     Built anew, because `remove_parametrizations` on a deep copy also strips the original: both share one class.
     """
-    weight = conv.weight.detach()
-    ordinary = skip_init(  # type: ignore[no-untyped-call]
+    folded = skip_init(  # type: ignore[no-untyped-call]
         nn.Conv2d,
         conv.in_channels,
         conv.out_channels,
@@ -154,5 +158,5 @@ def _folded(conv: nn.Conv2d) -> nn.Conv2d:
         device=weight.device,
         dtype=weight.dtype,
     )
-    ordinary.load_state_dict({"weight": weight, "bias": conv.bias})
-    return cast(nn.Conv2d, ordinary)
+    folded.load_state_dict({"weight": weight, "bias": bias})
+    return cast(nn.Conv2d, folded)

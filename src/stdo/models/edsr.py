@@ -38,6 +38,8 @@ class EDSR(Backbone):
         convolution that ends the body is zero. ``paper``: PyTorch's default weights.
     """
 
+    BODY = ("body.",)
+
     def __init__(self, scale: int, init: str = "bicubic") -> None:
         super().__init__(scale, init)
         self.head = nn.Conv2d(3, 64, 3, padding=1, padding_mode="replicate")

@@ -24,6 +24,8 @@ class ESPCN(Backbone):
         ``paper``: orthogonal weights.
     """
 
+    BODY = ("first", "second", "third")
+
     def __init__(self, scale: int, init: str = "bicubic") -> None:
         super().__init__(scale, init)
         self.first = nn.Conv2d(3, 64, 3, padding=1)

@@ -29,14 +29,26 @@ class Sharing(nn.Module, ABC):
         assert chunks >= 1, chunks
         self.chunks = chunks
 
+    run = 1
+    """How many patches of one chunk should follow each other in a batch for `forward` to be quick."""
+
     @property
     @abstractmethod
-    def networks(self) -> int:
-        """How many different networks the chunks use."""
+    def learners(self) -> int:
+        """How many sets of weights are trained side by side, each with batches and a loss of its own."""
 
     @abstractmethod
+    def learner_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
+        """Chunk numbers of any shape -> numbers of the learners they train, same shape, 0 … learners - 1."""
+
+    @property
+    def networks(self) -> int:
+        """How many different networks the chunks use."""
+        return self.learners
+
     def network_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
         """Chunk numbers of any shape -> numbers of the networks they use, same shape, 0 … networks - 1."""
+        return self.learner_of(labels)
 
     @abstractmethod
     def network(self, chunk: int) -> Backbone:
@@ -55,9 +67,19 @@ class Sharing(nn.Module, ABC):
         return [self.network(int(chunk)) for chunk in first]
 
     @property
+    def params_base(self) -> int:
+        """Parameters of one plain network."""
+        return sum(p.numel() for p in self.network(0).parameters())
+
+    @property
+    def params_per_chunk(self) -> int:
+        """Parameters that each chunk has beside the networks."""
+        return 0
+
+    @property
     def params(self) -> int:
-        """Parameters that a viewer would receive: those of every different plain network."""
-        return sum(p.numel() for network in self.distinct() for p in network.parameters())
+        """Parameters that a viewer would receive."""
+        return self.learners * self.params_base + self.chunks * self.params_per_chunk
 
 
 class Single(Sharing):
@@ -68,15 +90,15 @@ class Single(Sharing):
 
     def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0) -> None:
         super().__init__(chunks)
-        self.backbone = _seeded(backbone_factory, seed)
+        self.backbone = seeded(backbone_factory, seed)
 
     @property
-    def networks(self) -> int:
-        """See `Sharing.networks`."""
+    def learners(self) -> int:
+        """See `Sharing.learners`."""
         return 1
 
-    def network_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
-        """See `Sharing.network_of`."""
+    def learner_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
+        """See `Sharing.learner_of`."""
         return np.zeros(labels.shape, np.int64)
 
     def network(self, chunk: int) -> Backbone:
@@ -98,15 +120,15 @@ class Independent(Sharing):
 
     def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0) -> None:
         super().__init__(chunks)
-        self.backbones = nn.ModuleList(_seeded(backbone_factory, seed + chunk) for chunk in range(chunks))
+        self.backbones = nn.ModuleList(seeded(backbone_factory, seed + chunk) for chunk in range(chunks))
 
     @property
-    def networks(self) -> int:
-        """See `Sharing.networks`."""
+    def learners(self) -> int:
+        """See `Sharing.learners`."""
         return self.chunks
 
-    def network_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
-        """See `Sharing.network_of`."""
+    def learner_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
+        """See `Sharing.learner_of`."""
         return labels.astype(np.int64)
 
     def network(self, chunk: int) -> Backbone:
@@ -117,17 +139,21 @@ class Independent(Sharing):
 
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
         """See `Sharing.forward`. One call of a network per run of equal chunks."""
-        if bool((chunk_N[1:] < chunk_N[:-1]).any()):
-            order_N = chunk_N.argsort(stable=True)
-            sorted_NCHW = self(lr_NCHW[order_N.to(lr_NCHW.device)], chunk_N[order_N])
-            restored_NCHW: Tensor = sorted_NCHW[order_N.argsort().to(lr_NCHW.device)]
-            return restored_NCHW
-        present, counts = torch.unique_consecutive(chunk_N, return_counts=True)
-        parts = zip(present.tolist(), torch.split(lr_NCHW, counts.tolist()), strict=True)
-        return torch.cat([self.backbones[chunk](part_NCHW) for chunk, part_NCHW in parts])
+        return by_chunk(lr_NCHW, chunk_N, lambda part_NCHW, chunk: self.backbones[chunk](part_NCHW))
 
 
-def _seeded(backbone_factory: BackboneFactory, seed: int) -> Backbone:
+def by_chunk(lr_NCHW: Tensor, chunk_N: Tensor, network: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Call ``network(part_NCHW, chunk)`` once for every chunk that is present; results in the order of the input."""
+    if bool((chunk_N[1:] < chunk_N[:-1]).any()):
+        order_N = chunk_N.argsort(stable=True)
+        sorted_NCHW = by_chunk(lr_NCHW[order_N.to(lr_NCHW.device)], chunk_N[order_N], network)
+        return sorted_NCHW[order_N.argsort().to(lr_NCHW.device)]
+    present, counts = torch.unique_consecutive(chunk_N, return_counts=True)
+    parts = zip(present.tolist(), torch.split(lr_NCHW, counts.tolist()), strict=True)
+    return torch.cat([network(part_NCHW, chunk) for chunk, part_NCHW in parts])
+
+
+def seeded(backbone_factory: BackboneFactory, seed: int) -> Backbone:
     """Build a backbone from its own seed, leaving torch's global generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

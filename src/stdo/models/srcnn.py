@@ -17,6 +17,8 @@ class SRCNN(Backbone):
         cuts it to black, as a picture must be anyway. ``paper`` keeps PyTorch's default weights.
     """
 
+    BODY = ("first", "second")
+
     def __init__(self, scale: int, init: str = "bicubic") -> None:
         super().__init__(scale, init)
         self.upsample = Bicubic(scale)

@@ -17,6 +17,8 @@ class VDSR(Backbone):
     init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s throughout.
     """
 
+    BODY = ("body.",)
+
     def __init__(self, scale: int, init: str = "bicubic") -> None:
         super().__init__(scale, init)
         self.upsample = Bicubic(scale)

@@ -60,6 +60,8 @@ class WDSR(Backbone):
         ``paper``: random directions with gains 2 and 1/√16 in the blocks and 1 elsewhere.
     """
 
+    BODY = ("body.",)
+
     def __init__(self, scale: int, init: str = "bicubic") -> None:
         super().__init__(scale, init)
         outputs = 3 * scale * scale

@@ -28,12 +28,12 @@ class FitProgress(pl.Callback):
             done = trainer.global_step * self._patches
             self._bar = tqdm(desc="train", total=total, initial=done, unit=" patches", dynamic_ncols=True)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:  # noqa: ARG002
         """Move on; say the PSNR from time to time."""
         if self._bar is None:
             return
         self._bar.update(self._patches)
-        if isinstance(pl_module, Overfit) and pl_module.psnr_so_far is not None and trainer.global_step % 10 == 1:
+        if isinstance(pl_module, Overfit) and pl_module.watched is not None:
             self._bar.set_postfix_str(f"PSNR {pl_module.psnr_so_far:.2f} dB", refresh=False)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
@@ -57,16 +57,30 @@ class KeepLast(pl.Callback):
             self._written = time.monotonic()
 
 
-class Clock(pl.Callback):
-    """Seconds spent fitting, over all the sessions of a resumed fit."""
+class Curve(pl.Callback):
+    """Hands the points of the training curve to the loggers, and keeps the seconds of fitting over all sessions.
 
-    def __init__(self) -> None:
+    The points go to the loggers directly: Lightning's own way, ``log_every_n_steps``, knows neither the first nor the
+    last step, and logs the last value again where there is no new one.
+    """
+
+    def __init__(self, patches_per_step: int) -> None:
+        self._patches = patches_per_step
         self.seconds = 0.0
         self._since: float | None = None
 
     def on_train_start(self, *_: Any) -> None:
         """Start."""
         self._since = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Log the step when it is a point of the curve."""
+        if not isinstance(pl_module, Overfit) or pl_module.watched is None:
+            return
+        step = trainer.global_step
+        row = {"presentations": step * self._patches, "seconds": self._now(), **pl_module.watched}
+        for logger in trainer.loggers:
+            logger.log_metrics({f"train/{key}": value for key, value in row.items()}, step)
 
     def on_train_end(self, *_: Any) -> None:
         """Stop."""

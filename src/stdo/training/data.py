@@ -1,5 +1,6 @@
 """The LightningDataModule: prepare, score, chunk, sample, and batches in one indexed read."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from stdo.chunks.grid import PatchGrid
-from stdo.chunks.sample import Uniform
-from stdo.chunks.score import score
+from stdo.chunks.sample import Sampler as PatchSampler
+from stdo.chunks.score import Scorer
 from stdo.chunks.split import Split
-from stdo.types import F32, I16, I64, FrameSource, Progress, Upscaler, UserError, silent
+from stdo.files import atomic
+from stdo.types import F32, I16, I64, FrameSource, Progress, UserError, silent
 from stdo.video.store import Degradation, Prepared, cached_array, prepare
 
 Batch = dict[str, torch.Tensor]
@@ -41,7 +43,9 @@ class PatchSize:
 class PatchBatches(Dataset[Batch]):
     """Item ``step`` is the whole batch of that step."""
 
-    def __init__(self, video: Prepared, grid: PatchGrid, labels: I16, sampler: Uniform, rank: int, world: int) -> None:
+    def __init__(
+        self, video: Prepared, grid: PatchGrid, labels: I16, sampler: PatchSampler, rank: int, world: int
+    ) -> None:
         self._video, self._grid, self._labels = video, grid, labels.ravel()
         self._sampler, self._rank, self._world = sampler, rank, world
 
@@ -85,6 +89,7 @@ class PatchData(pl.LightningDataModule):
 
     `prepare_data` decodes, degrades and scores into the cache (once per machine); `setup` opens the result and makes
     `grid`, `scores` and `labels`, both (T, rows, cols); `sample` then says which patches the fit shows.
+    `score_seconds`: what scoring took, also when the cache had the scores; None when that is unknown.
     """
 
     def __init__(
@@ -93,7 +98,7 @@ class PatchData(pl.LightningDataModule):
         cache: Path,
         degrade: Degradation,
         patches: PatchSize,
-        scorer: Upscaler,
+        scorer: Scorer,
         split: Split,
         chunks: int,
         progress: Progress = silent,
@@ -105,8 +110,9 @@ class PatchData(pl.LightningDataModule):
         self.video: Prepared
         self.grid: PatchGrid
         self.scores: F32
+        self.score_seconds: float | None = None
         self.labels: I16
-        self._sampler: Uniform | None = None
+        self._sampler: PatchSampler | None = None
         info, scale = self.info, degrade.scale
         grid = patches.grid(-(-info.height // scale), -(-info.width // scale), scale)
         if info.frames and chunks > info.frames * grid.patches:
@@ -129,18 +135,30 @@ class PatchData(pl.LightningDataModule):
         self.grid = self._patches.grid(lr.shape[1], lr.shape[2], scale)
 
         def compute() -> F32:
-            return score(self._scorer, lr, self.video.hr, self.grid, scale, self.progress)
+            began = time.perf_counter()
+            scores = self._scorer.scores(lr, self.video.hr, self.grid, scale, self.progress)
+            self.score_seconds = time.perf_counter() - began
+            return scores
 
-        if not hasattr(self._scorer, "key"):  # any callable: nobody knows whether it is the one of last time
+        key = self._scorer.key()
+        if key is None:
             self.scores = compute()
             return
-        size = f"{self.grid.patch_w}x{self.grid.patch_h}"
-        name = f"scores-{self._scorer.key()}-{self.video.degrade_key}-{size}.npy"
-        self.scores = cached_array(self.video.folder / name, compute)
+        name = f"{key}-{self.video.degrade_key}-{self.grid.patch_w}x{self.grid.patch_h}"
+        seconds = self.video.folder / f"score-seconds-{name}.txt"
 
-    def sample(self, sampler: Callable[[I64], Uniform], network_N: I64) -> Uniform:
-        """Make the sampler for this video. network_N: the network that learns from each patch."""
-        self._sampler = sampler(network_N)
+        def compute_and_keep() -> F32:
+            scores = compute()
+            with atomic(seconds) as partial:  # before the scores: whoever finds them finds this as well
+                partial.write_text(f"{self.score_seconds}\n")
+            return scores
+
+        self.scores = cached_array(self.video.folder / f"scores-{name}.npy", compute_and_keep)
+        self.score_seconds = float(seconds.read_text()) if seconds.exists() else None
+
+    def sample(self, sampler: Callable[..., PatchSampler], learner_N: I64, run: int = 1) -> PatchSampler:
+        """Make the sampler for this video. learner_N: the learner of each patch. run: see `PatchSampler`."""
+        self._sampler = sampler(self.labels.ravel().astype(np.int64), learner_N, run=run)
         return self._sampler
 
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -14,8 +14,8 @@ from stdo.models.sharing import Sharing
 from stdo.training.data import Batch
 from stdo.types import UserError
 
-PSNR_EVERY = 10
-"""Steps between looks at the PSNR: it is for people to watch, and not worth a pass over the pixels each time."""
+WATCH_EVERY = 10
+"""Steps between points of the training curve: for people to watch, and not worth a pass over the pixels each time."""
 
 Optimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
@@ -24,10 +24,11 @@ Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 class Overfit(pl.LightningModule):
     """Overfits the networks of a sharing to the patches of one video.
 
-    The loss is the L1 distance of each network's patches, summed over the networks (paper section 4.1): with one
+    The loss is the L1 distance of each learner's patches, summed over the learners (paper section 4.1): with one
     batch per network and one Adam, which works element by element, that is the same as separate fits.
 
     steps: steps of the whole fit, for the schedule. border: SR pixels of halo to cut off before the loss.
+    watched: mean loss, PSNR and learning rate of the step just done, where it is a point of the curve.
     """
 
     def __init__(self, sharing: Sharing, optimizer: Optimizer, schedule: Schedule, steps: int, border: int = 0) -> None:
@@ -35,25 +36,27 @@ class Overfit(pl.LightningModule):
         self.sharing = sharing
         self._optimizer, self._schedule, self._steps, self._border = optimizer, schedule, steps, border
         self.psnr_so_far: float | None = None
+        self.watched: dict[str, float] | None = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """One batch per network; returns the summed loss."""
+        """One batch per learner; returns the summed loss."""
         sr_NCHW = without_halo(self.sharing(to_float(batch["lr"]), batch["chunk"]), self._border)
         # Networks work channels-last: in that order the loss reads both pictures straight through, four times as fast.
         sr_NHWC, hr_NHWC = sr_NCHW.permute(0, 2, 3, 1).float(), batch["hr"].float().div_(255)
-        loss = F.l1_loss(sr_NHWC, hr_NHWC) * self.sharing.networks
-        if batch_idx % PSNR_EVERY == 0:
+        loss = F.l1_loss(sr_NHWC, hr_NHWC) * self.sharing.learners
+        self.watched = None
+        if batch_idx in (0, self._steps - 1) or (batch_idx + 1) % WATCH_EVERY == 0:
             self._watch(sr_NHWC, hr_NHWC, loss)
         return loss
 
     def _watch(self, sr_NHWC: torch.Tensor, hr_NHWC: torch.Tensor, loss: torch.Tensor) -> None:
-        value = loss.item() / self.sharing.networks
+        value = loss.item() / self.sharing.learners
         if not value < float("inf"):
             raise UserError(f"the loss became {value} at step {self.global_step}: lower optim.lr and start again")
         now = float(psnr(F.mse_loss(sr_NHWC.detach(), hr_NHWC).item(), peak=1.0))
         self.psnr_so_far = now if self.psnr_so_far is None else 0.9 * self.psnr_so_far + 0.1 * now
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.log_dict({"train/loss": value, "train/psnr": now, "train/lr": rate}, rank_zero_only=True)
+        self.watched = {"loss": value, "psnr": now, "lr": rate}
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all networks; the schedule moves every step."""

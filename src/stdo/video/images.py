@@ -37,10 +37,11 @@ class Pictures:
     ) -> None:
         if isinstance(rate, bool) or not isinstance(rate, (int, float, Fraction)) or not 0 < rate <= 1000:
             raise UserError(f"video.rate={rate}: must be above 0 and at most 1000 pictures per second")
-        self._rate, self._span = Fraction(str(rate)), span
-        times = [index / self._rate for index in range(len(files))]
+        stored = Fraction(str(rate))
+        self._rate, self._span = stored / span.every, span
+        times = [index / stored for index in range(len(files))]
         chosen = [i for i, time in enumerate(times) if time >= span.start and (span.end is None or time < span.end)]
-        self._files = [files[i] for i in chosen[: span.max_frames]]
+        self._files = [files[i] for i in chosen[:: span.every][: span.max_frames]]
         if not self._files:
             raise span.nothing()
         first = _picture(self._files[0])
@@ -89,8 +90,8 @@ class ImageFolder(Pictures):
     """The pictures of a folder, in natural order (``2.png`` before ``10.png``).
 
     path: the folder; its subfolders are not looked at. rate: pictures per second. pattern: which names, as a shell
-    would match them; among them, those that end in one of `SUFFIXES` are read. start, duration, max_frames, height:
-    as in `VideoFile`.
+    would match them; among them, those that end in one of `SUFFIXES` are read. start, duration, max_frames,
+    height, every: as in `VideoFile`.
     """
 
     def __init__(
@@ -102,8 +103,9 @@ class ImageFolder(Pictures):
         duration: float | None = None,
         max_frames: int | None = None,
         height: int | None = None,
+        every: int = 1,
     ) -> None:
-        span = Span.of(start, duration, max_frames, height)
+        span = Span.of(start, duration, max_frames, height, every)
         folder = _folder("path", path)
         files = _listed(folder, pattern)
         if not files:

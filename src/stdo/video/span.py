@@ -16,6 +16,7 @@ class Span:
     """A stretch of a video's time line, and the height that its frames are shrunk to.
 
     start, duration: seconds, exact; frames with ``start <= time < start + duration`` are taken, None: to the end.
+    every: take each ``every``-th of these frames: 1 takes all, 6 a sixth of them, over the whole stretch.
     max_frames: at most so many frames, None: all.
     height: rows after shrinking, None: as stored.
     """
@@ -24,6 +25,7 @@ class Span:
     duration: Fraction | None = None
     max_frames: int | None = None
     height: int | None = None
+    every: int = 1
 
     @classmethod
     def of(
@@ -32,6 +34,7 @@ class Span:
         duration: float | None = None,
         max_frames: int | None = None,
         height: int | None = None,
+        every: int = 1,
     ) -> "Span":
         """Check settings as a user wrote them. Decimals are taken as written: 0.1 is one tenth.
 
@@ -44,7 +47,10 @@ class Span:
         length = None if duration is None else _seconds("duration", duration)
         if length is not None and length <= 0:
             raise UserError(f"video.duration={duration}: must be more than 0 seconds")
-        return cls(first, length, _whole("max_frames", max_frames, 1), _whole("height", height, MIN_HEIGHT))
+        stride = _whole("every", every, 1)
+        if stride is None:
+            raise UserError("video.every=None: must be a whole number, 1 or more")
+        return cls(first, length, _whole("max_frames", max_frames, 1), _whole("height", height, MIN_HEIGHT), stride)
 
     @property
     def end(self) -> Fraction | None:
@@ -53,7 +59,8 @@ class Span:
 
     def key(self) -> str:
         """The settings in one line, for fingerprints."""
-        return f"start={self.start} duration={self.duration} max_frames={self.max_frames} height={self.height}"
+        stride = f" every={self.every}" if self.every > 1 else ""
+        return f"start={self.start} duration={self.duration} max_frames={self.max_frames} height={self.height}{stride}"
 
     def count(self, frames: int | None, rate: Fraction, steady: bool = True) -> int | None:
         """How many of ``frames`` frames the span holds at most, None when neither it nor the source limits them.
@@ -65,6 +72,7 @@ class Span:
             limits.append(max(frames - math.floor(self.start * rate), 0))
         if steady and self.duration is not None:
             limits.append(math.ceil(self.duration * rate) + 1)  # stamps may be rounded by the container
+        limits = [-(-limit // self.every) for limit in limits]
         if self.max_frames is not None:
             limits.append(self.max_frames)
         return min(limits) if limits else None
@@ -89,12 +97,15 @@ class Span:
         Raises UserError when there is none.
         """
         origin: Fraction | None = None
-        taken = 0
+        seen = taken = 0
         for frame in frames:
             if frame.pts < self.start:
                 continue
             if self.end is not None and frame.pts >= self.end:
                 break
+            seen += 1
+            if (seen - 1) % self.every:
+                continue
             origin = frame.pts if origin is None else origin
             yield Frame(frame.pts - origin, frame.rgb_HWC)
             taken += 1

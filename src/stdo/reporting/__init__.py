@@ -1,0 +1,1 @@
+"""Many finished runs together: tables, plots and the HTML report."""

@@ -1,0 +1,69 @@
+// The sortable table of runs.
+
+const COLUMNS = [
+  { key: "name", name: "Run", of: (run) => run.name, text: true },
+  { key: "video", name: "Video", of: (run) => run.video, text: true, single: "video" },
+  { key: "backbone", name: "Backbone", of: (run) => run.backbone.toUpperCase(), text: true, single: "backbone" },
+  { key: "scale", name: "Scale", of: (run) => run.scale, show: (scale) => `×${scale}`, single: "scale" },
+  { key: "gain", name: "Δ bicubic", title: "PSNR over bicubic in the chosen protocol", of: gain, show: signed, down: true, best: Math.max },
+  ...DATA.protocols.map((protocol) => ({ key: protocol, name: PROTOCOL_NAMES[protocol] || protocol, of: (run) => run.psnr[protocol], show: text, down: true, best: Math.max })),
+  { key: "ssim", name: "SSIM", of: (run) => run.ssim, show: (value) => text(value, 4), down: true, best: Math.max },
+  { key: "chunks", name: "k", title: "Chunks", of: (run) => run.chunks },
+  { key: "params", name: "Parameters", of: (run) => run.params, show: short },
+  { key: "macs", name: "MACs/frame", of: (run) => run.macs_per_frame, show: short },
+  { key: "work", name: "Presentations", title: "How often a patch was shown in training", of: (run) => run.patch_presentations, show: short },
+  { key: "passes", name: "Passes", of: (run) => run.passes, show: short },
+  { key: "seconds", name: "Training s", of: (run) => run.seconds.train, show: (value) => text(value, 0) },
+  { key: "seed", name: "Seed", of: (run) => run.seed },
+];
+
+function compare(column, down) {
+  const words = new Intl.Collator("en", { numeric: true });
+  return (a, b) => {
+    const [first, second] = [column.of(a), column.of(b)];
+    if (!known(first) || !known(second)) return known(second) - known(first); // unknown figures last, either way
+    return (down ? -1 : 1) * (column.text ? words.compare(first, second) : first - second) || a.id - b.id;
+  };
+}
+
+function sortBy(column) {
+  const again = state.sort.key === column.key;
+  state.sort = { key: column.key, down: again ? !state.sort.down : Boolean(column.down) };
+  drawTable();
+  byId("table").querySelector(`th[data-key="${column.key}"] button`).focus();
+}
+
+function drawTable() {
+  const runs = visible(), columns = COLUMNS.filter((column) => !column.single || distinct(RUNS.map((run) => run[column.single])).length > 1);
+  const sorted = columns.find((column) => column.key === state.sort.key);
+  if (sorted) runs.sort(compare(sorted, state.sort.down));
+  const best = bestValues(runs, columns);
+  const head = el("tr", {}, columns.map((column) => el("th", {
+    scope: "col", class: column.text ? "text" : null, "data-key": column.key, title: column.title,
+    "aria-sort": column === sorted ? (state.sort.down ? "descending" : "ascending") : null,
+  }, el("button", { type: "button", onclick: () => sortBy(column) }, column.name))));
+  const rows = runs.map((run) => el("tr", {}, columns.map((column, index) => cell(run, column, index, best))));
+  byId("table").replaceChildren(el("caption", { class: "skip" }, "Runs"), el("thead", {}, head), el("tbody", {}, rows));
+  byId("runs-count").textContent = runs.length === RUNS.length ? plural(runs.length, "run") : `${runs.length} of ${plural(RUNS.length, "run")}`;
+}
+
+function bestValues(runs, columns) {
+  const best = new Map();
+  for (const [group, members] of grouped(runs.filter((run) => run.network === null), groupOf)) {
+    for (const column of columns.filter((each) => each.best)) {
+      const values = members.map(column.of).filter(known);
+      if (members.length > 1 && values.length) best.set(`${group} ${column.key}`, column.best(...values));
+    }
+  }
+  return best;
+}
+
+function cell(run, column, index, best) {
+  const value = column.of(run), shown = column.show ? column.show(value) : String(value);
+  if (index === 0) {
+    const link = el("a", { href: `#run-${run.id}`, onclick: (event) => { event.preventDefault(); openDetails(run.id); } }, swatch(run), el("span", {}, shown));
+    return el("th", { scope: "row" }, link);
+  }
+  const first = known(value) && best.get(`${groupOf(run)} ${column.key}`) === value;
+  return el("td", { class: [column.text ? "text" : "", column.key === "video" ? "video" : "", first ? "best" : ""].join(" ").trim() || null, title: column.key === "video" ? value : null }, shown);
+}

@@ -1,0 +1,251 @@
+"""What the HTML report knows about its runs, as one JSON value: small figures of all runs, pictures of the best."""
+
+import base64
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from stdo.evaluation.crops import GAIN, HARDEST
+from stdo.evaluation.table import PROTOCOLS
+from stdo.reporting.look import look
+from stdo.reporting.page_origin import origin, origin_notes
+from stdo.reporting.runs import Run
+from stdo.types import F32, Json
+
+FRAME_POINTS, CURVE_POINTS, MAP_FRAMES = 600, 100, 60
+IMAGE_BYTES = 4_000_000
+"""What all crops together may weigh; a page of a few megabytes still opens at once."""
+
+
+class Pool:
+    """Values that several runs share are kept once, under a key made from their content."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def add(self, value: str) -> str:
+        """The key of a value."""
+        key = blake2b(value.encode("utf-8", "replace"), digest_size=8).hexdigest()
+        self.values[key] = value
+        return key
+
+
+def page_data(runs: Sequence[Run], title: str) -> Json:
+    """Everything the page shows. Figures that do not exist are None; nothing is NaN."""
+    pool = Pool()
+    names = _names(runs)
+    entries = [_entry(run, name, pool) for run, name in zip(runs, names, strict=True)]
+    pictured = best_of_each_method(entries)
+    for index in pictured:
+        entries[index]["maps"] = _maps(runs[index], pool)
+    left_out = _add_crops([(runs[index], entries[index]) for index in pictured], pool)
+    methods = {run.metrics["method"]: run.method for run in runs}
+    return {
+        "title": title,
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "protocols": list(PROTOCOLS),
+        "methods": [{"key": key, "name": name, "shape": look(key).marker} for key, name in methods.items()],
+        "origin": origin_notes(runs),
+        "notes": _left_out_notes(len(runs), len(pictured), left_out),
+        "runs": entries,
+        "pool": pool.values,
+    }
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Labels, made longer where two runs of one video, scale and backbone would have the same."""
+    names = [run.label for run in runs]
+    additions: tuple[Callable[[Run], str], ...] = (
+        lambda run: f", {run.metrics['passes']:g} passes",
+        lambda run: f", batch {run.metrics['batch']}",
+        lambda run: f", {_home(run).name[-8:]}",
+    )
+    for addition in additions:
+        places = [(_place(run), name) for run, name in zip(runs, names, strict=True)]
+        count = Counter(places)
+        kinds = {place: {addition(r) for r, p in zip(runs, places, strict=True) if p == place} for place in count}
+        names = [
+            name + (addition(run) if count[place] > 1 and len(kinds[place]) > 1 else "")
+            for run, name, place in zip(runs, names, places, strict=True)
+        ]
+    return names
+
+
+def _home(run: Run) -> Path:
+    """The run directory, also of a run whose networks were measured one by one in folders of their own."""
+    return run.directory if run.metrics["network"] is None else run.directory.parent
+
+
+def _place(run: Run) -> tuple[object, ...]:
+    return run.metrics["video"], run.metrics["scale"], run.metrics["backbone"]
+
+
+def _entry(run: Run, name: str, pool: Pool) -> Json:
+    metrics = run.metrics
+    copied = (
+        "video", "method", "backbone", "scale", "chunks", "seed", "network", "frames", "patches", "psnr", "ssim",
+        "bicubic", "chunk_psnr", "chunk_patches", "chunk_presentations", "params", "params_base", "params_per_chunk",
+        "macs_per_frame", "patch_presentations", "passes", "batch", "steps", "seconds", "device", "precision",
+        "chunking", "sharing", "sampler", "scorer", "width", "height",
+    )  # fmt: skip
+    entry = {key: metrics.get(key) for key in copied}
+    entry |= {"name": name, "point": re.sub(r", seed \d+", "", name), "directory": _home(run).name}
+    entry |= {"curves": _frame_curves(run, pool), "training": _training_curve(run)}
+    entry |= {"config": pool.add(run.config), "origin": _kept_once(origin(run), pool), "maps": None, "crops": []}
+    return _finite(entry)
+
+
+def _kept_once(found: Json, pool: Pool) -> Json:
+    return found | {"diff": pool.add(found["diff"]) if found["diff"] else None}
+
+
+def _finite(value: Json) -> Json:
+    """The same without NaN and infinities, which JSON does not know."""
+
+    def clean(node: object) -> object:
+        if isinstance(node, dict):
+            return {key: clean(child) for key, child in node.items()}
+        if isinstance(node, list | tuple):
+            return [clean(child) for child in node]
+        return None if isinstance(node, float) and not math.isfinite(node) else node
+
+    return {key: clean(child) for key, child in value.items()}
+
+
+def best_of_each_method(entries: Sequence[Json]) -> list[int]:
+    """Which runs get maps and crops: of each video and scale the best of each method, and of its seeds the first."""
+    first: dict[tuple[object, ...], int] = {}
+    for index, entry in enumerate(entries):
+        key = *(entry[name] for name in ("video", "scale", "backbone", "method")), entry["point"]
+        if entry["network"] is None and (key not in first or entry["seed"] < entries[first[key]]["seed"]):
+            first[key] = index
+    best: dict[tuple[object, ...], int] = {}
+    for index in first.values():
+        key = tuple(entries[index][name] for name in ("video", "scale", "method"))
+        if key not in best or entries[index]["psnr"]["frame"] > entries[best[key]]["psnr"]["frame"]:
+            best[key] = index
+    return sorted(best.values())
+
+
+def _frame_curves(run: Run, pool: Pool) -> Json | None:
+    """PSNR of at most `FRAME_POINTS` frames, ours and bicubic, as lists of numbers in the pool."""
+    rows = run.frames()
+    if not rows:
+        return None
+    shown = [rows[index] for index in _spread(len(rows), FRAME_POINTS)]
+
+    def column(name: str, digits: int) -> str:
+        return pool.add(",".join(f"{row[name]:.{digits}f}" if math.isfinite(row[name]) else "" for row in shown))
+
+    return {"frame": column("frame", 0), "ours": column("psnr", 2), "bicubic": column("bicubic_psnr", 2)}
+
+
+def _training_curve(run: Run) -> list[list[float]]:
+    """(presentations, PSNR of the shown patches): means over equal stretches of the fit."""
+    points = [(row["presentations"], row["psnr"]) for row in run.curve()]
+    points = [point for point in points if all(map(math.isfinite, point))]
+    if not points:
+        return []
+    parts = np.array_split(np.array(points), min(CURVE_POINTS, len(points)))
+    return [[round(float(x)), round(float(y), 3)] for x, y in (part.mean(axis=0) for part in parts)]
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most ``most`` indices, evenly spread, the first and the last among them."""
+    return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
+
+
+def _maps(run: Run, pool: Pool) -> Json | None:
+    """Patch PSNR of some frames as hundredths of a dB, uint16 in base64, and the patches' edges in pixels."""
+    maps = run.maps()
+    if maps is None:
+        return None
+    frames = _spread(len(maps[0]), MAP_FRAMES)
+    ours, bicubic = (pool.add(_packed(values_TRC[frames])) for values_TRC in maps)
+    y, x = _edges(run, *maps[0].shape[1:])
+    return {"frames": frames, "x": x, "y": y, "ours": ours, "bicubic": bicubic}
+
+
+def _packed(values: F32) -> str:
+    return base64.b64encode(np.round(np.nan_to_num(values) * 100).astype("<u2").tobytes()).decode()
+
+
+def _edges(run: Run, rows: int, cols: int) -> tuple[list[int], list[int]]:
+    """Where the pixels that each patch owns begin and end, down and across, in HR pixels."""
+    from stdo.training.data import PatchSize  # needs torch, which takes seconds to load
+
+    scale, height, width = (run.metrics[name] for name in ("scale", "height", "width"))
+    size = run.settings.get("patches", {})
+    grid = PatchSize(size.get("height"), size.get("width")).grid(-(-height // scale), -(-width // scale), scale)
+    if (grid.rows, grid.cols) != (rows, cols):  # the configuration is not the run's own: all patches alike
+        return [height * row // rows for row in range(rows + 1)], [width * col // cols for col in range(cols + 1)]
+    down, across = ([0, *(int(end) * scale for _, end in owned)] for owned in (grid.owned_rows, grid.owned_cols))
+    return [min(edge, height) for edge in down], [min(edge, width) for edge in across]
+
+
+def _add_crops(runs: Sequence[tuple[Run, Json]], pool: Pool) -> int:
+    """Give every run its first crop, then its second and so on while `IMAGE_BYTES` lasts; return how many did not fit.
+
+    Those that all runs of a video have come first, so that runs can be compared.
+    """
+    listed = [
+        (entry, sorted(run.crops(), key=lambda crop: crop["why"] != "hardest for bicubic")) for run, entry in runs
+    ]
+    spent = left_out = 0
+    for rank in range(max((len(crops) for _, crops in listed), default=0)):
+        for entry, crops in listed:
+            if rank >= len(crops):
+                continue
+            before = set(pool.values)
+            images = {name: pool.add(_image(Path(file))) for name, file in crops[rank]["files"].items()}
+            new = set(images.values()) - before
+            cost = sum(len(pool.values[key]) for key in new)
+            if spent + cost > IMAGE_BYTES:
+                left_out += 1
+                for key in new:
+                    del pool.values[key]
+                continue
+            spent += cost
+            entry["crops"].append(_finite({**crops[rank], "files": images}))
+    return left_out
+
+
+def _worth_showing(crops: Sequence[Json]) -> list[Json]:
+    """Those that every run has first; of the gains only such as show no place again, of whatever frame."""
+    kept: list[Json] = []
+    for crop in sorted(crops, key=lambda crop: crop["why"] != HARDEST):
+        if crop["why"] != GAIN or not any(_overlap(crop, other) > 0.5 for other in kept):
+            kept.append(crop)
+    return kept
+
+
+def _overlap(crop: Json, other: Json) -> float:
+    """Which share of a crop another covers."""
+    down, across = (
+        min(crop[start] + crop[size], other[start] + other[size]) - max(crop[start], other[start])
+        for start, size in (("top", "height"), ("left", "width"))
+    )
+    covered = max(0, down) * max(0, across) / (crop["height"] * crop["width"])
+    return float(covered)
+
+
+def _image(file: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def _left_out_notes(runs: int, pictured: int, crops: int) -> list[str]:
+    notes = []
+    if pictured < runs:
+        notes.append(
+            f"Heat maps and crops are in this page for {pictured} of {runs} runs: of each video and scale the best "
+            "of each method by frame PSNR, and of several seeds the first."
+        )
+    if crops:
+        notes.append(f"{crops} crops were left out to keep this page small; they are in the run directories.")
+    return notes

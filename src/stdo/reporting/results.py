@@ -1,0 +1,157 @@
+"""results.tsv: one flat row for each run, with the paper's figures and the run's provenance beside ours."""
+
+import csv
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from stdo.evaluation.table import PROTOCOLS
+from stdo.files import atomic
+from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_frames, paper_gain
+from stdo.reporting.runs import Run, names
+from stdo.types import Json
+
+EQUAL_WORK = 0.02
+"""Runs whose patch presentations differ by more than this share have not done the same work."""
+
+REFERENCES = ("awdnn", "nas")
+"""The methods that the others are counted from."""
+
+_OWN = {"method", "chunks", "name", "chunking", "sharing", "sampler", "scorer", "budget", "optim"}
+_COPIED = (
+    "video", "width", "height", "frames", "backbone", "scale", "method", "chunks", "chunking", "sharing", "sampler",
+    "scorer", "network", "seed", "patches", "passes", "batch", "steps", "precision", "device",
+)  # fmt: skip
+_ABSOLUTE = re.compile(r"(?<![\w.:/])(?:file://)?/(?:[^/,\]]+/)*([^/,\]]*)")
+
+
+def rows(runs: Sequence[Run]) -> list[Json]:
+    """One flat row for each run, all with the same columns; None where a figure does not exist.
+
+    ``run`` is the run's name without its seed. ``over_awdnn``, ``over_nas``: difference of the ``frame`` PSNR in dB to
+    that method on the same video, backbone and settings with equal work, of the same seed where there is one, else to
+    the mean of its seeds. ``paper_…``: what the paper prints, see `stdo.reporting.paper`.
+    """
+    return [_row(run, name, runs) for run, name in zip(runs, names(runs), strict=True)]
+
+
+def write_tsv(path: Path, runs: Sequence[Run]) -> None:
+    """Write `rows` as tab-separated values with a heading; decibels and seconds are rounded to four digits."""
+    table = rows(runs)
+    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(table[0]), dialect="excel-tab", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _text(value) for key, value in row.items()} for row in table)
+
+
+def _row(run: Run, name: str, runs: Sequence[Run]) -> Json:
+    facts = run.metrics
+    bicubic = facts["bicubic"]
+    row: Json = {"run": name} | {key: facts.get(key) for key in _COPIED}
+    row["presentations"] = facts["patch_presentations"]
+    row |= {f"psnr_{protocol}": facts["psnr"].get(protocol) for protocol in PROTOCOLS} | {"ssim": facts["ssim"]}
+    row |= {f"bicubic_{protocol}": bicubic["psnr"].get(protocol) for protocol in PROTOCOLS}
+    row |= {"bicubic_ssim": bicubic["ssim"], "gain_frame": _difference(row["psnr_frame"], row["bicubic_frame"])}
+    row |= {f"over_{method}": over(run, method, runs) for method in REFERENCES} | _of_paper(run)
+    row |= {key: facts[key] for key in ("params", "params_base", "params_per_chunk", "macs_per_frame")}
+    seconds = facts["seconds"]
+    row |= {f"seconds_{step}": seconds.get(step) for step in ("prepare", "score", "train", "evaluate")}
+    row |= {key: facts.get(key) for key in ("chunk_psnr", "chunk_patches", "chunk_presentations", "ratios", "weights")}
+    return row | _origin(run)
+
+
+def over(run: Run, method: str, runs: Sequence[Run]) -> float | None:
+    """Difference of the ``frame`` PSNR in dB to another method under the same conditions with equal work, if it ran."""
+    if run.metrics["method"] == method:
+        return None
+    others = [
+        other
+        for other in runs
+        if other.metrics["method"] == method
+        and other.metrics["network"] is None
+        and _conditions(other) == _conditions(run)
+        and equal_work(other.metrics["patch_presentations"], run.metrics["patch_presentations"])
+    ]
+    others = [other for other in others if other.metrics["seed"] == run.metrics["seed"]] or others
+    return run.metrics["psnr"]["frame"] - fmean(o.metrics["psnr"]["frame"] for o in others) if others else None
+
+
+def equal_work(presentations: float, other: float) -> bool:
+    """Whether two numbers of patch presentations are the same to within `EQUAL_WORK`."""
+    return abs(presentations - other) <= EQUAL_WORK * max(presentations, other)
+
+
+def _conditions(run: Run) -> dict[str, str]:
+    """All that runs must have in common before their methods can be compared."""
+    facts = ("video", "scale", "backbone", "frames", "width", "height", "precision")
+    shaping = {
+        key: value for key, value in run.shaping.items() if key.split(".")[0] not in {*_OWN, "network", "passes"}
+    }
+    return shaping | {key: str(run.metrics.get(key)) for key in facts}
+
+
+def _of_paper(run: Run) -> Json:
+    """The paper's PSNR where our video is one of its videos, whole, and its mean differences for any other."""
+    facts = run.metrics
+    method, backbone, scale = facts["method"], facts["backbone"], facts["scale"]
+    if facts["network"] is not None:
+        ends = {0: FIRST_ALONE, facts["chunks"] - 1: LAST_ALONE}
+        method = ends.get(facts["network"], "") if method == "stdo" else ""
+    whole = paper_frames(facts["video"]) == facts["frames"]
+    figures: Json = {"paper_psnr": paper_figure(backbone, method, facts["video"], scale) if whole else None}
+    for other in REFERENCES:
+        own = _difference(figures["paper_psnr"], paper_figure(backbone, other, facts["video"], scale))
+        mean = paper_gain(backbone, method, other, scale) if own is None else own
+        figures[f"paper_over_{other}"] = None if method == other else mean
+    return figures
+
+
+def _origin(run: Run) -> Json:
+    origin = run.provenance
+    machine = origin.get("machine", {})
+    return {
+        "study": run.metrics.get("study"),
+        "started": origin.get("started"),
+        "commit": (origin.get("commit") or "")[:12] or None,
+        "dirty": None if origin.get("diff") is None else bool(origin["diff"]),
+        "processor": machine.get("processor"),
+        "cores": machine.get("cores"),
+        "accelerator": machine.get("accelerator"),
+        "command": command(origin.get("command") or []) or None,
+    }
+
+
+def command(arguments: Sequence[str]) -> str:
+    """The command as it was typed, fit for publication: of absolute paths the last name alone is kept.
+
+    arguments: program and arguments, as provenance.json has them.
+
+    >>> command(["train.py", "video.path=/home/me/clips/holiday film.mp4", "sampler.ratios=[1,0.5]"])
+    "python -m stdo.train 'video.path=holiday film.mp4' 'sampler.ratios=[1,0.5]'"
+    """
+    if not arguments:
+        return ""
+    program, *rest = (_ABSOLUTE.sub(r"\1", argument) for argument in arguments)
+    door = re.fullmatch(r"(?:stdo-)?(\w+?)(?:\.py)?", Path(program).name)
+    head = f"python -m stdo.{door[1]}" if door and door[1] in {"train", "evaluate"} else program
+    return f"{head} {shlex.join(rest)}".strip()
+
+
+def _difference(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def _text(value: object) -> str:
+    """A cell: whole numbers whole, other numbers to four digits after the point, lists with spaces between."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return " ".join(_text(each) or "-" for each in value)
+    if isinstance(value, float):
+        return f"{round(value, 4):.12g}" if math.isfinite(value) else ""
+    return " ".join(str(value).split())

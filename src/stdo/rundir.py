@@ -1,0 +1,82 @@
+"""The run directory: what its files are called, and reading them back."""
+
+import csv
+import json
+import shutil
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stdo.files import atomic
+from stdo.provenance import provenance
+from stdo.types import F32, I16, Json, UserError
+
+RESULT, WEIGHTS, CHUNKS, MAPS = "metrics.json", "weights.safetensors", "chunks.npz", "maps.npz"
+CHECKPOINT = Path("checkpoints") / "last.ckpt"
+
+
+def start_directory(directory: Path, config: str, command: Sequence[str], force: bool) -> None:
+    """Make the run directory with its configuration and provenance; ``force`` empties it of results first.
+
+    Raises UserError when it cannot be written.
+    """
+    try:
+        if force and directory.exists():
+            for name in (RESULT, WEIGHTS, CHUNKS, MAPS):
+                (directory / name).unlink(missing_ok=True)
+            for folder in (directory / CHECKPOINT.parent, *directory.glob("network-*")):
+                shutil.rmtree(folder, ignore_errors=True)
+        directory.mkdir(parents=True, exist_ok=True)
+        with atomic(directory / "config.yaml") as partial:
+            partial.write_text(config)
+        with atomic(directory / "provenance.json") as partial:
+            partial.write_text(json.dumps(provenance(command), indent=2))
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be written ({error.strerror}); set paths.outputs") from error
+
+
+def read_result(directory: Path) -> Json:
+    """metrics.json of a finished run. Raises UserError when there is none."""
+    try:
+        metrics: Json = json.loads((directory / RESULT).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"run={directory}: not a finished run (no readable {RESULT} in it)") from error
+    return metrics
+
+
+def write_result(directory: Path, metrics: Json) -> None:
+    """Write metrics.json; from then on the run is finished."""
+    with atomic(directory / RESULT) as partial:
+        partial.write_text(json.dumps(metrics, indent=2))
+
+
+def read_chunks(directory: Path) -> tuple[I16, list[int]]:
+    """Labels (T, rows, cols) and the network of each chunk. Raises UserError when chunks.npz is missing or damaged."""
+    try:
+        with np.load(directory / CHUNKS, allow_pickle=False) as stored:
+            return stored["labels"], stored["network_of"].tolist()
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{directory / CHUNKS}: missing or damaged; force=true trains again") from error
+
+
+def write_chunks(directory: Path, scores_TRC: F32, labels_TRC: I16, network_of: Sequence[int]) -> None:
+    """Write chunks.npz: scores and labels of every patch, and the network that serves each chunk."""
+    with atomic(directory / CHUNKS) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, scores=scores_TRC, labels=labels_TRC, network_of=network_of)
+
+
+def write_maps(directory: Path, ours_TRC: F32, bicubic_TRC: F32) -> None:
+    """Write maps.npz: the PSNR of every patch in dB, our result's and bicubic's."""
+    with atomic(directory / MAPS) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, ours=ours_TRC, bicubic=bicubic_TRC)
+
+
+def write_rows(path: Path, rows: Sequence[Json]) -> None:
+    """Write a CSV file with the keys of the first row as its header."""
+    with atomic(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

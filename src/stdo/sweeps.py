@@ -1,0 +1,77 @@
+"""Sweeps: what became of each job, kept beside the runs, so that a failed one loses nothing and is not forgotten."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from stdo.files import atomic
+from stdo.types import Json, UserError
+
+FINISHED, FAILED = "finished", "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One job of a sweep. command: repeats it alone. directory: of the run, where it got that far. error: one line."""
+
+    command: str
+    directory: str | None
+    status: str
+    error: str | None = None
+
+
+class Sweep:
+    """The jobs of one sweep or study, in ``<outputs>/sweeps/<name>.json``.
+
+    Several processes may record into it. A job that ran before is replaced, so a sweep that is started again, or for
+    another video, completes the list.
+    """
+
+    def __init__(self, outputs: Path, name: str) -> None:
+        self.path = outputs / "sweeps" / f"{name}.json"
+        self.name = name
+
+    def record(self, outcome: Outcome) -> None:
+        """Keep what became of a job."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_suffix(".lock"), timeout=60):
+            jobs = [job for job in self.jobs() if not _same(job, outcome)]
+            jobs.append(outcome)
+            with atomic(self.path) as partial:
+                partial.write_text(json.dumps({"study": self.name, "jobs": [asdict(job) for job in jobs]}, indent=1))
+
+    def jobs(self) -> list[Outcome]:
+        """Everything recorded so far. Raises UserError where the file is damaged."""
+        if not self.path.exists():
+            return []
+        try:
+            content: Json = json.loads(self.path.read_text())
+            return [Outcome(**job) for job in content["jobs"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.path}: not a list of jobs; move it away and start the sweep again") from error
+
+
+def _same(old: Outcome, new: Outcome) -> bool:
+    return old.command == new.command or (old.directory is not None and old.directory == new.directory)
+
+
+def job_command(overrides: Sequence[str], experiment: str | None) -> list[str]:
+    """The words, as in ``sys.argv``, of the command that repeats one job of a sweep alone.
+
+    overrides: as the job was given them. experiment: what the sweep chose, for it is the sweep that would be repeated.
+    """
+    kept = [o for o in overrides if not o.startswith(("sweep=", "experiment=", "hydra."))]
+    chosen = [f"experiment={experiment}"] if experiment else []
+    return ["train.py", *chosen, *kept]
+
+
+def failures(outcomes: Sequence[Outcome]) -> str:
+    """What failed, why, and the command of each, for the end of a sweep; empty when nothing did."""
+    failed = [outcome for outcome in outcomes if outcome.status == FAILED]
+    lines = [f"{len(failed)} of {len(outcomes)} jobs failed; the same command tries them again:"] if failed else []
+    for outcome in failed:
+        lines += [f"  {outcome.error}", f"    {outcome.command}"]
+    return "\n".join(lines)

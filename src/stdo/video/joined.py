@@ -1,0 +1,63 @@
+"""Several videos played one after the other, as one."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from stdo.types import Frame, FrameSource, UserError, VideoInfo
+from stdo.video.reader import VideoFile
+
+
+class Joined:
+    """Video files end to end; all must have the same size, after shrinking.
+
+    paths: the files, in order. start, duration, max_frames, height, every: as in `VideoFile`, for each of them.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        start: float = 0.0,
+        duration: float | None = None,
+        max_frames: int | None = None,
+        height: int | None = None,
+        every: int = 1,
+    ) -> None:
+        if isinstance(paths, str) or not paths:
+            raise UserError(f"video.paths={paths}: must be a list of video files")
+        self._parts: list[FrameSource] = [
+            VideoFile(path, start, duration, max_frames, height, every) for path in paths
+        ]
+        infos = [part.info for part in self._parts]
+        first = infos[0]
+        for path, info in zip(paths, infos, strict=True):
+            if (info.width, info.height) != (first.width, first.height):
+                sizes = f"{info.width}x{info.height}, the first is {first.width}x{first.height}"
+                raise UserError(f"video.paths: {path} is {sizes}; set video.height where they differ by scale alone")
+        counts = [info.frames for info in infos]
+        self._info = replace(
+            first,
+            name="+".join(info.name for info in infos),
+            frames=None if None in counts else sum(count or 0 for count in counts),
+            notes=tuple(dict.fromkeys(note for info in infos for note in info.notes)),
+        )
+
+    @property
+    def info(self) -> VideoInfo:
+        """That of the first video, with all names, frames and notes."""
+        return self._info
+
+    def fingerprint(self) -> str:
+        """Hash of the parts' fingerprints: 32 hexadecimal digits."""
+        return hashlib.blake2b("+".join(part.fingerprint() for part in self._parts).encode(), digest_size=16).hexdigest()
+
+    def __iter__(self) -> Iterator[Frame]:
+        begin = Fraction(0)
+        for part in self._parts:
+            last = Fraction(0)
+            for frame in part:
+                yield Frame(begin + frame.pts, frame.rgb_HWC)
+                last = frame.pts
+            begin += last + 1 / part.info.rate

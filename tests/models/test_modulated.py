@@ -1,0 +1,102 @@
+"""Modulation: equal to the published layer after each convolution, folded away at no cost, small."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from stdo.models.cost import count
+from stdo.models.modulated import Modulated
+from stdo.models.registry import BACKBONES, build
+from stdo.models.sharing import Single
+
+CHUNKS = 3
+
+
+def modulated(name: str, scale: int = 2, gain: float = 0.3) -> Modulated:
+    sharing = Modulated(partial(build, name, scale, init="paper"), CHUNKS, seed=5)
+    with torch.no_grad():
+        sharing.gain.uniform_(-gain, gain, generator=torch.Generator().manual_seed(1))
+    return sharing
+
+
+def published(sharing: Modulated, name: str, chunk: int) -> nn.Module:
+    """The oracle: a backbone of its own with a grouped 1x1 `nn.Conv2d` hooked behind each convolution of the body."""
+    torch.manual_seed(5)
+    backbone = build(name, 2, init="paper")
+    first = 0
+    for index, layer in enumerate(sharing.names):
+        conv = backbone.get_submodule(layer)
+        channels = conv.out_channels
+        transform = nn.Conv2d(channels, channels, 1, groups=channels // 2)
+        mix = sharing.mix[chunk, first : first + channels // 2].detach()
+        first += channels // 2
+        transform.weight.data = mix[..., :2].reshape(channels, 2, 1, 1)
+        transform.bias.data = mix[..., 2].reshape(channels)
+        gain = sharing.gain[chunk, index].detach()
+        conv.register_forward_hook(lambda _, __, y, t=transform, g=gain: y + g * t(y))
+    assert first == sharing.mix.shape[1], "a modulation that belongs to no convolution"
+    return backbone
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_equals_the_published_layer(name: str) -> None:
+    sharing = modulated(name)
+    lr = torch.rand(CHUNKS, 3, 9, 8, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        ours = sharing(lr, torch.arange(CHUNKS))
+        for chunk in range(CHUNKS):
+            theirs = published(sharing, name, chunk)(lr[chunk : chunk + 1])
+            torch.testing.assert_close(ours[chunk : chunk + 1], theirs, atol=2e-4, rtol=1e-4)
+    assert not torch.allclose(ours[:1], sharing.network(1)(lr[:1]), atol=1e-3), "chunks differ"
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_convolution_of_the_body_is_modulated(name: str) -> None:
+    backbone = build(name, 2)
+    convs = [n for n, m in backbone.named_modules() if isinstance(m, nn.Conv2d)]
+    outside = {
+        "espcn": {"last"}, "srcnn": {"last"}, "vdsr": {"last"},
+        "edsr": {"head", "upsampler.0", "last"}, "wdsr": {"head", "tail", "skip"},
+    }[name]  # fmt: skip
+    assert set(modulated(name).names) == set(convs) - outside
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_starts_as_the_plain_network_and_trains_everything(name: str) -> None:
+    factory = partial(build, name, 2)
+    sharing, single = Modulated(factory, CHUNKS, seed=5), Single(factory, CHUNKS, seed=5)
+    lr, chunk = torch.rand(6, 3, 9, 8), torch.tensor([0, 0, 1, 1, 2, 2])
+    torch.testing.assert_close(sharing(lr, chunk), single(lr, chunk), atol=1e-5, rtol=0)
+    optimizer = torch.optim.Adam(sharing.parameters(), lr=1e-3)
+    target = torch.rand(6, 3, 18, 16)
+    for _ in range(3):  # the last layer of some starts at 0: gradients reach the body in the second step
+        optimizer.zero_grad()
+        (sharing(lr, chunk) - target).abs().mean().backward()
+        optimizer.step()
+    idle = [n for n, p in sharing.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert idle == []
+    assert (sharing.gain.grad.abs().sum(1) > 0).all(), "every chunk learns"
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("scale", [2, 4])
+def test_modulation_is_below_one_percent_and_costs_no_arithmetic(name: str, scale: int) -> None:
+    sharing, plain = modulated(name, scale), count(name, scale)
+    assert sharing.params_base == plain.params
+    assert sharing.params == plain.params + CHUNKS * sharing.params_per_chunk
+    assert count(sharing.network(1), scale) == plain
+    limit = 0.01 if name != "srcnn" else 0.011
+    assert 0 < sharing.params_per_chunk / plain.params < limit
+    numbers = [p.numel() for p in (sharing.mix, sharing.gain)]
+    assert sum(numbers) == CHUNKS * sharing.params_per_chunk
+
+
+def test_networks() -> None:
+    sharing = modulated("espcn")
+    labels = np.array([[2, 0], [1, 1]], np.int16)
+    assert (sharing.learners, sharing.networks) == (1, CHUNKS)
+    np.testing.assert_array_equal(sharing.network_of(labels), labels)
+    np.testing.assert_array_equal(sharing.learner_of(labels), np.zeros((2, 2)))

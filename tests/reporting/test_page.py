@@ -1,0 +1,387 @@
+"""The HTML report, opened in a real browser."""
+
+import base64
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from stdo.chunks.sample import Uniform
+from stdo.chunks.score import ByPsnr
+from stdo.chunks.split import by_score, by_time, whole
+from stdo.models.espcn import ESPCN
+from stdo.models.sharing import Independent, Single
+from stdo.pipeline import Job, train
+from stdo.reporting import page_data as page_data_module
+from stdo.reporting.page import ASSETS, write_page
+from stdo.reporting.page_data import best_of_each_method, page_data
+from stdo.reporting.page_origin import command
+from stdo.reporting.runs import Run, collect
+from stdo.training.data import PatchData, PatchSize
+from stdo.training.schedule import cosine
+from stdo.types import UserError
+from stdo.video.degrade import BicubicUpscaler, Degrade
+from stdo.video.sample import GeneratedClip
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+NASTY = """</script><script>document.title="caught"</script><b>"ü&'“\u2028{{data}}"""
+METHODS = {"awdnn": (whole, Single, 1), "nas": (by_time, Independent, 3), "stdo": (by_score, Independent, 3)}
+
+
+def tiny_run(folder: Path, method: str, seed: int) -> None:
+    split, sharing, chunks = METHODS[method]
+    data = PatchData(
+        GeneratedClip(width=70, height=50, frames=6, rate=25, seed=1),
+        folder / "cache",
+        Degrade(2),
+        PatchSize(10, 12),
+        ByPsnr(BicubicUpscaler(2)),
+        split,
+        chunks,
+    )
+    facts = {"video": "tiny", "method": method, "backbone": "espcn", "scale": 2, "chunks": chunks, "seed": seed}
+    facts |= {"chunking": split.__name__.removeprefix("by_"), "sharing": sharing.__name__, "sampler": "Uniform"}
+    facts |= {"scorer": "bicubic", "passes": 3, "batch": 4, "precision": "32-true"}
+    trainer = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "enable_checkpointing": False}
+    trainer |= {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    job = Job(
+        folder / "outputs" / f"{method}-{seed}",
+        f"method: {method}\npatches:\n  height: 10\n  width: 12\n",
+        facts,
+        data,
+        partial(sharing, partial(ESPCN, 2), seed=seed),
+        partial(Uniform, batch=4, passes=3, seed=seed),
+        partial(torch.optim.Adam, lr=1e-3),
+        cosine,
+        partial(pl.Trainer, **trainer),
+        command=["train.py", f"method={method}", "video.path=my clip.mp4"],
+    )
+    train(job)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    folder = tmp_path_factory.mktemp("page")
+    for method, seed in (("awdnn", 0), ("nas", 0), ("stdo", 0), ("stdo", 1)):
+        tiny_run(folder, method, seed)
+    return collect([folder / "outputs"])
+
+
+def changed(run: Run, **metrics: Any) -> Run:
+    return replace(run, metrics=run.metrics | metrics)
+
+
+def test_whatever_a_run_is_called_stays_data(runs: list[Run], tmp_path: Path) -> None:
+    named = [changed(run, video=NASTY) for run in runs]
+    write_page(tmp_path / "report.html", named, NASTY)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.count("<script") == text.count("</script>") == 2
+    stored = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert stored is not None
+    data = json.loads(stored[1])
+    assert data["title"] == NASTY
+    assert {run["video"] for run in data["runs"]} == {NASTY}
+    assert "<title>&lt;/script&gt;" in text
+
+
+def test_nothing_is_asked_from_the_network(runs: list[Run], tmp_path: Path) -> None:
+    write_page(tmp_path / "report.html", runs, "Tiny")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "default-src 'none'" in text
+    assert set(re.findall(r"\b(?:https?|wss?)://[^\s\"'`<]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert re.findall(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(?!data:)', text) == []
+
+
+def test_pictures_that_runs_share_are_kept_once(runs: list[Run]) -> None:
+    data = page_data(runs, "Tiny")
+    shown = [entry for entry in data["runs"] if entry["crops"]]
+    assert [entry["name"] for entry in shown] == ["awDNN", "NAS k=3", "STDO k=3"]  # of two seeds the first
+    hard = [[crop for crop in entry["crops"] if crop["why"] == "hardest for bicubic"] for entry in shown]
+    assert hard[0]
+    for kind in ("truth", "bicubic"):
+        keys = [[crop["files"][kind] for crop in crops] for crops in hard]
+        assert keys[0] == keys[1] == keys[2]
+    assert hard[0][0]["files"]["ours"] != hard[2][0]["files"]["ours"]
+    assert "3 of 4 runs" in data["notes"][0]
+
+
+def test_maps_say_what_the_run_measured(runs: list[Run]) -> None:
+    data = page_data(runs, "Tiny")
+    ours, bicubic = runs[0].maps()
+    kept = data["runs"][0]["maps"]
+    for name, values in (("ours", ours), ("bicubic", bicubic)):
+        stored = np.frombuffer(base64.b64decode(data["pool"][kept[name]]), "<u2").reshape(values.shape) / 100
+        np.testing.assert_allclose(stored, values, atol=0.0051)
+    assert kept["x"] == [0, 24, 48, 70]  # 35 LR columns in patches of 12: the last one owns 11, of which one is padding
+    assert kept["y"] == [0, 20, 40, 50]
+
+
+def test_images_stop_at_the_budget_and_it_is_said(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = sum(len(entry["crops"]) for entry in page_data(runs, "Tiny")["runs"])
+    monkeypatch.setattr(page_data_module, "IMAGE_BYTES", 20_000)
+    data = page_data(runs, "Tiny")
+    images = [value for value in data["pool"].values() if value.startswith("data:image")]
+    assert 0 < sum(map(len, images)) <= 20_000
+    left = whole - sum(len(entry["crops"]) for entry in data["runs"])
+    assert data["notes"][1].startswith(f"{left} crops were left out")
+
+
+def test_gains_show_no_place_twice(runs: list[Run], tmp_path: Path) -> None:
+    crops = runs[0].crops()
+    first = next(crop for crop in crops if crop["why"] == "hardest for bicubic")
+    again = [first | {"why": why, "frame": 5} for why in ("largest gain", "worst: loses to bicubic")]
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "crops" / "crops.json").write_text(json.dumps([*again, first]))
+    [entry] = page_data([replace(runs[0], directory=tmp_path)], "Again")["runs"]
+    assert [crop["why"] for crop in entry["crops"]] == ["hardest for bicubic", "worst: loses to bicubic"]
+
+
+def test_long_curves_are_thinned(runs: list[Run], tmp_path: Path) -> None:
+    rows = [f"{t},{t / 25},{30 + t % 7},,0.9,28,28,0.8" for t in range(5000)]
+    (tmp_path / "frames.csv").write_text(
+        "\n".join(["frame,pts,psnr,y,ssim,bicubic_psnr,bicubic_y,bicubic_ssim", *rows])
+    )
+    data = page_data([replace(runs[0], directory=tmp_path)], "Long")
+    frames = data["pool"][data["runs"][0]["curves"]["frame"]].split(",")
+    assert len(frames) <= 600
+    assert (frames[0], frames[-1]) == ("0", "4999")
+
+
+def test_best_of_each_method_takes_the_first_seed() -> None:
+    def entry(method: str, point: str, seed: int, psnr: float, network: int | None = None) -> dict[str, Any]:
+        place = {"video": "v", "scale": 4, "backbone": "espcn"}
+        return place | {"method": method, "point": point, "seed": seed, "psnr": {"frame": psnr}, "network": network}
+
+    entries = [
+        entry("stdo", "STDO k=4", 1, 35.0),
+        entry("stdo", "STDO k=4", 0, 34.0),
+        entry("stdo", "STDO k=2", 0, 33.0),
+        entry("stdo", "STDO k=4, network 0 alone", 0, 39.0, network=0),
+        entry("nas", "NAS k=4", 0, 32.0),
+    ]
+    assert best_of_each_method(entries) == [1, 4]
+
+
+def test_names_are_told_apart(runs: list[Run]) -> None:
+    twice = [runs[0], changed(runs[0], passes=8), replace(runs[0], directory=Path("outputs/awdnn-0123abcd"))]
+    names = [entry["name"] for entry in page_data(twice, "Twice")["runs"]]
+    assert len(set(names)) == 3
+    assert names[1] == "awDNN, 8 passes"
+
+
+def test_mixed_origins_are_said(runs: list[Run]) -> None:
+    clean = [replace(run, provenance=run.provenance | {"commit": "a" * 40, "diff": ""}) for run in runs]
+    notes = page_data(clean, "Clean")["origin"]
+    assert [note["warn"] for note in notes] == [False, False]
+    assert "aaaaaaaaaa" in notes[0]["text"]
+    other = replace(runs[0], provenance=runs[0].provenance | {"commit": "b" * 40, "diff": "- a\n+ b"})
+    notes = page_data([*clean[1:], other], "Mixed")["origin"]
+    assert notes[0] == {"warn": True, "text": "Runs of 2 different commits: aaaaaaaaaa (3 runs), bbbbbbbbbb (1 run)."}
+    assert notes[2]["text"].startswith("1 of 4 runs were made with uncommitted changes")
+
+
+def test_commands_can_be_pasted() -> None:
+    assert command(["train.py", "video.path=my clip.mp4"]) == "python -m stdo.train 'video.path=my clip.mp4'"
+    assert command(["stdo-train", "scale=2"]) == "stdo-train scale=2"
+    assert command([]) == ""
+
+
+def test_mistakes_are_one_line(runs: list[Run], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at least one finished run"):
+        write_page(tmp_path / "report.html", [], "Nothing")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_page(tmp_path / "nowhere" / "report.html", runs, "Nowhere")
+
+
+def test_the_pages_own_files_stay_readable() -> None:
+    assert all(len(path.read_text().splitlines()) <= 300 for path in ASSETS.iterdir())
+
+
+# In the browser -----------------------------------------------------------------------------------------------------
+
+
+class Opened:
+    """A page that was opened, and what it complained of or asked for."""
+
+    def __init__(self, page: Any) -> None:
+        self.page, self.complaints = page, []
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
+        page.on("request", lambda request: self._asked(request.url))
+
+    def _asked(self, url: str) -> None:
+        if not url.startswith(("file:", "data:")):
+            self.complaints.append(url)
+
+    def text(self, selector: str) -> str:
+        return str(self.page.inner_text(selector))
+
+    def column(self, number: int) -> list[str]:
+        return list(self.page.locator(f"#table tbody tr > :nth-child({number})").all_inner_texts())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright (stdo[dev])")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium or Chrome on this machine (Debian: apt install chromium)")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def report(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("html") / "report.html"
+    long = [changed(run, video="a_rather_long_name_of_a_video_" + "1920x1080_" * 4, scale=3) for run in runs[:2]]
+    write_page(path, [*runs, *long], "Tiny runs")
+    return path
+
+
+@pytest.fixture
+def opened(browser: Any, report: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
+    width, scheme = getattr(request, "param", (1440, "light"))
+    page = browser.new_page(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, has_touch=width < 500, reduced_motion="reduce"
+    )
+    found = Opened(page)
+    page.goto(report.as_uri())
+    yield found
+    page.close()
+    assert found.complaints == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opened", [(360, "dark"), (390, "light"), (768, "light"), (1440, "light")], indirect=True)
+def test_it_fits_and_every_section_says_something(opened: Opened) -> None:
+    width = opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert width, "scrolls sideways"
+    drawn = {
+        "#summary-body article": 2,
+        "#table tbody tr": 6,
+        "#cost-body .point": 6,
+        "#frames-body path.line": 4,  # bicubic and the best of three methods
+        "#training-body path.line": 3,
+        "#chunks-body rect": 7,
+        "#maps-body figure": 4,
+        "#crops-body img": 4,
+        "#details-body details": 6,
+    }
+    for selector, least in drawn.items():
+        assert opened.page.locator(selector).count() >= least, selector
+    assert opened.page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert "NaN" not in opened.text("body")
+    assert "undefined" not in opened.text("body")
+    assert opened.page.locator("svg [d*=NaN], svg [x*=NaN], svg [y*=NaN]").count() == 0
+
+
+@pytest.mark.slow
+def test_sorting_sorts_by_number_with_mouse_and_keyboard(opened: Opened, runs: list[Run]) -> None:
+    head = opened.page.locator("#table th", has_text="Parameters")
+    number = opened.page.locator("#table th").all_inner_texts().index("Parameters") + 1
+    sizes = sorted(run.metrics["params"] for run in [*runs, *runs[:2]])
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    written = [float(text.removesuffix(" k")) for text in opened.column(number)]
+    assert written == pytest.approx([size / 1000 for size in sizes], rel=0.01)
+    opened.page.keyboard.press("Enter")  # the heading has kept the focus
+    assert head.get_attribute("aria-sort") == "descending"
+    assert [float(text.removesuffix(" k")) for text in opened.column(number)] == written[::-1]
+
+
+@pytest.mark.slow
+def test_filters_and_protocols(opened: Opened, runs: list[Run]) -> None:
+    page = opened.page
+    page.locator("#selects label", has_text="Video").locator("select").select_option("tiny")
+    assert page.locator("#table tbody tr").count() == 4
+    page.locator("#methods button", has_text="NAS").click()
+    assert page.locator("#table tbody tr").count() == 3
+    assert "NAS" not in opened.text("#summary-body")
+    page.locator("#selects label", has_text="PSNR").locator("select").select_option("pooled")
+    stdo = [run.metrics["psnr"]["pooled"] for run in runs if run.metrics["method"] == "stdo"]
+    assert f"{sum(stdo) / 2:.2f}" in opened.text("#summary-body")
+    assert "2 seeds" in opened.text("#summary-body")
+    for name in ("awDNN", "STDO"):
+        page.locator("#methods button", has_text=name).click()
+    assert page.locator("#table tbody tr").count() == 0
+    assert "No run passes the filters" in opened.text("#summary-body")
+
+
+@pytest.mark.slow
+def test_sliders_move(opened: Opened) -> None:
+    page = opened.page
+    frame = page.locator("#maps-frame")
+    frame.focus()
+    page.keyboard.press("Home")
+    first = opened.text("#maps-body .maps")
+    assert "frame 0 of 6" in opened.text("#maps-body")
+    page.keyboard.press("End")
+    assert "frame 5 of 6" in opened.text("#maps-body")
+    assert opened.text("#maps-body .maps") != first
+    view = page.locator(".pair .view").first
+    divider = view.locator("input")
+    divider.focus()
+    page.keyboard.press("End")
+    assert view.locator("img").nth(1).evaluate("(image) => image.style.clipPath") == "inset(0px 0% 0px 0px)"
+    box = view.bounding_box()
+    page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + box["height"] / 2)
+    page.wait_for_timeout(100)
+    assert 20 <= int(divider.input_value()) <= 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opened", [(390, "light")], indirect=True)
+def test_the_divider_follows_a_finger(opened: Opened) -> None:
+    view = opened.page.locator(".pair .view").first
+    view.scroll_into_view_if_needed()
+    box = view.bounding_box()
+    opened.page.touchscreen.tap(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2)
+    opened.page.wait_for_timeout(100)
+    assert 75 <= int(view.locator("input").input_value()) <= 85
+
+
+@pytest.mark.slow
+def test_maps_and_crops_compare_runs(opened: Opened) -> None:
+    page = opened.page
+    page.locator("#maps-tools button", has_text="against the first").click()
+    assert "NAS k=3 − awDNN" in opened.text("#maps-body")
+    page.get_by_label("After").select_option(label="STDO k=3")
+    page.get_by_label("Before").select_option(label="awDNN")
+    assert page.locator(".pair .tag.left").first.inner_text() == "awDNN"
+    page.locator("#focus-runs button", has_text="seed 1").click()
+    assert "Without a map in this page: STDO k=3, seed 1" in opened.text("#maps-body")
+
+
+@pytest.mark.slow
+def test_a_run_tells_where_it_comes_from(opened: Opened) -> None:
+    opened.page.locator("#table tbody a", has_text="NAS").first.click()
+    details = opened.page.locator("details.run[open]")
+    assert "python -m stdo.train method=nas 'video.path=my clip.mp4'" in details.inner_text()
+    assert "The command that repeats this run" in details.inner_text()
+    assert "height: 10" in details.inner_text()
+    details.locator("button.copy").click()
+    details.locator("button.copy", has_text="Copied").wait_for()
+
+
+@pytest.mark.slow
+def test_nasty_names_are_shown_as_they_are(browser: Any, runs: list[Run], tmp_path: Path) -> None:
+    write_page(tmp_path / "report.html", [changed(run, video=NASTY, backbone=NASTY) for run in runs], NASTY)
+    page = browser.new_page()
+    found = Opened(page)
+    page.goto((tmp_path / "report.html").as_uri())
+    assert found.complaints == []
+    assert page.title().startswith("</script><script>")
+    assert page.locator("h1").text_content() == NASTY
+    assert page.locator("b").count() == 0
+    page.close()
