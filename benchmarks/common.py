@@ -2,6 +2,7 @@
 
 import resource
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ def median_seconds(work: Callable[[], object], repeats: int) -> float:
 
 def machine() -> str:
     """Processor and cores, for the head of a table."""
-    facts = provenance()["machine"]
+    facts = provenance(sys.argv)["machine"]
     return f"{facts['processor']}, {facts['cores']} cores"
 
 

@@ -1,15 +1,16 @@
-"""Training throughput through Lightning, as a ratio to a bare PyTorch loop on the same tensors.
+"""Training throughput through Lightning, as a ratio to a bare PyTorch loop, and of a modulated network to a plain one.
 
     python benchmarks/training.py [--backbone espcn] [--scale 4] [--steps 60] [--precision auto]
 
-The bare loop reads batches that are already in memory as float tensors; ours gathers them from the memory map. Both
-run in turns in one process, so that a noisy machine disturbs both alike.
+The bare loop reads batches that are already in memory as float tensors; ours gathers them from the memory map. What is
+compared runs in turns in one process, so that a noisy machine disturbs both alike.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from common import machine, tsv
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
+from stdo.models.modulated import Modulated
 from stdo.models.registry import BACKBONES
-from stdo.models.sharing import Independent
+from stdo.models.sharing import Independent, Sharing, Single
 from stdo.pipeline import hush
 from stdo.training.data import PatchBatches, PatchData, PatchSize
 from stdo.training.module import Overfit
@@ -32,6 +34,8 @@ from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.sample import GeneratedClip
 
 BATCH = 16
+QUICK = 4
+"""Patches per network and step of the published training and of budget=quick."""
 
 
 class Ticks(pl.Callback):
@@ -54,11 +58,12 @@ def prepared(cache: Path, scale: int, networks: int) -> PatchData:
     return data
 
 
-def ours(data: PatchData, factory: partial, networks: int, steps: int, precision: str) -> float:
+def ours(data: PatchData, sharing: Sharing, batch: int, steps: int, precision: str) -> float:
     """Median seconds per step through Lightning."""
-    sharing = Independent(factory, networks)
-    passes = steps * BATCH * networks / data.labels.size
-    data.sample(partial(Uniform, batch=BATCH, passes=passes, seed=0), sharing.network_of(data.labels.ravel()))
+    labels = data.labels.ravel()
+    passes = steps * batch * sharing.learners / labels.size
+    sampler = partial(Uniform, batch=batch, passes=passes, seed=0)
+    data.sample(sampler, sharing.learner_of(labels), sharing.run)
     ticks = Ticks()
     adam = partial(torch.optim.Adam, lr=1e-4)
     hush()
@@ -70,18 +75,18 @@ def ours(data: PatchData, factory: partial, networks: int, steps: int, precision
     return statistics.median(np.diff(ticks.times[2:]))
 
 
-def bare(data: PatchData, factory: partial, networks: int, steps: int, precision: str) -> float:
+def bare(data: PatchData, sharing: Independent, batch: int, steps: int, precision: str) -> float:
     """Median seconds per step of a loop without Lightning, data module or disk."""
-    sharing = Independent(factory, networks)
-    sampler = Uniform(sharing.network_of(data.labels.ravel()), BATCH, 1, 0)
-    batch = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)[0]
-    lr, hr = ((batch[key].permute(0, 3, 1, 2).float() / 255).contiguous() for key in ("lr", "hr"))
+    labels = data.labels.ravel().astype(np.int64)
+    sampler = Uniform(labels, sharing.learner_of(labels), batch=batch, passes=1, seed=0)
+    first = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)[0]
+    lr, hr = ((first[key].permute(0, 3, 1, 2).float() / 255).contiguous() for key in ("lr", "hr"))
     optimizer = torch.optim.Adam(sharing.parameters(), lr=1e-4)
     times = [time.perf_counter()]
     for _ in range(steps):
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
-            sr = torch.cat([net(lr[i * BATCH : (i + 1) * BATCH]) for i, net in enumerate(sharing.backbones)])
+            sr = torch.cat([net(lr[i * batch : (i + 1) * batch]) for i, net in enumerate(sharing.backbones)])
         torch.nn.functional.l1_loss(sr.float(), hr).backward()
         optimizer.step()
         times.append(time.perf_counter())
@@ -99,18 +104,40 @@ def main() -> None:
     options = parser.parse_args()
     precision = resolve(options.precision, "cpu")
     factory = partial(BACKBONES[options.backbone], options.scale)
-    print(f"# {machine()}; {options.backbone} x{options.scale}, batch {BATCH} per network, {precision}")
-    tsv("networks", "ours_patches_s", "bare_patches_s", "ratio")
-    for networks in (1, 4):
-        with tempfile.TemporaryDirectory() as cache:
+    print(f"# {machine()}; {options.backbone} x{options.scale}, {precision}")
+    with tempfile.TemporaryDirectory() as cache:
+        tsv("networks", "batch", "ours_patches_s", "bare_patches_s", "ratio")
+        for networks in (1, 4):
             data = prepared(Path(cache), options.scale, networks)
             steps = max(options.steps // networks, 8)
-            pairs = [
-                [run(data, factory, networks, steps, precision) for run in (ours, bare)] for _ in range(options.rounds)
-            ]
-        mine, loop = (statistics.median(column) for column in zip(*pairs, strict=True))
-        ratio = statistics.median(loop / mine for mine, loop in pairs)
-        tsv(networks, f"{BATCH * networks / mine:.0f}", f"{BATCH * networks / loop:.0f}", f"{ratio:.3f}")
+
+            def through_lightning() -> float:
+                return ours(data, Independent(factory, networks), BATCH, steps, precision)  # noqa: B023 - used at once
+
+            def bare_loop() -> float:
+                return bare(data, Independent(factory, networks), BATCH, steps, precision)  # noqa: B023 - used at once
+
+            compare((networks, BATCH), BATCH * networks, options.rounds, through_lightning, bare_loop)
+        tsv("chunks", "batch", "modulated_patches_s", "plain_patches_s", "ratio")
+        data = prepared(Path(cache), options.scale, 4)
+        for batch in (QUICK, BATCH):
+            steps = options.steps * BATCH // batch
+
+            def modulated() -> float:
+                return ours(data, Modulated(factory, 4), batch, steps, precision)  # noqa: B023 - used at once
+
+            def plain() -> float:
+                return ours(data, Single(factory, 4), batch, steps, precision)  # noqa: B023 - used at once
+
+            compare((4, batch), batch, options.rounds, modulated, plain)
+
+
+def compare(head: tuple[int, ...], patches: int, rounds: int, one: Callable, other: Callable) -> None:
+    """Print patches per second of both, and the median ratio of rounds in which they take turns."""
+    pairs = [(one(), other()) for _ in range(rounds)]
+    mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(b / a for a, b in pairs)
+    tsv(*head, f"{patches / mine:.0f}", f"{patches / theirs:.0f}", f"{ratio:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,54 +1,68 @@
 """Put finished runs together: ``python -m stdo.report runs=[outputs] out=report``."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from stdo.doors import conf_dir, enter
 from stdo.types import UserError
 
+if TYPE_CHECKING:
+    from stdo.reporting.runs import Run
+
 
 def task(config: DictConfig) -> None:
     """Write results.tsv, and plot.png and report.html where they are asked for; print the table."""
     study = _study(config.study)
-    settings = {str(key): study.get(str(key)) if value is None else value for key, value in config.items()}
+    settings: dict[str, Any] = {
+        str(key): study.get(str(key)) if value is None else value for key, value in config.items()
+    }
     plot: dict[str, Any] = dict(study.get("plot") or {})
     plot |= {key: value for key, value in _plain(config.plot).items() if value is not None}
-    if settings["html"] not in (None, True, False):
-        raise UserError(f"html={settings['html']}: must be true, false or null")
+    for switch in ("html", "networks_alone"):
+        if settings[switch] is None:
+            settings[switch] = not config.study
+        if not isinstance(settings[switch], bool):
+            raise UserError(f"{switch}={settings[switch]}: must be true, false or null")
     where = _where(settings["runs"], config)
     out = Path(settings["out"] or (f"experiments/{config.study}" if config.study else "report"))
     title = settings["title"] or config.study or "Runs"
 
-    from stdo.reporting.results import write_tsv
     from stdo.reporting.runs import collect
     from stdo.reporting.table import comparison_table
 
-    runs = collect(where)
-    figure = None
-    if plot.get("kind"):
-        from stdo.reporting.plots import draw
+    runs = [run for run in collect(where) if settings["networks_alone"] or run.metrics["network"] is None]
+    if not runs:
+        raise UserError("runs: all of them are of one network alone; networks_alone=true shows them")
+    written = _write(out, runs, plot, str(title), settings["html"])
+    sys.stdout.write(f"{comparison_table(runs)}\n\n{out}\n  {'  '.join(written)}\n")
 
-        figure = draw(runs, plot, title)
+
+def _write(out: Path, runs: Sequence[Run], plot: dict[str, Any], title: str, html: bool) -> list[str]:
+    """Write what is asked for into a folder, nothing where the plot is a mistake. Returns the names of the files."""
+    from stdo.reporting.page import write_page
+    from stdo.reporting.plots import draw, save
+    from stdo.reporting.results import write_tsv
+
+    figure = draw(runs, plot, title) if plot.get("kind") else None
+    written = ["results.tsv"]
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_tsv(out / "results.tsv", runs)
+        if figure:
+            save(out / "plot.png", figure)
+            written.append("plot.png")
     except OSError as error:
         raise UserError(f"out={out}: cannot be written ({error.strerror})") from error
-    written = ["results.tsv"]
-    if figure:
-        from stdo.reporting.plots import save
-
-        save(out / "plot.png", figure)
-        written.append("plot.png")
-    if settings["html"] or (settings["html"] is None and not config.study):
-        from stdo.reporting.page import write_page
-
+    if html:
         write_page(out / "report.html", runs, title)
         written.append("report.html")
-    sys.stdout.write(f"{comparison_table(runs)}\n\n{out}\n  {'  '.join(written)}\n")
+    return written
 
 
 def _study(name: str | None) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from stdo.chunks.dct import Dct
+from stdo.chunks.sample import Ratios, Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
 from stdo.doors import build_job, conf_dir, run_directory
+from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.settings import RULES, check
 from stdo.types import UserError
@@ -21,18 +23,25 @@ from stdo.video.sample import GeneratedClip
 
 CONF = conf_dir()
 OPTIONS = sorted(
-    (folder.name, file.stem) for folder in CONF.iterdir() if folder.is_dir() for file in folder.glob("*.yaml")
+    (folder.name, file.stem)
+    for folder in CONF.iterdir()
+    if folder.is_dir() and folder.name != "reports"  # read by stdo.report, see test_studies.py
+    for file in folder.glob("*.yaml")
 )
 NEEDED = {
     ("scorer", "network"): ["scorer.function=numpy:copy"],
     ("scorer", "pretrained"): ["scorer.weights=w.pt"],
     ("video", "folder"): ["video.path=x"],
+    ("video", "joined"): ["video.paths=[x,y]"],
     ("video", "vsd4k"): ["video.root=x"],
 }
 METHODS = {
-    "awdnn": (whole, Single),
-    "nas": (by_time, Independent),
-    "stdo": (by_score, Independent),
+    "awdnn": (whole, Single, Uniform),
+    "nas": (by_time, Independent, Uniform),
+    "cafm": (by_time, Modulated, Uniform),
+    "stdo": (by_score, Independent, Uniform),
+    "jstdo": (by_score, Single, Ratios),
+    "cstdo": (by_score, Modulated, Uniform),
 }
 
 
@@ -53,10 +62,11 @@ def test_every_option_composes_and_passes_the_checks(group: str, option: str) ->
 @pytest.mark.parametrize("method", [option for group, option in OPTIONS if group == "method"])
 def test_a_method_picks_chunking_sharing_and_sampling(method: str) -> None:
     config = configured(f"method={method}")
-    split, sharing = METHODS[method]
+    split, sharing, sampler = METHODS[method]
     assert config.method == method
     assert instantiate(config.chunking.split).func is split
     assert instantiate(config.sharing).func is sharing
+    assert instantiate(config.sampler).func is sampler
 
 
 def test_scorers_build_from_their_settings() -> None:
@@ -89,7 +99,10 @@ BAD = {
     "patches.height": [0], "patches.width": [0], "patches.halo": [-1], "degrade.crf": [-1, "x"],
     "logger.project": [""], "logger.entity": [3], "logger.mode": ["sometimes"], "logger.group": [""],
     "logger.tags": ["x", [3]], "logger.artifact": ["x"], "budget.passes": [0, "x"],
-    "budget.batch": [0], "optim.lr": [0], "trainer.precision": ["fp8"],
+    "video.every": [0, 1.5, None], "study": ["", 3], "networks_alone": [1], "network": [-1, "x", True],
+    "sampler.ratios": [[0, 0], [1, -0.1], [1.5], "x", [1, "x"], [True], []], "sampler.resample": ["x"],
+    "sampler.weights": [[0], [-1, 1], [float("inf")], 3], "sampler.factor": [0, 1.1, "x"],
+    "sampler.size": [0, 1.5, -3, "x", True], "budget.batch": [0], "optim.lr": [0], "trainer.precision": ["fp8"],
 }  # fmt: skip
 
 
@@ -153,3 +166,13 @@ def test_a_run_folder_may_name_no_callable(tmp_path: Path) -> None:
     config = configured("scorer=network", "scorer.function=numpy:copy")
     with pytest.raises(UserError, match="_target_=stdo.chunks.score.named"):
         build_job(config, tmp_path)
+
+
+def test_lists_must_have_a_number_for_each_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = "video.path=nowhere.mp4"  # not even looked for
+    with pytest.raises(UserError, match=r"sampler.ratios=\[1, 0.5\]: must be 4 numbers, one for each chunk"):
+        build_job(configured("method=jstdo", "sampler.ratios=[1,0.5]", missing))
+    with pytest.raises(UserError, match=r"sampler.weights=\[1\]: must be 3 numbers"):
+        build_job(configured("chunks=3", "sampler=weighted", "sampler.weights=[1]", missing))
+    build_job(configured("method=awdnn", "sampler=decay", "sampler.ratios=[0.5]", "video.max_frames=2"))

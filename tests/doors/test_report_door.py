@@ -69,6 +69,18 @@ def test_a_study_takes_its_sweep_and_goes_to_experiments(finished_runs: Path, tm
     assert files(tmp_path / "here") == {"results.tsv", "plot.png", "report.html"}
 
 
+def test_one_network_alone_belongs_to_the_study_that_asks_for_it(finished_runs: Path, tmp_path: Path, report) -> None:
+    outputs = Path(shutil.copytree(finished_runs, tmp_path / "outputs"))
+    run = next(outputs.glob("clip/stdo-*"))
+    (run / "network-1").mkdir()
+    facts = json.loads((run / "metrics.json").read_text())
+    (run / "network-1" / "metrics.json").write_text(json.dumps(facts | {"network": 1}))
+    for arguments, shown in (["html=false"], True), (["study=table1"], True), (["study=scorers"], False):
+        code, out, _ = report(f"runs={outputs}", *arguments)
+        assert code == 0
+        assert ("network 1 alone" in out) is shown
+
+
 MISTAKES = {
     "no runs": ([], "runs: name run directories, folders of them, or sweep files"),
     "empty list": (["runs=[]"], "runs: name run directories"),

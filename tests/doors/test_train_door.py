@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,19 +10,28 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
+from stdo.chunks.grid import PatchGrid
+from stdo.evaluation.reconstruct import Reconstructor
+from stdo.models.weights import load_networks
 from stdo.train import main
+from stdo.video.degrade import downscale
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
 PATCHES = ["patches.height=12", "patches.width=16"]
 TINY = ["backbone=espcn", "scale=2", "chunks=2", *PATCHES, "budget.passes=1", "trainer=cpu"]
-FILES = "config.yaml provenance.json chunks.npz metrics.json frames.csv weights.safetensors heatmap.png comparison.png"
+FILES = (
+    "config.yaml provenance.json chunks.npz maps.npz metrics.json frames.csv curves.csv crops weights.safetensors "
+    "heatmap.png comparison.png"
+)
 FIGURES = (
     "video method backbone scale chunks seed frames patches psnr ssim bicubic chunk_psnr params macs_per_frame "
-    "patch_presentations seconds device precision"
+    "patch_presentations seconds device precision chunking sharing sampler scorer passes batch params_base "
+    "params_per_chunk chunk_patches chunk_presentations network"
 )
 PROTOCOLS = {"frame", "pooled", "stdo_patch", "cafm_frame", "y"}
 
@@ -63,7 +73,7 @@ def test_a_run_from_video_to_result_and_again(clip: Path, tmp_path: Path) -> Non
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics.keys() >= set(FIGURES.split())
     assert set(metrics["psnr"]) == set(metrics["bicubic"]["psnr"]) == PROTOCOLS
-    assert set(metrics["seconds"]) == {"prepare", "train", "evaluate"}
+    assert set(metrics["seconds"]) == {"prepare", "score", "train", "evaluate"}
     assert metrics["frames"] == 6
     assert len((run / "frames.csv").read_text().splitlines()) == 7
 
@@ -90,7 +100,7 @@ def check_against_saved_pngs(run: Path, clip: Path, metrics: dict) -> None:
     assert np.mean(psnr) == pytest.approx(metrics["psnr"]["frame"], abs=0.01)
 
 
-@pytest.mark.parametrize("method", ["awdnn", "nas", "stdo"])
+@pytest.mark.parametrize("method", ["awdnn", "nas", "cafm", "stdo", "jstdo", "cstdo"])
 @pytest.mark.parametrize("backbone", ["espcn", "srcnn", "vdsr", "edsr", "wdsr"])
 @pytest.mark.slow
 def test_every_method_with_every_backbone(clip: Path, tmp_path: Path, method: str, backbone: str) -> None:
@@ -124,11 +134,58 @@ def test_a_sweep_runs_its_jobs_and_decodes_once(clip: Path, tmp_path: Path) -> N
     assert done.stderr.count("decode: 100%") == 1
 
 
+def test_a_failed_job_loses_nothing_and_is_listed_with_its_command(clip: Path, tmp_path: Path) -> None:
+    sweep = ["-m", *TINY, f"video.path={clip}", "method=nas", "chunks=2,7,3", "study=mine", "video.max_frames=6"]
+    first = door(*sweep, cwd=tmp_path)
+    assert first.returncode == 1, first.stderr
+    listed = json.loads((tmp_path / "outputs" / "sweeps" / "mine.json").read_text())
+    assert [job["status"] for job in listed["jobs"]] == ["finished", "failed", "finished"]
+    failed = listed["jobs"][1]
+    assert failed["error"] == "chunks=7: the video has only 6 frames"
+    tail = first.stderr.splitlines()[-3:]
+    assert tail[0].startswith("1 of 3 jobs failed")
+    assert [line.strip() for line in tail[1:]] == [failed["error"], failed["command"]]
+    assert "NAS k=2" in first.stdout and "NAS k=3" in first.stdout, "what finished is compared"
+    alone = door(*shlex.split(failed["command"])[3:], cwd=tmp_path)
+    assert alone.returncode == 2
+    assert "chunks=7: the video has only 6 frames" in alone.stderr
+
+    again = door(*sweep, cwd=tmp_path)
+    assert again.stderr.count("is finished; this is its result") == 2
+    assert "train:" not in again.stderr
+    assert len(json.loads((tmp_path / "outputs" / "sweeps" / "mine.json").read_text())["jobs"]) == 3
+
+
+def test_one_network_for_every_patch(clip: Path, tmp_path: Path) -> None:
+    """Table 1: what the door measures is what a reconstruction with that network alone gives."""
+    assert door(*TINY, f"video.path={clip}", cwd=tmp_path).returncode == 0
+    (run,) = (tmp_path / "outputs" / "clip").iterdir()
+    before = (run / "metrics.json").read_bytes()
+    done = door(f"run={run}", "network=1", "save=png", cwd=tmp_path, module="evaluate")
+    assert done.returncode == 0, done.stderr
+    assert (run / "metrics.json").read_bytes() == before, "the run keeps its own result"
+    metrics = json.loads((run / "network-1" / "metrics.json").read_text())
+    assert metrics["network"] == 1
+    networks, _ = load_networks(run / "weights.safetensors")
+    with np.load(run / "chunks.npz") as stored:
+        labels = stored["labels"]
+    lr = downscale(list(GeneratedClip(width=96, height=72, frames=6, rate=25, seed=0))[2].rgb_HWC, 2)
+    grid = PatchGrid(36, 48, 12, 16)
+    alone = Reconstructor([networks[1]], [0, 0], grid, 2, torch.device("cpu"))
+    expected = grid.assemble(alone.patches(lr, labels[2]), 2)
+    saved = np.asarray(Image.open(sorted((run / "network-1" / "sr").glob("*.png"))[2]))
+    np.testing.assert_array_equal(saved, expected)
+    wrong = door(f"run={run}", "network=2", cwd=tmp_path, module="evaluate")
+    assert wrong.returncode == 2
+    assert wrong.stderr.strip().splitlines()[-1] == "stdo: network=2: must be from 0 to 1, the networks of this run"
+
+
 def test_help_is_quick_and_lists_choices(tmp_path: Path) -> None:
     done = door("--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "backbone: edsr, espcn, srcnn, vdsr, wdsr" in done.stdout
-    assert "method: awdnn, nas, stdo" in done.stdout
+    assert "method: awdnn, cafm, cstdo, jstdo, nas, stdo" in done.stdout
+    assert "sweep: fig1_3_heatmaps" in done.stdout
 
 
 def bad_files(folder: Path, clip: Path) -> dict[str, Path]:
@@ -145,7 +202,11 @@ def bad_files(folder: Path, clip: Path) -> dict[str, Path]:
         for _ in range(20):
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    return paths | {"sound": sound, "missing": folder / "missing.mp4", "folder": folder}
+    other = folder / "other.mkv"
+    with VideoWriter(other, 64, 48, 25, "ffv1") as writer:
+        for picture in GeneratedClip(width=64, height=48, frames=2, rate=25):
+            writer.write(picture)
+    return paths | {"sound": sound, "other": other, "missing": folder / "missing.mp4", "folder": folder}
 
 
 MISTAKES = {
@@ -164,7 +225,13 @@ MISTAKES = {
     "many chunks": (["video.path={clip}", "chunks=999"], "chunks=999: the video has only"),
     "chunks beyond frames": (["video.path={clip}", "method=nas", "chunks=7"], "chunks=7: the video has only 6 frames"),
     "backbone": (["backbone=resnet"], "backbone=resnet: must be one of edsr, espcn, srcnn, vdsr, wdsr"),
-    "method": (["method=magic"], "method=magic: must be one of awdnn, nas, stdo"),
+    "method": (["method=magic"], "method=magic: must be one of awdnn, cafm, cstdo, jstdo, nas, stdo"),
+    "few ratios": (["method=jstdo", "sampler.ratios=[1,0.5,0]"], "sampler.ratios=[1, 0.5, 0]: must be 2 numbers"),
+    "no ratios": (["method=jstdo", "sampler.ratios=[0,0]"], "sampler.ratios=[0, 0]: must be a list of numbers from 0"),
+    "bad ratio": (["method=jstdo", "sampler.ratios=[1,-1]"], "sampler.ratios=[1, -1]: must be a list of numbers"),
+    "big mu": (["video.path={clip}", "method=jstdo", "sampler.size=9999"], "must be from 1 to the video's"),
+    "idle network": (["video.path={clip}", "sampler=decay"], "network 1 would see no patch; use sharing=single"),
+    "joined sizes": (["video=joined", "video.paths=[{clip},{other}]"], "is 64x48, the first is 96x72"),
     "setting": (["chunkz=3"], "chunkz: no such setting"),
     "grammar": (["chunks=[1,"], "no viable alternative at input '[1,'"),
     "type": (["force=maybe"], "force=maybe: must be true or false"),

@@ -24,7 +24,7 @@ from stdo.pipeline import Job, train
 from stdo.reporting import page_data as page_data_module
 from stdo.reporting.page import ASSETS, write_page
 from stdo.reporting.page_data import best_of_each_method, page_data
-from stdo.reporting.page_origin import command
+from stdo.reporting.page_origin import pasteable
 from stdo.reporting.runs import Run, collect
 from stdo.training.data import PatchData, PatchSize
 from stdo.training.schedule import cosine
@@ -34,6 +34,7 @@ from stdo.video.sample import GeneratedClip
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 NASTY = """</script><script>document.title="caught"</script><b>"ü&'“\u2028{{data}}"""
+OTHER_SIZES = (9_500, 1_250_000)
 METHODS = {"awdnn": (whole, Single, 1), "nas": (by_time, Independent, 3), "stdo": (by_score, Independent, 3)}
 
 
@@ -121,8 +122,9 @@ def test_maps_say_what_the_run_measured(runs: list[Run]) -> None:
     for name, values in (("ours", ours), ("bicubic", bicubic)):
         stored = np.frombuffer(base64.b64decode(data["pool"][kept[name]]), "<u2").reshape(values.shape) / 100
         np.testing.assert_allclose(stored, values, atol=0.0051)
-    assert kept["x"] == [0, 24, 48, 70]  # 35 LR columns in patches of 12: the last one owns 11, of which one is padding
-    assert kept["y"] == [0, 20, 40, 50]
+    assert (kept["x"], kept["y"]) == ([0, 24, 48, 70], [0, 20, 40, 50])  # 35 LR columns in patches of 12: 12, 12, 11
+    y, x = page_data_module._edges(changed(runs[0], scale=3), 2, 2)
+    assert (x, y) == ([0, 36, 70], [0, 30, 50])  # the padding, two columns and one row here, is not shown
 
 
 def test_images_stop_at_the_budget_and_it_is_said(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +177,19 @@ def test_names_are_told_apart(runs: list[Run]) -> None:
     twice = [runs[0], changed(runs[0], passes=8), replace(runs[0], directory=Path("outputs/awdnn-0123abcd"))]
     names = [entry["name"] for entry in page_data(twice, "Twice")["runs"]]
     assert len(set(names)) == 3
-    assert names[1] == "awDNN, 8 passes"
+    assert names[1].startswith("awDNN, passes 8")
+
+
+def test_other_pixels_are_another_video(runs: list[Run]) -> None:
+    coded = replace(runs[0], config=runs[0].config + "degrade:\n  codec: x264\n  crf: 28\n")
+    data = page_data([runs[0], changed(runs[0], frames=300), changed(runs[0], scale=3), coded], "Videos")
+    assert [entry["video"] for entry in data["runs"]] == [
+        "tiny, 6 frames",
+        "tiny, 300 frames",
+        "tiny",
+        "tiny, x264 crf 28",
+    ]
+    assert len({entry["name"] for entry in data["runs"]}) == 1
 
 
 def test_mixed_origins_are_said(runs: list[Run]) -> None:
@@ -190,9 +204,9 @@ def test_mixed_origins_are_said(runs: list[Run]) -> None:
 
 
 def test_commands_can_be_pasted() -> None:
-    assert command(["train.py", "video.path=my clip.mp4"]) == "python -m stdo.train 'video.path=my clip.mp4'"
-    assert command(["stdo-train", "scale=2"]) == "stdo-train scale=2"
-    assert command([]) == ""
+    assert pasteable(["train.py", "video.path=my clip.mp4"]) == "python -m stdo.train 'video.path=my clip.mp4'"
+    assert pasteable(["stdo-train", "scale=2"]) == "stdo-train scale=2"
+    assert pasteable([]) == ""
 
 
 def test_mistakes_are_one_line(runs: list[Run], tmp_path: Path) -> None:
@@ -244,7 +258,8 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def report(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("html") / "report.html"
-    long = [changed(run, video="a_rather_long_name_of_a_video_" + "1920x1080_" * 4, scale=3) for run in runs[:2]]
+    name = "a_rather_long_name_of_a_video_" + "1920x1080_" * 4
+    long = [changed(run, video=name, scale=3, params=size) for run, size in zip(runs[:2], OTHER_SIZES, strict=True)]
     write_page(path, [*runs, *long], "Tiny runs")
     return path
 
@@ -290,14 +305,18 @@ def test_it_fits_and_every_section_says_something(opened: Opened) -> None:
 def test_sorting_sorts_by_number_with_mouse_and_keyboard(opened: Opened, runs: list[Run]) -> None:
     head = opened.page.locator("#table th", has_text="Parameters")
     number = opened.page.locator("#table th").all_inner_texts().index("Parameters") + 1
-    sizes = sorted(run.metrics["params"] for run in [*runs, *runs[:2]])
+    sizes = sorted([*(run.metrics["params"] for run in runs), *OTHER_SIZES])
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
-    written = [float(text.removesuffix(" k")) for text in opened.column(number)]
-    assert written == pytest.approx([size / 1000 for size in sizes], rel=0.01)
+    assert [plain(text) for text in opened.column(number)] == pytest.approx(sizes, rel=0.01)
     opened.page.keyboard.press("Enter")  # the heading has kept the focus
     assert head.get_attribute("aria-sort") == "descending"
-    assert [float(text.removesuffix(" k")) for text in opened.column(number)] == written[::-1]
+    assert [plain(text) for text in opened.column(number)] == pytest.approx(sizes[::-1], rel=0.01)
+
+
+def plain(short: str) -> float:
+    number, unit = short.split()
+    return float(number) * {"k": 1e3, "M": 1e6}[unit]
 
 
 @pytest.mark.slow
@@ -316,6 +335,26 @@ def test_filters_and_protocols(opened: Opened, runs: list[Run]) -> None:
         page.locator("#methods button", has_text=name).click()
     assert page.locator("#table tbody tr").count() == 0
     assert "No run passes the filters" in opened.text("#summary-body")
+
+
+@pytest.mark.slow
+def test_a_figure_that_does_not_exist_is_a_dash(browser: Any, runs: list[Run], tmp_path: Path) -> None:
+    def without(run: Run) -> Run:
+        ours, bicubic = run.metrics["psnr"] | {"stdo_patch": None}, run.metrics["bicubic"]
+        return changed(run, psnr=ours, bicubic=bicubic | {"psnr": bicubic["psnr"] | {"stdo_patch": None}})
+
+    write_page(tmp_path / "report.html", [without(run) for run in runs], "None")
+    page = browser.new_page()
+    found = Opened(page)
+    page.goto((tmp_path / "report.html").as_uri())
+    page.locator("#selects label", has_text="PSNR").locator("select").select_option("stdo_patch")
+    assert "no figure in this protocol" in found.text("#summary-body")
+    number = page.locator("#table th").all_inner_texts().index("STDO patch") + 1
+    page.locator("#table th button", has_text="STDO patch").click()
+    assert set(found.column(number)) == {"–"}
+    assert "NaN" not in found.text("body")
+    assert found.complaints == []
+    page.close()
 
 
 @pytest.mark.slow

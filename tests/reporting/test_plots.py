@@ -30,7 +30,8 @@ def words(figure: Figure) -> str:
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_has_a_plot(path: Path, runs: list[Run], tmp_path: Path) -> None:
     settings = yaml.safe_load(path.read_text())
-    known = [*runs, *(Run(run.directory, run.metrics | {"method": "jstdo"}, {}, run.config) for run in runs[2:])]
+    others = [{"method": method, "chunks": 4} for method in ("stdo", "jstdo")]
+    known = [*runs, *(Run(run.directory, run.metrics | other, {}, run.config) for run in runs[2:] for other in others)]
     save(tmp_path / "plot.png", draw(known, settings["plot"], settings["title"]))
     with Image.open(tmp_path / "plot.png") as image:
         assert image.info["dpi"] == pytest.approx((144, 144), abs=0.1)

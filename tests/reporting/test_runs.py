@@ -105,6 +105,10 @@ def test_runs_of_one_name_are_told_apart_by_their_settings(outputs: Path) -> Non
     again = Run(run.directory, run.metrics | {"seed": 7}, {}, run.config)
     assert names([run, other]) == ["STDO k=2, halo 0", "STDO k=2, halo 4"]
     assert names([run, more, again]) == ["STDO k=2, passes 1", "STDO k=2, passes 9", "STDO k=2, passes 1"]
+    cut = Run(run.directory, run.metrics, {}, run.config + "passes_at: 3\n")
+    assert names([run, cut]) == ["STDO k=2", "STDO k=2"], "a setting that shapes nothing"
+    sparse = Run(run.directory, run.metrics, {}, run.config.replace("every: 1", "every: 2"))
+    assert names([run, sparse]) == ["STDO k=2, every 1", "STDO k=2, every 2"]
     weighted = Run(run.directory, run.metrics | {"ratios": [1.0, 0.49], "scorer": "dct"}, {}, run.config)
     assert weighted.label == "STDO k=2 ratios 1 .49, scorer dct"
 

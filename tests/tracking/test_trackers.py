@@ -100,9 +100,12 @@ def test_a_damaged_memory_is_empty(tmp_path: Path, content: str) -> None:
     assert Memory(tmp_path).facts == {"id": "x"}
 
 
-def test_tensorboard_holds_the_curve_the_figures_and_the_pictures(make_job) -> None:
+@pytest.mark.parametrize("first", [None, FilesOnly], ids=["while it trains", "afterwards"])
+def test_tensorboard_holds_the_curve_the_figures_and_the_pictures(make_job, first) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    if first:
+        train(make_job(passes=3.0, tracker=first))
     job = make_job(passes=3.0, tracker=partial(TensorBoardTracker, config={}))
     metrics = train(job)
     folder = job.directory / "tensorboard"

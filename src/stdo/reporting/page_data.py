@@ -3,7 +3,6 @@
 import base64
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -15,7 +14,7 @@ from stdo.evaluation.crops import GAIN, HARDEST
 from stdo.evaluation.table import PROTOCOLS
 from stdo.reporting.look import look
 from stdo.reporting.page_origin import origin, origin_notes
-from stdo.reporting.runs import Run
+from stdo.reporting.runs import Run, names
 from stdo.types import F32, Json
 
 FRAME_POINTS, CURVE_POINTS, MAP_FRAMES = 600, 100, 60
@@ -39,8 +38,11 @@ class Pool:
 def page_data(runs: Sequence[Run], title: str) -> Json:
     """Everything the page shows. Figures that do not exist are None; nothing is NaN."""
     pool = Pool()
-    names = _names(runs)
-    entries = [_entry(run, name, pool) for run, name in zip(runs, names, strict=True)]
+    videos, points = _videos(runs), names(runs)
+    entries = [
+        _entry(run, pool) | {"video": video, "name": name, "point": point}
+        for run, video, name, point in zip(runs, videos, _names(runs, videos, points), points, strict=True)
+    ]
     pictured = best_of_each_method(entries)
     for index in pictured:
         entries[index]["maps"] = _maps(runs[index], pool)
@@ -58,23 +60,44 @@ def page_data(runs: Sequence[Run], title: str) -> Json:
     }
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
-    """Labels, made longer where two runs of one video, scale and backbone would have the same."""
-    names = [run.label for run in runs]
+def _names(runs: Sequence[Run], videos: Sequence[str], points: Sequence[str]) -> list[str]:
+    """A name of its own for every run of one video, scale and backbone; a point is what its seeds share."""
+    seeds = [run.metrics["seed"] for run in runs]
+    labels = [f"{point}, seed {seed}" if seed else point for point, seed in zip(points, seeds, strict=True)]
+    places = [(video, run.metrics["scale"], run.metrics["backbone"]) for run, video in zip(runs, videos, strict=True)]
+    return _told_apart(runs, labels, places, (lambda run: f", {_home(run).name[-8:]}",))
+
+
+def _videos(runs: Sequence[Run]) -> list[str]:
+    """Names of the videos; what was cut, shrunk or coded in another way is another video, and no figure for both."""
+
+    def codec(run: Run) -> str:
+        degrade = run.settings.get("degrade", {})
+        return f", {degrade['codec']} crf {degrade.get('crf')}" if degrade.get("codec") else ""
+
     additions: tuple[Callable[[Run], str], ...] = (
-        lambda run: f", {run.metrics['passes']:g} passes",
-        lambda run: f", batch {run.metrics['batch']}",
-        lambda run: f", {_home(run).name[-8:]}",
+        lambda run: f", {run.metrics['width']}×{run.metrics['height']}",
+        lambda run: f", {run.metrics['frames']} frames",
     )
+    titles = [f"{run.metrics['video']}{codec(run)}" for run in runs]
+    return _told_apart(runs, titles, [(run.metrics["scale"],) for run in runs], additions)
+
+
+def _told_apart(
+    runs: Sequence[Run],
+    texts: list[str],
+    places: Sequence[tuple[object, ...]],
+    additions: Sequence[Callable[[Run], str]],
+) -> list[str]:
+    """Texts to which is added, one after the other, what runs of one place and text differ in."""
     for addition in additions:
-        places = [(_place(run), name) for run, name in zip(runs, names, strict=True)]
-        count = Counter(places)
-        kinds = {place: {addition(r) for r, p in zip(runs, places, strict=True) if p == place} for place in count}
-        names = [
-            name + (addition(run) if count[place] > 1 and len(kinds[place]) > 1 else "")
-            for run, name, place in zip(runs, names, places, strict=True)
+        keys = list(zip(places, texts, strict=True))
+        kinds = {key: {addition(run) for run, other in zip(runs, keys, strict=True) if other == key} for key in keys}
+        texts = [
+            text + addition(run) if len(kinds[key]) > 1 else text
+            for run, text, key in zip(runs, texts, keys, strict=True)
         ]
-    return names
+    return texts
 
 
 def _home(run: Run) -> Path:
@@ -82,21 +105,16 @@ def _home(run: Run) -> Path:
     return run.directory if run.metrics["network"] is None else run.directory.parent
 
 
-def _place(run: Run) -> tuple[object, ...]:
-    return run.metrics["video"], run.metrics["scale"], run.metrics["backbone"]
-
-
-def _entry(run: Run, name: str, pool: Pool) -> Json:
+def _entry(run: Run, pool: Pool) -> Json:
     metrics = run.metrics
     copied = (
-        "video", "method", "backbone", "scale", "chunks", "seed", "network", "frames", "patches", "psnr", "ssim",
+        "method", "backbone", "scale", "chunks", "seed", "network", "frames", "patches", "psnr", "ssim",
         "bicubic", "chunk_psnr", "chunk_patches", "chunk_presentations", "params", "params_base", "params_per_chunk",
         "macs_per_frame", "patch_presentations", "passes", "batch", "steps", "seconds", "device", "precision",
         "chunking", "sharing", "sampler", "scorer", "width", "height",
     )  # fmt: skip
     entry = {key: metrics.get(key) for key in copied}
-    entry |= {"name": name, "point": re.sub(r", seed \d+", "", name), "directory": _home(run).name}
-    entry |= {"curves": _frame_curves(run, pool), "training": _training_curve(run)}
+    entry |= {"directory": _home(run).name, "curves": _frame_curves(run, pool), "training": _training_curve(run)}
     entry |= {"config": pool.add(run.config), "origin": _kept_once(origin(run), pool), "maps": None, "crops": []}
     return _finite(entry)
 
@@ -194,9 +212,7 @@ def _add_crops(runs: Sequence[tuple[Run, Json]], pool: Pool) -> int:
 
     Those that all runs of a video have come first, so that runs can be compared.
     """
-    listed = [
-        (entry, sorted(run.crops(), key=lambda crop: crop["why"] != "hardest for bicubic")) for run, entry in runs
-    ]
+    listed = [(entry, _worth_showing(run.crops())) for run, entry in runs]
     spent = left_out = 0
     for rank in range(max((len(crops) for _, crops in listed), default=0)):
         for entry, crops in listed:

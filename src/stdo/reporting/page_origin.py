@@ -20,7 +20,7 @@ def origin(run: Run) -> Json:
         diff = f"{diff[:DIFF_LIMIT]}\n… cut here: {len(diff) - DIFF_LIMIT} more characters in provenance.json"
     versions = {"stdo": found.get("stdo"), "python": found.get("python"), **found.get("packages", {})}
     return {
-        "command": command(found.get("command", [])),
+        "command": pasteable(found.get("command", [])),
         "started": found.get("started"),
         "commit": found.get("commit"),
         "diff": diff or None,
@@ -30,8 +30,8 @@ def origin(run: Run) -> Json:
     }
 
 
-def command(words: Sequence[str]) -> str:
-    """A command that can be pasted into a shell."""
+def pasteable(words: Sequence[str]) -> str:
+    """A command that can be pasted into a shell, with its paths as they were."""
     if not words:
         return ""
     module = re.fullmatch(r"(\w+)\.py", words[0])

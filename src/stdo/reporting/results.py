@@ -20,7 +20,7 @@ EQUAL_WORK = 0.02
 REFERENCES = ("awdnn", "nas")
 """The methods that the others are counted from."""
 
-_OWN = {"method", "chunks", "name", "chunking", "sharing", "sampler", "scorer", "budget", "optim"}
+_OWN = {"method", "chunks", "network", "passes", "chunking", "sharing", "sampler", "scorer", "budget", "optim"}
 _COPIED = (
     "video", "width", "height", "frames", "backbone", "scale", "method", "chunks", "chunking", "sharing", "sampler",
     "scorer", "network", "seed", "patches", "passes", "batch", "steps", "precision", "device",
@@ -86,11 +86,9 @@ def equal_work(presentations: float, other: float) -> bool:
 
 def _conditions(run: Run) -> dict[str, str]:
     """All that runs must have in common before their methods can be compared."""
-    facts = ("video", "scale", "backbone", "frames", "width", "height", "precision")
-    shaping = {
-        key: value for key, value in run.shaping.items() if key.split(".")[0] not in {*_OWN, "network", "passes"}
-    }
-    return shaping | {key: str(run.metrics.get(key)) for key in facts}
+    facts = ("video", "scale", "backbone")
+    shaping = {key: value for key, value in run.shaping.items() if key.split(".")[0] not in _OWN}
+    return shaping | {key: str(run.metrics[key]) for key in facts}
 
 
 def _of_paper(run: Run) -> Json:

@@ -23,24 +23,18 @@ NAMES = {"awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "stdo": "STDO", "jstdo"
 """How the methods are written, in the order in which they are shown; others follow, in capitals."""
 
 NEEDED = {
-    "video", "method", "backbone", "scale", "chunks", "seed", "frames", "width", "height", "patches", "chunking", "sharing", "sampler",
-    "scorer", "network", "passes", "batch", "steps", "psnr", "ssim", "bicubic", "chunk_psnr", "params", "params_base",
-    "params_per_chunk", "macs_per_frame", "patch_presentations", "seconds", "device", "precision",
+    "video", "width", "height", "frames", "patches", "scale", "method", "backbone", "chunks", "seed", "chunking",
+    "sharing", "sampler", "scorer", "network", "passes", "batch", "steps", "psnr", "ssim", "bicubic", "chunk_psnr",
+    "params", "params_base", "params_per_chunk", "macs_per_frame", "patch_presentations", "seconds", "device",
+    "precision",
 }  # fmt: skip
 """What metrics.json must hold; a run that lacks some of it is of another version."""
 
 _SHAPING_FACTS = ("method", "chunks", "network", "passes", "frames", "width", "height", "precision")
-_SHAPES_NOTHING = {
-    "paths",
-    "force",
-    "checkpoint_seconds",
-    "name",
-    "video",
-    "trainer",
-    "logger",
-    "study",
-    "networks_alone",
-}
+_SHAPES_NOTHING = re.compile(
+    r"(paths|force|checkpoint_seconds|name|trainer|logger|study|networks_alone|passes_at)(\..*)?"
+    r"|video\.(_target_|path|paths|root)|(.*\.)?seed"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +80,12 @@ class Run:
 
     @cached_property
     def shaping(self) -> dict[str, str]:
-        """Every setting that shapes the result, but for the seed: ``patches.halo`` -> ``4``."""
+        """Every setting that shapes the result, but for the seed and nulls: ``patches.halo`` -> ``4``."""
         facts = {key: str(self.metrics[key]) for key in _SHAPING_FACTS}
         return facts | {
-            key: text
-            for key, text in _flat(self.settings)
-            if key.split(".")[0] not in _SHAPES_NOTHING and key.split(".")[-1] != "seed"
+            key: str(value)
+            for key, value in _flat(self.settings)
+            if value is not None and not _SHAPES_NOTHING.fullmatch(key)
         }
 
     def frames(self) -> list[dict[str, float]]:
@@ -235,7 +229,7 @@ def names(runs: Sequence[Run]) -> list[str]:
     return [
         ", ".join(
             [run.name]
-            + [f"{key.split('.')[-1]} {run.shaping.get(key, '?')}" for key in telling[(*_place(run), run.name)]]
+            + [f"{key.split('.')[-1]} {run.shaping.get(key, 'null')}" for key in telling[(*_place(run), run.name)]]
         )
         for run in runs
     ]
@@ -259,12 +253,12 @@ def _place(run: Run) -> tuple[object, ...]:
     return run.metrics["video"], run.metrics["scale"], run.metrics["backbone"]
 
 
-def _flat(node: object, prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(node: object, prefix: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(node, Mapping):
         for key, child in node.items():
             yield from _flat(child, f"{prefix}.{key}" if prefix else str(key))
     else:
-        yield prefix, str(node)
+        yield prefix, node
 
 
 def _table(path: Path) -> list[dict[str, float]]:

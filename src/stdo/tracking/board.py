@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pytorch_lightning.loggers import Logger
 
-from stdo.tracking.curves import CurveLogger
+from stdo.tracking.curves import CURVES, CurveLogger, replay
 from stdo.tracking.memory import Memory
 from stdo.tracking.summary import figures, pictures
 from stdo.tracking.tracker import require
 from stdo.types import Json
+
+COMPARED = ("video", "method", "backbone", "scale", "chunks", "seed")
+"""By which the HPARAMS page compares runs."""
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 class TensorBoardTracker:
     """The training curve and, at the end, figures, pictures and hyperparameters, under ``<run directory>/tensorboard``.
 
-    directory: the run directory. facts: what TensorBoard's HPARAMS page compares runs by. config: not used.
+    directory: the run directory. facts: those of `COMPARED` go into the HPARAMS page. config: not used.
     """
 
     def __init__(self, directory: Path, facts: Json, config: Json) -> None:  # noqa: ARG002
@@ -34,6 +37,7 @@ class TensorBoardTracker:
 
     def loggers(self) -> list[Logger]:
         """The training curve."""
+        self._memory.keep(curve=True)
         return [CurveLogger("tensorboard", self._row)]
 
     def result(self, metrics: Json) -> None:
@@ -42,10 +46,14 @@ class TensorBoardTracker:
             return
         from PIL import Image
 
+        if not self._memory.facts.get("curve"):  # trained with another logger
+            replay(self._directory / CURVES, self._row)
         writer, step = self._open(), int(metrics.get("steps", 0))
-        texts = {key: value if isinstance(value, int | float) else str(value) for key, value in self._facts.items()}
-        results = {f"result/{key}": value for key, value in figures(metrics).items()}
-        writer.add_hparams(texts, results, run_name=".", global_step=step)
+        shown = figures(metrics)
+        first = sorted(shown.keys() - self._facts.keys(), key=lambda key: (not key.startswith(("psnr/", "gain/")), key))
+        results = {f"result/{key}": shown[key] for key in first}  # the page shows the first figures of many
+        apart = {key: self._facts[key] for key in COMPARED if key in self._facts}
+        writer.add_hparams(apart, results, run_name=".", global_step=step)
         for name, path in pictures(self._directory).items():
             with Image.open(path) as image:
                 writer.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")

@@ -116,6 +116,12 @@ def read_curve(path: Path) -> list[dict[str, float]]:
         return []
 
 
+def replay(path: Path, write: Write) -> None:
+    """Hand on the rows of a curves.csv, as if its fit were running."""
+    for row in read_curve(path):
+        write({f"train/{column}": row[column] for column in COLUMNS[1:]}, int(row["step"]))
+
+
 def _row(fields: list[str]) -> dict[str, float]:
     try:
         return dict(zip(COLUMNS, map(float, fields), strict=True))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning.loggers import Logger
 
-from stdo.tracking.curves import CURVES, CurveLogger, read_curve
+from stdo.tracking.curves import CURVES, CurveLogger, replay
 from stdo.tracking.memory import Memory
 from stdo.tracking.summary import chunk_table, crop_table, figures, frame_table, pictures
 from stdo.tracking.tracker import require
@@ -88,8 +88,7 @@ class WandbTracker:
             return
         run = self._open()
         if not self._memory.facts.get("curve"):  # trained with another logger
-            for row in read_curve(self._directory / CURVES):
-                self._row({f"train/{key}": value for key, value in row.items() if key != "step"}, int(row["step"]))
+            replay(self._directory / CURVES, self._row)
         run.log(_tables(self._directory, metrics))
         run.summary.update(figures(metrics))
         if self._artifact:

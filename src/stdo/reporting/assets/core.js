@@ -41,6 +41,9 @@ function short(value) {
   return `${Number(value.toPrecision(3))}`;
 }
 
+// A long name may break after its underscores and hyphens.
+const breakable = (name) => name.split(/(?<=[_-])/).flatMap((part) => [part, el("wbr")]);
+
 const psnr = (run) => run.psnr[state.protocol];
 const gain = (run) => (known(psnr(run)) && known(run.bicubic.psnr[state.protocol]) ? psnr(run) - run.bicubic.psnr[state.protocol] : null);
 const placeOf = (run) => `${run.video} ×${run.scale}`;

@@ -9,14 +9,19 @@ function drawDetails() {
 }
 
 function detailsBox(run) {
-  const box = el("details", { class: "run", id: `run-${run.id}`, ontoggle: () => { if (box.open && box.children.length === 1) box.append(detailsOf(run)); } },
+  const box = el("details", { class: "run", id: `run-${run.id}`, ontoggle: () => { if (box.open) fill(box, run); } },
     el("summary", {}, swatch(run), el("strong", {}, run.name), el("span", { class: "quiet" }, `${run.video} · ×${run.scale} · ${run.backbone.toUpperCase()} · ${text(run.psnr.frame)} dB`)));
   return box;
+}
+
+function fill(box, run) {
+  if (box.children.length === 1) box.append(detailsOf(run));
 }
 
 function openDetails(id) {
   const box = byId(`run-${id}`);
   if (!box) return;
+  fill(box, RUNS[id]);
   for (let outer = box; outer; outer = outer.parentElement.closest("details")) outer.open = true;
   box.scrollIntoView({ block: "start" });
   box.querySelector("summary").focus({ preventScroll: true });

@@ -71,7 +71,7 @@ function summaryTile(runs) {
   const works = shown.map((point) => point.work), unequal = Math.max(...works) > 1.02 * Math.min(...works);
   const tie = shown[1] && best.value - shown[1].value < Math.max(best.half, shown[1].half);
   return el("article", { class: "tile" },
-    el("h3", {}, first.video),
+    el("h3", {}, breakable(first.video)),
     el("p", { class: "place" }, `×${first.scale} · ${first.backbone.toUpperCase()} · ${plural(first.frames, "frame")}`),
     el("p", { class: "big" }, verdict(best, all, bicubic)),
     el("div", { class: "ladder" }, shown.flatMap((point) => [
@@ -88,7 +88,7 @@ function summaryTile(runs) {
 
 function drawSummary() {
   const tiles = [...grouped(visible(), groupOf).values()].map(summaryTile).filter(known);
-  byId("summary-body").replaceChildren(...(tiles.length ? tiles : [el("p", { class: "none" }, "No run passes the filters.")]));
+  byId("summary-body").replaceChildren(...(tiles.length ? tiles : [el("p", { class: "none" }, visible().length ? "These runs have no figure in this protocol." : "No run passes the filters.")]));
 }
 
 const COSTS = {
@@ -106,7 +106,7 @@ function drawCostTools() {
 
 function drawCost() {
   const body = byId("cost-body"), groups = [...grouped(visible(), placeOf).entries()];
-  body.replaceChildren(...groups.map(([place]) => el("article", { class: "tile" }, el("p", { class: "place" }, place), el("div"))));
+  body.replaceChildren(...groups.map(([place]) => el("article", { class: "tile" }, el("p", { class: "place" }, breakable(place)), el("div"))));
   groups.forEach(([place, runs], index) => body.children[index].lastChild.replaceWith(scatter(place, runs, body.children[index].lastChild.clientWidth)));
   if (!groups.length) body.append(el("p", { class: "none" }, "No run passes the filters."));
 }
