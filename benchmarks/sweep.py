@@ -2,8 +2,8 @@
 
     python benchmarks/sweep.py [--passes 20]
 
-Four jobs (two methods, two seeds) on the generated clip at 640x360. Start-up, composing configurations, skipping and the
-closing table are what is left over.
+Four jobs (two methods, two seeds) on the default clip at 640x360. Start-up, composing configurations and the closing
+table are what is left over.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The samplers: equal work, nothing forgotten, the ratios that were asked for, the same draws wherever a fit resumes."""
+"""The samplers: equal work, nothing forgotten, the ratios asked for, the same draws wherever a fit resumes."""
 
 from functools import partial
 from itertools import pairwise
@@ -104,7 +104,7 @@ class TestRatios:
 
     def test_resampling_draws_another_subset_each_pass_over_it(self) -> None:
         passes = draws(Ratios(LABELS, ONE, batch=55, passes=2.2, seed=0, ratios=[1, 0.5, 0.25, 0], resample=True))
-        assert all([30, 20, 5, 0] == np.bincount(LABELS[each], minlength=4).tolist() for each in passes)
+        assert all(np.bincount(LABELS[each], minlength=4).tolist() == [30, 20, 5, 0] for each in passes)
         middle = [set(each[LABELS[each] == 1]) for each in passes]
         assert all(a != b for a, b in pairwise(middle))
         once = draws(Ratios(LABELS, ONE, batch=55, passes=2.2, seed=0, ratios=[1, 0.5, 0.25, 0]))
@@ -164,7 +164,7 @@ class TestWeighted:
     def test_frequencies_follow_the_weights(self) -> None:
         shown = draws(Weighted(LABELS, ONE, batch=10, passes=300, seed=0, weights=[4, 2, 1, 0]))
         per_patch = np.bincount(shown.ravel(), minlength=len(LABELS))
-        means = [per_patch[LABELS == c].mean() for c in range(4)]
+        means = [per_patch[c == LABELS].mean() for c in range(4)]
         np.testing.assert_allclose(np.array(means) / means[2], [4, 2, 1, 0], rtol=0.05)
         assert (per_patch[LABELS < 3] > 0).all(), "every patch may be drawn"
 

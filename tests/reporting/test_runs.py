@@ -109,7 +109,7 @@ def test_runs_of_one_name_are_told_apart_by_their_settings(outputs: Path) -> Non
     assert names([run, cut]) == ["STDO k=2", "STDO k=2"], "a setting that shapes nothing"
     sparse = Run(run.directory, run.metrics, {}, run.config.replace("every: 1", "every: 2"))
     assert names([run, sparse]) == ["STDO k=2, every 1", "STDO k=2, every 2"]
-    weighted = Run(run.directory, run.metrics | {"ratios": [1.0, 0.49], "scorer": "dct"}, {}, run.config)
+    weighted = Run(run.directory, run.metrics | {"scorer": "dct"}, {}, f"{run.config}\nsampler: {{ratios: [1, 0.49]}}")
     assert weighted.label == "STDO k=2 ratios 1 .49, scorer dct"
 
 

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 BLOCK, HEADER, WHOLE, LAST = 32768, 7, 1, 4
@@ -79,4 +80,5 @@ def _items(items: Any) -> dict[str, Any]:
 
 def offline_runs(directory: Path) -> list[Logged]:
     """The offline W&B runs under a run directory, oldest first."""
+    wandb.teardown()  # its service closes files a moment after a run has ended
     return [Logged(folder) for folder in sorted((directory / "wandb").glob("offline-run-*"))]

@@ -4,13 +4,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from video_clips import encode, flat
 
 from stdo.types import UserError
 from stdo.video.joined import Joined
 from stdo.video.reader import VideoFile
 from stdo.video.sample import GeneratedClip
 from stdo.video.span import Span
-from video_clips import encode, flat
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import base64
 import math
-import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -38,10 +38,11 @@ class Pool:
 def page_data(runs: Sequence[Run], title: str) -> Json:
     """Everything the page shows. Figures that do not exist are None; nothing is NaN."""
     pool = Pool()
-    videos, points = _videos(runs), names(runs)
+    runs = _with_own_videos(runs)
+    points = names(runs)
     entries = [
-        _entry(run, pool) | {"video": video, "name": name, "point": point}
-        for run, video, name, point in zip(runs, videos, _names(runs, videos, points), points, strict=True)
+        _entry(run, pool) | {"name": name, "point": point}
+        for run, name, point in zip(runs, _names(runs, points), points, strict=True)
     ]
     pictured = best_of_each_method(entries)
     for index in pictured:
@@ -60,16 +61,16 @@ def page_data(runs: Sequence[Run], title: str) -> Json:
     }
 
 
-def _names(runs: Sequence[Run], videos: Sequence[str], points: Sequence[str]) -> list[str]:
+def _names(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
     """A name of its own for every run of one video, scale and backbone; a point is what its seeds share."""
     seeds = [run.metrics["seed"] for run in runs]
     labels = [f"{point}, seed {seed}" if seed else point for point, seed in zip(points, seeds, strict=True)]
-    places = [(video, run.metrics["scale"], run.metrics["backbone"]) for run, video in zip(runs, videos, strict=True)]
+    places = [tuple(run.metrics[key] for key in ("video", "scale", "backbone")) for run in runs]
     return _told_apart(runs, labels, places, (lambda run: f", {_home(run).name[-8:]}",))
 
 
-def _videos(runs: Sequence[Run]) -> list[str]:
-    """Names of the videos; what was cut, shrunk or coded in another way is another video, and no figure for both."""
+def _with_own_videos(runs: Sequence[Run]) -> list[Run]:
+    """The runs; a video that was cut, shrunk or coded in another way gets another name, as no figure fits both."""
 
     def codec(run: Run) -> str:
         degrade = run.settings.get("degrade", {})
@@ -80,7 +81,8 @@ def _videos(runs: Sequence[Run]) -> list[str]:
         lambda run: f", {run.metrics['frames']} frames",
     )
     titles = [f"{run.metrics['video']}{codec(run)}" for run in runs]
-    return _told_apart(runs, titles, [(run.metrics["scale"],) for run in runs], additions)
+    titles = _told_apart(runs, titles, [(run.metrics["scale"],) for run in runs], additions)
+    return [replace(run, metrics=run.metrics | {"video": title}) for run, title in zip(runs, titles, strict=True)]
 
 
 def _told_apart(
@@ -108,7 +110,7 @@ def _home(run: Run) -> Path:
 def _entry(run: Run, pool: Pool) -> Json:
     metrics = run.metrics
     copied = (
-        "method", "backbone", "scale", "chunks", "seed", "network", "frames", "patches", "psnr", "ssim",
+        "video", "method", "backbone", "scale", "chunks", "seed", "network", "frames", "patches", "psnr", "ssim",
         "bicubic", "chunk_psnr", "chunk_patches", "chunk_presentations", "params", "params_base", "params_per_chunk",
         "macs_per_frame", "patch_presentations", "passes", "batch", "steps", "seconds", "device", "precision",
         "chunking", "sharing", "sampler", "scorer", "width", "height",

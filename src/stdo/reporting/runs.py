@@ -66,9 +66,10 @@ class Run:
         """Method and what sets it apart from others of its kind, whatever the seed: ``JSTDO k=4 ratios 1 .5 .25 0``."""
         facts = self.metrics
         text = self.method if facts["chunking"] == "whole" else f"{self.method} k={facts['chunks']}"
+        asked = self.settings.get("sampler") or {}
         for sampling in ("ratios", "weights"):
-            if facts.get(sampling):
-                text += f" {sampling} " + " ".join(f"{each:.2g}".replace("0.", ".") for each in facts[sampling])
+            if asked.get(sampling):
+                text += f" {sampling} " + " ".join(f"{each:.2g}".replace("0.", ".") for each in asked[sampling])
         if facts["scorer"] != "bicubic" and facts["chunking"] == "score":
             text += f", scorer {facts['scorer']}"
         return text if facts["network"] is None else f"{text}, network {facts['network']} alone"

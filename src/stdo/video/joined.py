@@ -27,9 +27,7 @@ class Joined:
     ) -> None:
         if isinstance(paths, str) or not paths:
             raise UserError(f"video.paths={paths}: must be a list of video files")
-        self._parts: list[FrameSource] = [
-            VideoFile(path, start, duration, max_frames, height, every) for path in paths
-        ]
+        self._parts: list[FrameSource] = [VideoFile(path, start, duration, max_frames, height, every) for path in paths]
         infos = [part.info for part in self._parts]
         first = infos[0]
         for path, info in zip(paths, infos, strict=True):
@@ -51,7 +49,8 @@ class Joined:
 
     def fingerprint(self) -> str:
         """Hash of the parts' fingerprints: 32 hexadecimal digits."""
-        return hashlib.blake2b("+".join(part.fingerprint() for part in self._parts).encode(), digest_size=16).hexdigest()
+        parts = "+".join(part.fingerprint() for part in self._parts)
+        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
     def __iter__(self) -> Iterator[Frame]:
         begin = Fraction(0)
