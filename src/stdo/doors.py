@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stdo.chunks.score import named
+from stdo.provenance import as_typed
 from stdo.settings import check, check_chunks
 from stdo.sweeps import FAILED, FINISHED, Outcome, Sweep, failures, job_command
 from stdo.types import FrameSource, UserError
@@ -80,7 +80,7 @@ def _sweep_job(task: Callable[[DictConfig], Path | None], config: DictConfig) ->
     """Run one job of a sweep and keep what became of it."""
     runtime = HydraConfig.get()
     sweep = Sweep(Path(config.paths.outputs), config.study or Path(runtime.sweep.dir).name)
-    command = f"python -m stdo.train {shlex.join(command_of()[1:])}"
+    command = as_typed(command_of())
     sys.stderr.write(f"\n[{runtime.job.num + 1}] {command}\n")
     try:
         outcome = Outcome(command, str(task(config)), FINISHED)

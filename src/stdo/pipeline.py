@@ -30,6 +30,7 @@ from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.cost import count
 from stdo.models.sharing import Sharing
 from stdo.models.weights import load_networks, save_networks
+from stdo.reporting.runs import method_name
 from stdo.rundir import (
     CHECKPOINT,
     RESULT,
@@ -251,7 +252,7 @@ def _draw(
     """heatmap.png, comparison.png and the crops."""
     video, grid, scale = data.video, data.grid, data.video.scale
     pictures = pictures_of(video, reconstructor, labels)
-    name = {"awdnn": "awDNN", "cafm": "CaFM", "cstdo": "C-STDO"}.get(facts["method"], str(facts["method"]).upper())
+    name = method_name(facts["method"])
     which = "" if facts["network"] is None else f", network {facts['network']} for all"
     title = f"{facts['video']} ×{scale}, {name} {facts['backbone'].upper()}, k={facts['chunks']}{which}"
     frames = sorted({len(video.lr) // 4, 3 * len(video.lr) // 4})

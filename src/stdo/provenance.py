@@ -3,6 +3,8 @@
 import importlib.metadata
 import os
 import platform
+import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -33,6 +35,19 @@ def provenance(command: Sequence[str]) -> Json:
         "commit": _git("rev-parse", "HEAD"),
         "diff": _git("diff", "HEAD"),
     }
+
+
+def as_typed(words: Sequence[str]) -> str:
+    """A command as one types it, from its words as `provenance` keeps them.
+
+    >>> as_typed(["train.py", "video.path=holiday film.mp4"])
+    "python -m stdo.train 'video.path=holiday film.mp4'"
+    """
+    if not words:
+        return ""
+    door = re.fullmatch(r"(?:stdo-)?(train|evaluate|report)(?:\.py)?", Path(words[0]).name)
+    start = f"python -m stdo.{door[1]}" if door else shlex.quote(words[0])
+    return " ".join([start, *map(shlex.quote, words[1:])])
 
 
 def _version(name: str) -> str | None:

@@ -21,10 +21,10 @@ from stdo.chunks.split import by_score, by_time, whole
 from stdo.models.espcn import ESPCN
 from stdo.models.sharing import Independent, Single
 from stdo.pipeline import Job, train
+from stdo.provenance import as_typed
 from stdo.reporting import page_data as page_data_module
 from stdo.reporting.page import ASSETS, write_page
 from stdo.reporting.page_data import best_of_each_method, page_data
-from stdo.reporting.page_origin import pasteable
 from stdo.reporting.runs import Run, collect
 from stdo.training.data import PatchData, PatchSize
 from stdo.training.schedule import cosine
@@ -204,9 +204,9 @@ def test_mixed_origins_are_said(runs: list[Run]) -> None:
 
 
 def test_commands_can_be_pasted() -> None:
-    assert pasteable(["train.py", "video.path=my clip.mp4"]) == "python -m stdo.train 'video.path=my clip.mp4'"
-    assert pasteable(["stdo-train", "scale=2"]) == "stdo-train scale=2"
-    assert pasteable([]) == ""
+    assert as_typed(["train.py", "video.path=my clip.mp4"]) == "python -m stdo.train 'video.path=my clip.mp4'"
+    assert as_typed(["stdo-train", "scale=2"]) == "python -m stdo.train scale=2"
+    assert as_typed([]) == ""
 
 
 def test_mistakes_are_one_line(runs: list[Run], tmp_path: Path) -> None:

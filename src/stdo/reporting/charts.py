@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from stdo.reporting.look import BICUBIC
-from stdo.reporting.runs import NAMES
+from stdo.reporting.runs import method_name
 from stdo.reporting.style import DPI, LABELS, Series, dress, heading, legend, said, series_of, subheading
 from stdo.types import Json
 
@@ -65,7 +65,7 @@ def _baseline(axes: Axes, rows: Sequence[Json], y: str) -> None:
         level = 0.0
     elif y.startswith("over_"):
         method = y.removeprefix("over_")
-        level, label = 0.0, NAMES.get(method, method)
+        level, label = 0.0, method_name(method)
     else:
         column = y.replace("psnr_", "bicubic_") if y.startswith("psnr_") else f"bicubic_{y}"
         known = [row[column] for row in rows if row.get(column) is not None]

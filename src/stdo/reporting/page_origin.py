@@ -1,10 +1,9 @@
 """Where the runs of a report come from: their commands, commits and machines."""
 
-import re
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 
+from stdo.provenance import as_typed
 from stdo.reporting.runs import Run
 from stdo.types import Json
 
@@ -20,7 +19,7 @@ def origin(run: Run) -> Json:
         diff = f"{diff[:DIFF_LIMIT]}\n… cut here: {len(diff) - DIFF_LIMIT} more characters in provenance.json"
     versions = {"stdo": found.get("stdo"), "python": found.get("python"), **found.get("packages", {})}
     return {
-        "command": pasteable(found.get("command", [])),
+        "command": as_typed(found.get("command", [])),
         "started": found.get("started"),
         "commit": found.get("commit"),
         "diff": diff or None,
@@ -28,15 +27,6 @@ def origin(run: Run) -> Json:
         "machine": machine(run),
         "system": found.get("machine", {}).get("system"),
     }
-
-
-def pasteable(words: Sequence[str]) -> str:
-    """A command that can be pasted into a shell, with its paths as they were."""
-    if not words:
-        return ""
-    module = re.fullmatch(r"(\w+)\.py", words[0])
-    start = f"python -m stdo.{module[1]}" if module else shlex.quote(words[0])
-    return " ".join([start, *map(shlex.quote, words[1:])])
 
 
 def machine(run: Run) -> str:

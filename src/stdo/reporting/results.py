@@ -3,13 +3,13 @@
 import csv
 import math
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
 from stdo.evaluation.table import PROTOCOLS
 from stdo.files import atomic
+from stdo.provenance import as_typed
 from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_frames, paper_gain
 from stdo.reporting.runs import Run, names
 from stdo.types import Json
@@ -122,20 +122,15 @@ def _origin(run: Run) -> Json:
     }
 
 
-def command(arguments: Sequence[str]) -> str:
+def command(words: Sequence[str]) -> str:
     """The command as it was typed, fit for publication: of absolute paths the last name alone is kept.
 
-    arguments: program and arguments, as provenance.json has them.
+    words: program and arguments, as provenance.json has them.
 
     >>> command(["train.py", "video.path=/home/me/clips/holiday film.mp4", "sampler.ratios=[1,0.5]"])
     "python -m stdo.train 'video.path=holiday film.mp4' 'sampler.ratios=[1,0.5]'"
     """
-    if not arguments:
-        return ""
-    program, *rest = (_ABSOLUTE.sub(r"\1", argument) for argument in arguments)
-    door = re.fullmatch(r"(?:stdo-)?(\w+?)(?:\.py)?", Path(program).name)
-    head = f"python -m stdo.{door[1]}" if door and door[1] in {"train", "evaluate"} else program
-    return f"{head} {shlex.join(rest)}".strip()
+    return as_typed([_ABSOLUTE.sub(r"\1", word) for word in words])
 
 
 def _difference(a: float | None, b: float | None) -> float | None:

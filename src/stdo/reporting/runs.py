@@ -37,6 +37,11 @@ _SHAPES_NOTHING = re.compile(
 )
 
 
+def method_name(method: str) -> str:
+    """How a method is written: ``awDNN``, ``STDO``."""
+    return NAMES.get(method, method.upper())
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """One finished run.
@@ -58,8 +63,7 @@ class Run:
     @property
     def method(self) -> str:
         """The method's name as it is written: ``awDNN``, ``STDO``."""
-        name = str(self.metrics["method"])
-        return NAMES.get(name, name.upper())
+        return method_name(self.metrics["method"])
 
     @property
     def name(self) -> str:

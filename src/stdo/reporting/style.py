@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, FigureBase
 
 from stdo.evaluation.table import PROTOCOLS
 from stdo.reporting.look import look
-from stdo.reporting.runs import NAMES
+from stdo.reporting.runs import method_name
 from stdo.types import Json
 
 DPI = 144
@@ -82,7 +82,7 @@ def series_of(rows: Sequence[Json], by: Sequence[str]) -> list[Series]:
 def said(column: str, value: Any) -> str:
     """A value as it stands in legends and headings: ``×4`` of a scale, ``chunks 4`` of most columns."""
     if column == "method":
-        return NAMES.get(value, str(value).upper())
+        return method_name(str(value))
     if column in ("video", "backbone", "run"):
         return str(value)
     if isinstance(value, list):
