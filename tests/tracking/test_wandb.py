@@ -216,7 +216,9 @@ class TestMode:
         )
         ours, theirs = pty.openpty()
         (tmp_path / "run").mkdir()
-        subprocess.run([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, timeout=60, check=True)
+        subprocess.run(
+            [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, timeout=120, check=True
+        )
         os.close(theirs)
         said = os.read(ours, 10_000).decode()
         assert "offline (no API key" in said
@@ -238,7 +240,7 @@ class TestDoor:
         return [sys.executable, "-m", "stdo.train", *settings]
 
     def test_a_killed_run_goes_on_as_the_same_run(self, tmp_path: Path, command: list[str]) -> None:
-        command.append("budget.passes=40")
+        command.append("budget.passes=25")
         running = subprocess.Popen(command)
         while not any(len(read_curve(path)) > 4 for path in tmp_path.glob("outputs/*/*/curves.csv")):
             time.sleep(0.05)
