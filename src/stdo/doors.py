@@ -40,8 +40,26 @@ OmegaConf.register_new_resolver("pick", lambda choices, key: choices[key], repla
 TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
 """Only what these packages define may be named by a ``_target_``, wherever a configuration comes from."""
 
-NOT_IN_HASH = ("paths", "force", "checkpoint_seconds", "name", "video", "trainer", "logger", "study", "networks_alone")
+NOT_IN_HASH = (
+    "paths",
+    "force",
+    "checkpoint_seconds",
+    "name",
+    "video",
+    "trainer",
+    "logger",
+    "study",
+    "networks_alone",
+    "passes_at",
+)
 """Settings that do not change the result, or (the video's) enter the hash through the fingerprint."""
+
+
+CONFIG_KEYS = (
+    "backbone budget checkpoint_seconds chunking chunks degrade logger method name optim patches paths sampler scale "
+    "scorer seed sharing study trainer video"
+).split()
+"""What the configuration of a run directory must have for the run to be built again."""
 
 
 def conf_dir() -> Path:
@@ -162,6 +180,9 @@ def load_config(directory: Path) -> DictConfig:
         raise UserError(f"run={directory}: not a run directory (no readable config.yaml in it)") from error
     if not isinstance(config, DictConfig):
         raise UserError(f"run={directory}: its config.yaml is not a configuration")
+    lacking = [key for key in CONFIG_KEYS if key not in config]
+    if lacking:
+        raise UserError(f"run={directory}: is of another version (no {', '.join(lacking)} in its config.yaml)")
     return config
 
 

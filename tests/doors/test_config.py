@@ -13,7 +13,7 @@ from stdo.chunks.dct import Dct
 from stdo.chunks.sample import Ratios, Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
-from stdo.doors import build_job, conf_dir, run_directory
+from stdo.doors import CONFIG_KEYS, build_job, conf_dir, load_config, run_directory
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.settings import RULES, check
@@ -176,3 +176,15 @@ def test_lists_must_have_a_number_for_each_chunk(tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError, match=r"sampler.weights=\[1\]: must be 3 numbers"):
         build_job(configured("chunks=3", "sampler=weighted", "sampler.weights=[1]", missing))
     build_job(configured("method=awdnn", "sampler=decay", "sampler.ratios=[0.5]", "video.max_frames=2"))
+
+
+def test_every_run_has_what_a_run_directory_must_have() -> None:
+    assert set(CONFIG_KEYS) <= set(configured())
+
+
+def test_a_run_of_another_version_says_so(tmp_path: Path) -> None:
+    config = configured()
+    del config.study, config.logger
+    OmegaConf.save(config, tmp_path / "config.yaml")
+    with pytest.raises(UserError, match=f"run={tmp_path}: is of another version \\(no logger, study in its config"):
+        load_config(tmp_path)

@@ -209,8 +209,7 @@ def _read(directory: Path) -> Run:
     lacking = sorted(NEEDED - metrics.keys()) if isinstance(metrics, Mapping) else sorted(NEEDED)
     if lacking:
         raise UserError(
-            f"runs={directory}: is of another version (no {', '.join(lacking[:4])} in its {RESULT}); "
-            "measure it again with stdo.evaluate run=…, or train it again with force=true"
+            f"runs={directory}: is of another version (no {', '.join(lacking[:4])} in its {RESULT}); train it again"
         )
     home = directory.parent if re.fullmatch(r"network-\d+", directory.name) else directory
     provenance, config = home / "provenance.json", home / CONFIG
