@@ -55,10 +55,10 @@ NOT_IN_HASH = (
 """Settings that do not change the result, or (the video's) enter the hash through the fingerprint."""
 
 
-CONFIG_KEYS = (
-    "backbone budget checkpoint_seconds chunking chunks degrade logger method name optim patches paths sampler scale "
-    "scorer seed sharing study trainer video"
-).split()
+CONFIG_KEYS = [
+    "backbone", "budget", "checkpoint_seconds", "chunking", "chunks", "degrade", "logger", "method", "name", "optim",
+    "patches", "paths", "sampler", "scale", "scorer", "seed", "sharing", "study", "trainer", "video",
+]  # fmt: skip
 """What the configuration of a run directory must have for the run to be built again."""
 
 
