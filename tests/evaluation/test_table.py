@@ -65,3 +65,9 @@ def test_fits_a_terminal_of_80_columns(metrics, chunks):
     table = closing_table(metrics)
     assert max(map(len, table.splitlines())) <= 80
     assert table.count("100.00 ▁") == chunks
+
+
+def test_says_how_many_parameters_belong_to_each_chunk(metrics):
+    metrics |= {"params": 1_523_940, "params_base": 1_517_571, "params_per_chunk": 6369}
+    assert "1.52 M parameters (1.52 M and 6,369 for each chunk)" in closing_table(metrics)
+    assert "for each chunk" not in closing_table(metrics | {"params_per_chunk": 0})
