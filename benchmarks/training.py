@@ -63,7 +63,7 @@ def ours(data: PatchData, sharing: Sharing, batch: int, steps: int, precision: s
     labels = data.labels.ravel()
     passes = steps * batch * sharing.learners / labels.size
     sampler = partial(Uniform, batch=batch, passes=passes, seed=0)
-    data.sample(sampler, sharing.learner_of(labels), sharing.run)
+    data.sample(sampler, sharing.learner_of(labels))
     ticks = Ticks()
     adam = partial(torch.optim.Adam, lr=1e-4)
     hush()

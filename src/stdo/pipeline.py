@@ -122,7 +122,7 @@ def _fit(job: Job, tracker: Tracker) -> pl.Trainer:
     hush()
     data, labels = job.data, job.data.labels
     sharing = job.sharing(int(labels.max()) + 1)
-    sampler = data.sample(job.sampler, sharing.learner_of(labels.ravel()), sharing.run)
+    sampler = data.sample(job.sampler, sharing.learner_of(labels.ravel()))
     module = Overfit(sharing, job.optimizer, job.schedule, sampler.steps, data.grid.halo * data.video.scale)
     last = job.directory / CHECKPOINT
     shown = sampler.batch_size * sharing.learners

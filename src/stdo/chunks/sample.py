@@ -19,15 +19,14 @@ class Sampler(ABC):
 
     label_N, learner_N: int64 (N,), the chunk of each patch, and the learner that learns from it.
     batch: patches per learner and step. passes: presentations as a multiple of N; may be a fraction.
-    run: patches of one chunk that are shown next to each other; more than 1 where a learner works chunk by chunk.
     """
 
-    def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int, run: int = 1) -> None:
+    def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int) -> None:
         if batch < 1:
             raise UserError(f"budget.batch={batch}: must be 1 or more")
         if not 0 < passes < math.inf:
             raise UserError(f"budget.passes={passes}: must be more than 0")
-        self.batch_size, self.seed, self.run = batch, seed, run
+        self.batch_size, self.seed = batch, seed
         self.label_N, self.learner_N = label_N, learner_N
         self.learners = int(learner_N.max()) + 1
         self.steps = max(1, round(passes * len(label_N) / (batch * self.learners)))
@@ -62,8 +61,8 @@ class Sampler(ABC):
 class _Decks(Sampler):
     """Patches in random order, each once, then in a new order: like cards of a deck that is shuffled each turn."""
 
-    def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int, run: int = 1) -> None:
-        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed, run=run)
+    def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int) -> None:
+        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed)
         self._order = lru_cache(maxsize=2 * self.learners)(self._shuffled)
 
     @abstractmethod
@@ -76,25 +75,14 @@ class _Decks(Sampler):
         return np.concatenate([self._order(learner, int(turn))[places[turns == turn]] for turn in np.unique(turns)])
 
     def _shuffled(self, learner: int, turn: int) -> I64:
-        rng = np.random.default_rng((self.seed, learner, turn))
-        deck = rng.permutation(self._deck(learner, turn))
-        if self.run == 1:
-            return deck
-        labels = self.label_N[deck]
-        runs = [run for label in np.unique(labels) for run in self._runs(deck[labels == label])]
-        return np.concatenate([runs[i] for i in rng.permutation(len(runs))])
-
-    def _runs(self, chunk: I64) -> list[I64]:
-        """Cut the shuffled patches of a chunk into runs; what is left over sits this turn out."""
-        whole = max(self.run, len(chunk) - len(chunk) % self.run)
-        return [chunk[start : start + self.run] for start in range(0, min(whole, len(chunk)), self.run)]
+        return np.random.default_rng((self.seed, learner, turn)).permutation(self._deck(learner, turn))
 
 
 class Uniform(_Decks):
     """Every patch equally often, in a new random order each pass."""
 
-    def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int, run: int = 1) -> None:
-        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed, run=run)
+    def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int) -> None:
+        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed)
         self._members = [np.flatnonzero(learner_N == learner) for learner in range(self.learners)]
         assert all(len(members) for members in self._members), "a learner without patches"
 
@@ -119,13 +107,12 @@ class Ratios(_Decks):
         batch: int,
         passes: float,
         seed: int,
-        run: int = 1,
         ratios: Sequence[float] | None = None,
         factor: float = 0.5,
         size: float | None = None,
         resample: bool = False,
     ) -> None:
-        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed, run=run)
+        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed)
         self._chunks = [np.flatnonzero(label_N == label) for label in range(int(label_N.max()) + 1)]
         asked = decay(len(self._chunks), factor) if ratios is None else [float(ratio) for ratio in ratios]
         if len(asked) != len(self._chunks):
@@ -167,10 +154,9 @@ class Weighted(Sampler):
         batch: int,
         passes: float,
         seed: int,
-        run: int = 1,
         weights: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed, run=run)
+        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed)
         self._chunks = [np.flatnonzero(label_N == label) for label in range(int(label_N.max()) + 1)]
         count = len(self._chunks)
         self.weights = [float(w) for w in (range(count, 0, -1) if weights is None else weights)]
@@ -191,9 +177,8 @@ class Weighted(Sampler):
 
     def _draw(self, learner: int, step: int) -> I64:
         rng = np.random.default_rng((self.seed, learner, step))
-        labels = rng.choice(len(self._chunks), -(-self.batch_size // self.run), p=self._share_LC[learner])
-        drawn = [rng.choice(self._chunks[label], self.run) for label in labels]
-        return np.concatenate(drawn)[: self.batch_size]
+        labels = rng.choice(len(self._chunks), self.batch_size, p=self._share_LC[learner])
+        return np.array([rng.choice(self._chunks[label]) for label in labels])
 
 
 def decay(chunks: int, factor: float = 0.5) -> list[float]:

@@ -28,8 +28,6 @@ class Modulated(Sharing):
     seed: of the first weights; the base starts as the network that `Single` would build.
     """
 
-    run = 4
-
     def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0) -> None:
         super().__init__(chunks)
         self.backbone = seeded(backbone_factory, seed)
@@ -75,60 +73,68 @@ class Modulated(Sharing):
     def network(self, chunk: int) -> Backbone:
         """See `Sharing.network`."""
         assert 0 <= chunk < self.chunks, chunk
-        self._choose(chunk)
+        self._fold([chunk])
         folded = copy.deepcopy(self.backbone)
         for name in self.names:
-            modulated = folded.get_submodule(name)
-            assert isinstance(modulated, _ModulatedConv)
-            weight, bias = modulated.folded()
-            _replace(folded, name, ordinary(modulated.conv, weight, bias))
+            modulated = self._modulated(name)
+            _replace(folded, name, ordinary(modulated.conv, *modulated.folded[0]))
         return plain(folded)
 
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
         """See `Sharing.forward`."""
 
+        present = torch.unique(chunk_N).tolist()
+        self._fold(present)
+
         def network(part_NCHW: Tensor, chunk: int) -> Tensor:
-            self._choose(chunk)
+            for name in self.names:
+                self._modulated(name).turn = present.index(chunk)
             sr_NCHW: Tensor = self.backbone(part_NCHW)
             return sr_NCHW
 
         return by_chunk(lr_NCHW, chunk_N, network)
 
-    def _choose(self, chunk: int) -> None:
-        """Let the convolutions compute what ``chunk`` asks for."""
-        mixes = torch.split(self.mix[chunk], self._pairs)
-        for name, mix, gain in zip(self.names, mixes, self.gain[chunk].unbind(), strict=True):
-            modulated = self.backbone.get_submodule(name)
-            assert isinstance(modulated, _ModulatedConv)
-            modulated.chosen = mix * gain
+    def _modulated(self, name: str) -> "_ModulatedConv":
+        modulated = self.backbone.get_submodule(name)
+        assert isinstance(modulated, _ModulatedConv)
+        return modulated
+
+    def _fold(self, chunks: list[int]) -> None:
+        """Make every convolution ready for these chunks: all at once, since one by one costs as much for each."""
+        device = self.mix.device.type if not self.mix.is_meta else "cpu"
+        with torch.autocast(device, enabled=False):  # weights are kept and folded in full precision
+            mixes = torch.split(self.mix[chunks], self._pairs, dim=1)
+            for name, mix, gain in zip(self.names, mixes, self.gain[chunks].unbind(1), strict=True):
+                self._modulated(name).fold(mix * gain[:, None, None, None])
 
 
 class _ModulatedConv(nn.Module):
-    """A convolution whose weights are modulated by what was chosen last."""
+    """A convolution with the weights that it has for each of some chunks, of which one has its turn."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.conv = conv
-        self.chosen: Tensor | None = None
-        """(channels / 2, 2, 3): for each output of a pair, gain times the weights of both inputs, and the bias."""
+        self.folded: list[tuple[Tensor, Tensor]] = []
+        self.turn = 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_ModulatedConv":
-        copied = _ModulatedConv(copy.deepcopy(self.conv, memo))
-        copied.chosen = None if self.chosen is None else self.chosen.detach()
-        return copied
+        return _ModulatedConv(copy.deepcopy(self.conv, memo))
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the one convolution that equals this one with its modulation."""
-        assert self.chosen is not None and self.conv.bias is not None
-        weight, bias, chosen = self.conv.weight, self.conv.bias, self.chosen
-        device = weight.device.type if not weight.is_meta else "cpu"
-        with torch.autocast(device, enabled=False):  # weights are kept and folded in full precision
-            both = torch.cat([weight.flatten(1), bias[:, None]], 1).view(len(chosen), 2, -1)
-            both = torch.baddbmm(both, chosen[..., :2], both).flatten(0, 1)
-            return both[:, :-1].view_as(weight), both[:, -1] + chosen[..., 2].flatten()
+    def fold(self, mix: Tensor) -> None:
+        """Fold the modulation of each chunk into the convolution.
+
+        mix: (chunks, channels / 2, 2, 3): for each output of a pair, gain times the weights of both inputs, and the
+        bias.
+        """
+        weight, bias = self.conv.weight, self.conv.bias
+        assert bias is not None
+        both = torch.cat([weight.flatten(1), bias[:, None]], 1).view(mix.shape[1], 2, -1)
+        mixed = torch.addcmul(both + mix[..., :1] * both[:, :1], mix[..., 1:2], both[:, 1:]).flatten(1, 2)
+        weights = mixed[..., :-1].reshape(len(mix), *weight.shape)
+        self.folded = list(zip(weights.unbind(), (mixed[..., -1] + mix[..., 2].flatten(1)).unbind(), strict=True))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        conv, (weight, bias) = self.conv, self.folded()
+        conv, (weight, bias) = self.conv, self.folded[self.turn]
         if conv.padding_mode == "zeros":
             return conv2d(x_NCHW, weight, bias, padding=conv.padding)
         assert not isinstance(conv.padding, str)

@@ -29,9 +29,6 @@ class Sharing(nn.Module, ABC):
         assert chunks >= 1, chunks
         self.chunks = chunks
 
-    run = 1
-    """How many patches of one chunk should follow each other in a batch for `forward` to be quick."""
-
     @property
     @abstractmethod
     def learners(self) -> int:

@@ -156,9 +156,9 @@ class PatchData(pl.LightningDataModule):
         self.scores = cached_array(self.video.folder / f"scores-{name}.npy", compute_and_keep)
         self.score_seconds = float(seconds.read_text()) if seconds.exists() else None
 
-    def sample(self, sampler: Callable[..., PatchSampler], learner_N: I64, run: int = 1) -> PatchSampler:
-        """Make the sampler for this video. learner_N: the learner of each patch. run: see `PatchSampler`."""
-        self._sampler = sampler(self.labels.ravel().astype(np.int64), learner_N, run=run)
+    def sample(self, sampler: Callable[..., PatchSampler], learner_N: I64) -> PatchSampler:
+        """Make the sampler for this video. learner_N: the learner of each patch."""
+        self._sampler = sampler(self.labels.ravel().astype(np.int64), learner_N)
         return self._sampler
 
     def train_dataloader(self) -> DataLoader[Batch]:
