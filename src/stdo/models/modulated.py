@@ -84,6 +84,16 @@ class Modulated(Sharing):
             _replace(folded, name, ordinary(modulated.conv, weight, bias))
         return plain(folded)
 
+    @torch.no_grad()
+    def parts(self) -> tuple[list[Backbone], list[dict[str, Tensor]]]:
+        """See `Sharing.parts`. A modulation holds the weights of both inputs and the bias for each output of a pair."""
+        base = copy.deepcopy(self.backbone)
+        for name in self.names:
+            modulated = base.get_submodule(name)
+            assert isinstance(modulated, _ModulatedConv)
+            _replace(base, name, modulated.conv)
+        return [plain(base)], [dict(zip(self.names, self._chosen(chunk), strict=True)) for chunk in range(self.chunks)]
+
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
         """See `Sharing.forward`."""
 
@@ -96,11 +106,15 @@ class Modulated(Sharing):
 
     def _choose(self, chunk: int) -> None:
         """Let the convolutions compute what ``chunk`` asks for."""
-        mixes = torch.split(self.mix[chunk], self._pairs)
-        for name, mix, gain in zip(self.names, mixes, self.gain[chunk].unbind(), strict=True):
+        for name, chosen in zip(self.names, self._chosen(chunk), strict=True):
             modulated = self.backbone.get_submodule(name)
             assert isinstance(modulated, _ModulatedConv)
-            modulated.chosen = mix * gain
+            modulated.chosen = chosen
+
+    def _chosen(self, chunk: int) -> list[Tensor]:
+        """Gain times mix of every convolution that is modulated."""
+        mixes = torch.split(self.mix[chunk], self._pairs)
+        return [mix * gain for mix, gain in zip(mixes, self.gain[chunk].unbind(), strict=True)]
 
 
 class _ModulatedConv(nn.Module):
