@@ -27,7 +27,7 @@ from stdo.video.writer import VideoWriter
 torch.set_num_threads(1)  # tiny tensors: a second thread only waits
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trainer() -> Callable[..., pl.Trainer]:
     """A quiet fp32 trainer on the CPU, without callbacks."""
     return partial(
@@ -45,13 +45,26 @@ def trainer() -> Callable[..., pl.Trainer]:
 @pytest.fixture
 def make_job(tmp_path: Path, trainer: Callable[..., pl.Trainer]) -> Callable[..., Job]:
     """Build a tiny run: 6 frames of 50x70, ESPCN, patches of 12x10 LR pixels."""
+    return job_maker(tmp_path, trainer)
+
+
+@pytest.fixture(scope="session")
+def finished_job(tmp_path_factory: pytest.TempPathFactory, trainer: Callable[..., pl.Trainer]) -> Job:
+    """Such a run, finished. Copy its directory to change anything."""
+    job = job_maker(tmp_path_factory.mktemp("finished_job"), trainer)(passes=6.0)
+    train(job)
+    return job
+
+
+def job_maker(folder: Path, trainer: Callable[..., pl.Trainer]) -> Callable[..., Job]:
+    """What builds tiny runs in a folder."""
 
     def make(
         directory: str = "run", split=by_score, sharing=Independent, chunks=3, scale=2, halo=0, passes=3.0, **changes
     ) -> Job:
         data = PatchData(
             GeneratedClip(width=70, height=50, frames=6, rate=25, seed=1),
-            tmp_path / "cache",
+            folder / "cache",
             Degrade(scale),
             PatchSize(10, 12, halo),
             ByPsnr(BicubicUpscaler(scale)),
@@ -59,7 +72,7 @@ def make_job(tmp_path: Path, trainer: Callable[..., pl.Trainer]) -> Callable[...
             chunks,
         )
         parts = {
-            "directory": tmp_path / directory,
+            "directory": folder / directory,
             "config": "",
             "facts": {"video": "tiny", "method": "stdo", "backbone": "espcn", "scale": scale, "chunks": chunks},
             "data": data,

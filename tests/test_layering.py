@@ -26,8 +26,11 @@ LAYERS = {
     "reporting": 5,
     "pipeline": 6,
     "doors": 7,
-    "train": 8,
+    "deliver": 8,
+    "play": 8,
+    "train": 9,  # may end in a package
     "evaluate": 8,
+    "export": 8,
     "report": 8,
 }
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -39,6 +42,16 @@ WITHOUT_LAB = [
     "stdo.video.images",
     "stdo.video.writer",
     "stdo.video.sample",
+    "stdo.delivery.fields",
+    "stdo.delivery.manifest_json",
+    "stdo.delivery.package",
+    "stdo.delivery.coding",
+    "stdo.delivery.weights",
+    "stdo.delivery.labels",
+    "stdo.delivery.client",
+    "stdo.delivery.output",
+    "stdo.delivery.speed",
+    "stdo.play",
 ]
 
 

@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stdo.chunks.score import named
 from stdo.provenance import as_typed
+from stdo.rundir import file_name, read_result
 from stdo.settings import check, check_chunks
 from stdo.sweeps import FAILED, FINISHED, Outcome, Sweep, failures, job_command
 from stdo.types import FrameSource, UserError
@@ -41,17 +42,9 @@ TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
 """Only what these packages define may be named by a ``_target_``, wherever a configuration comes from."""
 
 NOT_IN_HASH = (
-    "paths",
-    "force",
-    "checkpoint_seconds",
-    "name",
-    "video",
-    "trainer",
-    "logger",
-    "study",
-    "networks_alone",
-    "passes_at",
-)
+    "paths", "force", "checkpoint_seconds", "name", "video", "trainer", "logger", "study", "networks_alone",
+    "passes_at", "deliver", "weights",
+)  # fmt: skip
 """Settings that do not change the result, or (the video's) enter the hash through the fingerprint."""
 
 
@@ -186,6 +179,20 @@ def load_config(directory: Path) -> DictConfig:
     return config
 
 
+def finished_job(directory: Path, cache: str | None) -> Job:
+    """The job of a finished run, rebuilt from its directory. cache: where the prepared video is; None: where it was.
+
+    Its scores and labels are kept; no scorer has to run again, least of all one that a folder names.
+    """
+    run = load_config(directory)
+    read_result(directory)
+    bicubic = {"_target_": "stdo.video.degrade.BicubicUpscaler", "scale": run.scale}
+    run.scorer = {"name": "bicubic", "measure": {"_target_": "stdo.chunks.score.ByPsnr", "upscale": bicubic}}
+    if cache is not None:
+        run.paths.cache = cache
+    return build_job(run, directory)
+
+
 def build_job(config: DictConfig, directory: Path | None = None) -> Job:
     """Build every part of a run; nothing is decoded yet.
 
@@ -263,8 +270,7 @@ def run_directory(config: DictConfig, source: FrameSource) -> Path:
     kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
     kept |= {"fingerprint": source.fingerprint(), "precision": config.trainer.precision}
     digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
-    video = re.sub(r"[^\w.-]+", "_", source.info.name)[:80]
-    return Path(config.paths.outputs) / video / f"{config.name}-{digest}"
+    return Path(config.paths.outputs) / file_name(source.info.name) / f"{config.name}-{digest}"
 
 
 def _refuse_untrusted(node: Any, sent: bool) -> None:

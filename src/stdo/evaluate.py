@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from stdo.doors import build_job, enter, load_config
+from stdo.doors import enter, finished_job
 from stdo.settings import check
 from stdo.types import UserError
 
@@ -15,20 +15,13 @@ def task(config: DictConfig) -> Path:
     check({"network": config.network})
     directory = Path(config.run)
     from stdo.pipeline import SAVES, evaluate
-    from stdo.rundir import read_result
 
     if config.save is not None and config.save not in SAVES:
         raise UserError(f"save={config.save}: must be null or one of {', '.join(SAVES)}")
-    run = load_config(directory)
-    read_result(directory)
-    # Its scores and labels are kept; no scorer has to run again, least of all one that a folder names.
-    bicubic = {"_target_": "stdo.video.degrade.BicubicUpscaler", "scale": run.scale}
-    run.scorer = {"name": "bicubic", "measure": {"_target_": "stdo.chunks.score.ByPsnr", "upscale": bicubic}}
-    if config.paths.cache is not None:
-        run.paths.cache = config.paths.cache
+    job = finished_job(directory, config.paths.cache)
     from stdo.evaluation.table import closing_table
 
-    metrics = evaluate(build_job(run, directory), config.save, only=config.network)
+    metrics = evaluate(job, config.save, only=config.network)
     out = directory if config.network is None else directory / f"network-{config.network}"
     sys.stdout.write(f"{closing_table(metrics)}\n\n{out}\n")
     return directory

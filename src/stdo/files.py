@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,29 @@ def atomic(path: Path) -> Iterator[Path]:
         raise disk_error(error, path.parent) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` that takes the place of ``path`` only when the block succeeds.
+
+    Its files must lie directly in it. Raises UserError when the disk is full.
+    """
+    partial = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        yield partial
+        for written in partial.iterdir():
+            with written.open("rb") as file:
+                os.fsync(file.fileno())
+        partial.chmod(0o777 & ~_umask())
+        if path.exists():
+            path.rename(partial / "old")
+        partial.rename(path)
+        shutil.rmtree(path / "old", ignore_errors=True)
+    except OSError as error:
+        raise disk_error(error, path.parent) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def disk_error(error: OSError, folder: Path) -> Exception:

@@ -33,6 +33,7 @@ from stdo.models.weights import load_networks, save_networks
 from stdo.reporting.runs import method_name
 from stdo.rundir import (
     CHECKPOINT,
+    DELIVERED,
     RESULT,
     WEIGHTS,
     read_chunks,
@@ -208,8 +209,9 @@ def evaluate(job: Job, save: str | None = None, prepare_seconds: float | None = 
     _draw(out, facts, data, measured, reconstructor, labels)
     write_rows(out / "frames.csv", measured.rows)
     write_maps(out, measured.ours_TRC, measured.bicubic_TRC)
-    if prepare_seconds is None:
-        prepare_seconds = read_result(out)["seconds"]["prepare"] if (out / RESULT).exists() else None
+    before = read_result(out) if (out / RESULT).exists() else {}
+    if prepare_seconds is None and before:
+        prepare_seconds = before["seconds"]["prepare"]
     seconds = {
         "prepare": prepare_seconds,
         "score": facts.pop("score_seconds"),
@@ -220,6 +222,7 @@ def evaluate(job: Job, save: str | None = None, prepare_seconds: float | None = 
     size |= {"patches": int(labels.size), "chunk_patches": np.bincount(labels.ravel()).tolist()}
     metrics: Json = facts | size | measured.ours | {"bicubic": measured.bicubic, "seconds": seconds}
     metrics["bicubic"].pop("chunk_psnr")
+    metrics |= {key: before[key] for key in DELIVERED if key in before}
     write_result(out, metrics)
     return metrics
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import zipfile
 import zlib
@@ -16,6 +17,17 @@ from stdo.types import F32, I16, Json, UserError
 
 RESULT, WEIGHTS, CHUNKS, MAPS = "metrics.json", "weights.safetensors", "chunks.npz", "maps.npz"
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
+DELIVERED = ("bytes", "bitrate_kbps", "delivered")
+"""What delivering a run adds to its result."""
+
+
+def file_name(name: str) -> str:
+    """A video's name as the name of a file or folder.
+
+    >>> file_name("holiday: part 1/2")
+    'holiday_part_1_2'
+    """
+    return re.sub(r"[^\w.-]+", "_", name)[:80]
 
 
 def start_directory(directory: Path, config: str, command: Sequence[str], force: bool) -> None:
@@ -27,7 +39,11 @@ def start_directory(directory: Path, config: str, command: Sequence[str], force:
         if force and directory.exists():
             for name in (RESULT, WEIGHTS, CHUNKS, MAPS):
                 (directory / name).unlink(missing_ok=True)
-            for folder in (directory / CHECKPOINT.parent, *directory.glob("network-*")):
+            for package in directory.glob("*.stdo"):
+                if package.is_file():
+                    package.unlink()
+            made = (folder for pattern in ("network-*", "export-*", "*.stdo") for folder in directory.glob(pattern))
+            for folder in (directory / CHECKPOINT.parent, *made):
                 shutil.rmtree(folder, ignore_errors=True)
         directory.mkdir(parents=True, exist_ok=True)
         with atomic(directory / "config.yaml") as partial:

@@ -1,12 +1,19 @@
 """Overfit networks to a video: ``python -m stdo.train backbone=wdsr scale=4 chunks=4``."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from stdo.deliver import delivery, pack
 from stdo.doors import build_job, enter
-from stdo.types import VideoInfo
+from stdo.types import Json, VideoInfo
+
+if TYPE_CHECKING:
+    from stdo.pipeline import Job
 
 
 def task(config: DictConfig) -> Path:
@@ -21,11 +28,23 @@ def task(config: DictConfig) -> Path:
     else:
         sys.stderr.write(f"{summary(job.data.info)}\n")
     metrics = train(job, config.force)
+    if metrics and config.deliver:
+        metrics = _packed(job, config, metrics)
     if metrics:
         results = [metrics, *(alone(job) if config.networks_alone else ())]
         sys.stdout.write("\n\n".join(closing_table(result) for result in results))
         sys.stdout.write(f"\n\n{job.directory}\n  comparison.png  heatmap.png  frames.csv\n")
     return job.directory
+
+
+def _packed(job: Job, config: DictConfig, metrics: Json) -> Json:
+    """Deliver the run, unless that was done."""
+    from stdo.delivery.deliver import is_delivered
+
+    wanted = delivery(config)
+    if is_delivered(metrics, wanted, wanted.path(job.directory, job.data.info.name)):
+        return metrics
+    return pack(job, wanted)
 
 
 def summary(info: VideoInfo) -> str:

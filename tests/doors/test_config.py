@@ -103,6 +103,8 @@ BAD = {
     "sampler.ratios": [[0, 0], [1, -0.1], [1.5], "x", [1, "x"], [True], []], "sampler.resample": ["x"],
     "sampler.weights": [[0], [-1, 1], [float("inf")], 3], "sampler.factor": [0, 1.1, "x"],
     "sampler.size": [0, 1.5, -3, "x", True], "budget.batch": [0], "optim.lr": [0], "trainer.precision": ["fp8"],
+    "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "weights.finetune": [-1, "x"], "out": ["", 3],
+    "unpacked": [1, "x"],
 }  # fmt: skip
 
 

@@ -37,6 +37,7 @@ def closing_table(metrics: Json) -> str:
         "",
         *_wrapped("chunk dB", _chunk_cells(metrics["chunk_psnr"]), "   "),
         *_wrapped("cost", _costs(metrics), ", "),
+        *(_wrapped("bytes", _bytes(metrics), ", ") if "bytes" in metrics else ()),
         *_wrapped("seconds", [f"{step} {number(s, 1)}" for step, s in metrics["seconds"].items()], ", "),
     ]
     return "\n".join(lines)
@@ -81,6 +82,17 @@ def _costs(metrics: Json) -> list[str]:
         f"{short(metrics['params'])} parameters{_modulation(metrics)}",
         f"{short(metrics['macs_per_frame'])} MACs per frame",
         f"{number(metrics['patch_presentations'], 0)} patch presentations",
+    ]
+
+
+def _bytes(metrics: Json) -> list[str]:
+    """What the package weighs, part by part, and the PSNR that its viewer sees."""
+    parts = [f"{part} {short(size)}{'' if size >= 1000 else ' '}B" for part, size in metrics["bytes"].items()]
+    delivered = metrics["delivered"]
+    return [
+        *parts,
+        f"{number(metrics['bitrate_kbps'], 0)} kbit/s",
+        f"{number(delivered['psnr']['frame'], 2)} dB at {delivered['bits']} bits",
     ]
 
 

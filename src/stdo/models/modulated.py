@@ -80,6 +80,15 @@ class Modulated(Sharing):
             _replace(folded, name, ordinary(modulated.conv, *modulated.folded[0]))
         return plain(folded)
 
+    @torch.no_grad()
+    def parts(self) -> tuple[list[Backbone], list[dict[str, Tensor]]]:
+        """See `Sharing.parts`. A modulation holds the weights of both inputs and the bias for each output of a pair."""
+        base = copy.deepcopy(self.backbone)
+        for name in self.names:
+            _replace(base, name, copy.deepcopy(self._modulated(name).conv))
+        chosen = [mix.unbind() for mix in self._chosen(list(range(self.chunks)))]
+        return [plain(base)], [dict(zip(self.names, mixes, strict=True)) for mixes in zip(*chosen, strict=True)]
+
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
         """See `Sharing.forward`."""
 
@@ -103,9 +112,14 @@ class Modulated(Sharing):
         """Make every convolution ready for these chunks: all at once, since one by one costs as much for each."""
         device = self.mix.device.type if not self.mix.is_meta else "cpu"
         with torch.autocast(device, enabled=False):  # weights are kept and folded in full precision
-            mixes = torch.split(self.mix[chunks], self._pairs, dim=1)
-            for name, mix, gain in zip(self.names, mixes, self.gain[chunks].unbind(1), strict=True):
-                self._modulated(name).fold(mix * gain[:, None, None, None])
+            for name, mix in zip(self.names, self._chosen(chunks), strict=True):
+                self._modulated(name).fold(mix)
+
+    def _chosen(self, chunks: list[int]) -> list[Tensor]:
+        """Gain times mix of these chunks, for every convolution that is modulated: (chunks, channels / 2, 2, 3)."""
+        mixes = torch.split(self.mix[chunks], self._pairs, dim=1)
+        gains = self.gain[chunks].unbind(1)
+        return [mix * gain[:, None, None, None] for mix, gain in zip(mixes, gains, strict=True)]
 
 
 class _ModulatedConv(nn.Module):

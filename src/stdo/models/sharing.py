@@ -63,6 +63,14 @@ class Sharing(nn.Module, ABC):
         _, first = np.unique(self.network_of(np.arange(self.chunks)), return_index=True)
         return [self.network(int(chunk)) for chunk in first]
 
+    def parts(self) -> tuple[list[Backbone], list[dict[str, Tensor]]]:
+        """What makes up the networks and is least to send: plain networks, and modulations where there are any.
+
+        Without modulations, the networks are those of `distinct`. With them there is one network, and for each chunk
+        the name of every convolution that it changes -> (channels / 2, 2, 3): see `stdo.models.modulated`.
+        """
+        return self.distinct(), []
+
     @property
     def params_base(self) -> int:
         """Parameters of one plain network."""

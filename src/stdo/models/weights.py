@@ -14,12 +14,16 @@ from stdo.models.registry import build, name_of
 from stdo.models.sharing import Sharing
 from stdo.types import UserError
 
+BASE, MODULATION = "base", "modulation"
+"""What the names of the tensors begin with that are there beside the networks."""
+
 
 def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -> None:
     """Write every different network of ``sharing`` once, completely or not at all.
 
-    Tensors are named ``network.<number>.<parameter>``, numbered as `Sharing.network_of` does. ``backbone``, ``scale``
-    and ``networks`` are added to ``meta``.
+    Tensors are named ``network.<number>.<parameter>``, numbered as `Sharing.network_of` does; where the networks are
+    modulations of one, that one is ``base.<parameter>`` and they are ``modulation.<number>.<convolution>``, see
+    `Sharing.parts`. ``backbone``, ``scale`` and ``networks`` are added to ``meta``.
     """
     networks = sharing.distinct()
     tensors = {
@@ -27,6 +31,11 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
         for i, network in enumerate(networks)
         for name, tensor in network.state_dict().items()
     }
+    bases, modulations = sharing.parts()
+    if modulations:
+        tensors |= {f"{BASE}.{name}": tensor.contiguous().cpu() for name, tensor in bases[0].state_dict().items()}
+    for i, modulation in enumerate(modulations):
+        tensors |= {f"{MODULATION}.{i}.{name}": tensor.contiguous().cpu() for name, tensor in modulation.items()}
     own = {"backbone": name_of(networks[0]), "scale": str(networks[0].scale), "networks": str(len(networks))}
     with atomic(Path(path)) as partial:
         partial.write_bytes(safetensors.torch.save(tensors, {**meta, **own}))
@@ -46,16 +55,43 @@ def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
         ) from None
     networks = []
     for i in range(count):
-        prefix = f"network.{i}."
-        state = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+        state = _under(f"network.{i}.", tensors)
         with torch.random.fork_rng(devices=[]):
             network = plain(build(name, scale))
         check_shapes(path, network, state)
         network.load_state_dict(state)
         networks.append(network)
-    if sum(len(network.state_dict()) for network in networks) != len(tensors):
+    others = sum(not key.startswith((f"{BASE}.", f"{MODULATION}.")) for key in tensors)
+    if sum(len(network.state_dict()) for network in networks) != others:
         raise UserError(f"{path}: holds tensors that belong to none of its {count} networks")
     return networks, meta
+
+
+def load_parts(path: str | Path) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
+    """What of a file of `save_networks` is least to send, as `Sharing.parts` gives it: networks and modulations.
+
+    Raises UserError as `load_networks` does, and where base and modulations do not fit the networks.
+    """
+    networks = [dict(network.state_dict()) for network in load_networks(path)[0]]
+    tensors, _ = read_safetensors(path)
+    base = _under(f"{BASE}.", tensors)
+    if not base:
+        return networks, []
+    modulations = [_under(f"{MODULATION}.{i}.", tensors) for i in range(len(networks))]
+    known = {name: tensor.shape for name, tensor in networks[0].items()}
+    good = {name: tensor.shape for name, tensor in base.items()} == known and all(
+        modulation.keys() == modulations[0].keys()
+        and all(mix.shape == (known.get(f"{name}.bias", [1])[0] // 2, 2, 3) for name, mix in modulation.items())
+        for modulation in modulations
+    )
+    if not good or not modulations[0]:
+        raise UserError(f"{path}: its base and modulations do not fit its {len(networks)} networks")
+    return [{name: base[name] for name in known}], modulations
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, without it."""
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -20,6 +20,9 @@ EQUAL_WORK = 0.02
 REFERENCES = ("awdnn", "nas")
 """The methods that the others are counted from."""
 
+PARTS = ("lr", "audio", "models", "chunks", "graph", "manifest", "total")
+"""What the bytes of a package are counted by (docs/package.md)."""
+
 _OWN = {"method", "chunks", "network", "passes", "chunking", "sharing", "sampler", "scorer", "budget", "optim"}
 _COPIED = (
     "video", "width", "height", "frames", "backbone", "scale", "method", "chunks", "chunking", "sharing", "sampler",
@@ -40,7 +43,11 @@ def rows(runs: Sequence[Run]) -> list[Json]:
 
 def write_tsv(path: Path, runs: Sequence[Run]) -> None:
     """Write `rows` as tab-separated values with a heading; decibels and seconds are rounded to four digits."""
-    table = rows(runs)
+    write_table(path, rows(runs))
+
+
+def write_table(path: Path, table: Sequence[Json]) -> None:
+    """Write rows that have the same columns as tab-separated values with a heading, numbers to four digits."""
     with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]), dialect="excel-tab", lineterminator="\n")
         writer.writeheader()
@@ -59,8 +66,22 @@ def _row(run: Run, name: str, runs: Sequence[Run]) -> Json:
     row |= {key: facts[key] for key in ("params", "params_base", "params_per_chunk", "macs_per_frame")}
     seconds = facts["seconds"]
     row |= {f"seconds_{step}": seconds.get(step) for step in ("prepare", "score", "train", "evaluate")}
+    row |= _delivered(facts)
     row |= {key: facts.get(key) for key in ("chunk_psnr", "chunk_patches", "chunk_presentations", "ratios", "weights")}
     return row | _origin(run)
+
+
+def _delivered(facts: Json) -> Json:
+    """What the run's package weighs and shows; None throughout where there is none."""
+    sizes, made = facts.get("bytes", {}), facts.get("delivered", {})
+    row: Json = {f"bytes_{part}": sizes.get(part) for part in PARTS} | {"bitrate_kbps": facts.get("bitrate_kbps")}
+    row |= {key: made.get(key) for key in ("codec", "crf", "bits", "finetune")}
+    figures = made.get("psnr", {})
+    return (
+        row
+        | {f"delivered_{key}": figures.get(key) for key in ("frame", "pooled", "y")}
+        | {"delivered_ssim": made.get("ssim")}
+    )
 
 
 def over(run: Run, method: str, runs: Sequence[Run]) -> float | None:

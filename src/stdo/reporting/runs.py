@@ -32,7 +32,7 @@ NEEDED = {
 
 _SHAPING_FACTS = ("method", "chunks", "network", "passes", "frames", "width", "height", "precision")
 _SHAPES_NOTHING = re.compile(
-    r"(paths|force|checkpoint_seconds|name|trainer|logger|study|networks_alone|passes_at)(\..*)?"
+    r"(paths|force|checkpoint_seconds|name|trainer|logger|study|networks_alone|passes_at|deliver|weights)(\..*)?"
     r"|video\.(_target_|path|paths|root)|(.*\.)?seed"
 )
 

@@ -112,6 +112,7 @@ _COLUMNS: list[tuple[str, Callable[[Line], str]]] = [
     ("Δ awDNN", _mean("over_awdnn", sign="+")),
     (_PAPER[1], _mean("paper_over_awdnn", sign="+")),
     (_PAPER[0], _mean("paper_psnr")),
+    ("kbit/s", _mean("bitrate_kbps", 0)),
     ("params", lambda line: short(line.mean("params"))),
     ("shown", lambda line: short(line.mean("presentations"))),
     ("seconds", _seconds),

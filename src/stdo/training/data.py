@@ -104,7 +104,7 @@ class PatchData(pl.LightningDataModule):
         progress: Progress = silent,
     ) -> None:
         super().__init__()
-        self._source, self._cache, self._degrade, self._patches = source, cache, degrade, patches
+        self.source, self._cache, self.degrade, self._patches = source, cache, degrade, patches
         self._scorer, self._split, self._chunks, self.progress = scorer, split, chunks, progress
         self.info = source.info
         self.video: Prepared
@@ -130,7 +130,7 @@ class PatchData(pl.LightningDataModule):
     def _open(self) -> None:
         if hasattr(self, "scores"):
             return
-        self.video = prepare(self._source, self._cache, self._degrade, self.progress)
+        self.video = prepare(self.source, self._cache, self.degrade, self.progress)
         lr, scale = self.video.lr, self.video.scale
         self.grid = self._patches.grid(lr.shape[1], lr.shape[2], scale)
 

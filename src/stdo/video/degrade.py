@@ -13,9 +13,10 @@ import torch.nn.functional as F
 
 from stdo.types import SCALES, U8, Colour, Frame, UserError
 from stdo.video.reader import VideoFile
-from stdo.video.writer import VideoWriter
+from stdo.video.writer import VideoWriter, encoder_of
 
-CODECS = ("x264", "x265", "svtav1")
+LOSSY = ("x264", "x265", "svtav1")
+CODECS = (*LOSSY, "lossless")
 
 
 def resize(frame_HWC: U8, height: int, width: int) -> U8:
@@ -58,8 +59,8 @@ class Degrade:
     """How LR frames are made of HR frames.
 
     scale: 2, 3 or 4. codec: None for the plain rounded bicubic, or the codec that the LR video is sent with: then the
-    LR frames are the *decoded* ones, because that is what the viewer has. crf, preset: the codec's own; None leaves
-    the encoder's default.
+    LR frames are the *decoded* ones, because that is what the viewer has; ``lossless`` gives those of None, with their
+    video. crf, preset: the codec's own; None leaves the encoder's default.
     """
 
     scale: int
@@ -74,6 +75,11 @@ class Degrade:
             raise UserError(f"degrade.codec={self.codec}: must be null or one of {', '.join(CODECS)}")
         if self.codec is None and (self.crf is not None or self.preset is not None):
             raise UserError("degrade.crf and degrade.preset need degrade.codec")
+        if self.codec is not None:
+            try:
+                encoder_of(self.codec, self.crf, self.preset)
+            except UserError as error:
+                raise UserError(f"degrade.{error}") from None
 
     def key(self) -> str:
         """Short name of everything that shapes the LR frames."""

@@ -82,6 +82,23 @@ class VideoFile:
                 digest.update(block)
         return digest.hexdigest()
 
+    @property
+    def path(self) -> Path:
+        """The file, absolute."""
+        return self._path
+
+    def stretch(self) -> tuple[Fraction, bool]:
+        """Where the frames lie on the clock that all streams of the file share.
+
+        Returns the time in seconds of the first frame, and whether frames after the last one are left out.
+        """
+        stamp = self._first or 0
+        with _complaints(self._path), _opened(self._path) as (_, stream):
+            begin = stamp * (stream.time_base or Fraction(0))
+        if self._span.start:
+            begin += next(self._timed()).pts
+        return begin, self._span.duration is not None or self._span.max_frames is not None
+
     def __iter__(self) -> Iterator[Frame]:
         with _complaints(self._path):
             yield from self._span.select(self._timed())

@@ -113,6 +113,11 @@ class Prepared:
     folder: Path
     degrade_key: str
 
+    @property
+    def lr_video(self) -> Path:
+        """Where the encoded LR video is kept when there is a codec."""
+        return _lr_video(self.folder, self.degrade_key)
+
 
 def prepare(source: FrameSource, cache: Path, degrade: Degradation, progress: Progress = silent) -> Prepared:
     """Decode and degrade a video, or find it prepared already.
@@ -191,6 +196,10 @@ def _check_disk(folder: Path, info: VideoInfo, scale: int, with_hr: bool) -> Non
         )
 
 
+def _lr_video(folder: Path, key: str) -> Path:
+    return folder / f"lr-{key}.mp4"
+
+
 def _write(stem: Path, frames: Iterable[U8], meta: Json) -> Json:
     """Write frames and then their JSON; both under a temporary name first."""
     shape: tuple[int, ...] = ()
@@ -231,7 +240,7 @@ def _degrade(source: FrameSource, folder: Path, hr_meta: Json, degrade: Degradat
         pts,
         source.info.rate,
         source.info.colour,
-        folder / f"lr-{degrade.key()}.mp4",
+        _lr_video(folder, degrade.key()),
     )
     meta = _write(folder / f"lr-{degrade.key()}", lr_THWC, {})
     assert meta["shape"][0] == len(hr), (meta["shape"], len(hr))

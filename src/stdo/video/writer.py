@@ -41,10 +41,25 @@ ENCODERS = {
     "x264": Encoder("libx264", range(52), _X26_PRESETS),
     "x265": Encoder("libx265", range(52), _X26_PRESETS, (("x265-params", "log-level=none"),)),
     "svtav1": Encoder("libsvtav1", range(64), tuple(map(str, range(14)))),
+    "lossless": Encoder("libx264rgb", presets=_X26_PRESETS, options=(("qp", "0"),)),
     "ffv1": Encoder("ffv1", options=(("level", "3"), ("slicecrc", "1"))),
     "png": Encoder("png"),
 }
-"""What ``codec`` may be. ``ffv1`` and ``png`` are lossless."""
+"""What ``codec`` may be. ``lossless`` (x264 in RGB; fits into MP4), ``ffv1`` and ``png`` keep every pixel as it is."""
+
+
+def encoder_of(codec: str, crf: int | None = None, preset: str | int | None = None) -> Encoder:
+    """The encoder of that name. Raises UserError for an unknown codec, and a crf or preset that it does not have."""
+    if codec not in ENCODERS:
+        raise UserError(f"codec={codec}: must be one of {', '.join(ENCODERS)}")
+    encoder = ENCODERS[codec]
+    if crf is not None and crf not in encoder.crf:
+        raise UserError(f"crf={crf}: must be {_span_of(encoder.crf)} for codec={codec}")
+    if preset is not None and str(preset) not in encoder.presets:
+        allowed = f"one of {', '.join(encoder.presets)}" if encoder.presets else "left out"
+        raise UserError(f"preset={preset}: must be {allowed} for codec={codec}")
+    return encoder
+
 
 _TICKS = lcm(90_000, 1000, 2**12 * 3)
 """Ticks per second that hold 90 kHz, milliseconds and the time bases that FFmpeg picks for common frame rates."""
@@ -59,8 +74,8 @@ class VideoWriter:
     codec: one of `ENCODERS`. crf, preset: the encoder's own, None: its default. crf=0 is lossless in x264.
     colour: matrix and range to encode with, tagged in the file; None or ``rgb``: BT.709 from 720 rows on, BT.601
         below, limited range. Of no meaning where the pixel format is RGB.
-    pixel_format: FFmpeg's name; None: bgr0 (RGB) for ffv1, else yuv420p, and yuv444p where a side is odd, which
-        x264 and x265 cannot encode as 4:2:0 (svtav1 can, and knows nothing else).
+    pixel_format: FFmpeg's name; None: RGB (rgb24, bgr0) for lossless and ffv1, else yuv420p, and yuv444p where a side
+        is odd, which x264 and x265 cannot encode as 4:2:0 (svtav1 can, and knows nothing else).
 
     Raises UserError for an unknown codec, a crf out of range, settings that the encoder or the container refuse, and
     a target that cannot be written.
@@ -78,14 +93,7 @@ class VideoWriter:
         colour: Colour | None = None,
         pixel_format: str | None = None,
     ) -> None:
-        if codec not in ENCODERS:
-            raise UserError(f"codec={codec}: must be one of {', '.join(ENCODERS)}")
-        self._encoder, self._codec = ENCODERS[codec], codec
-        if crf is not None and crf not in self._encoder.crf:
-            raise UserError(f"crf={crf}: must be {_span_of(self._encoder.crf)} for codec={codec}")
-        if preset is not None and str(preset) not in self._encoder.presets:
-            allowed = f"one of {', '.join(self._encoder.presets)}" if self._encoder.presets else "left out"
-            raise UserError(f"preset={preset}: must be {allowed} for codec={codec}")
+        self._encoder, self._codec = encoder_of(codec, crf, preset), codec
         self.path, self.width, self.height, self.rate = Path(path), width, height, Fraction(rate)
         self.pixel_format = pixel_format or self._usual_format()
         self.colour = self._usable(colour)
@@ -113,7 +121,7 @@ class VideoWriter:
         self._frames += 1
 
     def _usual_format(self) -> str:
-        if self._codec == "png":
+        if self._codec in ("png", "lossless"):
             return "rgb24"
         if self._codec == "ffv1":
             return "bgr0"

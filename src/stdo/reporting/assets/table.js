@@ -14,6 +14,8 @@ const COLUMNS = [
   { key: "work", name: "Presentations", title: "How often a patch was shown in training", of: (run) => run.patch_presentations, show: short },
   { key: "passes", name: "Passes", of: (run) => run.passes, show: short },
   { key: "seconds", name: "Training s", of: (run) => run.seconds.train, show: (value) => text(value, 0) },
+  { key: "bytes", name: "Package B", title: "Size of the package: video, sound, networks, labels", of: (run) => run.bytes && run.bytes.total, show: short, optional: true },
+  { key: "kbps", name: "kbit/s", title: "Bits of the package per second of video", of: (run) => run.bitrate_kbps, show: (value) => text(value, 0), optional: true },
   { key: "seed", name: "Seed", of: (run) => run.seed },
 ];
 
@@ -34,7 +36,7 @@ function sortBy(column) {
 }
 
 function drawTable() {
-  const runs = visible(), columns = COLUMNS.filter((column) => !column.single || distinct(RUNS.map((run) => run[column.single])).length > 1);
+  const runs = visible(), columns = COLUMNS.filter((column) => (!column.single || distinct(RUNS.map((run) => run[column.single])).length > 1) && (!column.optional || RUNS.some((run) => known(column.of(run)))));
   const sorted = columns.find((column) => column.key === state.sort.key);
   if (sorted) runs.sort(compare(sorted, state.sort.down));
   const best = bestValues(runs, columns);

@@ -1,0 +1,56 @@
+"""Pack a finished run into what is shipped: ``python -m stdo.deliver run=outputs/… weights.bits=8``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from stdo.doors import enter, finished_job
+from stdo.settings import check
+from stdo.types import Json
+
+if TYPE_CHECKING:
+    from stdo.delivery.deliver import Delivery
+    from stdo.pipeline import Job
+
+
+def task(config: DictConfig) -> Path:
+    """Rebuild the run from its own directory, pack it, and print what it costs."""
+    check({key: value for key, value in config.items() if key != "paths"})
+    job = finished_job(Path(config.run), config.paths.cache)
+    metrics = pack(job, delivery(config))
+    from stdo.evaluation.table import closing_table
+
+    sys.stdout.write(f"{closing_table(metrics)}\n")
+    return job.directory
+
+
+def delivery(config: DictConfig) -> Delivery:
+    """What the settings ask for. Training has none that say where: its package lies in the run directory."""
+    from stdo.delivery.deliver import Delivery
+
+    out = config.get("out")
+    return Delivery(
+        config.weights.bits, config.weights.finetune, Path(out) if out else None, bool(config.get("unpacked"))
+    )
+
+
+def pack(job: Job, delivery: Delivery) -> Json:
+    """Write a run's package and say where. Returns the content of metrics.json."""
+    from stdo.delivery.deliver import deliver
+
+    delivered = deliver(job.directory, job.data, job.sampler, delivery)
+    sys.stderr.write("".join(f"note: {note}\n" for note in delivered.notes) + f"{delivered.path}\n")
+    return delivered.metrics
+
+
+def main() -> None:
+    """Entry point of ``stdo-deliver``."""
+    enter(task, "deliver")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The player: a package in, high-resolution frames out, without the lab that made it.
+
+    for pts, rgb_HWC in Player("movie.stdo"):
+        ...
+
+Decoding and stitching happen in Python threads, one frame each, the networks in OpenVINO; whoever takes the frames may
+encode them meanwhile.
+"""
+
+import os
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+
+from stdo.delivery.bicubic import enlarge
+from stdo.delivery.labels import Labels
+from stdo.delivery.lr import LrVideo
+from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest
+from stdo.delivery.package import Package, complaints
+from stdo.delivery.runtime import Networks
+from stdo.delivery.weights import decode
+from stdo.types import I16, I64, U8, UserError
+
+_AHEAD = 2
+"""Frames under way for each thread: enough that none waits while frames are taken, little in memory."""
+
+WAIT = 600.0
+"""Seconds after which a frame that does not come counts as lost. Deep networks take long on large frames."""
+
+_MAX_THREADS = 64
+
+
+class Player:
+    """The frames of a package in order, as often as it is iterated over.
+
+    path: a ``.stdo`` file or an unpacked package. start, duration: seconds of the video; frames with
+    ``start <= time < start + duration`` are played, None: to the end. max_network_bytes: as if only so many bytes of
+    weights.bin had arrived: networks are taken in its order while they fit, patches of the others are bicubic.
+    threads: frames computed at once, None: one for each core that this process may use. precision, device: see
+    `stdo.delivery.runtime.Networks`.
+
+    Yields (time in seconds, uint8 RGB of native size (height, width, 3)). With ``precision="float32"`` the pixels equal
+    those of the server's reconstruction to one level, wherever playing starts.
+
+    Raises UserError, in one line, for a package that is missing, damaged or contradicts itself, when it is opened or
+    while it plays, and for settings out of range.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        start: float | Fraction = 0,
+        duration: float | Fraction | None = None,
+        max_network_bytes: int | None = None,
+        threads: int | None = None,
+        precision: str = "float32",
+        device: str = "CPU",
+    ) -> None:
+        if threads is not None and not 1 <= threads <= _MAX_THREADS:
+            raise UserError(f"threads={threads}: must be from 1 to {_MAX_THREADS}")
+        if max_network_bytes is not None and max_network_bytes < 0:
+            raise UserError(f"max_network_bytes={max_network_bytes}: must be 0 or more")
+        self.threads = threads or min(len(os.sched_getaffinity(0)), _MAX_THREADS)
+        self.package = Package.open(path)
+        self.span = _span(self.manifest, start, duration)
+        with complaints(self.package.path):
+            self.networks = self._networks(max_network_bytes, precision, device)
+            grid, chunks = self.manifest.patch_grid, len(self.manifest.network.network_of)
+            shape = (self.manifest.source.frames, grid.rows, grid.cols)
+            self.labels = Labels(self.package.read(CHUNKS), shape, chunks)
+        self.lr = LrVideo(lambda: self.package.file(self.manifest.lr.member), self.manifest)
+        self._network_of = np.asarray(self.manifest.network.network_of)
+        self._grid, self._scale = grid, self.manifest.scale
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the package tells of itself."""
+        return self.package.manifest
+
+    def __len__(self) -> int:
+        """How many frames it yields."""
+        return len(self.span)
+
+    def __iter__(self) -> Iterator[tuple[Fraction, U8]]:
+        pending: deque[tuple[Fraction, Future[U8]]] = deque()
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="stdo-play")
+        try:
+            with complaints(self.package.path):
+                for t, lr_HWC in zip(self.span, self.lr.frames(self.span.start), strict=False):
+                    labels_RC = self.labels[t]
+                    if t == self.span.start:  # side by side, where frames would ask for one after the other
+                        for index, members in self._members(labels_RC).items():
+                            pool.submit(self.networks.prepare, index, len(members))
+                    pending.append((self.manifest.source.pts(t), pool.submit(self.frame, lr_HWC, labels_RC)))
+                    if len(pending) > _AHEAD * self.threads:
+                        yield _taken(pending)
+                while pending:
+                    yield _taken(pending)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def frame(self, lr_HWC: U8, labels_RC: I16) -> U8:
+        """The SR frame, uint8 (height, width, 3) of native size, of an LR frame and its patches' chunks."""
+        grid, scale, source = self._grid, self._scale, self.manifest.source
+        windows, members_of = grid.extract(lr_HWC), self._members(labels_RC)
+        patches = np.empty((grid.patches, grid.patch_h * scale, grid.patch_w * scale, 3), np.uint8)
+        if sum(map(len, members_of.values())) < grid.patches:  # a network has not arrived
+            patches[:] = grid.scaled(scale).extract(enlarge(lr_HWC, scale))
+        border = grid.halo * scale
+        for index, members in members_of.items():
+            sr_NHWC = self.networks.run(index, windows[members])
+            patches[members] = sr_NHWC[:, border : sr_NHWC.shape[1] - border, border : sr_NHWC.shape[2] - border]
+        return np.ascontiguousarray(grid.assemble(patches, scale)[: source.height, : source.width])
+
+    def _members(self, labels_RC: I16) -> dict[int, I64]:
+        """The networks that have arrived and that a frame needs, each with the numbers of its patches."""
+        chosen = self._network_of[labels_RC.ravel()]
+        return {
+            index: np.flatnonzero(chosen == index) for index in np.unique(chosen).tolist() if index < len(self.networks)
+        }
+
+    def _networks(self, max_bytes: int | None, precision: str, device: str) -> Networks:
+        network, grid = self.manifest.network, self.manifest.grid
+        weights = decode(self.package.read(WEIGHTS), network.params, network.networks, self.manifest.bits, max_bytes)
+        window = grid.patch_h + 2 * grid.halo, grid.patch_w + 2 * grid.halo
+        graph = self.package.read(GRAPH)
+        return Networks(graph, weights, window, self.manifest.scale, self.threads, precision, device)
+
+
+def _taken(pending: "deque[tuple[Fraction, Future[U8]]]") -> tuple[Fraction, U8]:
+    pts, future = pending.popleft()
+    try:
+        return pts, future.result(timeout=WAIT)
+    except TimeoutError:
+        raise UserError(f"the frame at {float(pts):g} s did not come within {WAIT:g} s") from None
+
+
+def _span(manifest: Manifest, start: float | Fraction, duration: float | Fraction | None) -> range:
+    """Numbers of the frames that are played. Raises UserError when there are none."""
+    source = manifest.source
+    begin, length = _seconds("start", start), None if duration is None else _seconds("duration", duration)
+    if length is not None and length <= 0:
+        raise UserError(f"duration={duration}: must be more than 0 seconds")
+    first = bisect_left(range(source.frames), begin, key=source.pts)
+    last = source.frames if length is None else bisect_left(range(source.frames), begin + length, key=source.pts)
+    if first >= last:
+        raise UserError(f"start={start} duration={duration}: no frame there; the video has {float(source.seconds):g} s")
+    return range(first, last)
+
+
+def _seconds(name: str, value: float | Fraction) -> Fraction:
+    """Seconds, decimals as they are written: 0.1 is one tenth."""
+    if not isfinite(value) or value < 0:
+        raise UserError(f"{name}={value}: must be 0 or more seconds")
+    return value if isinstance(value, Fraction) else Fraction(str(value))

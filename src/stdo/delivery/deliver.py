@@ -1,0 +1,243 @@
+"""From a finished run to its package: the server's side."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from math import lcm
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from stdo import __version__
+from stdo.chunks.sample import Sampler
+from stdo.chunks.score import psnr, squared_error
+from stdo.delivery import labels, weights
+from stdo.delivery.client import Player
+from stdo.delivery.finetune import batches_of, finetune, load_weights
+from stdo.delivery.graph import export_graph
+from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Figures, Manifest, Network, Patches, Source, Stream
+from stdo.delivery.package import SUFFIX, Package, write_package
+from stdo.delivery.rounding import rounded, windows_of
+from stdo.delivery.stream import Muxed, check_stream, write_stream
+from stdo.evaluation.metrics import luma, ssim
+from stdo.models.common import Backbone
+from stdo.models.registry import name_of
+from stdo.models.weights import load_networks
+from stdo.rundir import WEIGHTS as RUN_WEIGHTS
+from stdo.rundir import file_name, read_chunks, read_result, write_result
+from stdo.training.data import PatchData
+from stdo.types import Json, Progress, UserError, VideoInfo
+from stdo.video.degrade import Degrade
+from stdo.video.store import Prepared
+
+ROUNDED = 8
+"""Weights of this many bits or fewer are rounded; those of more are sent as numbers of 16 or 32 bits."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a run is packed.
+
+    bits: of a weight: 32, 16, 8, 6 or 4. finetune: passes of training with quantised weights, 0: none. out: the
+    package; None: ``<video>.stdo`` in the run directory. unpacked: a folder rather than a file.
+    """
+
+    bits: int = 8
+    finetune: float = 0.0
+    out: Path | None = None
+    unpacked: bool = False
+
+    def __post_init__(self) -> None:
+        if self.bits not in weights.BITS:
+            raise UserError(f"weights.bits={self.bits}: must be one of {', '.join(map(str, weights.BITS))}")
+        if self.finetune and self.bits > ROUNDED:
+            allowed = f"must be 0 for weights.bits={self.bits}: only {ROUNDED} or fewer are rounded"
+            raise UserError(f"weights.finetune={self.finetune}: {allowed}")
+
+    def path(self, directory: Path, name: str) -> Path:
+        """Where the package of a run is written."""
+        return self.out or directory / f"{file_name(name)}{SUFFIX}"
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A written package, the run's metrics with its bytes, and what could not be carried, one line each."""
+
+    path: Path
+    metrics: Json
+    notes: tuple[str, ...]
+
+
+def deliver(directory: Path, data: PatchData, sampler: Callable[..., Sampler], delivery: Delivery) -> Delivered:
+    """Pack a finished run, play it through the client, and keep what it costs in metrics.json.
+
+    sampler: how the run drew its patches, for fine-tuning. Raises UserError for a run that is not finished, an LR video
+    that is not what was trained on, and a target that cannot be written.
+    """
+    metrics = read_result(directory)
+    target = delivery.path(directory, data.info.name)
+    if not target.parent.is_dir():
+        raise UserError(f"out={target}: there is no folder {target.parent}")
+    data.prepare_data()
+    data.setup()
+    video, progress = data.video, data.progress
+    with _scratch(target) as folder:
+        muxed = write_stream(folder, video, data.source, _degrade(data).codec is not None, progress)
+        manifest, members = _contents(directory, data, sampler, delivery, muxed)
+        draft = folder / f"draft{SUFFIX}"
+        write_package(draft, manifest, members, delivery.unpacked)
+        check_stream(Package.open(draft), video, progress)
+        manifest = replace(manifest, quality=measure(draft, video, progress), bicubic=_figures(metrics["bicubic"]))
+        write_package(target, manifest, members, delivery.unpacked)
+    metrics |= _costs(Package.open(target), delivery)
+    write_result(directory, metrics)
+    return Delivered(target, metrics, muxed.notes)
+
+
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """A folder beside the package for what it is made of."""
+    try:
+        folder = TemporaryDirectory(prefix=".deliver-", dir=target.parent)
+    except OSError as error:
+        raise UserError(f"out={target}: cannot be written ({error.strerror})") from error
+    with folder as name:
+        yield Path(name)
+
+
+def is_delivered(metrics: Json, delivery: Delivery, path: Path) -> bool:
+    """Whether a run's package is there already, made as ``delivery`` asks."""
+    made = metrics.get("delivered", {})
+    return path.exists() and (made.get("bits"), made.get("finetune")) == (delivery.bits, delivery.finetune)
+
+
+def measure(package: Path, video: Prepared, progress: Progress) -> Figures:
+    """Play a package as a viewer would and compare with the ground truth."""
+    errors, frames, similar = [], [], []
+    lumas = []
+    for t, (pts, rgb_HWC) in enumerate(progress(Player(package), len(video.lr), "measure")):
+        hr_HWC = np.asarray(video.hr[t])[: video.height, : video.width]
+        assert pts == video.pts[t], (t, pts, video.pts[t])
+        errors.append(float(squared_error(hr_HWC, rgb_HWC).mean(dtype=np.float64)) / 3)
+        frames.append(float(psnr(errors[-1])))
+        hr, sr = luma(hr_HWC), luma(rgb_HWC)
+        lumas.append(float(psnr(np.square(hr - sr).mean(dtype=np.float64))))
+        similar.append(ssim(hr, sr))
+    assert len(frames) == len(video.lr), (len(frames), len(video.lr))
+    known = [each for each in similar if each is not None]
+    figures = {"frame": fmean(frames), "pooled": float(psnr(fmean(errors))), "y": fmean(lumas)}
+    return Figures(figures, fmean(known) if known else None)
+
+
+def _degrade(data: PatchData) -> Degrade:
+    assert isinstance(data.degrade, Degrade), data.degrade
+    return data.degrade
+
+
+def _contents(
+    directory: Path, data: PatchData, sampler: Callable[..., Sampler], delivery: Delivery, muxed: Muxed
+) -> tuple[Manifest, dict[str, Path | bytes]]:
+    """The manifest, as yet without what is measured, and all other members."""
+    data.labels, network_of = read_chunks(directory)
+    networks, facts = load_networks(directory / RUN_WEIGHTS)
+    coded = _coded(directory, data, sampler, delivery, networks[0], network_of, json.loads(facts["facts"])["device"])
+    labels_TRC = data.labels
+    if len(networks) == 1:  # chunks that share their network are one to the viewer
+        labels_TRC, network_of = np.zeros_like(labels_TRC), [0]
+    network = Network(name_of(networks[0]), _params(coded), len(networks), tuple(network_of))
+    grid, video = data.grid, data.video
+    manifest = Manifest(
+        generator=f"stdo {__version__}",
+        name="".join(each for each in data.info.name if each.isprintable())[:400] or "video",
+        scale=video.scale,
+        source=_source(data.info, video),
+        lr=_stream(_degrade(data), muxed, video),
+        grid=Patches(grid.patch_h, grid.patch_w, grid.halo),
+        network=network,
+        bits=delivery.bits,
+    )
+    members: dict[str, Path | bytes] = {
+        GRAPH: export_graph(networks[0]),
+        WEIGHTS: weights.encode(coded, delivery.bits),
+        CHUNKS: labels.encode(labels_TRC, len(network_of)),
+        muxed.path.name: muxed.path,
+    }
+    return manifest, members
+
+
+def _coded(
+    directory: Path,
+    data: PatchData,
+    sampler: Callable[..., Sampler],
+    delivery: Delivery,
+    backbone: Backbone,
+    network_of: Sequence[int],
+    device: str,
+) -> weights.Weights:
+    """The weights as they are sent: rounded where they have few bits, and trained in that state where that is asked."""
+    trained, bits = load_weights(directory / RUN_WEIGHTS), delivery.bits
+    if bits > ROUNDED:
+        return trained
+    coded = rounded(trained, bits, backbone, windows_of(data, network_of))
+    if not delivery.finetune:
+        return coded
+    learner_N = np.asarray(network_of)[data.labels.ravel()]
+    shown = data.sample(partial(sampler, passes=delivery.finetune), learner_N)
+    border = data.grid.halo * data.video.scale
+    where = torch.device(device if torch.cuda.is_available() else "cpu")
+    batches = batches_of(data, shown)
+    return finetune(coded, trained, bits, backbone, batches, shown.steps, network_of, border, where, data.progress)
+
+
+def _params(coded: weights.Weights) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    return tuple((name, tuple(shape)) for name, shape in weights.params_of(coded.folded()[0]))
+
+
+def _stream(degrade: Degrade, muxed: Muxed, video: Prepared) -> Stream:
+    height, width = video.lr.shape[1:3]
+    preset = None if degrade.preset is None else str(degrade.preset)
+    codec = degrade.codec or "lossless"
+    return Stream(muxed.path.name, width, height, codec, degrade.crf, preset, muxed.audio_bytes)
+
+
+def _source(info: VideoInfo, video: Prepared) -> Source:
+    time_base, ticks = _timing(video.pts, info.rate)
+    return Source(video.width, video.height, len(video.pts), info.rate, info.colour, time_base, ticks)
+
+
+def _timing(pts: Sequence[Fraction], rate: Fraction) -> tuple[Fraction, tuple[int, ...]] | tuple[None, None]:
+    """Time base and ticks of frames that are not evenly spaced."""
+    if all(time == t / rate for t, time in enumerate(pts)):
+        return None, None
+    ticks_per_second = lcm(*(time.denominator for time in pts))
+    if ticks_per_second >= 2**31:
+        ticks_per_second = 10**9
+    return Fraction(1, ticks_per_second), tuple(round(time * ticks_per_second) for time in pts)
+
+
+def _figures(measured: Json) -> Figures:
+    return Figures({name: measured["psnr"][name] for name in ("frame", "pooled", "y")}, measured["ssim"])
+
+
+def _costs(package: Package, delivery: Delivery) -> Json:
+    """What metrics.json keeps of a package."""
+    sizes, manifest = package.sizes(), package.manifest
+    assert manifest.quality is not None
+    return {
+        "bytes": sizes,
+        "bitrate_kbps": float(sizes["total"] * 8 / 1000 / manifest.source.seconds),
+        "delivered": {
+            "bits": delivery.bits,
+            "finetune": delivery.finetune,
+            "codec": manifest.lr.codec,
+            "crf": manifest.lr.crf,
+            "psnr": dict(manifest.quality.psnr),
+            "ssim": manifest.quality.ssim,
+        },
+    }

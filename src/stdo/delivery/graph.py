@@ -1,0 +1,106 @@
+"""A backbone as ONNX, its weights left outside for a package, or inside. Server only: needs torch and onnxscript."""
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx
+import torch
+
+from stdo.models.common import Backbone, plain
+
+OPSET = 18
+"""The oldest set of operators that PyTorch exports to without a conversion; every current runtime knows it."""
+
+INPUT, OUTPUT = "lr", "sr"
+
+
+def export_graph(network: Backbone, size: tuple[int, int] | None = None) -> bytes:
+    """The architecture of ``network`` as an ONNX model without weights.
+
+    Inputs: ``lr`` (batch, 3, height, width) float32 in [0, 1], all sizes free, and one for each entry of the plain
+    network's ``state_dict``, by that name. Output: ``sr`` (batch, 3, scale·height, scale·width), not clamped.
+    size: fixes height and width, and the batch at 1.
+    """
+    network = plain(network).cpu()
+    names = [name for name, _ in network.named_parameters()]
+    model = _exported(_filled(network), size)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    assert set(names) <= set(tensors), sorted(set(names) - set(tensors))
+    kept = [tensor for tensor in model.graph.initializer if tensor.name not in names]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    for name in names:
+        shape = list(tensors[name].dims)
+        model.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    _strip(model)
+    return _bytes(model)
+
+
+def with_weights(graph: bytes, network: Backbone) -> bytes:
+    """What `export_graph` made, with the weights of a plain network inside: ``lr`` is its only input."""
+    model = onnx.load_from_string(graph)
+    lr = [each for each in model.graph.input if each.name == INPUT]
+    del model.graph.input[:]
+    model.graph.input.extend(lr)
+    state = network.state_dict()
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(state[name].numpy(), name) for name in state)
+    return _bytes(model)
+
+
+def _filled(network: Backbone) -> Backbone:
+    """A copy with random weights, since the exporter leaves out what is zero or equal to another tensor."""
+    filled = copy.deepcopy(network)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in filled.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return filled
+
+
+def _exported(network: Backbone, size: tuple[int, int] | None) -> onnx.ModelProto:
+    free = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    shape = (1, 3, *size) if size else (2, 3, 20, 24)
+    with quiet():
+        program = torch.onnx.export(
+            network,
+            (torch.rand(shape),),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=None if size else (free,),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Take out what only the exporter's authors read: source lines, intermediate shapes."""
+    model.graph.ClearField("value_info")
+    model.ClearField("metadata_props")
+    model.graph.ClearField("metadata_props")
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+
+
+def _bytes(model: onnx.ModelProto) -> bytes:
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without a converter's remarks on packages that we do not use and on its own future."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,91 @@
+"""The LR video decoded from inside its package, from any frame on."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+
+from stdo.delivery.manifest import STREAMS, Manifest
+from stdo.types import U8, UserError
+from stdo.video.colour import ToRgb, colour_of
+
+FORMATS = dict(zip(STREAMS, ("mov", "matroska"), strict=True))
+"""FFmpeg's readers. Said, not probed: a playlist in place of the video would open files of its choice."""
+
+
+class LrVideo:
+    """The frames of a package's LR stream, as `stdo.video.reader.VideoFile` gives those of a file.
+
+    open_file: opens the member for reading, anew at each call. manifest: says its name and how large its frames are.
+    """
+
+    def __init__(self, open_file: Callable[[], BinaryIO | io.BufferedReader], manifest: Manifest) -> None:
+        self._open_file, self._lr, self._count = open_file, manifest.lr, manifest.source.frames
+
+    def frames(self, first: int = 0) -> Iterator[U8]:
+        """Frames from number ``first`` on: uint8 RGB (height, width, 3); the same whatever ``first`` is.
+
+        Raises UserError where the stream is damaged, holds other frames than the manifest says, or fewer.
+        """
+        at, to_rgb = first, None
+        try:
+            for frame in self._decoded(first):
+                if (frame.width, frame.height) != (self._lr.width, self._lr.height):
+                    raise self._wrong(f"frame {at} has {frame.width}x{frame.height} pixels")
+                if at == self._count:
+                    raise self._wrong("it holds more frames than that")
+                to_rgb = to_rgb or ToRgb(colour_of(frame), frame.width, frame.height)
+                yield to_rgb(frame)
+                at += 1
+        except UserError:
+            raise
+        except (FFmpegError, ValueError) as error:
+            raise UserError(f"{self._lr.member}: damaged at frame {at} ({error})") from error
+        if at < self._count:
+            raise self._wrong(f"it holds {at} frames")
+
+    def _wrong(self, what: str) -> UserError:
+        lr = self._lr
+        return UserError(f"{lr.member}: {what}: must be {self._count} frames of {lr.width}x{lr.height} pixels")
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        kind = FORMATS[self._lr.member]
+        with self._open_file() as file, av.open(file, "r", format=kind, metadata_errors="replace") as container:
+            stream = next(iter(container.streams.video), None)
+            if stream is None or stream.codec_context is None:
+                raise self._wrong("it holds no video")
+            if (stream.width, stream.height) != (self._lr.width, self._lr.height):  # before anything is allocated
+                raise self._wrong(f"its frames have {stream.width}x{stream.height} pixels")
+            stream.thread_type = "AUTO"
+            yield container, stream
+
+    def _decoded(self, first: int) -> Iterator[av.VideoFrame]:
+        """Decode from frame ``first`` on, beginning at the last key frame before it."""
+        with self._opened() as (container, stream):
+            if not first:
+                yield from container.decode(stream)
+                return
+            stamps = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and p.pts is not None]
+            if first >= len(stamps):
+                raise self._wrong(f"it holds {len(stamps)} frames")
+            wanted = sorted(pts for pts, _ in stamps)[first]
+            container.seek(max((pts for pts, key in stamps if key and pts <= wanted), default=0), stream=stream)
+            started = False
+            for frame in container.decode(stream):
+                if not started and (frame.pts is None or frame.pts > wanted):  # FFmpeg seeks by the time of decoding
+                    break
+                started = True
+                if frame.pts is not None and frame.pts >= wanted:
+                    yield frame
+            if started:
+                return
+        with self._opened() as (container, stream):
+            for number, frame in enumerate(container.decode(stream)):
+                if number >= first:
+                    yield frame

@@ -1,0 +1,79 @@
+"""How fast a package plays on this machine: each stage by itself, and all of them together."""
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from stdo.delivery.client import WAIT, Player
+from stdo.types import I16, U8
+
+_FRAMES = 240
+"""Frames that are measured at most; ``--start`` and ``--duration`` choose others."""
+
+_HELD = 48
+"""LR frames that are kept in memory for the stages after decoding."""
+
+
+def speeds(player: Player, began: float) -> str:
+    """A table in frames per second, as text. began: `time.perf_counter` when the package was opened."""
+    numbers = player.span[:_FRAMES]
+    next(iter(player))
+    first = time.perf_counter() - began
+    whole = _rate(len(numbers), lambda: _exhaust(islice(player, len(numbers))))
+    decode = _rate(len(numbers), lambda: _exhaust(islice(player.lr.frames(numbers.start), len(numbers))))
+    held = list(zip(numbers[:_HELD], player.lr.frames(numbers.start), strict=False))
+    work = [(lr_HWC, player.labels[t]) for t, lr_HWC in held]
+    networks = _networks(player, work)
+    rows = [
+        ("decode", f"{decode:.1f}"),
+        ("networks", f"{networks:.1f}"),
+        ("whole", f"{whole:.1f}"),
+        ("whole/networks", f"{whole / networks:.3f}"),
+        ("first frame", f"{first:.2f} s"),
+        ("peak memory", _peak()),
+    ]
+    source = player.manifest.source
+    head = f"{len(numbers)} frames of {source.width}x{source.height}, {player.threads} threads; frames per second\n"
+    return head + "\n".join(f"{name:<16}{figure:>9}" for name, figure in rows)
+
+
+def _peak() -> str:
+    """Peak resident memory of this process, where the kernel tells. getrusage would count what started it as well."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return f"{peak / 1024:.0f} MiB"
+
+
+def _networks(player: Player, work: list[tuple[U8, I16]]) -> float:
+    """Frames per second of the networks alone: windows in memory, results dropped."""
+    grid, network_of = player.manifest.patch_grid, np.asarray(player.manifest.network.network_of)
+    jobs = []
+    for lr_HWC, labels_RC in work:
+        windows, chosen = grid.extract(lr_HWC), network_of[labels_RC.ravel()]
+        indices = [index for index in np.unique(chosen).tolist() if index < len(player.networks)]
+        jobs.append([(index, windows[chosen == index]) for index in indices])
+
+    def run(parts: list[tuple[int, U8]]) -> None:
+        for index, windows in parts:
+            player.networks.run(index, windows)
+
+    with ThreadPoolExecutor(player.threads) as pool:
+        return _rate(len(jobs), lambda: _exhaust(pool.map(run, jobs, timeout=WAIT)))
+
+
+def _rate(count: int, work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - began)
+
+
+def _exhaust(items: Iterable[object]) -> None:
+    for _ in items:
+        pass

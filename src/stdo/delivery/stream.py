@@ -1,0 +1,107 @@
+"""The LR video as it is sent: what the networks were trained on, with the source's sound, subtitles and metadata.
+
+Nothing is encoded anew but the LR frames of a run that had no codec; packets are copied and moved in time.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.stream import Stream
+
+from stdo.delivery.lr import LrVideo
+from stdo.delivery.manifest import STREAMS
+from stdo.delivery.mux import CARRIED, Cut, join, opened
+from stdo.delivery.package import Package
+from stdo.types import Frame, FrameSource, Progress, UserError, silent
+from stdo.video.joined import Joined
+from stdo.video.reader import VideoFile
+from stdo.video.store import Prepared
+from stdo.video.writer import VideoWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Muxed:
+    """A written LR stream. audio_bytes: of its sound's packets. notes: what could not be carried, one line each."""
+
+    path: Path
+    audio_bytes: int
+    notes: tuple[str, ...]
+
+
+def write_stream(
+    folder: Path, video: Prepared, source: FrameSource, encoded: bool, progress: Progress = silent
+) -> Muxed:
+    """Write ``lr.mp4``, or ``lr.mkv`` where MP4 cannot hold the source's other streams, into a folder.
+
+    encoded: `stdo.video.store.prepare` kept an LR video, since there was a codec; otherwise the LR frames are encoded
+    without loss. Raises UserError where the LR video is gone.
+    """
+    lr = video.lr_video if encoded else _lossless(folder / "lossless.mp4", video, progress)
+    if not lr.is_file():
+        remedy = f"remove {lr.with_suffix('.json').name} beside it and deliver again, and it is made anew"
+        raise UserError(f"{lr}: the LR video that the networks were trained on is gone; {remedy}")
+    with ExitStack() as stack:
+        small = opened(stack, lr)
+        other = opened(stack, source.path) if isinstance(source, VideoFile) else small
+        streams = [each for each in other.streams if each.type in CARRIED and each.codec_context is not None]
+        name, kept = _container(folder, streams)
+        path, notes = folder / name, [_lost(each) for each in streams if each not in kept]
+        if isinstance(source, Joined):
+            notes.append("joined videos are delivered without sound")
+        # bitexact: no dates and random numbers, so that the same run gives the same bytes
+        options = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if name == STREAMS[0] else {})
+        try:
+            with av.open(str(path), "w", container_options=options) as out:
+                sound = join(out, small, other, kept, _cut(video, source))
+        except (FFmpegError, ValueError) as error:
+            raise UserError(f"{path}: the LR video cannot be joined with the source's sound ({error})") from error
+    return Muxed(path, sound, tuple(notes))
+
+
+def check_stream(package: Package, video: Prepared, progress: Progress = silent) -> None:
+    """Raise UserError unless the package's LR stream gives exactly the frames that the networks were trained on."""
+    frames = LrVideo(lambda: package.file(package.manifest.lr.member), package.manifest).frames()
+    for t, lr_HWC in enumerate(progress(frames, len(video.lr), "check")):
+        if not np.array_equal(lr_HWC, video.lr[t]):
+            remedy = f"remove {video.folder} to prepare it anew, and train again (force=true)"
+            raise UserError(
+                f"{video.lr_video}: its frame {t} is not the one that the networks were trained on; {remedy}"
+            )
+
+
+def _lossless(path: Path, video: Prepared, progress: Progress) -> Path:
+    height, width = video.lr.shape[1:3]
+    with VideoWriter(path, width, height, video.info.rate, "lossless", colour=video.info.colour) as writer:
+        for t in progress(range(len(video.lr)), len(video.lr), "encode"):
+            writer.write(Frame(video.pts[t], video.lr[t]))
+    return path
+
+
+def _cut(video: Prepared, source: FrameSource) -> Cut:
+    if not isinstance(source, VideoFile):
+        return Cut(Fraction(0), None)
+    begin, ends_early = source.stretch()
+    return Cut(begin, begin + video.pts[-1] + 1 / video.info.rate if ends_early else None)
+
+
+def _container(folder: Path, streams: Sequence[Stream]) -> tuple[str, list[Stream]]:
+    """The container that holds most of the streams, MP4 where both do, and those that it holds."""
+    choices = []
+    for name in STREAMS:
+        probe = folder / f"probe-{name}"
+        with av.open(str(probe), "w") as container:
+            known = container.supported_codecs
+        probe.unlink(missing_ok=True)
+        choices.append((name, [each for each in streams if each.codec_context.name in known]))
+    return max(choices, key=lambda choice: len(choice[1]))
+
+
+def _lost(stream: Stream) -> str:
+    what = f"{stream.type} stream {stream.index} ({stream.codec_context.name})"
+    return f"{what} is left out: neither MP4 nor Matroska holds it"

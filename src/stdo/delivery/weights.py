@@ -1,0 +1,276 @@
+"""weights.bin: the networks, quantised and range-coded.
+
+    parts: header │ network 0 │ network 1 │ …            every network whole, or
+           header │ base │ modulation 0 │ modulation 1 │ …  one network and what each chunk changes in it
+
+Each part is coded alone and in order, so a player that has the first bytes can use the first networks. At 32 and 16
+bits the numbers stand as they are (float32, float16). Below, every row of a weight (all that makes one output channel)
+is ``symbol · step`` with a step of its own, float16, and whole symbols of at most ``2^(bits-1) - 1`` either way; biases
+are float16. Symbols are range-coded; each row names the table that codes it shortest.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from stdo.delivery.coding import F64, Symbols, damaged, encoder, join, packed, split, table, unpacking
+from stdo.types import F32, I64, U8, UserError
+
+NAME = "weights.bin"
+BITS = (32, 16, 8, 6, 4)
+LEAST_MODULATION_BITS = 8
+"""A modulation is under 1 % of its network and multiplies all of it: no place to save bits."""
+
+SPREADS = 32
+"""Tables of either shape, Laplace and Gauss; a step of a quarter between two costs at most 0.5 % of the bits."""
+
+Tensors = dict[str, F32]
+"""Parameter name -> array, in the order of the network's state."""
+
+Params = Sequence[tuple[str, Sequence[int]]]
+"""Name and shape of every parameter of one plain network."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What is sent: k networks, or one base and k modulations.
+
+    networks: plain, all with the same names and shapes. modulations: for each network, the convolutions it changes:
+    name -> (channels / 2, 2, 3), see `fold`. steps: for each of ``networks`` whose weights are multiples of a step
+    already: parameter name -> step of each row, as `quantise` gives it.
+    """
+
+    networks: Sequence[Tensors]
+    modulations: Sequence[Tensors] = ()
+    steps: Sequence[Tensors] = ()
+
+    def folded(self) -> list[Tensors]:
+        """The plain networks."""
+        return [fold(self.networks[0], modulation) for modulation in self.modulations] or list(self.networks)
+
+
+def params_of(tensors: Tensors) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a network's parameters, in order."""
+    return [(name, tensor.shape) for name, tensor in tensors.items()]
+
+
+def fold(base: Mapping[str, Any], modulation: Mapping[str, Any]) -> dict[str, Any]:
+    """Fold a chunk's modulation into the convolutions of the base: arrays, or tensors of torch just as well.
+
+    A modulation (channels / 2, 2, 3) mixes the two outputs of each pair into either and adds a bias: for pair p and
+    output i of it, ``out + m[p, i, 0] · out_0 + m[p, i, 1] · out_1 + m[p, i, 2]``.
+    """
+    folded = dict(base)
+    for name, mix in modulation.items():
+        weight, bias = base[f"{name}.weight"], base[f"{name}.bias"]
+        rows, biases = weight.reshape(len(mix), 2, -1), bias.reshape(len(mix), 2, 1)
+        folded[f"{name}.weight"] = (rows + mix[..., :2] @ rows).reshape(weight.shape)
+        folded[f"{name}.bias"] = (biases + mix[..., :2] @ biases + mix[..., 2:]).reshape(bias.shape)
+    return folded
+
+
+def encode(weights: Weights, bits: int) -> bytes:
+    """Code ``weights`` with ``bits``, one of `BITS`. Raises UserError for other bits, and for what bits cannot hold."""
+    if bits not in BITS:
+        raise UserError(f"weights.bits={bits}: must be one of {', '.join(map(str, BITS))}")
+    params = params_of(weights.networks[0])
+    assert all(params_of(tensors) == params for tensors in weights.networks)
+    assert not weights.modulations or len(weights.networks) == 1
+    changed = set(weights.modulations[0]) if weights.modulations else set()
+    mask = [name.removesuffix(".weight") in changed for name, _ in params]
+    header = bytes([bits]) + (np.packbits(mask).tobytes() if changed else b"")
+    steps = weights.steps or [{}] * len(weights.networks)
+    parts = [_encode_tensors(tensors, bits, step) for tensors, step in zip(weights.networks, steps, strict=True)]
+    for modulation in weights.modulations:
+        rows = {name: _by_role(modulation[name]) for name in _changed(params, mask)}
+        parts.append(_encode_tensors(rows, max(bits, LEAST_MODULATION_BITS), {}))
+    return join([header, *parts])
+
+
+def decode(data: bytes, params: Params, networks: int, bits: int, max_bytes: int | None = None) -> list[Tensors]:
+    """The plain networks, float32, modulations folded in.
+
+    params: names and shapes of one network. max_bytes: only the networks that lie whole within the first ``max_bytes``
+    of ``data``, possibly none. Raises UserError where the data does not hold such networks; memory is bounded by what
+    ``params`` and ``networks`` say, time by that and the length of the data.
+    """
+    (header, _), *parts = split(data, NAME) or [(b"", 0)]
+    mask = _read_header(header, bits, params)
+    modulated = any(mask)
+    if len(parts) != networks + modulated:
+        raise damaged(NAME, f"{len(parts)} parts are not {networks} networks")
+    had = [part for part, end in parts if max_bytes is None or end <= max_bytes]
+    names, shapes = [name for name, _ in params], [tuple(shape) for _, shape in params]
+    whole = [
+        dict(zip(names, _decode_tensors(part, shapes, bits), strict=True)) for part in (had[:1] if modulated else had)
+    ]
+    if not modulated:
+        return whole
+    conv_names = _changed(params, mask)
+    pairs = [(6, dict(params)[f"{name}.weight"][0] // 2) for name in conv_names]
+    modulation_bits = max(bits, LEAST_MODULATION_BITS)
+    mixes = [[_by_pair(rows) for rows in _decode_tensors(part, pairs, modulation_bits)] for part in had[1:]]
+    return [fold(whole[0], dict(zip(conv_names, mix, strict=True))) for mix in mixes]
+
+
+def steps_of(rows: F32, bits: int) -> F32:
+    """The step that lets the greatest weight of each row (rows, n) have the greatest symbol.
+
+    (rows,) float32 that float16 can hold; 0 where a row is all but 0.
+    """
+    most = np.float32(2 ** (bits - 1) - 1)
+    steps: F32 = (np.abs(rows).max(axis=1) / most).astype(np.float16).astype(np.float32)
+    return steps
+
+
+def quantise(rows: F32, step: F32, bits: int) -> Symbols:
+    """The nearest symbols, (rows, n). step: of each row, (rows,)."""
+    most = 2 ** (bits - 1) - 1
+    ratio = np.divide(rows, step[:, None], out=np.zeros_like(rows), where=step[:, None] > 0)
+    return np.clip(np.rint(ratio), -most, most).astype(np.int32)
+
+
+def _read_header(header: bytes, bits: int, params: Params) -> list[bool]:
+    """Which parameters are weights that modulations change. Raises UserError where they cannot be changed."""
+    if header[:1] != bytes([bits]) or len(header) not in (1, 1 + -(-len(params) // 8)):
+        raise damaged(NAME, f"its header is not that of {len(params)} tensors at {bits} bits")
+    mask = np.unpackbits(np.frombuffer(header, np.uint8, offset=1)).astype(bool).tolist()[: len(params)]
+    shapes = {name: tuple(shape) for name, shape in params}
+    for name in _changed(params, mask):
+        outputs = shapes.get(f"{name}.weight", (1,))[0]
+        if outputs % 2 or shapes.get(f"{name}.bias") != (outputs,):
+            raise damaged(NAME, f"{name} cannot be modulated")
+    return mask or [False] * len(params)
+
+
+def _changed(params: Params, mask: Sequence[bool]) -> list[str]:
+    """Names of the convolutions that modulations change."""
+    return [name.removesuffix(".weight") for (name, _), changed in zip(params, mask, strict=False) if changed]
+
+
+def _by_role(mix: F32) -> F32:
+    """(channels / 2, 2, 3) -> (6, channels / 2): numbers of one kind in one row, so that they share a step."""
+    return mix.reshape(len(mix), 6).T
+
+
+def _by_pair(rows: F32) -> F32:
+    """The inverse of `_by_role`."""
+    return rows.T.reshape(-1, 2, 3)
+
+
+def _encode_tensors(tensors: Tensors, bits: int, steps: Tensors) -> bytes:
+    """One part. steps: of the weights that have been quantised; the others' are found here."""
+    flat = np.concatenate([tensor.ravel() for tensor in tensors.values()])
+    if not np.isfinite(flat).all():
+        raise UserError("a network holds weights that are not finite: nothing to deliver")
+    if bits == 32:
+        return bytes(flat.astype("<f4").tobytes())
+    if np.abs(flat).max() > np.finfo(np.float16).max:
+        raise UserError(f"weights.bits={bits}: a weight of {np.abs(flat).max():g} needs 32 bits")
+    if bits == 16:
+        return bytes(flat.astype("<f2").tobytes())
+    rows = {name: tensor.reshape(len(tensor), -1) for name, tensor in tensors.items() if tensor.ndim > 1}
+    steps = {name: steps.get(name, steps_of(row, bits)) for name, row in rows.items()}
+    coded = [quantise(row, steps[name], bits) for name, row in rows.items()]
+    spread = np.concatenate([_spreads(symbols, bits) for symbols in coded])
+    of_symbol = np.repeat(spread, np.concatenate([np.full(len(symbols), symbols.shape[1]) for symbols in coded]))
+    biases = [tensor for tensor in tensors.values() if tensor.ndim <= 1]
+    numbers = np.concatenate(biases + list(steps.values())).astype("<f2").tobytes()
+    symbols = np.concatenate([symbols.ravel() for symbols in coded])
+    return numbers + spread.tobytes() + _encode_symbols(symbols, of_symbol, bits)
+
+
+def _decode_tensors(data: bytes, shapes: Sequence[tuple[int, ...]], bits: int) -> list[F32]:
+    """The inverse of `_encode_tensors`, but for rounding."""
+    sizes = [math.prod(shape) for shape in shapes]
+    order = list(range(len(shapes)))
+    if bits >= 16:
+        values = _numbers(data, sum(sizes), bits)
+    else:
+        order.sort(key=lambda i: len(shapes[i]) > 1)  # biases first
+        biases = sum(size for size, shape in zip(sizes, shapes, strict=True) if len(shape) <= 1)
+        values = _decode_rows(data, biases, [shape for shape in shapes if len(shape) > 1], bits)
+    parts = np.split(values, np.cumsum([sizes[i] for i in order])[:-1])
+    placed = dict(zip(order, parts, strict=True))
+    return [placed[i].reshape(shape) for i, shape in enumerate(shapes)]
+
+
+def _decode_rows(data: bytes, biases: int, shapes: Sequence[tuple[int, ...]], bits: int) -> F32:
+    """All biases, and all weights of these shapes, one after another."""
+    rows = sum(shape[0] for shape in shapes)
+    steps_at, spread_at = 2 * biases, 2 * (biases + rows)
+    spread = np.frombuffer(data[spread_at : spread_at + rows], np.uint8)
+    if len(spread) != rows or (rows and spread.max() >= 2 * SPREADS):
+        raise damaged(NAME, "a row names no table")
+    lengths = np.array([math.prod(shape[1:]) for shape in shapes for _ in range(shape[0])], np.int64)
+    symbols = _decode_symbols(data[spread_at + rows :], spread, lengths, bits)
+    steps = _numbers(data[steps_at:spread_at], rows, 16)
+    return np.concatenate([_numbers(data[:steps_at], biases, 16), symbols * np.repeat(steps, lengths)])
+
+
+def _numbers(data: bytes, count: int, bits: int) -> F32:
+    """``count`` finite numbers of 32 or 16 bits."""
+    if len(data) != count * bits // 8:
+        raise damaged(NAME, f"{len(data)} bytes where {count * bits // 8} are needed")
+    numbers = np.frombuffer(data, f"<f{bits // 8}").astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise damaged(NAME, "a number is not finite")
+    return numbers
+
+
+@lru_cache
+def _tables(bits: int) -> F64:
+    """Odds of the symbols for each spread, (2 · SPREADS, 2^bits - 1): first Laplace, then Gauss, narrow to wide.
+
+    Made by multiplication alone, so that every machine makes the same.
+    """
+    most = 2 ** (bits - 1) - 1
+    width = np.cumprod(np.full(SPREADS, 1.3)) * 0.05
+    fall = np.repeat((width / (1 + width))[:, None], most, axis=1)
+    square = (width * width / (0.5 + width * width))[:, None]
+    # exp(-x²/2w²) falls by a factor from one whole number to the next, and that factor falls by a fixed one itself
+    steepening = np.cumprod(np.concatenate([square, np.repeat(square * square, most - 1, axis=1)], axis=1), axis=1)
+    halves = np.cumprod(np.concatenate([fall, steepening]), axis=1)
+    return np.concatenate([halves[:, ::-1], np.ones((2 * SPREADS, 1)), halves], axis=1)
+
+
+def _spreads(symbols: Symbols, bits: int) -> U8:
+    """The table that codes each row of symbols shortest, (rows,)."""
+    odds = _tables(bits)
+    price = -np.log2(np.maximum(odds / odds.sum(axis=1, keepdims=True), 2.0**-24)).T
+    counts = np.stack([np.bincount(row, minlength=odds.shape[1]) for row in symbols + odds.shape[1] // 2])
+    cheapest: U8 = (counts @ price).argmin(axis=1).astype(np.uint8)
+    return cheapest
+
+
+def _encode_symbols(symbols: Symbols, spread: U8, bits: int) -> bytes:
+    """Code symbols (n,), each by its table: table after table, so that each is set up once."""
+    order = np.argsort(spread, kind="stable")
+    coder, at = encoder(), 0
+    for number, count in enumerate(np.bincount(spread, minlength=2 * SPREADS).tolist()):
+        if count:
+            part = symbols[order[at : at + count]] + 2 ** (bits - 1) - 1
+            coder.encode(part.astype(np.int32), table(_tables(bits)[number]))
+            at += count
+    return packed(coder)
+
+
+def _decode_symbols(data: bytes, spread: U8, lengths: I64, bits: int) -> F32:
+    """The inverse of `_encode_symbols`, as float32. spread, lengths: table and number of symbols of each row."""
+    odds = _tables(bits)
+    cheapest = -np.log2(odds.max(axis=1) / odds.sum(axis=1))
+    if 8 * len(data) + 64 < float(lengths @ cheapest[spread]):  # before anything is made of that size
+        raise damaged(NAME, "less data than its symbols need")
+    of_symbol = np.repeat(spread, lengths)
+    counts, order, at = np.bincount(of_symbol, minlength=2 * SPREADS), np.argsort(of_symbol, kind="stable"), 0
+    symbols = np.empty(len(of_symbol), np.float32)
+    with unpacking(data, NAME) as decoder:
+        for number in np.flatnonzero(counts):
+            count = int(counts[number])
+            symbols[order[at : at + count]] = decoder.decode(table(odds[number]), count)
+            at += count
+    return symbols - np.float32(2 ** (bits - 1) - 1)

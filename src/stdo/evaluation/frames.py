@@ -1,0 +1,54 @@
+"""Any frames against the ground truth: a decoded video file or a played package, by the metrics that runs have."""
+
+import os
+from collections.abc import Iterable, Iterator
+from statistics import fmean
+
+import numpy as np
+
+from stdo.chunks.score import psnr, squared_error
+from stdo.evaluation.metrics import luma, ssim
+from stdo.types import U8, Json, UserError
+from stdo.video.store import Prepared
+
+
+def truth(video: Prepared) -> Iterator[U8]:
+    """The frames of a prepared video as the source has them: uint8 (height, width, 3), without padding."""
+    for t in range(len(video.hr)):
+        yield video.hr[t][: video.height, : video.width]
+
+
+def compare(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) -> Json:
+    """PSNR and SSIM of full frames, as docs/protocol.md defines them.
+
+    name: what the frames are called in a message. hr, sr: uint8 (height, width, 3) in the same order. One pass; memory
+    does not grow with their number.
+
+    Returns ``psnr`` {``frame``, ``pooled``, ``y``} in dB and ``ssim`` (None where a side is too short for it). Raises
+    UserError where the numbers of frames or their sizes differ.
+    """
+    errors, lumas, similar = [], [], []
+    for hr_HWC, sr_HWC in _pairs(name, hr, sr):
+        errors.append(float(squared_error(hr_HWC, sr_HWC).mean(dtype=np.float64)) / 3)
+        hr_HW, sr_HW = luma(hr_HWC), luma(sr_HWC)
+        lumas.append(float(psnr(np.square(hr_HW - sr_HW).mean(dtype=np.float64))))
+        similar.append(ssim(hr_HW, sr_HW))
+    if not errors:
+        raise UserError(f"{name}: no frame of it can be compared")
+    figures = {"frame": fmean(map(float, psnr(errors))), "pooled": float(psnr(fmean(errors))), "y": fmean(lumas)}
+    known = [each for each in similar if each is not None]
+    return {"psnr": figures, "ssim": fmean(known) if known else None}
+
+
+def _pairs(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) -> Iterator[tuple[U8, U8]]:
+    found, wanted = iter(sr), 0
+    for hr_HWC in hr:
+        sr_HWC = next(found, None)
+        if sr_HWC is None:
+            raise UserError(f"{name}: has {wanted} frames, fewer than the ground truth")
+        if sr_HWC.shape != hr_HWC.shape:
+            raise UserError(f"{name}: frames have the shape {sr_HWC.shape}, the ground truth's {hr_HWC.shape}")
+        wanted += 1
+        yield hr_HWC, sr_HWC
+    if next(found, None) is not None:
+        raise UserError(f"{name}: has more than the ground truth's {wanted} frames")

@@ -1,0 +1,40 @@
+"""Write a finished run's networks for phones: ``python -m stdo.export run=outputs/… format=onnx|executorch|ncnn``."""
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from stdo.doors import enter, load_config
+from stdo.rundir import read_result
+from stdo.settings import check
+from stdo.types import UserError
+
+
+def task(config: DictConfig) -> Path:
+    """Export, and print where and how far each network is from PyTorch. Needs no video: only the run directory."""
+    check(config)
+    directory = Path(config.run)
+    run = load_config(directory)
+    read_result(directory)
+    check(run)
+    from stdo.delivery.export import Export, export
+    from stdo.training.data import PatchSize
+
+    patches = run.get("patches")
+    if patches is None:
+        raise UserError(f"run={directory}: its config.yaml names no patches")
+    size = PatchSize(patches.height, patches.width, patches.halo)
+    wanted = Export(str(config.format), str(config.size), Path(config.out) if config.out else None)
+    folder = export(directory, size, wanted, lambda line: sys.stderr.write(f"{line}\n"))
+    sys.stdout.write(f"{folder}\n")
+    return directory
+
+
+def main() -> None:
+    """Entry point of ``stdo-export``."""
+    enter(task, "export")
+
+
+if __name__ == "__main__":
+    main()

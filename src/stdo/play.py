@@ -1,0 +1,102 @@
+"""Play a package into a file: ``python -m stdo.play movie.stdo out.mp4``. Needs the base install alone."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import NoReturn
+
+from stdo.types import U8, UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; --help says more")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser("stdo-play", description="Play a package in high resolution, into a file.", allow_abbrev=False)
+    parser.add_argument("package", type=Path, help="the .stdo file, or an unpacked package")
+    parser.add_argument("out", type=Path, nargs="?", help="a video, such as out.mp4; with --frames a new folder")
+    parser.add_argument("--frames", choices=["png"], help="write pictures without loss instead of a video")
+    parser.add_argument("--start", type=_seconds, default=Fraction(0), metavar="S", help="seconds from the beginning")
+    parser.add_argument("--duration", type=_seconds, metavar="S", help="play so many seconds")
+    parser.add_argument(
+        "--max-network-bytes", type=int, metavar="N", help="use the networks in the first N bytes of them, else bicubic"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="frames computed at once; default: one per core")
+    parser.add_argument(
+        "--precision",
+        default="float32",
+        choices=["float32", "bfloat16"],
+        help="float32 gives the server's pixels; bfloat16 is quicker on CPUs that have it",
+    )
+    parser.add_argument("--device", default="CPU", help="OpenVINO's name of the device; default: CPU")
+    parser.add_argument("--benchmark", action="store_true", help="print the speed of each stage; writes no file")
+    return parser
+
+
+def _seconds(text: str) -> Fraction:
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text}: must be a number of seconds") from None
+
+
+def play(options: argparse.Namespace) -> str:
+    """Do what the command line asks for; returns what to print. Raises UserError."""
+    if (options.out is None) != options.benchmark:
+        raise UserError("out: must be given, unless --benchmark is; --help says more")
+    from stdo.delivery.client import Player
+    from stdo.delivery.output import check_target, write_pictures, write_video
+
+    if options.out is not None:
+        check_target(options.out, options.package)
+    began = time.perf_counter()
+    player = Player(
+        options.package,
+        start=options.start,
+        duration=options.duration,
+        max_network_bytes=options.max_network_bytes,
+        threads=options.threads,
+        precision=options.precision,
+        device=options.device,
+    )
+    if options.benchmark:
+        from stdo.delivery.speed import speeds
+
+        return speeds(player, began)
+    notes = (write_pictures if options.frames else write_video)(options.out, player, _watched(player, len(player)))
+    return "".join(f"note: {note}\n" for note in notes) + f"{options.out}: {len(player)} frames"
+
+
+def _watched(frames: Iterable[tuple[Fraction, U8]], count: int) -> Iterator[tuple[Fraction, U8]]:
+    """The frames, with a line on the terminal that says how far they are."""
+    began = shown = time.monotonic()
+    for done, frame in enumerate(frames, 1):
+        yield frame
+        now = time.monotonic()
+        if sys.stderr.isatty() and (now - shown > 0.5 or done == count):
+            shown, rate = now, done / (now - began)
+            left = round((count - done) / rate)
+            line = f"{done}/{count} frames, {rate:.1f} per second, {left // 60}:{left % 60:02} left"
+            sys.stderr.write(f"\r{line:<60}" + ("\n" if done == count else ""))
+            sys.stderr.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``stdo-play``: exit code 2 and one line for a user's mistake or a bad package."""
+    try:
+        sys.stdout.write(f"{play(_parser().parse_args(arguments))}\n")
+    except UserError as error:
+        sys.stderr.write(f"stdo: {' '.join(str(error).split())}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstdo: interrupted\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

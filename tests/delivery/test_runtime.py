@@ -1,0 +1,152 @@
+"""The client's networks against PyTorch, and graphs that are not backbones'."""
+
+import threading
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from tiny_package import disturbed, graph_of, smooth
+
+from stdo.delivery.runtime import Networks
+from stdo.models.pixels import to_float, to_uint8
+from stdo.models.registry import BACKBONES
+from stdo.types import UserError
+
+
+def weights_of(network: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
+
+def in_torch(network: torch.nn.Module, windows: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return to_uint8(network(to_float(torch.from_numpy(windows)))).numpy()
+
+
+SLOW = [pytest.param(name, 3, marks=pytest.mark.slow) for name in BACKBONES]
+
+
+@pytest.mark.parametrize(("name", "scale"), [("espcn", 2), ("espcn", 4), *SLOW])
+def test_pixels_equal_pytorchs_to_one_level(name: str, scale: int) -> None:
+    both = [disturbed(name, scale, seed) for seed in range(2)]
+    networks = Networks(graph_of(name, scale), [weights_of(each) for each in both], (20, 24), scale, 2)
+    windows = np.random.default_rng(0).integers(0, 256, (3, 20, 24, 3), np.uint8)
+    for index, network in enumerate(both):
+        difference = np.abs(networks.run(index, windows).astype(int) - in_torch(network, windows))
+        assert difference.max() <= 1
+        assert (difference > 0).mean() < 1e-3
+
+
+def test_values_beyond_black_and_white_are_clamped_and_halves_round_to_even() -> None:
+    pixels = np.arange(256, dtype=np.float32)
+    lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["n", 3, "h", "w"])
+    sr = helper.make_tensor_value_info("sr", TensorProto.FLOAT, None)
+    shapes = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [12, 3, 1, 1]) for name in ("w",)]
+    nodes = [helper.make_node("Conv", ["lr", "w"], ["y"]), helper.make_node("DepthToSpace", ["y"], ["sr"], blocksize=2)]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [lr, *shapes], [sr]), opset_imports=[helper.make_opsetid("", 18)]
+    )
+    weight = np.zeros((12, 3, 1, 1), np.float32)
+    for row, factor in enumerate((0.5, 1.0, 1.5, -1.0)):
+        weight[3 * row : 3 * row + 3, :, 0, 0] = np.eye(3) * factor
+    networks = Networks(model.SerializeToString(), [{"w": weight}], (16, 16), 2, 1)
+    windows = np.repeat(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3, 3)
+    out = networks.run(0, windows)[0, :, :, 0].reshape(16, 2, 16, 2).transpose(1, 3, 0, 2).reshape(4, 256)
+    for row, factor in zip(out, (0.5, 1.0, 1.5, -1.0), strict=True):
+        exact = np.clip(pixels * factor, 0, 255)
+        assert np.abs(row - exact).max() <= 0.5 + 1e-6
+
+
+def test_bfloat16_stays_within_a_few_levels() -> None:
+    network = disturbed("espcn", 4, strength=0.003)
+    networks = Networks(graph_of("espcn", 4), [weights_of(network)], (40, 48), 4, 1, "bfloat16")
+    windows = np.stack(smooth(40, 48, 2))
+    assert np.abs(networks.run(0, windows).astype(int) - in_torch(network, windows)).max() <= 3
+
+
+def test_threads_may_share_it() -> None:
+    both = [disturbed("espcn", 2, seed) for seed in range(2)]
+    networks = Networks(graph_of("espcn", 2), [weights_of(each) for each in both], (10, 12), 2, 2)
+    windows = np.random.default_rng(0).integers(0, 256, (5, 10, 12, 3), np.uint8)
+    expected = [in_torch(network, windows) for network in both]
+    worst = []
+
+    def work(index: int) -> None:
+        for _ in range(20):
+            worst.append(np.abs(networks.run(index, windows).astype(int) - expected[index]).max())  # noqa: PERF401
+
+    threads = [threading.Thread(target=work, args=(index % 2,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(worst) == 80 and max(worst) <= 1
+
+
+def test_more_networks_than_are_kept_ready() -> None:
+    many = [disturbed("espcn", 2, seed) for seed in range(3)]
+    networks = Networks(graph_of("espcn", 2), [weights_of(each) for each in many], (10, 12), 2, 1, resident=2)
+    windows = np.random.default_rng(0).integers(0, 256, (2, 10, 12, 3), np.uint8)
+    for index in (0, 1, 2, 0):
+        assert np.abs(networks.run(index, windows).astype(int) - in_torch(many[index], windows)).max() <= 1
+
+
+def changed(graph: bytes, change) -> bytes:
+    model = onnx.load_from_string(graph)
+    change(model.graph)
+    return model.SerializeToString()
+
+
+def huge(graph: onnx.GraphProto) -> None:
+    """A tensor of 2^40 values out of a few bytes."""
+    shape = helper.make_tensor("shape", TensorProto.INT64, [4], [1, 2**20, 2**20, 1])
+    graph.initializer.append(shape)
+    one = helper.make_tensor("one", TensorProto.FLOAT, [1], [0.0])
+    graph.initializer.append(one)
+    graph.node.insert(0, helper.make_node("Expand", ["one", "shape"], ["big"]))
+    graph.node.append(helper.make_node("Add", [graph.output[0].name, "big"], ["out"]))
+    graph.output[0].CopyFrom(helper.make_tensor_value_info("out", TensorProto.FLOAT, None))
+
+
+def other_step(graph: onnx.GraphProto) -> None:
+    graph.node.append(helper.make_node("Sin", [graph.output[0].name], ["out"]))
+    graph.output[0].CopyFrom(helper.make_tensor_value_info("out", TensorProto.FLOAT, None))
+
+
+def renamed(graph: onnx.GraphProto) -> None:
+    """Its weights have other names."""
+    graph.input[1].name = graph.node[0].input[1] = "head.weight"
+
+
+def other_scale(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        if node.op_type == "DepthToSpace":
+            node.attribute[[a.name for a in node.attribute].index("blocksize")].i = 1
+
+
+BAD_GRAPHS = {
+    "nothing": lambda graph: b"",
+    "text": lambda graph: b"<html>",
+    "half of it": lambda graph: graph[: len(graph) // 2],
+    "another backbone's": lambda graph: changed(graph, renamed),
+    "another scale's": lambda graph: graph_of("espcn", 4),
+    "a step that no backbone has": lambda graph: changed(graph, other_step),
+    "a result of another size": lambda graph: changed(graph, other_scale),
+    "a tensor that fills the memory": lambda graph: changed(graph, huge),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_GRAPHS)
+def test_a_graph_that_is_no_backbones_is_refused(kind: str) -> None:
+    graph = BAD_GRAPHS[kind](graph_of("espcn", 2))
+    networks = Networks(graph, [weights_of(disturbed("espcn", 2))], (10, 12), 2, 1)
+    with pytest.raises(UserError, match=r"graph\.onnx") as caught:
+        networks.prepare(0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("precision", "float8"), ("device", "TPU")])
+def test_settings_out_of_range_name_what_is_allowed(setting: str, value: str) -> None:
+    with pytest.raises(UserError, match=f"{setting}={value}: must be one of"):
+        Networks(graph_of("espcn", 2), [], (10, 12), 2, 1, **{setting: value})
