@@ -15,7 +15,7 @@ from stdo.types import I16, I64, UserError
 
 NAME = "chunks.bin"
 SPAN = 256
-"""Frames in a segment. A segment learns anew, which costs about 1 % of its bytes at this length."""
+"""Frames in a segment. A segment learns anew, which costs 1 to 2 % of its bytes at this length."""
 
 MOST_LABELS = 1 << 20
 """Labels in one segment: bounds the memory of the decoder. Segments of huge frames are shorter."""
