@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 from stdo.chunks.grid import PatchGrid
+from stdo.doors import CONFIG_KEYS
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.weights import load_networks
 from stdo.train import main
@@ -284,7 +285,7 @@ def test_the_traceback_is_there_for_those_who_ask(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["nothing", "no result"])
 def test_evaluate_wants_a_finished_run(tmp_path: Path, content: str) -> None:
     if content == "no result":
-        (tmp_path / "config.yaml").write_text("scale: 2")
+        (tmp_path / "config.yaml").write_text("\n".join(f"{key}: 1" for key in CONFIG_KEYS))
     done = door(f"run={tmp_path}", cwd=tmp_path, module="evaluate")
     assert done.returncode == 2
     assert done.stderr.startswith(f"stdo: run={tmp_path}: not a")
