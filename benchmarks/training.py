@@ -121,7 +121,7 @@ def main() -> None:
         tsv("chunks", "batch", "modulated_patches_s", "plain_patches_s", "ratio")
         data = prepared(Path(cache), options.scale, 4)
         for batch in (QUICK, BATCH):
-            steps = options.steps * BATCH // batch
+            steps = options.steps * BATCH // batch // 2
 
             def modulated() -> float:
                 return ours(data, Modulated(factory, 4), batch, steps, precision)  # noqa: B023 - used at once

@@ -91,7 +91,7 @@ def test_a_scorer_without_a_key_is_asked_once_and_not_remembered(make_job) -> No
         return lr_HWC.repeat(2, 0).repeat(2, 1)
 
     parts = make_job().data
-    data = PatchData(parts._source, parts._cache, parts._degrade, parts._patches, ByPsnr(upscale), by_score, 3)
+    data = PatchData(parts.source, parts._cache, parts.degrade, parts._patches, ByPsnr(upscale), by_score, 3)
     data.prepare_data()
     data.setup()
     data.setup("fit")

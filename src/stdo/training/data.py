@@ -53,7 +53,9 @@ class PatchBatches(Dataset[Batch]):
         return self._sampler.steps
 
     def __getitem__(self, step: int) -> Batch:
-        return self.gather(self._sampler.batch(step)[self._rank :: self._world])
+        patch_B = self._sampler.batch(step)[self._rank :: self._world]
+        # Chunk by chunk, as `Sharing.forward` likes it: the loss does not care for the order.
+        return self.gather(patch_B[np.argsort(self._labels[patch_B], kind="stable")])
 
     def gather(self, patch_B: I64) -> Batch:
         """The windows, targets and chunks of the patches numbered ``patch_B`` over the whole video."""
