@@ -81,7 +81,13 @@ def test_a_study_runs_and_reports(study: str, tmp_path: Path) -> None:
             [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
         )
 
-    methods = {"table3": "stdo", "fig5_speed": "awdnn", "fig6_ratio_heatmaps": "jstdo", "fig7b_schedules": "jstdo"}
+    methods = {
+        "table2": "awdnn,stdo",
+        "table3": "stdo",
+        "fig5_speed": "awdnn",
+        "fig6_ratio_heatmaps": "jstdo",
+        "fig7b_schedules": "jstdo",
+    }
     few = [f"method={methods.get(study, 'stdo')}", "chunks=4", "seed=0,1"]
     if study in ("table3", "fig5_speed"):
         few.append("backbone=espcn")
