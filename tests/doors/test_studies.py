@@ -18,7 +18,7 @@ STUDIES = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
 FOLDERS = Path(__file__).parents[2] / "experiments"
 TINY = [
     "video=file", "video.height=96", "video.every=1", "video.max_frames=3", "patches.height=12", "patches.width=12",
-    "budget.passes=0.2",
+    "budget.passes=2",
 ]  # fmt: skip
 
 
