@@ -26,10 +26,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stdo.chunks.score import named
+from stdo.locks import BusyError
 from stdo.provenance import as_typed
 from stdo.rundir import file_name, read_result
 from stdo.settings import check, check_chunks
-from stdo.sweeps import FAILED, FINISHED, Outcome, Sweep, failures, job_command
+from stdo.signals import Stopped, heeded
+from stdo.sweeps import BUSY, FAILED, FINISHED, Outcome, Sweep, failures, job_command
 from stdo.types import FrameSource, UserError
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors to us instead of printing them
     try:
-        with _mistakes(full):
+        with _mistakes(full), heeded():
             hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(job)()
             _close_sweep(sweeps)
     finally:
@@ -99,7 +101,7 @@ def _sweep_job(task: Callable[[DictConfig], Path | None], config: DictConfig) ->
         if not isinstance(error, UserError | HydraException | OmegaConfBaseException):
             traceback.print_exc()
         message = one_line(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {one_line(error)}"
-        outcome = Outcome(command, None, FAILED, message)
+        outcome = Outcome(command, None, BUSY if isinstance(error, BusyError) else FAILED, message)
         sys.stderr.write(f"stdo: {message}\n")
     sweep.record(outcome)
     return sweep, outcome
@@ -133,7 +135,7 @@ def command_of() -> list[str]:
 
 @contextmanager
 def _mistakes(full: bool) -> Iterator[None]:
-    """Exit with one line and code 2 for a user's mistake, 130 for Ctrl-C. full: raise instead."""
+    """Exit with one line and code 2 for a user's mistake, 130 for Ctrl-C, 143 for SIGTERM. full: raise mistakes."""
     try:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -141,9 +143,9 @@ def _mistakes(full: bool) -> Iterator[None]:
             raise
         sys.stderr.write(f"stdo: {one_line(error)}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstdo: interrupted; the same command goes on from the last checkpoint\n")
-        sys.exit(130)
+    except Stopped as stop:
+        sys.stderr.write(f"\nstdo: stopped by {stop.name}; the same command goes on from here\n")
+        sys.exit(stop.exit_code)
 
 
 def one_line(error: BaseException) -> str:

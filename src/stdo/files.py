@@ -1,6 +1,12 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all.
+
+What is under way has ``.partial`` in its name and is held by a lock of its process, which the kernel drops with it: so
+what a killed process left is told from what another one is writing, and goes when the same thing is written again.
+"""
 
 import errno
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -17,10 +23,11 @@ def atomic(path: Path) -> Iterator[Path]:
 
     The name keeps the suffix, since writers of pictures and videos go by it. Raises UserError when the disk is full.
     """
+    _forget(path.parent, f"{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}")
     descriptor, name = tempfile.mkstemp(prefix=f"{path.stem}.", suffix=f".partial{path.suffix}", dir=path.parent)
-    os.close(descriptor)
     partial = Path(name)
     try:
+        _hold(descriptor)
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
@@ -30,6 +37,7 @@ def atomic(path: Path) -> Iterator[Path]:
         raise disk_error(error, path.parent) from error
     finally:
         partial.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 @contextmanager
@@ -38,21 +46,62 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     Its files must lie directly in it. Raises UserError when the disk is full.
     """
-    partial = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent))
     try:
-        yield partial
-        for written in partial.iterdir():
-            with written.open("rb") as file:
-                os.fsync(file.fileno())
-        partial.chmod(0o777 & ~_umask())
-        if path.exists():
-            path.rename(partial / "old")
-        partial.rename(path)
-        shutil.rmtree(path / "old", ignore_errors=True)
+        with scratch(path) as partial:
+            yield partial
+            for written in partial.iterdir():
+                with written.open("rb") as file:
+                    os.fsync(file.fileno())
+            partial.chmod(0o777 & ~_umask())
+            if path.exists():
+                path.rename(partial / "old")
+            partial.rename(path)
+            shutil.rmtree(path / "old", ignore_errors=True)
     except OSError as error:
         raise disk_error(error, path.parent) from error
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """A folder beside ``path``, for what it is made of; gone after the block."""
+    _forget(path.parent, f"{glob.escape(path.name)}.*.partial")
+    folder = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent))
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _hold(descriptor)
+        yield folder
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_up(folder: Path) -> None:
+    """Remove whatever killed processes left half-written in ``folder`` and below."""
+    _forget(folder, "**/*.partial*")
+
+
+def _forget(folder: Path, pattern: str) -> None:
+    """Remove what matches and no living process holds."""
+    for left in list(folder.glob(pattern)):
+        try:
+            descriptor = os.open(left, os.O_RDONLY)
+        except OSError:
+            continue
+        try:
+            _hold(descriptor)
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _hold(descriptor: int) -> None:
+    """Raises OSError where another process holds it, or the file system has no locks."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def disk_error(error: OSError, folder: Path) -> Exception:

@@ -7,7 +7,6 @@ metrics = evaluate(job)        measures a finished run again from its weights
 
 import json
 import logging
-import os
 import shutil
 import sys
 import time
@@ -27,6 +26,7 @@ from stdo.evaluation.crops import choose_crops, hardest, save_crops
 from stdo.evaluation.measure import Measured, Sink, measure, pictures_of
 from stdo.evaluation.pictures import comparison, heatmap
 from stdo.evaluation.reconstruct import Reconstructor
+from stdo.locks import main_process
 from stdo.models.cost import count
 from stdo.models.sharing import Sharing
 from stdo.models.weights import load_networks, save_networks
@@ -36,6 +36,7 @@ from stdo.rundir import (
     DELIVERED,
     RESULT,
     WEIGHTS,
+    claimed,
     read_chunks,
     read_result,
     start_directory,
@@ -44,6 +45,7 @@ from stdo.rundir import (
     write_result,
     write_rows,
 )
+from stdo.signals import deferred
 from stdo.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_loggers, forget, tracked
 from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast
 from stdo.training.data import PatchData
@@ -58,7 +60,7 @@ SAVES: dict[str, tuple[str, str, int | None]] = {"video": ("sr.mp4", "x264", 12)
 
 def terminal(items: Iterable[T], total: int | None, label: str) -> Iterable[T]:
     """Progress with an ETA on the terminal, of the main process alone."""
-    hidden = os.environ.get("LOCAL_RANK", "0") != "0"
+    hidden = not main_process()
     bar: Iterable[T] = tqdm(items, total=total, desc=label, unit=" frames", dynamic_ncols=True, disable=hidden)
     return bar
 
@@ -92,18 +94,20 @@ class Job:
 def train(job: Job, force: bool = False) -> Json:
     """Run a job, or go on with it where it was left, or read its result when it is finished.
 
-    force: begin again even so. Returns the content of metrics.json.
+    force: begin again even so. Returns the content of metrics.json. Raises `stdo.locks.BusyError` while another process
+    is at this run.
     """
-    finished = not force and (job.directory / RESULT).exists()
-    if not finished:
-        start_directory(job.directory, job.config, job.command, force)
-        if force:
-            forget(job.directory)
-    with tracked(job.tracker, job.directory, job.facts) as tracker:
-        metrics = read_result(job.directory) if finished else _run(job, tracker)
-        if metrics:
-            tracker.result(metrics)
-    return metrics
+    with claimed(job.directory):
+        finished = not force and (job.directory / RESULT).exists()
+        if not finished:
+            start_directory(job.directory, job.config, job.command, force)
+            if force:
+                forget(job.directory)
+        with tracked(job.tracker, job.directory, job.facts) as tracker:
+            metrics = read_result(job.directory) if finished else _run(job, tracker)
+            if metrics:
+                tracker.result(metrics)
+        return metrics
 
 
 def _run(job: Job, tracker: Tracker) -> Json:
@@ -128,17 +132,16 @@ def _fit(job: Job, tracker: Tracker) -> pl.Trainer:
     last = job.directory / CHECKPOINT
     shown = sampler.batch_size * sharing.learners
     curve = Curve(shown)
-    trainer = job.trainer(
-        max_epochs=1,
-        callbacks=[curve, FitProgress(shown), KeepLast(last, job.checkpoint_seconds)],
-        logger=curve_loggers(job.directory, tracker),
-        plugins=[AtomicCheckpointIO()],
-        use_distributed_sampler=False,  # every process sees every step, and takes its share of the step's patches
-    )
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
-    except SystemExit as stop:  # how Lightning ends a fit on Ctrl-C
-        raise (KeyboardInterrupt if trainer.interrupted else stop) from stop
+        with deferred() as asked:
+            trainer = job.trainer(
+                max_epochs=1,
+                callbacks=[curve, FitProgress(shown), KeepLast(last, job.checkpoint_seconds, asked)],
+                logger=curve_loggers(job.directory, tracker),
+                plugins=[AtomicCheckpointIO()],
+                use_distributed_sampler=False,  # every process sees every step, and takes its share of its patches
+            )
+            trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of GPU memory: lower budget.batch ({sampler.batch_size}) or use trainer=cpu") from error
     if trainer.is_global_zero:
@@ -187,6 +190,11 @@ def evaluate(job: Job, save: str | None = None, prepare_seconds: float | None = 
     """
     if save is not None and save not in SAVES:
         raise UserError(f"save={save}: must be null or one of {', '.join(SAVES)}")
+    with claimed(job.directory):
+        return _evaluate(job, save, prepare_seconds, only)
+
+
+def _evaluate(job: Job, save: str | None, prepare_seconds: float | None, only: int | None) -> Json:
     began = time.monotonic()
     data = job.data
     data.prepare_data()

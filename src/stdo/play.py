@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
 
+from stdo.signals import Stopped, heeded
 from stdo.types import U8, UserError
 
 
@@ -89,13 +90,14 @@ def _watched(frames: Iterable[tuple[Fraction, U8]], count: int) -> Iterator[tupl
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``stdo-play``: exit code 2 and one line for a user's mistake or a bad package."""
     try:
-        sys.stdout.write(f"{play(_parser().parse_args(arguments))}\n")
+        with heeded():
+            sys.stdout.write(f"{play(_parser().parse_args(arguments))}\n")
     except UserError as error:
         sys.stderr.write(f"stdo: {' '.join(str(error).split())}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstdo: interrupted\n")
-        sys.exit(130)
+    except Stopped as stop:
+        sys.stderr.write(f"\nstdo: stopped by {stop.name}; nothing was kept\n")
+        sys.exit(stop.exit_code)
 
 
 if __name__ == "__main__":

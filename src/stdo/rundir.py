@@ -6,12 +6,14 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from stdo.files import atomic
+from stdo.files import atomic, sweep_up
+from stdo.locks import exclusive, main_process
 from stdo.provenance import provenance
 from stdo.types import F32, I16, Json, UserError
 
@@ -30,8 +32,28 @@ def file_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name)[:80]
 
 
+@contextmanager
+def claimed(directory: Path) -> Iterator[None]:
+    """Be the only process that writes into a run directory, which is made; what a killed one left half-done is removed.
+
+    Raises `stdo.locks.BusyError` at once while another process is at it, UserError when it cannot be written. In a
+    distributed fit the main process claims for all.
+    """
+    if not main_process():
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if stack.enter_context(exclusive(directory / ".lock", "this run is being worked on", wait=0)):
+                sweep_up(directory)
+        except OSError as error:
+            raise UserError(f"{directory}: cannot be written ({error.strerror}); set paths.outputs") from error
+        yield
+
+
 def start_directory(directory: Path, config: str, command: Sequence[str], force: bool) -> None:
-    """Make the run directory with its configuration and provenance; ``force`` empties it of results first.
+    """Write the configuration and provenance into a claimed run directory; ``force`` empties it of results first.
 
     Raises UserError when it cannot be written.
     """
@@ -45,7 +67,6 @@ def start_directory(directory: Path, config: str, command: Sequence[str], force:
             made = (folder for pattern in ("network-*", "export-*", "*.stdo") for folder in directory.glob(pattern))
             for folder in (directory / CHECKPOINT.parent, *made):
                 shutil.rmtree(folder, ignore_errors=True)
-        directory.mkdir(parents=True, exist_ok=True)
         with atomic(directory / "config.yaml") as partial:
             partial.write_text(config)
         with atomic(directory / "provenance.json") as partial:

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from stdo.files import atomic
+from stdo.locks import exclusive
 from stdo.types import Json, UserError
 
-FINISHED, FAILED = "finished", "failed"
+FINISHED, FAILED, BUSY = "finished", "failed", "busy"
+"""BUSY: another process, such as the same sweep started twice, is at the job; only that one records it."""
+
+LOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,11 @@ class Sweep:
         self.name = name
 
     def record(self, outcome: Outcome) -> None:
-        """Keep what became of a job."""
+        """Keep what became of a job; of one that is another process's, nothing."""
+        if outcome.status == BUSY:
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_suffix(".lock"), timeout=60):
+        with exclusive(self.path.with_suffix(".lock"), "its list of jobs is being written", LOCK_SECONDS):
             jobs = [job for job in self.jobs() if not _same(job, outcome)]
             jobs.append(outcome)
             with atomic(self.path) as partial:
@@ -69,9 +73,11 @@ def job_command(overrides: Sequence[str], experiment: str | None) -> list[str]:
 
 
 def failures(outcomes: Sequence[Outcome]) -> str:
-    """What failed, why, and the command of each, for the end of a sweep; empty when nothing did."""
-    failed = [outcome for outcome in outcomes if outcome.status == FAILED]
-    lines = [f"{len(failed)} of {len(outcomes)} jobs failed; the same command tries them again:"] if failed else []
-    for outcome in failed:
+    """What was not done, why, and the command of each, for the end of a sweep; empty when all was."""
+    left = [outcome for outcome in outcomes if outcome.status != FINISHED]
+    counts = ((sum(outcome.status == status for outcome in left), status) for status in (FAILED, BUSY))
+    what = " and ".join(f"{count} {status}" for count, status in counts if count)
+    lines = [f"of {len(outcomes)} jobs {what}; the same command tries them again:"] if left else []
+    for outcome in left:
         lines += [f"  {outcome.error}", f"    {outcome.command}"]
     return "\n".join(lines)

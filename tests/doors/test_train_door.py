@@ -144,7 +144,7 @@ def test_a_failed_job_loses_nothing_and_is_listed_with_its_command(clip: Path, t
     failed = listed["jobs"][1]
     assert failed["error"] == "chunks=7: the video has only 6 frames"
     tail = first.stderr.splitlines()[-3:]
-    assert tail[0].startswith("1 of 3 jobs failed")
+    assert tail[0].startswith("of 3 jobs 1 failed")
     assert [line.strip() for line in tail[1:]] == [failed["error"], failed["command"]]
     assert "NAS k=2" in first.stdout and "NAS k=3" in first.stdout, "what finished is compared"
     alone = door(*shlex.split(failed["command"])[3:], cwd=tmp_path)

@@ -1,5 +1,6 @@
 """The training curve: which steps it has, what its figures are, and how it goes on after a fit that was killed."""
 
+import signal
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import pytorch_lightning as pl
 
 from stdo.pipeline import train
+from stdo.signals import Stopped
 from stdo.tracking.curves import COLUMNS, CurveFile, CurveLogger, read_curve
 from stdo.types import UserError
 
@@ -92,14 +94,14 @@ class TestFit:
         class Interrupt(pl.Callback):
             def on_train_batch_end(self, trainer, module, outputs, batch, step) -> None:
                 if step == 14:
-                    raise KeyboardInterrupt
+                    raise Stopped(signal.SIGINT)
 
         def interrupted(callbacks, **settings) -> pl.Trainer:
             return trainer(callbacks=[*callbacks, Interrupt()], **settings)
 
         straight, killed = make_job("straight", passes=5.0), make_job("killed", passes=5.0, checkpoint_seconds=0)
         train(straight)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Stopped):
             train(make_job("killed", passes=5.0, checkpoint_seconds=0, trainer=interrupted))
         before = read_curve(killed.directory / "curves.csv")
         assert [row["step"] for row in before] == [1, 10]

@@ -18,6 +18,7 @@ import wandb
 from wandb_file import offline_runs
 
 from stdo.pipeline import train
+from stdo.signals import Stopped
 from stdo.tracking.curves import read_curve
 from stdo.tracking.summary import figures, frame_table
 from stdo.tracking.tracker import forget, tracked
@@ -116,14 +117,14 @@ class TestOffline:
         class Interrupt(pl.Callback):
             def on_train_batch_end(self, trainer, module, outputs, batch, step) -> None:
                 if step == 14:
-                    raise KeyboardInterrupt
+                    raise Stopped(signal.SIGINT)
 
         def interrupted(callbacks, **settings) -> pl.Trainer:
             return trainer(callbacks=[*callbacks, Interrupt()], **settings)
 
         monkeypatch.setattr("stdo.pipeline.evaluate", lambda job, prepare_seconds: {})
         same = {"facts": FACTS, "passes": 5.0, "checkpoint_seconds": 0, "tracker": tracker()}
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Stopped):
             train(make_job(trainer=interrupted, **same))
         assert wandb.run is None
         time.sleep(1)  # W&B names its folders by the second

@@ -1,9 +1,12 @@
 """A fit: what k networks in one fit learn, and what a resumed one does."""
 
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from stdo.chunks.split import by_score, by_time, whole
@@ -11,6 +14,7 @@ from stdo.models.espcn import ESPCN
 from stdo.models.sharing import Independent, Single
 from stdo.models.weights import load_networks
 from stdo.pipeline import CHECKPOINT, RESULT, WEIGHTS, evaluate, train
+from stdo.signals import Stopped
 from stdo.training.data import PatchBatches
 from stdo.types import UserError
 
@@ -18,6 +22,11 @@ from stdo.types import UserError
 def weights(job) -> dict[str, torch.Tensor]:
     networks, _ = load_networks(job.directory / WEIGHTS)
     return {f"{i}.{name}": value for i, network in enumerate(networks) for name, value in network.state_dict().items()}
+
+
+def joined_by(callback: pl.Callback, trainer):
+    """A trainer with one more callback, the first."""
+    return lambda callbacks, **own: trainer(callbacks=[callback, *callbacks], **own)
 
 
 def test_independent_networks_in_one_fit_equal_separate_fits(make_job) -> None:
@@ -134,9 +143,59 @@ def test_every_method_learns_and_shows_equally_many_patches(make_job, split, sha
 
 def test_a_loss_that_explodes_stops_with_advice(make_job) -> None:
     job = make_job(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1e30))
-    with pytest.raises(ValueError, match=r"the loss became .* lower optim.lr"):
+    with pytest.raises(
+        UserError, match=r"diverged: a loss of nan at step \d+, at a learning rate of .*; lower optim.lr"
+    ):
         train(job)
     assert not (job.directory / WEIGHTS).exists()
+
+
+def test_weights_that_are_no_numbers_do_not_replace_a_good_checkpoint(make_job, trainer) -> None:
+    class Break(pl.Callback):
+        def on_train_batch_start(self, trainer, module, batch, step) -> None:
+            if step == 5:
+                next(module.parameters()).data[0] = float("nan")
+
+    job = make_job(
+        checkpoint_seconds=0.0, trainer=lambda callbacks, **own: trainer(callbacks=[Break(), *callbacks], **own)
+    )
+    with pytest.raises(UserError, match=r"diverged: weights that are no numbers at step 6, .* last good checkpoint"):
+        train(job)
+    kept = torch.load(job.directory / CHECKPOINT, weights_only=True)
+    assert kept["global_step"] == 5
+    assert all(value.isfinite().all() for value in kept["state_dict"].values())
+    train(make_job())
+    straight = make_job("straight")
+    train(straight)
+    assert all(torch.equal(value, weights(job)[name]) for name, value in weights(straight).items())
+
+
+@pytest.mark.parametrize("step", [0, 6, "last"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_fit_that_is_asked_to_stop_saves_first(make_job, trainer, number, step) -> None:
+    """The checkpoint is of the very step, whatever checkpoint_seconds says, and the fit goes on from there."""
+    straight = make_job("straight")
+    steps = train(straight)["steps"]
+    at = steps - 1 if step == "last" else step
+
+    class Ask(pl.Callback):
+        def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
+            if trainer.global_step == at:
+                os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped) as stopped:
+        train(
+            make_job(
+                checkpoint_seconds=3600, trainer=lambda callbacks, **own: trainer(callbacks=[Ask(), *callbacks], **own)
+            )
+        )
+    assert stopped.value.exit_code == 128 + number
+    assert signal.getsignal(number) is before
+    job = make_job()
+    assert torch.load(job.directory / CHECKPOINT, weights_only=True)["global_step"] == at + 1
+    train(job)
+    assert all(torch.equal(value, weights(job)[name]) for name, value in weights(straight).items())
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "half", "other"])

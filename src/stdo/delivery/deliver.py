@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from math import lcm
 from pathlib import Path
 from statistics import fmean
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -26,11 +25,12 @@ from stdo.delivery.package import SUFFIX, Package, write_package
 from stdo.delivery.rounding import rounded, windows_of
 from stdo.delivery.stream import Muxed, check_stream, write_stream
 from stdo.evaluation.metrics import luma, ssim
+from stdo.files import scratch
 from stdo.models.common import Backbone
 from stdo.models.registry import name_of
 from stdo.models.weights import load_networks
 from stdo.rundir import WEIGHTS as RUN_WEIGHTS
-from stdo.rundir import file_name, read_chunks, read_result, write_result
+from stdo.rundir import claimed, file_name, read_chunks, read_result, write_result
 from stdo.training.data import PatchData
 from stdo.types import Json, Progress, UserError, VideoInfo
 from stdo.video.degrade import Degrade
@@ -87,7 +87,7 @@ def deliver(directory: Path, data: PatchData, sampler: Callable[..., Sampler], d
     data.prepare_data()
     data.setup()
     video, progress = data.video, data.progress
-    with _scratch(target) as folder:
+    with claimed(directory), _scratch(target) as folder:
         muxed = write_stream(folder, video, data.source, _degrade(data).codec is not None, progress)
         manifest, members = _contents(directory, data, sampler, delivery, muxed)
         draft = folder / f"draft{SUFFIX}"
@@ -103,12 +103,12 @@ def deliver(directory: Path, data: PatchData, sampler: Callable[..., Sampler], d
 @contextmanager
 def _scratch(target: Path) -> Iterator[Path]:
     """A folder beside the package for what it is made of."""
-    try:
-        folder = TemporaryDirectory(prefix=".deliver-", dir=target.parent)
-    except OSError as error:
-        raise UserError(f"out={target}: cannot be written ({error.strerror})") from error
-    with folder as name:
-        yield Path(name)
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch(target))
+        except OSError as error:
+            raise UserError(f"out={target}: cannot be written ({error.strerror})") from error
+        yield folder
 
 
 def is_delivered(metrics: Json, delivery: Delivery, path: Path) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import av
 from av.error import FFmpegError
@@ -13,7 +12,7 @@ from av.stream import Stream
 from stdo.delivery.client import Player
 from stdo.delivery.lr import FORMATS
 from stdo.delivery.mux import CARRIED, Cut, join, opened
-from stdo.files import atomic
+from stdo.files import atomic, scratch
 from stdo.types import U8, UserError
 from stdo.video.writer import VideoWriter
 
@@ -47,11 +46,11 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
     """
     source, lr = player.manifest.source, player.manifest.lr
     cut = _cut(player)
-    with TemporaryDirectory(prefix=".play-", dir=out.parent) as folder, ExitStack() as stack:
+    with scratch(out) as folder, ExitStack() as stack:
         file = stack.enter_context(player.package.file(lr.member))
         other = stack.enter_context(av.open(file, "r", format=FORMATS[lr.member], metadata_errors="replace"))
-        kept, notes = _carried(out, Path(folder) / out.name, [s for s in other.streams if s.type in CARRIED])
-        silent = Path(folder) / f"silent{out.suffix}"
+        kept, notes = _carried(out, folder / out.name, [s for s in other.streams if s.type in CARRIED])
+        silent = folder / f"silent{out.suffix}"
         size = source.width, source.height
         with VideoWriter(silent, *size, source.rate, CODEC, CRF, PRESET, source.colour) as writer:
             for pts, rgb_HWC in frames:

@@ -6,10 +6,8 @@ nothing between or behind them. So nothing in it can name another file, overlap,
 
 import hashlib
 import io
-import os
 import shutil
 import struct
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ from typing import BinaryIO
 
 from stdo.delivery.manifest import CHUNKS, GRAPH, MANIFEST, MAX_BYTES, STREAMS, WEIGHTS, Manifest, Member
 from stdo.delivery.manifest_json import from_json, to_json
-from stdo.files import atomic
+from stdo.files import atomic, atomic_folder
 from stdo.types import UserError
 
 SUFFIX = ".stdo"
@@ -174,19 +172,10 @@ def _write_zip(path: Path, members: Mapping[str, Path | bytes]) -> None:
 def _write_folder(path: Path, members: Mapping[str, Path | bytes]) -> None:
     if path.exists() and not (path / MANIFEST).is_file():
         raise UserError("exists and is not an unpacked package")
-    partial = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent))
-    try:
+    with atomic_folder(path) as partial:
         for name, content in members.items():
             with _opened(content) as source, (partial / name).open("wb") as target:
                 shutil.copyfileobj(source, target, _BLOCK)
-                os.fsync(target.fileno())
-        partial.chmod(0o755)
-        if path.exists():
-            path.rename(partial / "old")
-        partial.rename(path)
-        shutil.rmtree(path / "old", ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _folder(path: Path) -> dict[str, _Place]:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from tqdm import tqdm
 
 from stdo.files import atomic
-from stdo.training.module import Overfit
+from stdo.training.module import Overfit, diverged
 
 
 class FitProgress(pl.Callback):
@@ -43,18 +44,32 @@ class FitProgress(pl.Callback):
 
 
 class KeepLast(pl.Callback):
-    """Writes ``last.ckpt`` every few seconds, so that a killed fit loses no more than that."""
+    """Writes ``last.ckpt`` every few seconds, so that a killed fit loses no more than that, and when asked to stop.
 
-    def __init__(self, path: Path, seconds: float) -> None:
-        self._path, self._seconds = path, seconds
+    asked: returns what to raise once the checkpoint is written, or None to go on. Networks with weights that are no
+    numbers are not written: the last good checkpoint stays.
+    """
+
+    def __init__(self, path: Path, seconds: float, asked: Callable[[], BaseException | None]) -> None:
+        self._path, self._seconds, self._asked = path, seconds, asked
         self._written = time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Write when it is time; every process takes part, so the main one decides."""
-        due = trainer.strategy.broadcast(time.monotonic() - self._written >= self._seconds)
+        stop = self._asked()
+        due = stop is not None or time.monotonic() - self._written >= self._seconds
+        due, stop = trainer.strategy.broadcast((due, stop))
         if due:
+            _check_weights(pl_module)
             trainer.save_checkpoint(self._path)
             self._written = time.monotonic()
+        if stop is not None:
+            raise stop
+
+
+def _check_weights(module: pl.LightningModule) -> None:
+    if not all(bool(weight.isfinite().all()) for weight in module.parameters()):
+        raise diverged("weights that are no numbers", module)
 
 
 class Curve(pl.Callback):

@@ -17,6 +17,9 @@ from stdo.types import UserError
 WATCH_EVERY = 10
 """Steps between points of the training curve: for people to watch, and not worth a pass over the pixels each time."""
 
+EXPLODED = 10.0
+"""A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less than a tenth."""
+
 Optimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
@@ -51,15 +54,25 @@ class Overfit(pl.LightningModule):
 
     def _watch(self, sr_NHWC: torch.Tensor, hr_NHWC: torch.Tensor, loss: torch.Tensor) -> None:
         value = loss.item() / self.sharing.learners
-        if not value < float("inf"):
-            raise UserError(f"the loss became {value} at step {self.global_step}: lower optim.lr and start again")
+        if not value <= EXPLODED:
+            raise diverged(f"a loss of {value:.3g}", self)
         now = float(psnr(F.mse_loss(sr_NHWC.detach(), hr_NHWC).item(), peak=1.0))
         self.psnr_so_far = now if self.psnr_so_far is None else 0.9 * self.psnr_so_far + 0.1 * now
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.watched = {"loss": value, "psnr": now, "lr": rate}
+        self.watched = {"loss": value, "psnr": now, "lr": rate_of(self)}
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all networks; the schedule moves every step."""
         optimizer = self._optimizer(self.sharing.parameters())
         schedule = self._schedule(optimizer, steps=self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def rate_of(module: pl.LightningModule) -> float:
+    """The learning rate of the step that is being done."""
+    return float(module.trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def diverged(sign: str, module: pl.LightningModule) -> UserError:
+    """What to raise for a fit that leads nowhere. sign: what shows it."""
+    where = f"step {module.global_step}, at a learning rate of {rate_of(module):.3g}"
+    return UserError(f"training diverged: {sign} at {where}; lower optim.lr (the last good checkpoint is kept)")

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from filelock import FileLock, Timeout
 
-from stdo.files import atomic, disk_error
+from stdo.files import atomic, disk_error, sweep_up
+from stdo.locks import exclusive
 from stdo.types import I64, U8, Colour, FrameSource, Json, Progress, UserError, VideoInfo, silent
 
 VERSION = 1
@@ -144,12 +144,10 @@ def locked(folder: Path) -> Iterator[None]:
     """One process at a time prepares a video; the others wait for it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=LOCK_SECONDS):
-            for left in folder.glob("*.partial*"):
-                left.unlink(missing_ok=True)
+        with exclusive(folder / ".lock", "is being prepared", LOCK_SECONDS) as outermost:
+            if outermost:
+                sweep_up(folder)
             yield
-    except Timeout as error:
-        raise UserError(f"{folder}: another process has been preparing this video for over 6 hours") from error
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise UserError(f"paths.cache={folder.parent}: cannot be written ({error.strerror})") from error
     except OSError as error:

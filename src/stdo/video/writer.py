@@ -1,8 +1,6 @@
 """Frames into a video file or a folder of PNG, whole or not at all."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +16,7 @@ from av.error import FFmpegError
 from av.video.format import VideoFormat
 from av.video.stream import VideoStream
 
-from stdo.files import atomic
+from stdo.files import atomic, atomic_folder
 from stdo.types import U8, Colour, Frame, UserError
 from stdo.video.colour import FromRgb, chroma_of, customary_matrix, tags_of
 
@@ -176,23 +174,15 @@ class VideoWriter:
         with _complaints(self.path, self._codec):
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise UserError(f"{self.path}: exists and is not an empty folder")
-            partial = Path(tempfile.mkdtemp(prefix=f"{self.path.name}.", suffix=".partial", dir=self.path.parent))
             convert = FromRgb(self.colour, self.pixel_format)
+            with atomic_folder(self.path) as partial:
 
-            def put(_pts: Fraction, rgb_HWC: U8) -> None:
-                with (partial / f"{self._frames + 1:05d}.png").open("wb") as file:
-                    file.write(_png(convert(rgb_HWC)))
-                    file.flush()
-                    os.fsync(file.fileno())
+                def put(_pts: Fraction, rgb_HWC: U8) -> None:
+                    (partial / f"{self._frames + 1:05d}.png").write_bytes(_png(convert(rgb_HWC)))
 
-            try:
                 yield put
                 if not self._frames:
                     raise UserError(f"{self.path}: no frame was written")
-                partial.chmod(0o755)
-                partial.replace(self.path)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _span_of(values: range) -> str:

@@ -1,0 +1,98 @@
+"""Files are whole or not there; what a killed process left goes, what a living one writes stays."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stdo.files import atomic, atomic_folder, scratch, sweep_up
+from stdo.types import UserError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from stdo.files import atomic, scratch
+with {what}(Path(sys.argv[1])):
+    print("holding", flush=True)
+    time.sleep(60)
+"""
+
+
+def left(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if "partial" in path.name)
+
+
+def holder(what: str, path: Path) -> subprocess.Popen:
+    process = subprocess.Popen([sys.executable, "-c", HOLD.format(what=what), str(path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"holding\n"
+    return process
+
+
+@pytest.mark.parametrize("what", ["atomic", "scratch"])
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path: Path, what: str) -> None:
+    target = tmp_path / "sub [1]" / "clip.mp4"
+    target.parent.mkdir()
+    living, dying = holder(what, target), holder(what, target)
+    try:
+        assert len(left(tmp_path)) == 2
+        dying.kill()
+        dying.wait(10)
+        assert len(left(tmp_path)) == 2
+        with {"atomic": atomic, "scratch": scratch}[what](target):
+            assert len(left(tmp_path)) == 2, "the dead one's is gone, ours is there"
+        sweep_up(tmp_path)
+        assert len(left(tmp_path)) == 1, "the living one's stays"
+    finally:
+        living.kill()
+        living.wait(10)
+    sweep_up(tmp_path)
+    assert left(tmp_path) == []
+
+
+def test_other_files_of_a_like_name_stay(tmp_path: Path) -> None:
+    for name in ("clip.mp4", "clip.partially.mp4", "clip.partial.mp4.txt", "clip2.x.partial.mp4"):
+        (tmp_path / name).write_text("mine")
+    with atomic(tmp_path / "clip.mp4") as partial:
+        partial.write_text("new")
+    assert len(list(tmp_path.iterdir())) == 4
+    assert (tmp_path / "clip.mp4").read_text() == "new"
+
+
+@pytest.mark.parametrize("make", [atomic, atomic_folder])
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt, OSError(28, "full")])
+def test_a_block_that_fails_leaves_the_old_one(tmp_path: Path, make, error) -> None:
+    path = tmp_path / "thing"
+    for content in ("old", "new"):
+        try:
+            with make(path) as partial:
+                (partial / "file" if make is atomic_folder else partial).write_text(content)
+                if content == "new":
+                    raise error
+        except (KeyError, KeyboardInterrupt, UserError):
+            assert content == "new"
+    assert (path / "file" if make is atomic_folder else path).read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["thing"]
+
+
+def test_rights_follow_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with atomic(tmp_path / "file") as partial:
+            partial.write_text("x")
+        with atomic_folder(tmp_path / "folder") as partial:
+            (partial / "file").write_text("x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
+
+
+def test_sigterm_leaves_nothing(tmp_path: Path) -> None:
+    process = holder("atomic", tmp_path / "clip.mp4")
+    process.send_signal(signal.SIGTERM)
+    process.wait(10)
+    sweep_up(tmp_path)
+    assert left(tmp_path) == []

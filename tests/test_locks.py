@@ -1,0 +1,101 @@
+"""Locks between processes, and stopping when asked."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from stdo.locks import BusyError, exclusive, main_process
+from stdo.signals import ASKING, Stopped, deferred, heeded
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from stdo.locks import exclusive
+with exclusive(Path(sys.argv[1]), "", 1):
+    print("holding", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_owner_is_named_and_a_killed_one_forgotten(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE)
+    assert other.stdout is not None and other.stdout.readline() == b"holding\n"
+    try:
+        began = time.monotonic()
+        with (
+            pytest.raises(BusyError, match=rf"{tmp_path}: is being tested by process {other.pid} on .* since 20\d\d-"),
+            exclusive(lock, "is being tested", wait=0.2),
+        ):
+            pass
+        assert 0.1 < time.monotonic() - began < 5
+    finally:
+        other.kill()
+        other.wait(10)
+    assert (tmp_path / ".lock.owner").exists(), "stale, and harmless"
+    with exclusive(lock, "is being tested", wait=0) as outermost:
+        assert outermost
+        assert f"process {os.getpid()} " in (tmp_path / ".lock.owner").read_text()
+        with exclusive(lock, "is being tested", wait=0) as inner:
+            assert not inner
+        assert (tmp_path / ".lock.owner").exists()
+    assert not (tmp_path / ".lock.owner").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "main"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"SLURM_PROCID": "3"}, False),
+        ({"RANK": "4", "LOCAL_RANK": "0"}, False),
+    ],
+)
+def test_one_process_of_a_distributed_fit_writes(environment, main: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main_process() is main
+
+
+def ask(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", ASKING)
+def test_asked_to_stop(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    before = [signal.getsignal(each) for each in ASKING]
+    with pytest.raises(Stopped) as stopped, heeded():
+        ask(number)
+    assert stopped.value.exit_code == 128 + number
+    with heeded(), deferred() as asked:
+        assert asked() is None
+        ask(number)
+        found = asked()
+        assert found is not None and found.name == signal.Signals(number).name
+        assert "stopping after this step" in capsys.readouterr().err
+        with pytest.raises(Stopped):
+            ask(number)
+    assert [signal.getsignal(each) for each in ASKING] == before
+
+
+def test_other_threads_may_defer_and_are_never_asked() -> None:
+    found = []
+
+    def work() -> None:
+        with deferred() as asked:
+            found.append(asked())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(10)
+    assert found == [None]
