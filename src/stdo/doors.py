@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stdo.chunks.score import named
-from stdo.locks import BusyError
+from stdo.locks import RANKS, BusyError
 from stdo.provenance import as_typed
 from stdo.rundir import file_name, read_result
 from stdo.settings import check, check_chunks
@@ -71,6 +71,7 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
     """
     asked = os.environ.get("HYDRA_FULL_ERROR")
     full = asked == "1"
+    several = {"-m", "--multirun"} & set(sys.argv[1:])
     sweeps: list[tuple[Sweep, Outcome]] = []
 
     def job(config: DictConfig) -> None:
@@ -83,6 +84,8 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors to us instead of printing them
     try:
         with _mistakes(full), heeded():
+            if several and config_name != "train":
+                raise UserError(f"{several.pop()}: only stdo.train sweeps; call this once for each run")
             hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(job)()
             _close_sweep(sweeps)
     finally:
@@ -92,6 +95,7 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
 def _sweep_job(task: Callable[[DictConfig], Path | None], config: DictConfig) -> tuple[Sweep, Outcome]:
     """Run one job of a sweep and keep what became of it."""
     runtime = HydraConfig.get()
+    _refuse_processes(config.trainer)
     sweep = Sweep(Path(config.paths.outputs), config.study or Path(runtime.sweep.dir).name)
     command = as_typed(command_of())
     sys.stderr.write(f"\n[{runtime.job.num + 1}] {command}\n")
@@ -105,6 +109,15 @@ def _sweep_job(task: Callable[[DictConfig], Path | None], config: DictConfig) ->
         sys.stderr.write(f"stdo: {message}\n")
     sweep.record(outcome)
     return sweep, outcome
+
+
+def _refuse_processes(trainer: DictConfig) -> None:
+    """Raise UserError where Lightning would start processes of its own: each would run the whole sweep again."""
+    devices = trainer.get("devices", 1)
+    one = devices in (1, "1") or (not isinstance(devices, int | str) and len(devices) == 1)
+    if one or any(name in os.environ for name in RANKS):
+        return
+    raise UserError(f"trainer.devices={devices}: must be 1 in a sweep; run the jobs one by one, or under torchrun")
 
 
 def _close_sweep(jobs: list[tuple[Sweep, Outcome]]) -> None:

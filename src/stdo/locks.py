@@ -12,6 +12,9 @@ from filelock import FileLock, Timeout
 from stdo.files import atomic
 from stdo.types import UserError
 
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+"""Where torchrun, Lightning and Slurm say which process of a distributed fit this one is."""
+
 
 class BusyError(UserError):
     """Another process is at work there; later there will be a result."""
@@ -56,5 +59,5 @@ def _owner(path: Path) -> str:
 
 def main_process() -> bool:
     """Whether this is the process of a distributed fit that writes; the only one, where there is but one."""
-    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    ranks = (os.environ.get(name) for name in RANKS)
     return next((rank for rank in ranks if rank is not None), "0") == "0"

@@ -17,6 +17,7 @@ from PIL import Image
 from stdo.chunks.grid import PatchGrid
 from stdo.doors import CONFIG_KEYS
 from stdo.evaluation.reconstruct import Reconstructor
+from stdo.locks import exclusive
 from stdo.models.weights import load_networks
 from stdo.train import main
 from stdo.video.degrade import downscale
@@ -155,6 +156,36 @@ def test_a_failed_job_loses_nothing_and_is_listed_with_its_command(clip: Path, t
     assert again.stderr.count("is finished; this is its result") == 2
     assert "train:" not in again.stderr
     assert len(json.loads((tmp_path / "outputs" / "sweeps" / "mine.json").read_text())["jobs"]) == 3
+
+
+def test_a_sweep_started_twice_shares_the_work(clip: Path, tmp_path: Path) -> None:
+    """A job that another process is at is not done twice: it is said, and the sweep goes on."""
+    sweep = ["-m", *TINY, f"video.path={clip}", "method=awdnn,nas", "study=mine", "video.max_frames=3"]
+    assert door(*sweep, cwd=tmp_path).returncode == 0
+    (busy,) = (tmp_path / "outputs" / "clip").glob("nas-*")
+    kept = (busy / "metrics.json").read_bytes()
+    (busy / "metrics.json").unlink()
+    with exclusive(busy / ".lock", "this run is being worked on", wait=0):
+        done = door(*sweep, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "of 2 jobs 1 busy; the same command tries them again:" in done.stderr
+    assert f"this run is being worked on by process {os.getpid()} on " in done.stderr.splitlines()[-2]
+    listed = json.loads((tmp_path / "outputs" / "sweeps" / "mine.json").read_text())
+    assert [job["status"] for job in listed["jobs"]] == ["finished", "finished"], "whoever is at it records it"
+    done = door(*sweep, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again, before = json.loads((busy / "metrics.json").read_bytes()), json.loads(kept)
+    assert {**again, "seconds": 0} == {**before, "seconds": 0}
+
+
+def test_what_cannot_be_swept_is_said(clip: Path, tmp_path: Path) -> None:
+    done = door("-m", *TINY, f"video.path={clip}", "trainer=ddp", "trainer.accelerator=cpu", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("stdo: trainer.devices=auto: must be 1 in a sweep")
+    done = door("-m", "run=a,b", cwd=tmp_path, module="evaluate")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "stdo: -m: only stdo.train sweeps; call this once for each run"
+    assert not (tmp_path / "outputs" / "clip").exists()
 
 
 def test_one_network_for_every_patch(clip: Path, tmp_path: Path) -> None:
