@@ -66,7 +66,7 @@ def make_package(folder: Path, network: Backbone, networks: int, frames: int, sc
         source=Source(WIDTH, HEIGHT, frames, Fraction(24), Colour("bt709", "limited")),
         lr=Stream("lr.mp4", width, height, "x264", 20),
         grid=Patches(grid.patch_h, grid.patch_w, grid.halo),
-        network=Network("espcn", tuple(weights.params_of(tensors)), networks, tuple(range(networks))),
+        network=Network("espcn", tuple(weights.params_of(tensors)), networks, tuple(range(networks)), network.reach),
         bits=8,
     )
     members = {
@@ -95,7 +95,7 @@ def runtimes(network: Backbone, scale: int, threads: int) -> dict[str, Callable[
     found: dict[str, Callable[[], object]] = {}
     for name, windows in (("patches", patches), ("frame", frame)):
         for precision in PRECISIONS:
-            networks = Networks(graph, [state], windows.shape[1:3], scale, threads, precision)
+            networks = Networks(graph, [state], scale, threads, precision)
             found[f"openvino {precision} {name}"] = partial(side_by_side, threads, networks.run, 0, windows)
         found[f"onnxruntime float32 {name}"] = partial(side_by_side, threads, session, windows)
     found["pytorch float32 patches"] = partial(in_pytorch, network, torch.from_numpy(patches), threads)

@@ -163,8 +163,7 @@ def hush() -> None:
 
 def _save(job: Job, sharing: Sharing, sampler: Sampler, seconds: float, device: str) -> None:
     data = job.data
-    window = data.grid.patch_h + 2 * data.grid.halo, data.grid.patch_w + 2 * data.grid.halo
-    cost = count(sharing.network(0), data.video.scale, *window)
+    cost = count(sharing.network(0), data.video.scale, *data.grid.window)
     facts = job.facts | {
         "params": sharing.params,
         "params_base": sharing.params_base,

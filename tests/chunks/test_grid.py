@@ -44,6 +44,20 @@ def test_assemble_takes_overlapping_pixels_from_their_owner() -> None:
     assert grid.assemble(patches)[:, 0, 0].tolist() == [10, 10, 10, 20, 20]
 
 
+@pytest.mark.parametrize("pixels", [1, 60, 200, 333, 10**6])
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_the_coarsest_grid_has_few_windows_of_bounded_size(grid: PatchGrid, pixels: int) -> None:
+    coarse = grid.coarsest(pixels)
+    assert (coarse.height, coarse.width, coarse.halo) == (grid.height, grid.width, grid.halo)
+    assert coarse.patch_w == grid.width and coarse.patches == coarse.rows
+    height, width = coarse.window
+    assert height * width <= pixels or coarse.patch_h == 1
+    fewer = -(-grid.height // max(1, coarse.rows - 1)) + 2 * grid.halo
+    assert coarse.rows == 1 or fewer * width > pixels, "one band less would be too large"
+    windows = coarse.extract(np.zeros((grid.height, grid.width, 1), np.uint8))
+    assert coarse.pixels == windows.size
+
+
 @pytest.mark.parametrize("halo", [0, 1, 4, 9])
 def test_windows_are_crops_of_the_edge_padded_frame(halo: int) -> None:
     grid = PatchGrid(11, 13, 4, 5, halo)

@@ -14,6 +14,8 @@ from stdo.delivery import labels
 from stdo.delivery.bicubic import enlarge
 from stdo.delivery.client import Player
 from stdo.delivery.package import Package
+from stdo.delivery.runtime import Networks
+from stdo.models.registry import BACKBONES, build
 from stdo.types import UserError
 from stdo.video.degrade import BicubicUpscaler
 from stdo.video.writer import VideoWriter
@@ -53,6 +55,38 @@ def test_frames_equal_the_servers_to_one_level_and_times_are_the_sources(kind: s
         assert rgb_HWC.dtype == np.uint8 and rgb_HWC.flags.c_contiguous
         assert worst(rgb_HWC, made.expected(t)) <= 1
         assert worst(rgb_HWC, made.bicubic(t)) > 1, "the networks do something"
+
+
+@pytest.mark.parametrize("cut", ["whole", "bands", "patches"])
+@pytest.mark.parametrize(("backbone", "scale"), [*itertools.product(BACKBONES, [2]), ("espcn", 4), ("srcnn", 3)])
+def test_a_frame_of_one_network_runs_whole_where_the_halo_holds_all_it_sees(
+    backbone: str, scale: int, cut: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same pixels, in fewer and larger windows; also in bands, and not where the halo is one pixel short."""
+    reach = build(backbone, scale).reach
+    halo = reach - 1 if cut == "patches" else reach
+    if cut == "bands":
+        monkeypatch.setattr("stdo.delivery.client.WHOLE", (45 + 2 * halo) * (20 + 2 * halo))
+    made = make(tmp_path, backbone, scale, 2, (1, 1), 45 * scale, 37 * scale, 2, halo=halo, strength=0.001)
+    run, shapes = Networks.run, set()
+
+    def seen(networks: Networks, index: int, windows_NHWC: np.ndarray) -> np.ndarray:
+        shapes.add(windows_NHWC.shape)
+        return run(networks, index, windows_NHWC)
+
+    monkeypatch.setattr(Networks, "run", seen)
+    played = [rgb_HWC for _, rgb_HWC in Player(made.path, threads=1)]
+    assert all(worst(rgb_HWC, made.expected(t)) <= 1 for t, rgb_HWC in enumerate(played))
+    count, height, width = {"whole": (1, 37, 45), "bands": (2, 19, 45), "patches": (16, 10, 12)}[cut]
+    assert shapes == {(count, height + 2 * halo, width + 2 * halo, 3)}
+
+
+def test_frames_of_several_networks_run_in_patches(tmp_path: Path) -> None:
+    made = make(tmp_path, halo=4, network_of=(0, 1))
+    assert all(worst(rgb_HWC, made.expected(t)) <= 1 for t, (_, rgb_HWC) in enumerate(Player(made.path, threads=1)))
+    for labels_TRC, windows in ((np.zeros_like(made.labels), 1), (made.labels, made.server.grid.patches)):
+        packed = changed(made, tmp_path / "other.stdo", chunks=labels.encode(labels_TRC, 2))
+        assert Player(packed)._plan(labels_TRC[0])[0].patches == windows
 
 
 def test_it_may_be_played_twice_and_left_in_the_middle(made: Made) -> None:

@@ -21,7 +21,8 @@ from stdo.types import Colour, UserError
 STREAM = "lr.mp4"
 MANIFEST_ = Manifest(
     "stdo 0.1.0", "clip", 2, Source(70, 50, 3, Fraction(25), Colour("bt709", "limited")),
-    Stream(STREAM, 35, 25, "x264", audio_bytes=100), Patches(10, 12, 0), Network("espcn", (("a", (4,)),), 1, (0,)), 8,
+    Stream(STREAM, 35, 25, "x264", audio_bytes=100), Patches(10, 12, 0),
+    Network("espcn", (("a", (4,)),), 1, (0,), 4), 8,
 )  # fmt: skip
 ORDER = [MANIFEST, GRAPH, WEIGHTS, CHUNKS, STREAM]
 

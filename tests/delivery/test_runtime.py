@@ -30,7 +30,7 @@ SLOW = [pytest.param(name, 3, marks=pytest.mark.slow) for name in BACKBONES]
 @pytest.mark.parametrize(("name", "scale"), [("espcn", 2), ("espcn", 4), *SLOW])
 def test_pixels_equal_pytorchs_to_one_level(name: str, scale: int) -> None:
     both = [disturbed(name, scale, seed) for seed in range(2)]
-    networks = Networks(graph_of(name, scale), [weights_of(each) for each in both], (20, 24), scale, 2)
+    networks = Networks(graph_of(name, scale), [weights_of(each) for each in both], scale, 2)
     windows = np.random.default_rng(0).integers(0, 256, (3, 20, 24, 3), np.uint8)
     for index, network in enumerate(both):
         difference = np.abs(networks.run(index, windows).astype(int) - in_torch(network, windows))
@@ -50,7 +50,7 @@ def test_values_beyond_black_and_white_are_clamped_and_halves_round_to_even() ->
     weight = np.zeros((12, 3, 1, 1), np.float32)
     for row, factor in enumerate((0.5, 1.0, 1.5, -1.0)):
         weight[3 * row : 3 * row + 3, :, 0, 0] = np.eye(3) * factor
-    networks = Networks(model.SerializeToString(), [{"w": weight}], (16, 16), 2, 1)
+    networks = Networks(model.SerializeToString(), [{"w": weight}], 2, 1)
     windows = np.repeat(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3, 3)
     out = networks.run(0, windows)[0, :, :, 0].reshape(16, 2, 16, 2).transpose(1, 3, 0, 2).reshape(4, 256)
     for row, factor in zip(out, (0.5, 1.0, 1.5, -1.0), strict=True):
@@ -60,14 +60,14 @@ def test_values_beyond_black_and_white_are_clamped_and_halves_round_to_even() ->
 
 def test_bfloat16_stays_within_a_few_levels() -> None:
     network = disturbed("espcn", 4, strength=0.003)
-    networks = Networks(graph_of("espcn", 4), [weights_of(network)], (40, 48), 4, 1, "bfloat16")
+    networks = Networks(graph_of("espcn", 4), [weights_of(network)], 4, 1, "bfloat16")
     windows = np.stack(smooth(40, 48, 2))
     assert np.abs(networks.run(0, windows).astype(int) - in_torch(network, windows)).max() <= 3
 
 
 def test_threads_may_share_it() -> None:
     both = [disturbed("espcn", 2, seed) for seed in range(2)]
-    networks = Networks(graph_of("espcn", 2), [weights_of(each) for each in both], (10, 12), 2, 2)
+    networks = Networks(graph_of("espcn", 2), [weights_of(each) for each in both], 2, 2)
     windows = np.random.default_rng(0).integers(0, 256, (5, 10, 12, 3), np.uint8)
     expected = [in_torch(network, windows) for network in both]
     worst = []
@@ -86,7 +86,7 @@ def test_threads_may_share_it() -> None:
 
 def test_more_networks_than_are_kept_ready() -> None:
     many = [disturbed("espcn", 2, seed) for seed in range(3)]
-    networks = Networks(graph_of("espcn", 2), [weights_of(each) for each in many], (10, 12), 2, 1, resident=2)
+    networks = Networks(graph_of("espcn", 2), [weights_of(each) for each in many], 2, 1, resident=2)
     windows = np.random.default_rng(0).integers(0, 256, (2, 10, 12, 3), np.uint8)
     for index in (0, 1, 2, 0):
         assert np.abs(networks.run(index, windows).astype(int) - in_torch(many[index], windows)).max() <= 1
@@ -140,13 +140,13 @@ BAD_GRAPHS = {
 @pytest.mark.parametrize("kind", BAD_GRAPHS)
 def test_a_graph_that_is_no_backbones_is_refused(kind: str) -> None:
     graph = BAD_GRAPHS[kind](graph_of("espcn", 2))
-    networks = Networks(graph, [weights_of(disturbed("espcn", 2))], (10, 12), 2, 1)
+    networks = Networks(graph, [weights_of(disturbed("espcn", 2))], 2, 1)
     with pytest.raises(UserError, match=r"graph\.onnx") as caught:
-        networks.prepare(0)
+        networks.prepare(0, 1, (10, 12))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("setting", "value"), [("precision", "float8"), ("device", "TPU")])
 def test_settings_out_of_range_name_what_is_allowed(setting: str, value: str) -> None:
     with pytest.raises(UserError, match=f"{setting}={value}: must be one of"):
-        Networks(graph_of("espcn", 2), [], (10, 12), 2, 1, **{setting: value})
+        Networks(graph_of("espcn", 2), [], 2, 1, **{setting: value})

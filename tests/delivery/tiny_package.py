@@ -128,7 +128,7 @@ def make(
         source=source,
         lr=Stream(member, lr_w, lr_h, codec),
         grid=Patches(*patch, halo),
-        network=Network(backbone, tuple(weights.params_of(tensors[0])), networks, network_of),
+        network=Network(backbone, tuple(weights.params_of(tensors[0])), networks, network_of, plain_networks[0].reach),
         bits=bits,
     )
     contents = {

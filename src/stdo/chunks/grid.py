@@ -80,6 +80,17 @@ class PatchGrid:
         """Bounds of the columns that each patch column owns, (cols, 2)."""
         return _owned(self.lefts, self.patch_w)
 
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of a window, a patch with its halo, in LR pixels."""
+        return self.patch_h + 2 * self.halo, self.patch_w + 2 * self.halo
+
+    @property
+    def pixels(self) -> int:
+        """LR pixels of all windows of a frame together: what networks have to compute."""
+        height, width = self.window
+        return self.patches * height * width
+
     def window_rows(self, patch: I64) -> I64:
         """LR rows of the windows (patch and halo) of patches numbered ``patch`` (N,): (N, patch_h + 2·halo)."""
         offsets = np.arange(-self.halo, self.patch_h + self.halo)
@@ -98,6 +109,15 @@ class PatchGrid:
         halo, height, width = self.halo, self.patch_h + 2 * self.halo, self.patch_w + 2 * self.halo
         padded = np.pad(frame_HWC, ((halo, halo), (halo, halo), (0, 0)), mode="edge") if halo else frame_HWC
         return np.stack([padded[top : top + height, left : left + width] for top, left in self.origins])
+
+    def coarsest(self, pixels: int) -> "PatchGrid":
+        """The same frame and halo in the fewest bands of full width whose windows have at most ``pixels`` LR pixels.
+
+        Where not even bands of one row are that small, they have one row.
+        """
+        rows = max(1, pixels // (self.width + 2 * self.halo) - 2 * self.halo)
+        bands = -(-self.height // rows)
+        return PatchGrid(self.height, self.width, -(-self.height // bands), self.width, self.halo)
 
     def scaled(self, scale: int) -> "PatchGrid":
         """The same patches, without halo, on a frame ``scale`` times as large."""

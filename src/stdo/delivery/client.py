@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stdo.chunks.grid import PatchGrid
 from stdo.delivery.bicubic import enlarge
 from stdo.delivery.labels import Labels
 from stdo.delivery.lr import LrVideo
@@ -34,6 +35,9 @@ WAIT = 600.0
 """Seconds after which a frame that does not come counts as lost. Deep networks take long on large frames."""
 
 _MAX_THREADS = 64
+
+WHOLE = 150_000
+"""LR pixels of the largest window: a frame of 480x270 with its halo. Larger frames run whole in several bands."""
 
 
 class Player:
@@ -78,6 +82,9 @@ class Player:
         self.lr = LrVideo(lambda: self.package.file(self.manifest.lr.member), self.manifest)
         self._network_of = np.asarray(self.manifest.network.network_of)
         self._grid, self._scale = grid, self.manifest.scale
+        whole = grid.coarsest(WHOLE)
+        pays = grid.halo >= self.manifest.network.reach and whole.pixels < grid.pixels
+        self._whole = whole if pays else None
 
     @property
     def manifest(self) -> Manifest:
@@ -96,8 +103,9 @@ class Player:
                 for t, lr_HWC in zip(self.span, self.lr.frames(self.span.start), strict=False):
                     labels_RC = self.labels[t]
                     if t == self.span.start:  # side by side, where frames would ask for one after the other
-                        for index, members in self._members(labels_RC).items():
-                            pool.submit(self.networks.prepare, index, len(members))
+                        grid_of_it, members_of = self._plan(labels_RC)
+                        for index, members in members_of.items():
+                            pool.submit(self.networks.prepare, index, len(members), grid_of_it.window)
                     pending.append((self.manifest.source.pts(t), pool.submit(self.frame, lr_HWC, labels_RC)))
                     if len(pending) > _AHEAD * self.threads:
                         yield _taken(pending)
@@ -108,8 +116,9 @@ class Player:
 
     def frame(self, lr_HWC: U8, labels_RC: I16) -> U8:
         """The SR frame, uint8 (height, width, 3) of native size, of an LR frame and its patches' chunks."""
-        grid, scale, source = self._grid, self._scale, self.manifest.source
-        windows, members_of = grid.extract(lr_HWC), self._members(labels_RC)
+        scale, source = self._scale, self.manifest.source
+        grid, members_of = self._plan(labels_RC)
+        windows = grid.extract(lr_HWC)
         patches = np.empty((grid.patches, grid.patch_h * scale, grid.patch_w * scale, 3), np.uint8)
         if sum(map(len, members_of.values())) < grid.patches:  # a network has not arrived
             patches[:] = grid.scaled(scale).extract(enlarge(lr_HWC, scale))
@@ -119,19 +128,23 @@ class Player:
             patches[members] = sr_NHWC[:, border : sr_NHWC.shape[1] - border, border : sr_NHWC.shape[2] - border]
         return np.ascontiguousarray(grid.assemble(patches, scale)[: source.height, : source.width])
 
-    def _members(self, labels_RC: I16) -> dict[int, I64]:
-        """The networks that have arrived and that a frame needs, each with the numbers of its patches."""
+    def _plan(self, labels_RC: I16) -> tuple[PatchGrid, dict[int, I64]]:
+        """How a frame is cut up, and the networks that have arrived, each with the numbers of its windows.
+
+        A frame whose patches share one network runs whole where the halo holds all that the network sees: the pixels
+        are the same, and the overlap of the halos is saved.
+        """
         chosen = self._network_of[labels_RC.ravel()]
-        return {
-            index: np.flatnonzero(chosen == index) for index in np.unique(chosen).tolist() if index < len(self.networks)
-        }
+        needed = np.unique(chosen).tolist()
+        grid = self._grid
+        if self._whole is not None and len(needed) == 1:
+            grid, chosen = self._whole, np.repeat(needed, self._whole.patches)
+        return grid, {index: np.flatnonzero(chosen == index) for index in needed if index < len(self.networks)}
 
     def _networks(self, max_bytes: int | None, precision: str, device: str) -> Networks:
-        network, grid = self.manifest.network, self.manifest.grid
+        network = self.manifest.network
         weights = decode(self.package.read(WEIGHTS), network.params, network.networks, self.manifest.bits, max_bytes)
-        window = grid.patch_h + 2 * grid.halo, grid.patch_w + 2 * grid.halo
-        graph = self.package.read(GRAPH)
-        return Networks(graph, weights, window, self.manifest.scale, self.threads, precision, device)
+        return Networks(self.package.read(GRAPH), weights, self.manifest.scale, self.threads, precision, device)
 
 
 def _taken(pending: "deque[tuple[Fraction, Future[U8]]]") -> tuple[Fraction, U8]:

@@ -93,7 +93,7 @@ def _size(size: str, grid: PatchGrid, scale: int) -> tuple[int, int]:
     """Height and width of the input."""
     sides = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", size)
     if size == "patch":
-        height, width = grid.patch_h + 2 * grid.halo, grid.patch_w + 2 * grid.halo
+        height, width = grid.window
     elif size == "frame":
         height, width = grid.height, grid.width
     elif sides:

@@ -79,12 +79,16 @@ class Patches:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The networks: architecture, tensors in the order of weights.bin, how many, and the one that serves each chunk."""
+    """The networks: architecture, tensors in the order of weights.bin, how many, and the one that serves each chunk.
+
+    reach: how many LR pixels away a pixel still changes the result, see `stdo.models.common.Backbone.reach`.
+    """
 
     backbone: str
     params: tuple[tuple[str, tuple[int, ...]], ...]
     networks: int
     network_of: tuple[int, ...]
+    reach: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,7 @@ def _read_network(fields: Fields) -> Network:
         params=params,
         networks=networks,
         network_of=fields.wholes("network_of", 0, networks - 1, 1, MAX_CHUNKS),
+        reach=fields.whole("reach", 0, MAX_SIDE),
     )
     fields.end()
     numbers = networks * sum(prod(shape) for _, shape in params)
@@ -225,10 +226,10 @@ def _agree(manifest: Manifest, fields: Fields) -> None:
     fields.check(size == needed, "lr.width, lr.height", size, f"{needed}, the source's by the scale")
     fits = grid.patch_h <= lr.height and grid.patch_w <= lr.width
     fields.check(fits, "grid", (grid.patch_w, grid.patch_h), f"at most {size}")
-    patches = -(-lr.width // grid.patch_w) * -(-lr.height // grid.patch_h)
-    fields.check(patches * source.frames <= MAX_PATCHES, "patches", patches * source.frames, f"at most {MAX_PATCHES}")
-    window = (grid.patch_h + 2 * grid.halo) * (grid.patch_w + 2 * grid.halo)
-    fields.check(patches * window <= MAX_WINDOWS, "grid.halo", grid.halo, "smaller for patches of this size")
+    windows = manifest.patch_grid
+    patches = windows.patches * source.frames
+    fields.check(patches <= MAX_PATCHES, "patches", patches, f"at most {MAX_PATCHES}")
+    fields.check(windows.pixels <= MAX_WINDOWS, "grid.halo", grid.halo, "smaller for patches of this size")
     if manifest.members:
         names = sorted(manifest.names[1:])
         fields.check(sorted(manifest.members) == names, "members", sorted(manifest.members), ", ".join(names))

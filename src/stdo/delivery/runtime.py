@@ -46,8 +46,8 @@ class Networks:
     """The networks of a package, made ready when they are first used. Threads may share one.
 
     graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``. weights: of each network, by name.
-    window: height and width of the windows in LR pixels. scale: 2, 3 or 4. threads: how many windows are computed at
-    once. precision: one of `PRECISIONS`. device: OpenVINO's name of it. resident: how many networks stay ready.
+    scale: 2, 3 or 4. threads: how many windows are computed at once. precision: one of `PRECISIONS`. device: OpenVINO's
+    name of it. resident: how many networks stay ready.
 
     Raises UserError for a graph that is damaged or is no backbone's, weights that do not fit it, a precision or a
     device that is not there.
@@ -57,7 +57,6 @@ class Networks:
         self,
         graph: bytes,
         weights: Sequence[Mapping[str, F32]],
-        window: tuple[int, int],
         scale: int,
         threads: int,
         precision: str = "float32",
@@ -70,22 +69,21 @@ class Networks:
         self._core = ov.Core()
         if device not in self._core.available_devices:
             raise UserError(f"device={device}: must be one of {', '.join(self._core.available_devices)}")
-        self._graph, self._weights, self._window, self._scale = graph, weights, window, scale
+        self._graph, self._weights, self._scale = graph, weights, scale
         self._threads, self._device, self._resident = threads, device, resident
         self._settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "NUM_STREAMS": threads}
         if device == "CPU":  # networks take turns; pinned, all would wait for the same cores
             self._settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
-        self._ready: OrderedDict[tuple[int, int], _Lazy] = OrderedDict()
-        self._batch = BATCH if window[0] * window[1] <= _SMALL else 1
+        self._ready: OrderedDict[tuple[int, _Size], _Lazy] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._weights)
 
-    def prepare(self, index: int, count: int = 1) -> None:
-        """Make network ``index`` ready for ``count`` windows, which takes about a tenth of a second."""
-        for batch, _ in self._parts(count):
-            self._pool(index, batch)
+    def prepare(self, index: int, count: int, window: tuple[int, int]) -> None:
+        """Make network ``index`` ready for ``count`` windows of a height and width, which takes a tenth of a second."""
+        for size, _ in _parts(count, *window):
+            self._pool(index, size)
 
     def run(self, index: int, windows_NHWC: U8) -> U8:
         """Patches that network ``index`` makes of windows, rounded to 8 bit.
@@ -93,35 +91,29 @@ class Networks:
         windows_NHWC: uint8 (N, h, w, 3), C-contiguous. Returns uint8 (N, scale·h, scale·w, 3).
         """
         count, height, width, _ = windows_NHWC.shape
-        assert (height, width) == self._window, windows_NHWC.shape
         out_NHWC = np.empty((count, height * self._scale, width * self._scale, 3), np.uint8)
-        for batch, starts in self._parts(count):
-            with self._pool(index, batch).request() as request:
+        for size, starts in _parts(count, height, width):
+            with self._pool(index, size).request() as request:
                 for at in starts:
-                    result = request.infer([windows_NHWC[at : at + batch]], share_inputs=True, share_outputs=True)
-                    out_NHWC[at : at + batch] = result[0]
+                    batch = slice(at, at + size[0])
+                    out_NHWC[batch] = request.infer([windows_NHWC[batch]], share_inputs=True, share_outputs=True)[0]
         return out_NHWC
 
-    def _parts(self, count: int) -> list[tuple[int, range]]:
-        """How ``count`` windows are divided: sizes of batches, and where those begin."""
-        batched = count - count % self._batch
-        parts = [(self._batch, range(0, batched, self._batch)), (1, range(batched, count))]
-        return [(batch, starts) for batch, starts in parts if starts]
-
-    def _pool(self, index: int, batch: int) -> "_Pool":
+    def _pool(self, index: int, size: "_Size") -> "_Pool":
         with self._lock:
-            lazy = self._ready.setdefault((index, batch), _Lazy(partial(self._made, index, batch)))
-            self._ready.move_to_end((index, batch))
+            lazy = self._ready.setdefault((index, size), _Lazy(partial(self._made, index, size)))
+            self._ready.move_to_end((index, size))
             if len(self._ready) > self._resident:
                 self._ready.popitem(last=False)
         return lazy()
 
-    def _made(self, index: int, batch: int) -> "_Pool":
+    def _made(self, index: int, size: "_Size") -> "_Pool":
+        batch, height, width = size
         try:
-            model = _bound(self._core.read_model(self._graph), self._weights[index], [batch, 3, *self._window])
-            model = _on_pixels(model, [batch, *self._window, 3])
+            model = _bound(self._core.read_model(self._graph), self._weights[index], [batch, 3, height, width])
+            model = _on_pixels(model, [*size, 3])
             _check_steps(model)
-            expected = [batch, self._window[0] * self._scale, self._window[1] * self._scale, 3]
+            expected = [batch, height * self._scale, width * self._scale, 3]
             if model.output(0).shape != ov.Shape(expected):
                 raise UserError(f"graph.onnx: its result is {model.output(0).shape}: must be {expected}")
             return _Pool(self._core.compile_model(model, self._device, self._settings), self._threads)
@@ -129,6 +121,18 @@ class Networks:
             raise
         except (RuntimeError, ValueError, OverflowError) as error:  # also where its names are no text
             raise UserError(f"graph.onnx: damaged, or its weights do not fit ({_first_line(error)})") from error
+
+
+_Size = tuple[int, int, int]
+"""Windows that go through a network at once, their height and width."""
+
+
+def _parts(count: int, height: int, width: int) -> list[tuple[_Size, range]]:
+    """How ``count`` windows are divided: sizes of batches, and where those begin."""
+    most = BATCH if height * width <= _SMALL else 1
+    batched = count - count % most
+    parts = [((most, height, width), range(0, batched, most)), ((1, height, width), range(batched, count))]
+    return [(size, starts) for size, starts in parts if starts]
 
 
 class _Pool:
