@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from tqdm import tqdm
 
 from stdo.chunks.sample import Sampler
@@ -142,6 +143,8 @@ def _fit(job: Job, tracker: Tracker) -> pl.Trainer:
                 use_distributed_sampler=False,  # every process sees every step, and takes its share of its patches
             )
             trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+        if dist.is_initialized():  # else its threads may end this process, or a child that is done, with an abort
+            dist.destroy_process_group()
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of GPU memory: lower budget.batch ({sampler.batch_size}) or use trainer=cpu") from error
     if trainer.is_global_zero:

@@ -37,7 +37,12 @@ class FitProgress(pl.Callback):
         if isinstance(pl_module, Overfit) and pl_module.watched is not None:
             self._bar.set_postfix_str(f"PSNR {pl_module.psnr_so_far:.2f} dB", refresh=False)
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def on_exception(self, *_: Any) -> None:
+        """Leave the line as far as it got, before whatever is said of it."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def teardown(self, *_: Any, **__: Any) -> None:
         """Leave the finished line on the terminal."""
         if self._bar is not None:
             self._bar.close()
