@@ -4,13 +4,16 @@ FFmpeg is handed the open file and may open nothing else, so that a playlist, wh
 them; and its decoders are told the size of frame that they may allocate, whatever a header of a few bytes claims.
 """
 
+from __future__ import annotations
+
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
-from av.container import InputContainer
+from av.container import Container, InputContainer
 from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.packet import Packet
 from av.stream import Disposition
@@ -49,6 +52,11 @@ def local_file(path: str | Path) -> Path:
             return found
     except OSError as error:
         raise UserError(f"video.path={path}: cannot be read ({error.strerror})") from error
+
+
+def name_of(path: Path) -> str:
+    """What a file is called in results and pictures: its name without ending, as text, though it may be no UTF-8."""
+    return os.fsencode(path.stem).decode(errors="replace")
 
 
 def _absence(found: Path, typed: str) -> str:
@@ -92,7 +100,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             yield container, _video_stream(container, options)
 
 
-def videos_of(container: InputContainer) -> list[VideoStream]:
+def videos_of(container: Container) -> list[VideoStream]:
     """The video streams, without the pictures that are covers."""
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
@@ -117,7 +125,7 @@ def _video_stream(container: InputContainer, options: dict[str, str]) -> VideoSt
 def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
     """All frames in the order of presentation; what comes before the first whole one of a recording is passed over.
 
-    Raises av.error.InvalidDataError where the file is damaged, or ends within a frame.
+    Raises av.error.InvalidDataError where the file is damaged, av.error.EOFError where it ends within a frame.
     """
     started = False
     for packet in _whole_packets(container, stream):
@@ -133,12 +141,12 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
                 yield frame
 
 
-def _whole_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+def _whole_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """Packets; one that the end of the file cuts through is left out, and complained of after all the others.
 
     Elsewhere a packet that is marked as corrupt may be whole: MPEG-TS marks the first after a gap in its counters.
     """
-    torn: Packet | None = None
+    torn: Packet[VideoStream] | None = None
     for packet in container.demux(stream):
         if torn is not None and packet.size:
             yield torn
@@ -148,4 +156,4 @@ def _whole_packets(container: InputContainer, stream: VideoStream) -> Iterator[P
         else:
             yield packet
     if torn is not None:
-        raise InvalidDataError(0, "the file ends within a frame")
+        raise av.error.EOFError(0, "the file ends within a frame")

@@ -11,24 +11,27 @@ from stdo.types import UserError
 class Content:
     """Hash of the whole content of files, which must not change while they are in use.
 
-    files: the files, in order. named: their names belong to what is hashed.
+    name: what errors call it. files: the files, in order. named: their names belong to what is hashed.
 
     Files are read again only when their state (device, inode, size, times) is no longer the one that was hashed.
     """
 
-    def __init__(self, files: Sequence[Path], named: bool) -> None:
-        self._files, self._named = files, named
+    def __init__(self, name: str, files: Sequence[Path], named: bool) -> None:
+        self._name, self._files, self._named = name, files, named
         self._state: list[tuple[int, ...]] = []
         self._hash: str | None = None
 
     def hash(self) -> str:
-        """32 hexadecimal digits. Raises UserError when they are not those of the first call."""
-        state = [_state(file) for file in self._files]
-        if self._hash is None or state != self._state:
-            found = self._read()
-            if self._hash not in (None, found):
-                raise UserError("the content changed while it was in use; give the command again")
-            self._state, self._hash = state, found
+        """32 hexadecimal digits. Raises UserError when they are not those of the first call, or cannot be had."""
+        try:
+            state = [_state(file) for file in self._files]
+            if self._hash is None or state != self._state:
+                found = self._read()
+                if self._hash not in (None, found):
+                    raise UserError(f"{self._name}: changed while it was in use; give the command again")
+                self._state, self._hash = state, found
+        except OSError as error:
+            raise UserError(f"{self._name}: can no longer be read ({error.strerror})") from error
         return self._hash
 
     def check(self) -> None:

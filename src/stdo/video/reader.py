@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from stdo.types import Colour, Frame, UserError, VideoInfo
 from stdo.video.clock import Clock
 from stdo.video.colour import ToRgb, bit_depth_of, chroma_of, colour_of
-from stdo.video.container import MAX_PIXELS, complaints, decoded, local_file, opened
+from stdo.video.container import MAX_PIXELS, complaints, decoded, local_file, name_of, opened
 from stdo.video.content import Content
 from stdo.video.notes import notes_of
 from stdo.video.span import Span
@@ -55,7 +55,7 @@ class VideoFile:
         every: int = 1,
     ) -> None:
         self._path = local_file(path)
-        self._content = Content([self._path], named=False)
+        self._content = Content(f"video.path={self._path}", [self._path], named=False)
         self._span = Span.of(start, duration, max_frames, height, every)
         with complaints(self._path), opened(self._path) as (container, stream):
             frame = next(decoded(container, stream), None)
@@ -81,8 +81,7 @@ class VideoFile:
 
     def fingerprint(self) -> str:
         """Hash of the file's content (not its name or date) and of the settings: 32 hexadecimal digits."""
-        with complaints(self._path):
-            key = f"{FORMAT} file {self._span.key()} {self._content.hash()}"
+        key = f"{FORMAT} file {self._span.key()} {self._content.hash()}"
         return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
     @property
@@ -114,7 +113,7 @@ class VideoFile:
         rate = next((rate for rate in (rates if stamped else rates[1:]) if rate), Fraction(25))
         colour = colour_of(frame)
         return VideoInfo(
-            name=self._path.stem,
+            name=name_of(self._path),
             width=width,
             height=height,
             frames=self._span.count(self._stored_frames(stream), rate, steady=rate == stream.base_rate),
@@ -154,7 +153,7 @@ class VideoFile:
                     yield Frame(time, self._turn(to_rgb(frame)))
                     wanted += 1
             except FFmpegError as error:
-                raise self._damaged(wanted, clock) from error
+                raise self._damaged(wanted, clock, isinstance(error, EOFError)) from error
             self._admit(clock.mended, "time stamps were repeated or ran backwards and were moved behind the one before")
             self._admit(changes, "times the colour tags change on the way: each frame is converted by its own")
             promised = _promised_end(stream, self._first) or clock.end
@@ -191,8 +190,8 @@ class VideoFile:
         if frame.is_corrupt:  # the decoder hides what it could not read behind other pixels
             raise self._damaged(wanted, clock)
 
-    def _damaged(self, wanted: int, clock: Clock) -> UserError:
-        return self._short(wanted, f"damaged at about {float(clock.end):.2f} s")
+    def _damaged(self, wanted: int, clock: Clock, torn: bool = False) -> UserError:
+        return self._short(wanted, f"{'cut short' if torn else 'damaged'} at about {float(clock.end):.2f} s")
 
     def _short(self, wanted: int, reason: str) -> UserError:
         use = f"; video.max_frames={wanted} uses the frames before that" if wanted else ""
