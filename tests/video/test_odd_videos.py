@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from av.error import InvalidDataError
 from bad_videos import BAD, Bad
+from inputs_page import PAGE, page
 from odd_clips import h264, joined
 from odd_videos import ODD, Odd
 
@@ -111,3 +112,8 @@ def test_each_frame_is_converted_by_its_own_colour_tags(tmp_path: Path) -> None:
     alone = [frame.rgb_HWC for part in "01" for frame in VideoFile(tmp_path / part / "part.h264")]
     assert np.array_equal(frames, alone)
     assert "1 times the colour tags change on the way" in video.info.notes[-1]
+
+
+def test_the_page_of_inputs_repeats_the_tables() -> None:
+    text = PAGE.read_text()
+    assert text == page(text), "python tests/video/inputs_page.py writes it"

@@ -31,6 +31,8 @@ _NOT_VIDEO = {
 }
 _FORMATS = ",".join(sorted(av.formats_available - _NOT_VIDEO))
 _BUFFER = 1 << 20
+_FRAME_BY_FRAME = ("h264", "mpeg4", "rv30", "rv40")
+"""Decoders that mark a frame whose holes they filled; with several frames at once some leave before their mark."""
 
 
 def local_file(path: str | Path) -> Path:
@@ -118,7 +120,7 @@ def _video_stream(container: InputContainer, options: dict[str, str]) -> VideoSt
         most = MAX_PIXELS // 10**6
         raise UserError(f"frames of {context.width}x{context.height}: at most {most} million pixels are read")
     context.options = options
-    stream.thread_type = "AUTO"
+    stream.thread_type = "SLICE" if context.name in _FRAME_BY_FRAME else "AUTO"
     return stream
 
 
