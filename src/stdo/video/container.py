@@ -143,13 +143,20 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
                 yield frame
 
 
+def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """The packets of a stream, an empty one last."""
+    # PyAV trips over streams that appear on the way (MPEG-TS), but after the last packet of those it knew.
+    with contextlib.suppress(IndexError):
+        yield from container.demux(stream)
+
+
 def _whole_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """Packets; one that the end of the file cuts through is left out, and complained of after all the others.
 
     Elsewhere a packet that is marked as corrupt may be whole: MPEG-TS marks the first after a gap in its counters.
     """
     torn: Packet[VideoStream] | None = None
-    for packet in container.demux(stream):
+    for packet in packets(container, stream):
         if torn is not None and packet.size:
             yield torn
             torn = None

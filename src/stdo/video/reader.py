@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from stdo.types import Colour, Frame, UserError, VideoInfo
 from stdo.video.clock import Clock
 from stdo.video.colour import ToRgb, bit_depth_of, chroma_of, colour_of
-from stdo.video.container import MAX_PIXELS, complaints, decoded, local_file, name_of, opened
+from stdo.video.container import MAX_PIXELS, complaints, decoded, local_file, name_of, opened, packets
 from stdo.video.content import Content
 from stdo.video.notes import notes_of
 from stdo.video.span import Span
@@ -132,7 +132,7 @@ class VideoFile:
         if self._span.max_frames is not None:
             return None
         with opened(self._path) as (container, other):
-            return sum(packet.size > 0 for packet in container.demux(other))
+            return sum(packet.size > 0 for packet in packets(container, other))
 
     def _timed(self) -> Iterator[Frame]:
         """Frames at their times since the first of the file, from some moment at or before the start of the span."""
