@@ -88,7 +88,7 @@ CONTENTS = {
     "FFmpeg list of files": Bad(listing("a.ffconcat", "ffconcat version 1.0\nfile part.ts\n"), NO_LIST),
     "session description (SDP)": Bad(holding("a.sdp", SDP), NO_LIST),
     "raw samples": Bad(holding("a.yuv", bytes(48 * 64 * 3)), NO_LIST),
-    "encrypted MP4": Bad(h264("a.mp4", container=KEY), NO_FRAME),
+    "encrypted MP4": Bad(h264("a.mp4", container=KEY), "is encrypted"),
     "8K header without data": Bad(
         changed(h264("a.mp4", scene(1, 4320, 7680), preset="ultrafast", container=FRONT), without_data), NO_FRAME
     ),
