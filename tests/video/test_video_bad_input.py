@@ -105,7 +105,7 @@ def test_a_file_cut_short_says_how_many_frames_there_are(tmp_path, suffix, optio
     decoded = int(message.split("video.max_frames=")[1].split()[0])
     assert 10 <= decoded < 30
     assert len(list(VideoFile(short, max_frames=decoded))) == decoded
-    assert "missing" in complaint(short, whole=True, start=0.2)
+    assert "cut short" in complaint(short, whole=True, start=0.2)
 
 
 def test_a_file_cut_before_its_first_frame(tmp_path):

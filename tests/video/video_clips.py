@@ -7,7 +7,7 @@ import av
 import numpy as np
 
 WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
-TAGS = {"bt601": 6, "bt709": 1, "bt2020": 9, "unknown": 2}
+TAGS = {"bt601": 6, "bt709": 1, "bt2020": 9, "ycgco": 8, "ipt-c2": 15, "unknown": 2}
 RANGES = {"limited": 1, "full": 2, "unknown": 0}
 
 
@@ -49,10 +49,11 @@ def encode(
     transfer: int = 2,
     rotation=None,
     rate: int = 25,
+    container: dict[str, str] | None = None,
     **options: str,
 ) -> Path:
-    """Frames, each a list of planes, as a file; ``pts`` in ticks of ``base``."""
-    with av.open(str(path), "w") as out:
+    """Frames, each a list of planes, as a file; ``pts`` in ticks of ``base``. container: options of the muxer."""
+    with av.open(str(path), "w", options=container or {}) as out:
         stream = out.add_stream(codec, rate=rate, options=options)
         context = stream.codec_context
         context.height, context.width = frames[0][0].shape

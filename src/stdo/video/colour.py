@@ -31,7 +31,10 @@ RANGES = {"limited": ColorRange.MPEG, "full": ColorRange.JPEG}
 _MATRIX_TAGS = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
 _MATRIX_NUMBERS = {"rgb": 0, "bt709": 1, "fcc": 4, "bt601": 6, "smpte240m": 7, "bt2020": 9}
 _UNTAGGED = (0, 2, 3)  # "RGB" on YCbCr samples says nothing
-_OTHER_MATRICES = {8: "YCgCo", 11: "SMPTE 2085", 12: "chroma-derived", 13: "chroma-derived", 14: "ICtCp"}
+_OTHER_MATRICES = {
+    8: "YCgCo", 11: "SMPTE 2085", 12: "chroma-derived", 13: "chroma-derived", 14: "ICtCp", 15: "IPT-C2",
+    16: "YCgCo-Re", 17: "YCgCo-Ro",
+}  # fmt: skip
 _PRIMARIES = {
     1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020", 10: "smpte428",
     11: "smpte431", 12: "smpte432", 22: "ebu3213",
@@ -78,22 +81,22 @@ def colour_of(frame: av.VideoFrame, picture: bool = False) -> Colour:
 
     Untagged YCbCr is BT.709 from 720 rows on and BT.601 below, limited range; untagged grey is full range, as FFmpeg
     writes it; RGB is RGB. In a picture untagged YCbCr is BT.601, as JFIF and WebP have it. Raises UserError for a
-    matrix that we do not convert (YCgCo, ICtCp).
+    matrix that we do not convert (YCgCo, ICtCp, Dolby Vision's IPT).
     """
     primaries = _PRIMARIES.get(frame.color_primaries, "unknown")
     transfer = _TRANSFERS.get(frame.color_trc, "unknown")
     if chroma_of(frame.format) == "rgb":
         return Colour("rgb", "full", primaries, transfer)
-    if frame.colorspace in _OTHER_MATRICES:
+    if frame.colorspace not in (*_UNTAGGED, *_MATRIX_TAGS):
         raise UserError(
-            f"colour matrix {_OTHER_MATRICES[frame.colorspace]} is not supported: "
+            f"colour matrix {_OTHER_MATRICES.get(frame.colorspace, frame.colorspace)} is not supported: "
             f"re-encode with one of {', '.join(MATRICES)}"
         )
     full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
     grey = is_grey(frame.format)
     if grey and frame.color_range == ColorRange.UNSPECIFIED:
         return Colour("bt709", "full", primaries, transfer, assumed=True)
-    untagged = frame.colorspace in _UNTAGGED or frame.colorspace not in _MATRIX_TAGS
+    untagged = frame.colorspace in _UNTAGGED
     matrix = customary_matrix(0 if picture else frame.height) if untagged else _MATRIX_TAGS[frame.colorspace]
     return Colour(matrix, "full" if full else "limited", primaries, transfer, assumed=untagged and not grey)
 
@@ -109,12 +112,12 @@ class ToRgb:
     """
 
     def __init__(self, colour: Colour, width: int, height: int) -> None:
-        self._colour, self._width, self._height = colour, width, height
+        self.colour, self._width, self._height = colour, width, height
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> U8:
         """A decoded frame as uint8 RGB (height, width, 3), C-contiguous."""
-        matrix = MATRICES.get(self._colour.matrix, Colorspace.ITU709)
+        matrix = MATRICES.get(self.colour.matrix, Colorspace.ITU709)
         rgb_HWC: U8 = _plain(
             self._reformatter.reformat(
                 frame,
@@ -123,12 +126,12 @@ class ToRgb:
                 format="rgb24",
                 src_colorspace=matrix,
                 dst_colorspace=matrix,
-                src_color_range=RANGES[self._colour.range],
+                src_color_range=RANGES[self.colour.range],
                 dst_color_range=ColorRange.JPEG,
                 interpolation=_EXACT,
             )
         )
-        if self._colour.range == "limited" and is_grey(frame.format):
+        if self.colour.range == "limited" and is_grey(frame.format):
             return _STRETCH[rgb_HWC]  # swscale takes grey for full range whatever it is told
         return rgb_HWC
 

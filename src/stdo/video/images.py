@@ -1,6 +1,7 @@
 """Folders of pictures as videos: any folder, and the layout of the VSD4K data set."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -11,6 +12,8 @@ from av.error import FFmpegError
 
 from stdo.types import Frame, UserError, VideoInfo
 from stdo.video.colour import ToRgb, bit_depth_of, chroma_of, colour_of
+from stdo.video.container import decoded, opened
+from stdo.video.content import Content
 from stdo.video.reader import FORMAT
 from stdo.video.span import Span
 from stdo.video.turn import turn_of
@@ -44,6 +47,7 @@ class Pictures:
         self._files = [files[i] for i in chosen[:: span.every][: span.max_frames]]
         if not self._files:
             raise span.nothing()
+        self._content = Content(str(self._files[0].parent), self._files, named=True)
         first = _picture(self._files[0])
         self._turn, self._stored = turn_of(first), (first.width, first.height)
         width, height = span.size(*self._turn.size(*self._stored))
@@ -68,11 +72,8 @@ class Pictures:
 
     def fingerprint(self) -> str:
         """Hash of names, sizes and contents of the pictures used, of rate and height: 32 hexadecimal digits."""
-        digest = hashlib.blake2b(f"{FORMAT} pictures {self._rate} {self._span.height}".encode(), digest_size=16)
-        for file in self._files:
-            digest.update(f"\0{file.name}\0{file.stat().st_size}\0".encode())
-            digest.update(file.read_bytes())
-        return digest.hexdigest()
+        key = f"{FORMAT} pictures {self._rate} {self._span.height} {self._content.hash()}"
+        return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
     def __iter__(self) -> Iterator[Frame]:
         size = self._turn.size(self._info.width, self._info.height)
@@ -84,6 +85,7 @@ class Pictures:
                 raise UserError(f"{file}: is {picture.width}x{picture.height}, the first picture is {first}")
             to_rgb = ToRgb(colour_of(picture, picture=True), *size)
             yield Frame(index / self._rate, turn(to_rgb(picture)))
+        self._content.check()
 
 
 class ImageFolder(Pictures):
@@ -111,7 +113,7 @@ class ImageFolder(Pictures):
         if not files:
             known = ", ".join(SUFFIXES)
             raise UserError(f"video.path={path}: no picture matches video.pattern={pattern} and ends in {known}")
-        super().__init__(files, folder.name, rate, span)
+        super().__init__(files, os.fsencode(folder.name).decode(errors="replace"), rate, span)
 
 
 class Vsd4k(Pictures):
@@ -188,11 +190,12 @@ def _topic_and_seconds(folder: Path) -> tuple[str, int] | None:
 
 def _picture(path: Path) -> av.VideoFrame:
     try:
-        # Through a file object: FFmpeg would take a percent sign in a path for a numbering pattern.
-        with path.open("rb") as file, av.open(file, "r") as container:
-            frame = next(container.decode(video=0), None)
-    except (FFmpegError, OSError, IndexError) as error:
+        with opened(path) as (container, stream):
+            frame = next(decoded(container, stream), None)
+    except (FFmpegError, OSError) as error:
         raise UserError(f"{path}: is not a picture that can be read") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     if frame is None:
         raise UserError(f"{path}: is not a picture that can be read")
     return frame

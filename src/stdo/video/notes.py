@@ -7,9 +7,14 @@ from av.video.stream import VideoStream
 
 from stdo.types import Colour
 from stdo.video.colour import is_grey
+from stdo.video.container import videos_of
 from stdo.video.turn import Turn
 
-_CURVES = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
+_CURVES = {
+    "smpte2084": "high dynamic range (PQ)",
+    "arib-std-b67": "high dynamic range (HLG)",
+    "linear": "linear light",
+}
 
 
 def notes_of(
@@ -20,7 +25,7 @@ def notes_of(
     colour, turn: how the frame is converted and turned. guessed_rate: the rate at which frames are placed where the
     file gives no times, None where it does.
     """
-    videos = len(stream.container.streams.video)
+    videos = len(videos_of(stream.container))
     aspect = stream.sample_aspect_ratio or 1
     lines = [
         (
@@ -30,7 +35,7 @@ def notes_of(
         (colour.assumed, _assumption(colour, frame)),
         (
             colour.transfer in _CURVES,
-            f"high dynamic range ({_CURVES.get(colour.transfer)}): code values are kept, no tone mapping is applied",
+            f"{_CURVES.get(colour.transfer)}: code values are kept, no tone mapping is applied",
         ),
         (frame.colorspace == 10, "BT.2020 constant luminance is converted as non-constant luminance"),
         (any(part.is_alpha for part in frame.format.components), "transparency (alpha) is dropped"),

@@ -10,18 +10,19 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.error import FFmpegError, InvalidDataError
-from av.stream import Disposition
+from av.error import FFmpegError
 from av.video.stream import VideoStream
 
-from stdo.types import Frame, UserError, VideoInfo
+from stdo.types import Colour, Frame, UserError, VideoInfo
 from stdo.video.clock import Clock
 from stdo.video.colour import ToRgb, bit_depth_of, chroma_of, colour_of
+from stdo.video.container import MAX_PIXELS, complaints, decoded, local_file, name_of, opened, packets
+from stdo.video.content import Content
 from stdo.video.notes import notes_of
 from stdo.video.span import Span
 from stdo.video.turn import turn_of
 
-FORMAT = "frames-1"
+FORMAT = "frames-2"
 """Part of every fingerprint; changed whenever the same input would give other pixels or times than before."""
 
 _SEEK_MARGIN = 1
@@ -54,11 +55,15 @@ class VideoFile:
         every: int = 1,
     ) -> None:
         self._path = local_file(path)
+        self._content = Content(f"video.path={self._path}", [self._path], named=False)
         self._span = Span.of(start, duration, max_frames, height, every)
-        with _complaints(self._path), _opened(self._path) as (container, stream):
-            frame = next(_decoded(container, stream), None)
+        with complaints(self._path), opened(self._path) as (container, stream):
+            frame = next(decoded(container, stream), None)
             if frame is None:
-                raise UserError("no frame of it can be decoded: it is empty, cut short or damaged")
+                raise UserError(
+                    "no frame of it can be decoded: it is cut short, damaged, or its frames have more than "
+                    f"{MAX_PIXELS // 10**6} million pixels"
+                )
             self._stored = (frame.width, frame.height)
             self._turn = turn_of(frame)
             # AVI keeps no times of presentation, and those that FFmpeg makes up go wrong with B-frames.
@@ -76,11 +81,8 @@ class VideoFile:
 
     def fingerprint(self) -> str:
         """Hash of the file's content (not its name or date) and of the settings: 32 hexadecimal digits."""
-        digest = hashlib.blake2b(f"{FORMAT} file {self._span.key()}".encode(), digest_size=16)
-        with self._path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+        key = f"{FORMAT} file {self._span.key()} {self._content.hash()}"
+        return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
     @property
     def path(self) -> Path:
@@ -93,15 +95,16 @@ class VideoFile:
         Returns the time in seconds of the first frame, and whether frames after the last one are left out.
         """
         stamp = self._first or 0
-        with _complaints(self._path), _opened(self._path) as (_, stream):
+        with complaints(self._path), opened(self._path) as (_, stream):
             begin = stamp * (stream.time_base or Fraction(0))
         if self._span.start:
             begin += next(self._timed()).pts
         return begin, self._span.duration is not None or self._span.max_frames is not None
 
     def __iter__(self) -> Iterator[Frame]:
-        with _complaints(self._path):
+        with complaints(self._path):
             yield from self._span.select(self._timed())
+            self._content.check()
 
     def _describe(self, stream: VideoStream, frame: av.VideoFrame) -> VideoInfo:
         width, height = self._span.size(*self._turn.size(*self._stored))
@@ -110,7 +113,7 @@ class VideoFile:
         rate = next((rate for rate in (rates if stamped else rates[1:]) if rate), Fraction(25))
         colour = colour_of(frame)
         return VideoInfo(
-            name=self._path.stem,
+            name=name_of(self._path),
             width=width,
             height=height,
             frames=self._span.count(self._stored_frames(stream), rate, steady=rate == stream.base_rate),
@@ -128,29 +131,31 @@ class VideoFile:
             return stream.frames - sum(entry.is_discard for entry in stream.index_entries)
         if self._span.max_frames is not None:
             return None
-        with _opened(self._path) as (container, other):
-            return sum(packet.size > 0 for packet in container.demux(other))
+        with opened(self._path) as (container, other):
+            return sum(packet.size > 0 for packet in packets(container, other))
 
     def _timed(self) -> Iterator[Frame]:
         """Frames at their times since the first of the file, from some moment at or before the start of the span."""
-        with _opened(self._path) as (container, stream):
+        with opened(self._path) as (container, stream):
             rate = self._info.rate * self._span.every
             clock = Clock(rate, stream.time_base or 1 / rate, self._first)
-            to_rgb = ToRgb(self._info.colour, *self._turn.size(self._info.width, self._info.height))
-            wanted = 0
+            to_rgb = self._converter(self._info.colour)
+            changes = wanted = 0
             try:
                 for frame in self._from_key_frame(container, stream):
                     time = clock(frame.dts if self._by_dts else frame.pts, frame.duration)
                     if time < self._span.start:
                         continue
-                    if (frame.width, frame.height) != self._stored:
-                        before, after = "{}x{}".format(*self._stored), f"{frame.width}x{frame.height}"
-                        raise self._short(wanted, f"the frames change from {before} to {after} pixels")
+                    self._check(frame, wanted, clock)
+                    if colour_of(frame) != to_rgb.colour:
+                        to_rgb = self._converter(colour_of(frame))
+                        changes += 1
                     yield Frame(time, self._turn(to_rgb(frame)))
                     wanted += 1
             except FFmpegError as error:
-                raise self._short(wanted, f"damaged at about {float(clock.end):.2f} s") from error
-            self._admit(clock)
+                raise self._damaged(wanted, clock, isinstance(error, EOFError)) from error
+            self._admit(clock.mended, "time stamps were repeated or ran backwards and were moved behind the one before")
+            self._admit(changes, "times the colour tags change on the way: each frame is converted by its own")
             promised = _promised_end(stream, self._first) or clock.end
             missing = round((promised - clock.end) * rate)
             if missing > max(2, 0.02 * promised * rate):
@@ -160,98 +165,42 @@ class VideoFile:
         """Decode from at or before the start of the span; from the very beginning where seeking does not work."""
         target = self._span.start - _SEEK_MARGIN
         if target <= 0 or self._first is None or stream.time_base is None:
-            yield from _decoded(container, stream)
+            yield from decoded(container, stream)
             return
-        decoded = _decoded(container, stream)
+        frames = decoded(container, stream)
         first = None
         with contextlib.suppress(FFmpegError):
             container.seek(self._first + int(target / stream.time_base), stream=stream)
-            first = next(decoded, None)
+            first = next(frames, None)
         limit = self._first + self._span.start / stream.time_base
         if first is not None and first.pts is not None and first.pts <= limit:
             yield first
-            yield from decoded
+            yield from frames
             return
-        with _opened(self._path) as (fresh, fresh_stream):
-            yield from _decoded(fresh, fresh_stream)
+        with opened(self._path) as (fresh, fresh_stream):
+            yield from decoded(fresh, fresh_stream)
+
+    def _converter(self, colour: Colour) -> ToRgb:
+        return ToRgb(colour, *self._turn.size(self._info.width, self._info.height))
+
+    def _check(self, frame: av.VideoFrame, wanted: int, clock: Clock) -> None:
+        if (frame.width, frame.height) != self._stored:
+            before, after = "{}x{}".format(*self._stored), f"{frame.width}x{frame.height}"
+            raise self._short(wanted, f"the frames change from {before} to {after} pixels")
+        if frame.is_corrupt:  # the decoder hides what it could not read behind other pixels
+            raise self._damaged(wanted, clock)
+
+    def _damaged(self, wanted: int, clock: Clock, torn: bool = False) -> UserError:
+        return self._short(wanted, f"{'cut short' if torn else 'damaged'} at about {float(clock.end):.2f} s")
 
     def _short(self, wanted: int, reason: str) -> UserError:
         use = f"; video.max_frames={wanted} uses the frames before that" if wanted else ""
         return UserError(f"{reason} ({wanted} frames could be decoded){use}")
 
-    def _admit(self, clock: Clock) -> None:
-        note = f"{clock.mended} time stamps were repeated or ran backwards and were moved behind the one before"
-        if clock.mended and note not in self._info.notes:
+    def _admit(self, count: int, what: str) -> None:
+        note = f"{count} {what}"
+        if count and note not in self._info.notes:
             self._info = replace(self._info, notes=(*self._info.notes, note))
-
-
-def local_file(path: str | Path) -> Path:
-    """The absolute path of an existing, readable, regular, non-empty file; UserError for anything else."""
-    found = Path(path).absolute()
-    try:
-        if not found.exists():
-            url = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:", str(path))
-            raise UserError(f"video.path={path}: {'not a local file; URLs are not read' if url else 'no such file'}")
-        if found.is_dir():
-            raise UserError(
-                f"video.path={path}: is a folder, not a file; "
-                f"for a folder of pictures use video=folder video.path={path}"
-            )
-        if not found.is_file():
-            raise UserError(f"video.path={path}: is not a regular file")
-        if found.stat().st_size == 0:
-            raise UserError(f"video.path={path}: is empty (0 bytes)")
-        with found.open("rb"):
-            return found
-    except OSError as error:
-        raise UserError(f"video.path={path}: cannot be read ({error.strerror})") from error
-
-
-@contextlib.contextmanager
-def _complaints(path: Path) -> Iterator[None]:
-    """Whatever is wrong with the content of a file becomes one line that names the file."""
-    try:
-        yield
-    except UserError as error:
-        named = str(error).startswith("video.")
-        raise error if named else UserError(f"video.path={path}: {error}") from None
-    except FFmpegError as error:
-        raise UserError(f"video.path={path}: not a video that FFmpeg can read ({error.strerror})") from error
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    # The whitelist keeps playlists and the like from opening anything but local files.
-    options = {"protocol_whitelist": "file"}
-    with av.open(str(path), metadata_errors="replace", container_options=options) as container:
-        yield container, _video_stream(container)
-
-
-def _video_stream(container: InputContainer) -> VideoStream:
-    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not videos:
-        kinds = sorted({"picture" if s.type == "video" else s.type for s in container.streams})
-        raise UserError(f"holds no video, only {' and '.join(kinds) or 'nothing'}")
-    stream = videos[0]
-    if stream.codec_context is None:
-        raise UserError("its video codec is not known to this build of FFmpeg")
-    stream.thread_type = "AUTO"
-    return stream
-
-
-def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """All frames in the order of presentation; packets before the first key frame of a recording are passed over."""
-    started = False
-    for packet in container.demux(stream):
-        try:
-            frames = packet.decode()
-        except InvalidDataError:
-            if started:
-                raise
-            continue
-        for frame in frames:
-            started = True
-            yield frame
 
 
 def _promised_end(stream: VideoStream, first: int | None) -> Fraction | None:

@@ -1,5 +1,6 @@
 """Rotation and mirroring that a file asks its player for (the display matrix), applied so that pictures are upright."""
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -53,7 +54,7 @@ def turn_of(frame: av.VideoFrame) -> Turn:
         return Turn(False, a < 0, d < 0, degrees)
     if b and c and not a and not d:
         return Turn(True, c < 0, b < 0, degrees)
-    return Turn(degrees=degrees, exact=False)
+    return Turn(degrees=round(-math.degrees(math.atan2(b, a))) % 360, exact=False)
 
 
 _ROTATIONS = {
