@@ -15,6 +15,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from stdo.delivery.graph_check import check_graph
 from stdo.types import F32, SCALES, U8, UserError
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
@@ -66,6 +67,7 @@ class Networks:
         assert scale in SCALES and threads >= 1, (scale, threads)
         if precision not in PRECISIONS:
             raise UserError(f"precision={precision}: must be one of {', '.join(PRECISIONS)}")
+        check_graph(graph)
         self._core = ov.Core()
         if device not in self._core.available_devices:
             raise UserError(f"device={device}: must be one of {', '.join(self._core.available_devices)}")
