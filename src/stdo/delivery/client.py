@@ -82,7 +82,7 @@ class Player:
         self.lr = LrVideo(lambda: self.package.file(self.manifest.lr.member), self.manifest)
         self._network_of = np.asarray(self.manifest.network.network_of)
         self._grid, self._scale = grid, self.manifest.scale
-        whole = grid.coarsest(WHOLE)
+        whole = grid.coarsest(min(WHOLE, self.networks.largest))
         pays = grid.halo >= self.manifest.network.reach and whole.pixels < grid.pixels
         self._whole = whole if pays else None
 
