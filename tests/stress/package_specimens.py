@@ -38,7 +38,7 @@ class Tiny(Backbone):
 
     @property
     def reach(self) -> int:
-        return 4
+        return 2
 
     def forward(self, lr_NCHW: Tensor) -> Tensor:
         return self.bicubic(lr_NCHW) + self.shuffle(self.last(torch.relu(self.first(lr_NCHW))))
@@ -105,7 +105,7 @@ def make(kind: Kind, path: Path) -> None:
         source=Source(WIDTH, HEIGHT, FRAMES, RATE, Colour("bt709", "limited"), base, ticks),
         lr=Stream(kind.member, lr_w, lr_h, kind.codec, 23, "fast"),
         grid=Patches(*kind.patch, kind.halo),
-        network=Network("tiny", tuple(weights.params_of(coded.networks[0])), kind.networks, tuple(kind.chunks)),
+        network=Network("tiny", tuple(weights.params_of(coded.networks[0])), kind.networks, tuple(kind.chunks), 2),
         bits=kind.bits,
         quality=Figures({"frame": 30.0, "pooled": 29.5, "y": 31.0}, 0.9),
         bicubic=Figures({"frame": 28.0, "pooled": 27.5, "y": 29.0}, None),

@@ -79,10 +79,10 @@ class Player:
             grid, chunks = self.manifest.patch_grid, len(self.manifest.network.network_of)
             shape = (self.manifest.source.frames, grid.rows, grid.cols)
             self.labels = Labels(self.package.read(CHUNKS), shape, chunks)
+            whole = grid.coarsest(min(WHOLE, self.networks.largest))
         self.lr = LrVideo(lambda: self.package.file(self.manifest.lr.member), self.manifest)
         self._network_of = np.asarray(self.manifest.network.network_of)
         self._grid, self._scale = grid, self.manifest.scale
-        whole = grid.coarsest(min(WHOLE, self.networks.largest))
         pays = grid.halo >= self.manifest.network.reach and whole.pixels < grid.pixels
         self._whole = whole if pays else None
 

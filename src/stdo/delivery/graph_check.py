@@ -91,23 +91,23 @@ def _check_node(node: _Message, computed: set[str], given: set[str]) -> str:
     free = all(each in computed | given for each in inputs[: operation.computed])
     if not (free and inputs[0] in computed and all(each in given for each in inputs[operation.computed :])):
         raise damaged(GRAPH, f"a {name} takes what is not there yet, or not an input")
-    attributes = _messages(node, 5)
-    if sorted(_text(each, 1) for each in attributes) != sorted(operation.attributes):
+    attributes = {_text(each, 1): each for each in _messages(node, 5)}
+    if len(attributes) != len(node.get(5, [])) or not set(attributes) <= set(operation.attributes):
         raise damaged(GRAPH, f"a {name} has other attributes than {', '.join(operation.attributes) or 'none'}")
-    for attribute in attributes:
-        _check_attribute(name, attribute, operation.attributes[_text(attribute, 1)])
+    for key, attribute in attributes.items():
+        _check_attribute(f"{key} of a {name}", attribute, operation.attributes[key])
     return outputs[0]
 
 
-def _check_attribute(operation: str, attribute: _Message, allowed: tuple[int, int] | bytes) -> None:
+def _check_attribute(what: str, attribute: _Message, allowed: tuple[int, int] | bytes) -> None:
     values = attribute.get(3, []) + attribute.get(4, []) + attribute.get(8, [])
     if isinstance(allowed, bytes):
-        good = values == [allowed]
+        good, shown = values == [allowed], allowed.decode()
     else:
-        good = all(isinstance(value, int) and allowed[0] <= value <= allowed[1] for value in values)
-    if not values or not good:
-        shown = allowed.decode() if isinstance(allowed, bytes) else f"from {allowed[0]} to {allowed[1]}"
-        raise UserError(f"{GRAPH}: {_text(attribute, 1)} of a {operation}: must be {shown}")
+        good = bool(values) and all(isinstance(each, int) and allowed[0] <= each <= allowed[1] for each in values)
+        shown = f"from {allowed[0]} to {allowed[1]}"
+    if not good:
+        raise UserError(f"{GRAPH}: {what}: must be {shown}")
 
 
 def _messages(message: _Message, field: int) -> list[_Message]:

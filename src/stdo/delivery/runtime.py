@@ -83,7 +83,7 @@ class Networks:
         if device == "CPU":  # networks take turns; pinned, all would wait for the same cores
             self._settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
         self._ready: OrderedDict[tuple[int, _Size], _Lazy] = OrderedDict()
-        self._held: dict[tuple[int, int], int] = {}
+        self._numbers_of: dict[tuple[int, int], int] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -124,9 +124,9 @@ class Networks:
     def _numbers(self, height: int, width: int) -> int:
         """What a network holds for one window of that size; all networks are alike in this."""
         with self._lock:
-            if (height, width) not in self._held:
-                self._held[height, width] = _held(self._model(0, (1, height, width)))
-            return self._held[height, width]
+            if (height, width) not in self._numbers_of:
+                self._numbers_of[height, width] = _held(self._model(0, (1, height, width)))
+            return self._numbers_of[height, width]
 
     def _requests(self, size: "_Size") -> int:
         """How many windows or batches of a size may be computed at once, in every network."""
