@@ -20,7 +20,13 @@ from package_mutations import Mutation, mutation
 LIMIT = 60.0
 """Seconds after which a package that neither plays nor is refused counts as a hang."""
 MEMORY = 1 << 30
-TARGETS = (("out.mp4",), ("out.mp4",), ("out.mkv", "--start", "0.07"), ("out", "--frames", "png"), ("out.mp4", "--duration", "0.05"))
+TARGETS = (
+    ("out.mp4",),
+    ("out.mp4",),
+    ("out.mkv", "--start", "0.07"),
+    ("out", "--frames", "png"),
+    ("out.mp4", "--duration", "0.05"),
+)
 
 
 @dataclass

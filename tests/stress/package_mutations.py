@@ -96,7 +96,9 @@ def _word(draw: Draw, data: bytearray) -> None:
 HARMS = (_flip, _cut, _run, _drop, _insert, _move, _word)
 
 
-def _harmed(draw: Draw, content: bytes, harms: tuple[Callable[[Draw, bytearray], None], ...] = HARMS) -> tuple[str, bytes]:
+def _harmed(
+    draw: Draw, content: bytes, harms: tuple[Callable[[Draw, bytearray], None], ...] = HARMS
+) -> tuple[str, bytes]:
     harm = draw.choice(harms)
     data = bytearray(content)
     if data:
@@ -327,9 +329,10 @@ def _box(draw: Draw, data: bytearray) -> None:
 
 
 STRANGERS = (
-    b"", b"\0" * 5000, b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", b"GIF89a" + b"\1" * 50,
-    b"ffconcat version 1.0\nfile '/etc/passwd'\n", b"<html>", b"\x7fELF", b"\x80\x04\x95.", b"\x1aE\xdf\xa3" + b"\xff" * 60,
-    b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", b"%PDF-1.4", b"PK\5\6" + bytes(18), b"\x93NUMPY\1\0",
+    b"", b"\0" * 5000, b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0",
+    b"GIF89a" + b"\1" * 50, b"ffconcat version 1.0\nfile '/etc/passwd'\n", b"<html>", b"\x7fELF", b"\x80\x04\x95.",
+    b"\x1aE\xdf\xa3" + b"\xff" * 60, b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", b"%PDF-1.4", b"PK\5\6" + bytes(18),
+    b"\x93NUMPY\1\0",
 )  # fmt: skip
 
 
@@ -343,8 +346,9 @@ def _evil_graph(draw: Draw, content: bytes) -> tuple[str, bytes]:
 
 def _other_operation(draw: Draw, model: onnx.ModelProto) -> None:
     draw.choice(model.graph.node).op_type = draw.choice(
-        ["Relu", "Conv", "Add", "Mul", "Pad", "Concat", "If", "Loop", "Scan", "Sin", "Resize", "Expand", "Tile", "Range",
-         "NonZero", "Reshape", "Transpose", "DepthToSpace", "SpaceToDepth", "Gather", "Where", "ConstantOfShape", "", "x" * 999]
+        ["Relu", "Conv", "Add", "Mul", "Pad", "Concat", "If", "Loop", "Scan", "Sin", "Resize", "Expand", "Tile",
+         "Range", "NonZero", "Reshape", "Transpose", "DepthToSpace", "SpaceToDepth", "Gather", "Where",
+         "ConstantOfShape", "", "x" * 999]
     )  # fmt: skip
 
 
@@ -473,7 +477,8 @@ VALUES: tuple[Any, ...] = (
     -float("inf"), "", "0", "1", "nan", "x", "x" * 401, "x" * 100_000, "\0", "a\nb", "\x1b[31m", "\ud800", "\u202e",
     "../../escaped", "/etc/passwd", "lr.mkv", "lr.mp4", "stdo", "bt709", "x264", "__class__", "{0}", "%s", "é" * 50,
     [], [0], [1, 1], [0, 0], [1, 0], [2**31, 1], [[]], [[["x"]]], [1] * 5000, ["x"] * 300, {}, {"": 0}, {"x": {}},
-    {"__class__": "os.system"}, {"time_base": [1, 100], "ticks": [0, 1, 2, 3]}, {"time_base": [1, 1], "ticks": [0, 2**62, 1, 2]},
+    {"__class__": "os.system"}, {"time_base": [1, 100], "ticks": [0, 1, 2, 3]},
+    {"time_base": [1, 1], "ticks": [0, 2**62, 1, 2]},
 )  # fmt: skip
 
 
@@ -511,13 +516,17 @@ def _without(draw: Draw, fields: dict[str, Any]) -> str:
 
 def _with(draw: Draw, fields: dict[str, Any]) -> str:
     parents = [fields, *(_at(fields, path) for path in _paths(fields) if isinstance(_at(fields, path), dict))]
-    draw.choice(parents)[draw.choice(["", "x", "sha256", "width", "__proto__", "x" * 5000, "\n", "\ud800"])] = draw.choice(VALUES)
+    draw.choice(parents)[draw.choice(["", "x", "sha256", "width", "__proto__", "x" * 5000, "\n", "\ud800"])] = (
+        draw.choice(VALUES)
+    )
     return "one more"
 
 
 def _larger(draw: Draw, fields: dict[str, Any]) -> str:
     """Geometry that agrees with itself, and with nothing else. Another harm may have come first."""
-    with contextlib.suppress(KeyError, TypeError, IndexError, AttributeError, ValueError, ZeroDivisionError, OverflowError):
+    with contextlib.suppress(
+        KeyError, TypeError, IndexError, AttributeError, ValueError, ZeroDivisionError, OverflowError
+    ):
         return _resized(draw, fields)
     return "nothing"
 
@@ -541,12 +550,17 @@ def _resized(draw: Draw, fields: dict[str, Any]) -> str:
         fields["network"]["network_of"] = [0] * draw.choice([1, 2, 3, 5, 256, 32767])
     elif what == "params":
         draw.shuffle(fields["network"]["params"])
-        draw.choice(fields["network"]["params"])[1] = draw.choice([[], [1], [2**20], [64, 2**20], [4, 3, 3, 3], [1] * 5])
+        draw.choice(fields["network"]["params"])[1] = draw.choice(
+            [[], [1], [2**20], [64, 2**20], [4, 3, 3, 3], [1] * 5]
+        )
     elif what == "scale":
         fields["scale"] = draw.choice([2, 3, 4])
         lr["width"], lr["height"] = (-(-source[side] // fields["scale"]) for side in ("width", "height"))
     else:
-        lr["codec"], fields["quantiser"]["bits"] = draw.choice(["x264", "x265", "svtav1"]), draw.choice([4, 6, 8, 16, 32])
+        lr["codec"], fields["quantiser"]["bits"] = (
+            draw.choice(["x264", "x265", "svtav1"]),
+            draw.choice([4, 6, 8, 16, 32]),
+        )
     return what
 
 

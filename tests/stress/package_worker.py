@@ -36,7 +36,7 @@ def played(arguments: list[str]) -> tuple[int | str, str]:
             main(arguments)
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is reported
+        except BaseException as error:
             code = f"{type(error).__name__}: {error}"[:500]
         finally:
             sys.stdout.flush()

@@ -262,7 +262,7 @@ def _check_steps(model: ov.Model) -> None:
 
 
 def _held(model: ov.Model) -> int:
-    """How many numbers are in memory at once, at most, when the steps of a network run in order. Weights not counted."""
+    """How many numbers are in memory at once, at most, when steps run in order. Weights are not counted."""
     steps = [step for step in model.get_ordered_ops() if step.get_type_name() != "Constant"]
     sources = [{value.get_node().get_name() for value in step.input_values()} for step in steps]
     last = {name: at for at, names in enumerate(sources) for name in names}
