@@ -31,7 +31,7 @@ from stdo.types import I16, I64, U8, UserError
 _AHEAD = 2
 """Frames under way for each thread: enough that none waits while frames are taken, little in memory."""
 
-_HELD = 512 << 20
+_HELD = 256 << 20
 """Bytes of frames under way, at most: few where frames are huge."""
 
 WAIT = 600.0
