@@ -14,12 +14,13 @@ from hydra import compose, initialize_config_dir
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
-from stdo.doors import build_job, conf_dir
+from stdo.doors import build_job
 from stdo.models.espcn import ESPCN
 from stdo.models.sharing import Independent
 from stdo.pipeline import Job, train
 from stdo.training.data import PatchData, PatchSize
 from stdo.training.schedule import cosine
+from stdo.trust import conf_dir
 from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter

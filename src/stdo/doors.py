@@ -21,17 +21,17 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stdo.chunks.score import named
 from stdo.locks import RANKS, BusyError
 from stdo.provenance import as_typed
 from stdo.rundir import file_name, read_result
 from stdo.settings import check, check_chunks
 from stdo.signals import Stopped, heeded
 from stdo.sweeps import BUSY, FAILED, FINISHED, Outcome, Sweep, failures, job_command
+from stdo.trust import NEVER_BUILT, conf_dir, load_config, refuse_foreign, refuse_untrusted
 from stdo.types import FrameSource, UserError
 
 if TYPE_CHECKING:
@@ -40,27 +40,11 @@ if TYPE_CHECKING:
 OmegaConf.register_new_resolver("pick", lambda choices, key: choices[key], replace=True)
 """``${pick:${choices},${scale}}``: the entry of a mapping that another setting names."""
 
-TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
-"""Only what these packages define may be named by a ``_target_``, wherever a configuration comes from."""
-
 NOT_IN_HASH = (
     "paths", "force", "checkpoint_seconds", "name", "video", "trainer", "logger", "study", "networks_alone",
     "passes_at", "deliver", "weights",
 )  # fmt: skip
 """Settings that do not change the result, or (the video's) enter the hash through the fingerprint."""
-
-
-CONFIG_KEYS = [
-    "backbone", "budget", "checkpoint_seconds", "chunking", "chunks", "degrade", "logger", "method", "name", "optim",
-    "patches", "paths", "sampler", "scale", "scorer", "seed", "sharing", "study", "trainer", "video",
-]  # fmt: skip
-"""What the configuration of a run directory must have for the run to be built again."""
-
-
-def conf_dir() -> Path:
-    """The configuration tree: inside an installed package, or beside ``src`` in a checkout."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
 
 
 def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
@@ -180,29 +164,17 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def load_config(directory: Path) -> DictConfig:
-    """The configuration of a run directory. Raises UserError when it is not one."""
-    try:
-        config = OmegaConf.load(directory / "config.yaml")
-    except (OSError, OmegaConfBaseException, ValueError) as error:
-        raise UserError(f"run={directory}: not a run directory (no readable config.yaml in it)") from error
-    if not isinstance(config, DictConfig):
-        raise UserError(f"run={directory}: its config.yaml is not a configuration")
-    lacking = [key for key in CONFIG_KEYS if key not in config]
-    if lacking:
-        raise UserError(f"run={directory}: is of another version (no {', '.join(lacking)} in its config.yaml)")
-    return config
-
-
 def finished_job(directory: Path, cache: str | None) -> Job:
     """The job of a finished run, rebuilt from its directory. cache: where the prepared video is; None: where it was.
 
-    Its scores and labels are kept; no scorer has to run again, least of all one that a folder names.
+    Its scores and labels are kept and nothing is trained, so what would score and train is not even built: the folder
+    may be a stranger's.
     """
     run = load_config(directory)
     read_result(directory)
-    bicubic = {"_target_": "stdo.video.degrade.BicubicUpscaler", "scale": run.scale}
-    run.scorer = {"name": "bicubic", "measure": {"_target_": "stdo.chunks.score.ByPsnr", "upscale": bicubic}}
+    for place, ours in NEVER_BUILT.items():
+        OmegaConf.update(run, place, ours, merge=False)
+    refuse_foreign(directory, run)
     if cache is not None:
         run.paths.cache = cache
     return build_job(run, directory)
@@ -229,7 +201,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
     check_chunks(config)
     config.trainer.precision = resolve(config.trainer.precision, config.trainer.accelerator)
     settings = OmegaConf.to_container(config, resolve=True)
-    _refuse_untrusted(settings, sent=directory is not None)
+    refuse_untrusted(settings)
     source: FrameSource = instantiate(config.video)
     data = PatchData(
         source,
@@ -286,23 +258,3 @@ def run_directory(config: DictConfig, source: FrameSource) -> Path:
     kept |= {"fingerprint": source.fingerprint(), "precision": config.trainer.precision}
     digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
     return Path(config.paths.outputs) / file_name(source.info.name) / f"{config.name}-{digest}"
-
-
-def _refuse_untrusted(node: Any, sent: bool) -> None:
-    """Raise UserError for a ``_target_`` that is not defined in one of `TRUSTED`.
-
-    The name alone proves nothing: ``stdo.files.os.system`` begins well. sent: the configuration is that of a run
-    directory, which may name no scorer of the user's own.
-    """
-    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    for child in children:
-        _refuse_untrusted(child, sent)
-    if not isinstance(node, dict) or "_target_" not in node:
-        return
-    target = str(node["_target_"])
-    if target.startswith(TRUSTED):
-        found = get_object(target)
-        home = f"{getattr(found, '__module__', None)}."
-        if home.startswith(TRUSTED) and not (sent and found is named):
-            return
-    raise UserError(f"_target_={target}: must be defined in one of {', '.join(TRUSTED)}")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from stdo.doors import enter, load_config
+from stdo.doors import enter
 from stdo.rundir import read_result
 from stdo.settings import check
+from stdo.trust import load_config
 from stdo.types import UserError
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from stdo.doors import conf_dir, enter
+from stdo.doors import enter
+from stdo.trust import conf_dir
 from stdo.types import UserError
 
 if TYPE_CHECKING:

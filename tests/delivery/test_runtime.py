@@ -140,9 +140,8 @@ BAD_GRAPHS = {
 @pytest.mark.parametrize("kind", BAD_GRAPHS)
 def test_a_graph_that_is_no_backbones_is_refused(kind: str) -> None:
     graph = BAD_GRAPHS[kind](graph_of("espcn", 2))
-    networks = Networks(graph, [weights_of(disturbed("espcn", 2))], 2, 1)
     with pytest.raises(UserError, match=r"graph\.onnx") as caught:
-        networks.prepare(0, 1, (10, 12))
+        Networks(graph, [weights_of(disturbed("espcn", 2))], 2, 1).prepare(0, 1, (10, 12))
     assert "\n" not in str(caught.value)
 
 

@@ -13,10 +13,11 @@ from stdo.chunks.dct import Dct
 from stdo.chunks.sample import Ratios, Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
-from stdo.doors import CONFIG_KEYS, build_job, conf_dir, load_config, run_directory
+from stdo.doors import build_job, run_directory
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.settings import RULES, check
+from stdo.trust import CONFIG_KEYS, conf_dir, load_config
 from stdo.types import UserError
 from stdo.video.degrade import BicubicUpscaler
 from stdo.video.sample import GeneratedClip
@@ -162,12 +163,6 @@ def test_a_target_that_our_packages_do_not_define_is_refused(target: str) -> Non
     config.optim.optimizer._target_ = target
     with pytest.raises(UserError, match=f"_target_={target}: must be defined in"):
         build_job(config)
-
-
-def test_a_run_folder_may_name_no_callable(tmp_path: Path) -> None:
-    config = configured("scorer=network", "scorer.function=numpy:copy")
-    with pytest.raises(UserError, match="_target_=stdo.chunks.score.named"):
-        build_job(config, tmp_path)
 
 
 def test_lists_must_have_a_number_for_each_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from stdo.doors import conf_dir
 from stdo.settings import check, check_chunks
+from stdo.trust import conf_dir
 
 CONF = conf_dir().resolve()
 STUDIES = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))

@@ -15,11 +15,11 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 from stdo.chunks.grid import PatchGrid
-from stdo.doors import CONFIG_KEYS
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.locks import exclusive
 from stdo.models.weights import load_networks
 from stdo.train import main
+from stdo.trust import CONFIG_KEYS
 from stdo.video.degrade import downscale
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter

@@ -8,10 +8,10 @@ import yaml
 from matplotlib.figure import Figure
 from PIL import Image
 
-from stdo.doors import conf_dir
 from stdo.reporting.look import look
 from stdo.reporting.plots import draw, save
 from stdo.reporting.runs import Run, collect
+from stdo.trust import conf_dir
 from stdo.types import UserError
 
 STUDIES = sorted((conf_dir() / "reports").glob("*.yaml"))

@@ -1,1 +1,6 @@
 """What the viewer receives and plays: the package format, its coding, and the client."""
+
+import sys
+
+# Importing OpenVINO would report the viewer to its makers' statistics and leave an identifier in the home folder.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

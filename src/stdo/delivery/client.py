@@ -31,6 +31,9 @@ from stdo.types import I16, I64, U8, UserError
 _AHEAD = 2
 """Frames under way for each thread: enough that none waits while frames are taken, little in memory."""
 
+_HELD = 256 << 20
+"""Bytes of frames under way, at most: few where frames are huge."""
+
 WAIT = 600.0
 """Seconds after which a frame that does not come counts as lost. Deep networks take long on large frames."""
 
@@ -79,10 +82,10 @@ class Player:
             grid, chunks = self.manifest.patch_grid, len(self.manifest.network.network_of)
             shape = (self.manifest.source.frames, grid.rows, grid.cols)
             self.labels = Labels(self.package.read(CHUNKS), shape, chunks)
+            whole = grid.coarsest(min(WHOLE, self.networks.largest))
         self.lr = LrVideo(lambda: self.package.file(self.manifest.lr.member), self.manifest)
         self._network_of = np.asarray(self.manifest.network.network_of)
         self._grid, self._scale = grid, self.manifest.scale
-        whole = grid.coarsest(WHOLE)
         pays = grid.halo >= self.manifest.network.reach and whole.pixels < grid.pixels
         self._whole = whole if pays else None
 
@@ -98,6 +101,7 @@ class Player:
     def __iter__(self) -> Iterator[tuple[Fraction, U8]]:
         pending: deque[tuple[Fraction, Future[U8]]] = deque()
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="stdo-play")
+        ahead = min(_AHEAD * self.threads, _HELD // (self.manifest.source.width * self.manifest.source.height * 3))
         try:
             with complaints(self.package.path):
                 for t, lr_HWC in zip(self.span, self.lr.frames(self.span.start), strict=False):
@@ -107,7 +111,7 @@ class Player:
                         for index, members in members_of.items():
                             pool.submit(self.networks.prepare, index, len(members), grid_of_it.window)
                     pending.append((self.manifest.source.pts(t), pool.submit(self.frame, lr_HWC, labels_RC)))
-                    if len(pending) > _AHEAD * self.threads:
+                    if len(pending) > ahead:
                         yield _taken(pending)
                 while pending:
                     yield _taken(pending)

@@ -83,8 +83,9 @@ def _strip(model: onnx.ModelProto) -> None:
     model.graph.ClearField("value_info")
     model.ClearField("metadata_props")
     model.graph.ClearField("metadata_props")
+    for named in (*model.graph.node, *model.graph.input, *model.graph.output):
+        named.ClearField("metadata_props")
     for node in model.graph.node:
-        node.ClearField("metadata_props")
         node.ClearField("doc_string")
 
 

@@ -17,6 +17,14 @@ from stdo.video.colour import ToRgb, colour_of
 FORMATS = dict(zip(STREAMS, ("mov", "matroska"), strict=True))
 """FFmpeg's readers. Said, not probed: a playlist in place of the video would open files of its choice."""
 
+DECODERS = {"lossless": "h264", "x264": "h264", "x265": "hevc", "svtav1": "av1"}
+"""The one kind of video that each codec of a package writes: FFmpeg knows hundreds more, many of them old."""
+
+_LIMITS = {
+    "codec_whitelist": "h264,hevc,av1,libdav1d",  # what is carried along is copied, never decoded
+    "protocol_whitelist": "none",  # nothing but the member is opened
+}
+
 
 class LrVideo:
     """The frames of a package's LR stream, as `stdo.video.reader.VideoFile` gives those of a file.
@@ -54,20 +62,34 @@ class LrVideo:
         return UserError(f"{lr.member}: {what}: must be {self._count} frames of {lr.width}x{lr.height} pixels")
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        kind = FORMATS[self._lr.member]
-        with self._open_file() as file, av.open(file, "r", format=kind, metadata_errors="replace") as container:
-            stream = next(iter(container.streams.video), None)
-            if stream is None or stream.codec_context is None:
-                raise self._wrong("it holds no video")
-            if (stream.width, stream.height) != (self._lr.width, self._lr.height):  # before anything is allocated
-                raise self._wrong(f"its frames have {stream.width}x{stream.height} pixels")
-            stream.thread_type = "AUTO"
-            yield container, stream
+    def opened(self) -> Iterator[InputContainer]:
+        """The member as FFmpeg reads it, until the block ends. Raises UserError where it cannot be read."""
+        with self._open_file() as file:
+            kind = FORMATS[self._lr.member]
+            try:
+                container = av.open(file, "r", format=kind, metadata_errors="replace", container_options=_LIMITS)
+            except (FFmpegError, ValueError) as error:
+                raise UserError(f"{self._lr.member}: damaged ({error})") from error
+            with container:
+                yield container
+
+    def _video(self, container: InputContainer) -> VideoStream:
+        """The LR stream, after all that its header says has been compared with the manifest."""
+        stream, lr = next(iter(container.streams.video), None), self._lr
+        if stream is None or stream.codec_context is None:
+            raise self._wrong("it holds no video")
+        coded = stream.codec_context.codec.canonical_name
+        if coded != DECODERS[lr.codec]:
+            raise UserError(f"{lr.member}: its video is {coded}: must be {DECODERS[lr.codec]}")
+        if (stream.width, stream.height) != (lr.width, lr.height):  # before anything is allocated
+            raise self._wrong(f"its frames have {stream.width}x{stream.height} pixels")
+        stream.thread_type = "AUTO"
+        return stream
 
     def _decoded(self, first: int) -> Iterator[av.VideoFrame]:
         """Decode from frame ``first`` on, beginning at the last key frame before it."""
-        with self._opened() as (container, stream):
+        with self.opened() as container:
+            stream = self._video(container)
             if not first:
                 yield from container.decode(stream)
                 return
@@ -85,7 +107,7 @@ class LrVideo:
                     yield frame
             if started:
                 return
-        with self._opened() as (container, stream):
-            for number, frame in enumerate(container.decode(stream)):
+        with self.opened() as container:
+            for number, frame in enumerate(container.decode(self._video(container))):
                 if number >= first:
                     yield frame

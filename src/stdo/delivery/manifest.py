@@ -18,10 +18,10 @@ MAX_FRAMES = 10_000_000
 MAX_CHUNKS = 32_767  # labels are int16
 MAX_NETWORKS = 4096
 MAX_TENSORS = 4096
-MAX_WEIGHTS = 2**26  # of all networks together; 256 MiB as float32
+MAX_WEIGHTS = 2**25  # of all networks together; 128 MiB as float32, and as much again where they are computed
 MAX_PATCHES = 2**27  # of the whole video; 256 MiB of labels
-MAX_WINDOWS = 2**26  # pixels of all windows of one frame; 200 MB
-MAX_BYTES = {MANIFEST: 2**24, GRAPH: 2**24, WEIGHTS: 5 * MAX_WEIGHTS, CHUNKS: 2**28, **dict.fromkeys(STREAMS, 2**40)}
+MAX_WINDOWS = 2**26  # HR pixels of all windows of one frame; 200 MB as RGB
+MAX_BYTES = {MANIFEST: 2**24, GRAPH: 2**20, WEIGHTS: 5 * MAX_WEIGHTS, CHUNKS: 2**28, **dict.fromkeys(STREAMS, 2**40)}
 
 CODECS = ("lossless", "x264", "x265", "svtav1")
 BITS = (32, 16, 8, 6, 4)

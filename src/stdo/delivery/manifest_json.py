@@ -227,9 +227,9 @@ def _agree(manifest: Manifest, fields: Fields) -> None:
     fits = grid.patch_h <= lr.height and grid.patch_w <= lr.width
     fields.check(fits, "grid", (grid.patch_w, grid.patch_h), f"at most {size}")
     windows = manifest.patch_grid
-    patches = windows.patches * source.frames
+    patches, pixels = windows.patches * source.frames, windows.pixels * scale**2
     fields.check(patches <= MAX_PATCHES, "patches", patches, f"at most {MAX_PATCHES}")
-    fields.check(windows.pixels <= MAX_WINDOWS, "grid.halo", grid.halo, "smaller for patches of this size")
+    fields.check(pixels <= MAX_WINDOWS, "grid.halo", grid.halo, "smaller for patches of this size")
     if manifest.members:
         names = sorted(manifest.names[1:])
         fields.check(sorted(manifest.members) == names, "members", sorted(manifest.members), ", ".join(names))

@@ -10,8 +10,8 @@ from av.error import FFmpegError
 from av.stream import Stream
 
 from stdo.delivery.client import Player
-from stdo.delivery.lr import FORMATS
 from stdo.delivery.mux import CARRIED, Cut, join, opened
+from stdo.delivery.package import complaints
 from stdo.files import atomic, scratch
 from stdo.types import U8, UserError
 from stdo.video.writer import VideoWriter
@@ -44,11 +44,10 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
 
     Returns what could not be carried, one line each. Raises UserError where ``out`` cannot hold the sound.
     """
-    source, lr = player.manifest.source, player.manifest.lr
-    cut = _cut(player)
+    source, cut = player.manifest.source, _cut(player)
     with scratch(out) as folder, ExitStack() as stack:
-        file = stack.enter_context(player.package.file(lr.member))
-        other = stack.enter_context(av.open(file, "r", format=FORMATS[lr.member], metadata_errors="replace"))
+        with complaints(player.package.path):
+            other = stack.enter_context(player.lr.opened())
         kept, notes = _carried(out, folder / out.name, [s for s in other.streams if s.type in CARRIED])
         silent = folder / f"silent{out.suffix}"
         size = source.width, source.height

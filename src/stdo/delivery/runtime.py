@@ -15,6 +15,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from stdo.delivery.graph_check import check_graph
 from stdo.types import F32, SCALES, U8, UserError
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
@@ -35,11 +36,17 @@ _OPERATIONS = {
     "Transpose", "VariadicSplit",
 }  # fmt: skip
 """What a backbone is made of, between pixels, as OpenVINO reads it. Others are refused: packages come from anywhere."""
-_MAX_OPERATIONS = 2000
-_SMALL = 2**14
-"""LR pixels of a window up to which batches pay; larger windows go one by one, which bounds the memory."""
-_MAX_VALUES = 2**26
-"""Numbers that any single step of a network may put out for one batch."""
+_MAX_HELD = 2**27
+"""Numbers that the steps of a network may hold at once for one window; 512 MiB."""
+_BATCHED = 2**24
+"""Numbers held by a batch up to which batches pay; where windows hold more they go one by one."""
+_HELD_PER_THREAD = 2**25
+"""Numbers for each thread that all networks together may hold; never less than `_MAX_HELD` in all. Beyond it, fewer
+windows are computed at once and fewer networks stay ready."""
+_LARGE = 2**25
+"""Numbers that a window should hold at most, where there is a choice: 128 MiB."""
+_MAX_MACS = 2**41
+"""Multiplications for one window: half a minute on two cores."""
 
 
 class Networks:
@@ -66,15 +73,17 @@ class Networks:
         assert scale in SCALES and threads >= 1, (scale, threads)
         if precision not in PRECISIONS:
             raise UserError(f"precision={precision}: must be one of {', '.join(PRECISIONS)}")
+        check_graph(graph)
         self._core = ov.Core()
         if device not in self._core.available_devices:
             raise UserError(f"device={device}: must be one of {', '.join(self._core.available_devices)}")
         self._graph, self._weights, self._scale = graph, weights, scale
         self._threads, self._device, self._resident = threads, device, resident
-        self._settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "NUM_STREAMS": threads}
+        self._settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]}
         if device == "CPU":  # networks take turns; pinned, all would wait for the same cores
             self._settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
         self._ready: OrderedDict[tuple[int, _Size], _Lazy] = OrderedDict()
+        self._numbers_of: dict[tuple[int, int], int] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -82,7 +91,7 @@ class Networks:
 
     def prepare(self, index: int, count: int, window: tuple[int, int]) -> None:
         """Make network ``index`` ready for ``count`` windows of a height and width, which takes a tenth of a second."""
-        for size, _ in _parts(count, *window):
+        for size, _ in self._parts(count, *window):
             self._pool(index, size)
 
     def run(self, index: int, windows_NHWC: U8) -> U8:
@@ -92,47 +101,84 @@ class Networks:
         """
         count, height, width, _ = windows_NHWC.shape
         out_NHWC = np.empty((count, height * self._scale, width * self._scale, 3), np.uint8)
-        for size, starts in _parts(count, height, width):
+        for size, starts in self._parts(count, height, width):
             with self._pool(index, size).request() as request:
                 for at in starts:
                     batch = slice(at, at + size[0])
                     out_NHWC[batch] = request.infer([windows_NHWC[batch]], share_inputs=True, share_outputs=True)[0]
         return out_NHWC
 
+    @property
+    def largest(self) -> int:
+        """LR pixels of a window above which the memory of one window is more than quickness is worth."""
+        side = 64
+        return _LARGE * side * side // self._numbers(side, side) if self._weights else _LARGE
+
+    def _parts(self, count: int, height: int, width: int) -> list[tuple["_Size", range]]:
+        """How ``count`` windows are divided: sizes of batches, and where those begin."""
+        most = BATCH if BATCH * self._numbers(height, width) <= _BATCHED else 1
+        batched = count - count % most
+        parts = [((most, height, width), range(0, batched, most)), ((1, height, width), range(batched, count))]
+        return [(size, starts) for size, starts in parts if starts]
+
+    def _numbers(self, height: int, width: int) -> int:
+        """What a network holds for one window of that size; all networks are alike in this."""
+        with self._lock:
+            if (height, width) not in self._numbers_of:
+                self._numbers_of[height, width] = _held(self._model(0, (1, height, width)))
+            return self._numbers_of[height, width]
+
+    def _requests(self, size: "_Size") -> int:
+        """How many windows or batches of a size may be computed at once, in every network."""
+        batch, height, width = size
+        return max(1, min(self._threads, self._budget // (batch * self._numbers(height, width) * len(self._weights))))
+
+    @property
+    def _budget(self) -> int:
+        return max(_MAX_HELD, self._threads * _HELD_PER_THREAD)
+
     def _pool(self, index: int, size: "_Size") -> "_Pool":
+        batch, height, width = size
+        most = self._budget // (batch * self._numbers(height, width) * self._requests(size))
         with self._lock:
             lazy = self._ready.setdefault((index, size), _Lazy(partial(self._made, index, size)))
             self._ready.move_to_end((index, size))
-            if len(self._ready) > self._resident:
+            if len(self._ready) > max(1, min(self._resident, most)):
                 self._ready.popitem(last=False)
         return lazy()
 
     def _made(self, index: int, size: "_Size") -> "_Pool":
+        model, requests = self._model(index, size), self._requests(size)
+        with _complaints():
+            settings = self._settings | {"NUM_STREAMS": requests}
+            return _Pool(self._core.compile_model(model, self._device, settings), requests)
+
+    def _model(self, index: int, size: "_Size") -> ov.Model:
+        """Network ``index`` for windows of that size, checked."""
         batch, height, width = size
-        try:
+        with _complaints():
             model = _bound(self._core.read_model(self._graph), self._weights[index], [batch, 3, height, width])
             model = _on_pixels(model, [*size, 3])
             _check_steps(model)
             expected = [batch, height * self._scale, width * self._scale, 3]
             if model.output(0).shape != ov.Shape(expected):
                 raise UserError(f"graph.onnx: its result is {model.output(0).shape}: must be {expected}")
-            return _Pool(self._core.compile_model(model, self._device, self._settings), self._threads)
-        except UserError:
-            raise
-        except (RuntimeError, ValueError, OverflowError) as error:  # also where its names are no text
-            raise UserError(f"graph.onnx: damaged, or its weights do not fit ({_first_line(error)})") from error
+            return model
+
+
+@contextlib.contextmanager
+def _complaints() -> Iterator[None]:
+    """Whatever OpenVINO says of a graph becomes one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (RuntimeError, ValueError, OverflowError) as error:  # also where its names are no text
+        raise UserError(f"graph.onnx: damaged, or its weights do not fit ({_first_line(error)})") from error
 
 
 _Size = tuple[int, int, int]
 """Windows that go through a network at once, their height and width."""
-
-
-def _parts(count: int, height: int, width: int) -> list[tuple[_Size, range]]:
-    """How ``count`` windows are divided: sizes of batches, and where those begin."""
-    most = BATCH if height * width <= _SMALL else 1
-    batched = count - count % most
-    parts = [((most, height, width), range(0, batched, most)), ((1, height, width), range(batched, count))]
-    return [(size, starts) for size, starts in parts if starts]
 
 
 class _Pool:
@@ -198,17 +244,45 @@ def _on_pixels(model: ov.Model, shape: list[int]) -> ov.Model:
 
 
 def _check_steps(model: ov.Model) -> None:
-    """Raise UserError for a graph that is none of a backbone: other operations, or more values than one may have."""
-    steps = model.get_ordered_ops()
-    for step in steps:
+    """Raise UserError for a graph that is none of a backbone: other operations, or more work than one may have."""
+    work = 0.0
+    for step in model.get_ordered_ops():
         if step.get_type_name() not in _OPERATIONS:
             raise UserError(f"graph.onnx: step {step.get_type_name()}: must be one of {', '.join(sorted(_OPERATIONS))}")
         if any(output.get_partial_shape().is_dynamic for output in step.outputs()):
             raise UserError("graph.onnx: a step's size does not follow from the window's")
-        if any(np.prod(tuple(output.shape), dtype=float) > _MAX_VALUES for output in step.outputs()):
-            raise UserError(f"graph.onnx: a step has more than {_MAX_VALUES} values")
-    if len(steps) > _MAX_OPERATIONS:
-        raise UserError(f"graph.onnx: {len(steps)} steps: must be at most {_MAX_OPERATIONS}")
+        if step.get_type_name().endswith("Convolution"):
+            results, (_, weights) = _count(step.outputs()), step.input_values()
+            work += results * _count([weights]) / step.output(0).shape[1]
+    batch = model.input(0).shape[0]
+    if _held(model) > batch * _MAX_HELD:
+        raise UserError(f"graph.onnx: its steps hold more than {_MAX_HELD} numbers at once for a window")
+    if work > batch * _MAX_MACS:
+        raise UserError(f"graph.onnx: {work / batch:.3g} multiplications for a window: must be at most {_MAX_MACS:.3g}")
+
+
+def _held(model: ov.Model) -> int:
+    """How many numbers are in memory at once, at most, when steps run in order. Weights are not counted."""
+    steps = [step for step in model.get_ordered_ops() if step.get_type_name() != "Constant"]
+    sources = [{value.get_node().get_name() for value in step.input_values()} for step in steps]
+    last = {name: at for at, names in enumerate(sources) for name in names}
+    held: dict[str, float] = {}
+    most = 0.0
+    for at, (step, names) in enumerate(zip(steps, sources, strict=True)):
+        done = [name for name in names if last[name] == at]
+        if step.get_type_name() == "Relu":  # in place
+            for name in done:
+                held.pop(name, None)
+        held[step.get_name()] = _count(step.outputs())
+        most = max(most, sum(held.values()))
+        for name in done:
+            held.pop(name, None)
+    return max(1, round(most))
+
+
+def _count(values: Sequence[ov.Output]) -> float:
+    """Of all values together. As float: sides of a hostile graph have products beyond 64 bits."""
+    return float(sum(np.prod(tuple(value.get_shape()), dtype=float) for value in values))
 
 
 def _first_line(error: Exception) -> str:

@@ -206,10 +206,11 @@ def _decode_rows(data: bytes, biases: int, shapes: Sequence[tuple[int, ...]], bi
     spread = np.frombuffer(data[spread_at : spread_at + rows], np.uint8)
     if len(spread) != rows or (rows and spread.max() >= 2 * SPREADS):
         raise damaged(NAME, "a row names no table")
-    lengths = np.array([math.prod(shape[1:]) for shape in shapes for _ in range(shape[0])], np.int64)
+    lengths = np.repeat([math.prod(shape[1:]) for shape in shapes], [shape[0] for shape in shapes]).astype(np.int64)
     symbols = _decode_symbols(data[spread_at + rows :], spread, lengths, bits)
     steps = _numbers(data[steps_at:spread_at], rows, 16)
-    return np.concatenate([_numbers(data[:steps_at], biases, 16), symbols * np.repeat(steps, lengths)])
+    symbols *= np.repeat(steps, lengths)
+    return np.concatenate([_numbers(data[:steps_at], biases, 16), symbols])
 
 
 def _numbers(data: bytes, count: int, bits: int) -> F32:
@@ -266,11 +267,10 @@ def _decode_symbols(data: bytes, spread: U8, lengths: I64, bits: int) -> F32:
     if 8 * len(data) + 64 < float(lengths @ cheapest[spread]):  # before anything is made of that size
         raise damaged(NAME, "less data than its symbols need")
     of_symbol = np.repeat(spread, lengths)
-    counts, order, at = np.bincount(of_symbol, minlength=2 * SPREADS), np.argsort(of_symbol, kind="stable"), 0
     symbols = np.empty(len(of_symbol), np.float32)
     with unpacking(data, NAME) as decoder:
-        for number in np.flatnonzero(counts):
-            count = int(counts[number])
-            symbols[order[at : at + count]] = decoder.decode(table(odds[number]), count)
-            at += count
-    return symbols - np.float32(2 ** (bits - 1) - 1)
+        for number in np.unique(spread):  # masks rather than an order of 8 bytes per symbol
+            here = of_symbol == number
+            symbols[here] = decoder.decode(table(odds[number]), int(np.count_nonzero(here)))
+    symbols -= np.float32(2 ** (bits - 1) - 1)
+    return symbols

@@ -1,6 +1,7 @@
 """What happens around a fit: progress, checkpoints, the clock."""
 
 import os
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from stdo.files import atomic
 from stdo.training.module import Overfit, diverged
+from stdo.types import UserError
 
 
 class FitProgress(pl.Callback):
@@ -119,7 +121,16 @@ class Curve(pl.Callback):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """A checkpoint is whole or not there at all."""
+    """A checkpoint is whole or not there at all, and holds no code."""
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read one. Raises UserError where it is damaged, or holds more than tensors and plain values."""
+        try:
+            loaded: dict[str, Any] = super().load_checkpoint(path, *args, **kwargs)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            remedy = "is never run; force=true begins anew"
+            raise UserError(f"{path}: damaged, or not a checkpoint of ours; pickled code {remedy}") from error
+        return loaded
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:  # noqa: ARG002
         """Write under a temporary name, flush, rename."""

@@ -5,6 +5,7 @@ multiple of 12, so that ×2, ×3 and ×4 share it) and one ``lr-….u8`` per deg
 that is written last: without it the frames do not count.
 """
 
+import contextlib
 import json
 import math
 import mmap
@@ -155,10 +156,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def cached_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """A small array kept as ``.npy`` in a prepared video's folder; computed once."""
+    """A small array kept as ``.npy`` in a prepared video's folder; computed once, and again where it is damaged."""
     with locked(path.parent):
-        if path.exists():
-            return np.asarray(np.load(path, allow_pickle=False))
+        with contextlib.suppress(FileNotFoundError, ValueError, EOFError), path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
         array = compute()
         with atomic(path) as partial, partial.open("wb") as file:
             np.save(file, array)

@@ -1,0 +1,209 @@
+"""Run directories from strangers: nothing in them runs, imports, reads the environment or fills the memory."""
+
+import pickle
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from stdo.doors import finished_job
+from stdo.evaluate import main as evaluate
+from stdo.export import main as export
+from stdo.models.pretrained import PretrainedUpscaler
+from stdo.models.weights import load_networks, load_parts
+from stdo.pipeline import Job, train
+from stdo.rundir import read_chunks
+from stdo.tracking.tracker import FilesOnly
+from stdo.trust import load_config
+from stdo.types import UserError
+from stdo.video.store import cached_array
+
+
+@pytest.fixture
+def sent(finished_runs: Path, tmp_path: Path) -> Path:
+    """A run directory of somebody else's."""
+    run = sorted(finished_runs.glob("*/stdo-*"))[0]
+    shutil.copytree(run, tmp_path / "sent")
+    return tmp_path / "sent"
+
+
+def changed(run: Path, place: str, value: object) -> None:
+    config = OmegaConf.load(run / "config.yaml")
+    OmegaConf.update(config, place, value, merge=False, force_add=True)
+    (run / "config.yaml").write_text(OmegaConf.to_yaml(config))
+
+
+FOREIGN = {
+    "os.system": ("video", {"_target_": "os.system", "command": "touch ran"}),
+    "ours, in another place": ("degrade._target_", "stdo.models.pretrained.PretrainedUpscaler"),
+    "through ours": ("video._target_", "stdo.files.os.system"),
+    "a trusted library's": ("sampler._target_", "pytorch_lightning.core.saving.pl_load"),
+    "nested": ("video.path", {"_target_": "os.system", "_args_": ["touch ran"]}),
+    "deep in a list": ("backbone.network.init", [{"x": [{"_target_": "builtins.exec"}]}]),
+    "a partial": ("chunking.split", {"_target_": "builtins.eval", "_partial_": True, "_args_": ["1"]}),
+    "where nothing is built": ("name", {"_target_": "stdo.video.images.ImageFolder", "path": "/"}),
+    "one more setting": ("evil", {"_target_": "stdo.video.sample.open_video"}),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_conf_does_not_name_is_not_built(kind: str, sent: Path) -> None:
+    changed(sent, *FOREIGN[kind])
+    with pytest.raises(UserError, match=r"^(run=.*config.yaml: .*_target_=|name=)") as caught:
+        finished_job(sent, None)
+    assert "\n" not in str(caught.value)
+    assert not list(sent.parent.rglob("ran"))
+
+
+NEVER = {
+    "scorer": {"name": "network", "measure": {"_target_": "os.system", "command": "touch ran"}},
+    "optim.optimizer": {"_target_": "os.system"},
+    "trainer._target_": "os.system",
+    "logger": {"_target_": "os.system"},
+}
+
+
+@pytest.mark.parametrize("place", NEVER)
+def test_what_scores_and_trains_is_never_built(place: str, sent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed(sent, place, NEVER[place])
+    monkeypatch.chdir(sent.parent)
+    job = finished_job(sent, None)
+    assert job.optimizer.func is torch.optim.Adam and job.trainer.func is pl.Trainer and job.tracker is FilesOnly
+    assert not (sent.parent / "ran").exists()
+
+
+TEXTS = {
+    "the environment": "${oc.env:SECRET}",
+    "the environment, if it is there": "a${oc.env:SECRET,none}b",
+    "another setting": "${paths.cache}",
+    "made up": "${pick:${x},1}",
+    "escaped": "\\${oc.env:SECRET}",
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.parametrize("place", ["name", "video.path", "paths.cache", "study"])
+def test_a_sent_configuration_reads_no_environment(
+    kind: str, place: str, sent: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SECRET", "hush-hush")
+    raw = OmegaConf.to_container(OmegaConf.load(sent / "config.yaml"), resolve=False)
+    node = raw
+    for part in place.split(".")[:-1]:
+        node = node[part]
+    node[place.rsplit(".", maxsplit=1)[-1]] = TEXTS[kind]
+    (sent / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(raw)))
+    for door in (evaluate, export):
+        said = refused(door, sent, monkeypatch, capsys)
+        assert "must be plain values" in said and "hush-hush" not in said
+
+
+def refused(
+    door: Callable[[], None], run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    monkeypatch.chdir(run.parent)
+    monkeypatch.setattr(sys, "argv", ["stdo", f"run={run}", *(["format=onnx"] if door is export else [])])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as stopped:
+        door()
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("stdo: ")
+    return line
+
+
+LAUGHS = "a: &a [x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["!!python/object/apply:os.system ['touch ran']", "a: !!python/name:os.system", LAUGHS, "[" * 900,
+     "a: b: c", "- 1", "\0", "a: 1\na: 2", ""],
+)  # fmt: skip
+def test_a_configuration_that_is_none_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match="run=") as caught:
+        load_config(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("ran"))
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def pickles(folder: Path, ran: Path) -> list[Path]:
+    """The same bomb plain, as PyTorch writes it, as NumPy does, and inside of an NPZ."""
+    folder.mkdir()
+    (folder / "plain").write_bytes(pickle.dumps({"state_dict": Bomb(ran)}))
+    torch.save({"state_dict": Bomb(ran), "epoch": 0}, folder / "torch")
+    with (folder / "npy").open("wb") as file:
+        np.save(file, np.array([Bomb(ran)], object))
+    with (folder / "npz").open("wb") as file:
+        np.savez(file, labels=np.array([Bomb(ran)], object), network_of=np.array([Bomb(ran)], object))
+    return sorted(folder.iterdir())
+
+
+def test_the_bombs_are_live(tmp_path: Path) -> None:
+    pickles(tmp_path / "bombs", tmp_path / "ran")
+    pickle.loads((tmp_path / "bombs" / "plain").read_bytes())
+    assert (tmp_path / "ran").exists()
+
+
+PLACES: dict[str, Callable[[Path], object]] = {
+    "weights.safetensors": load_networks,
+    "the same, to deliver": load_parts,
+    "scorer.weights, PyTorch": lambda path: PretrainedUpscaler(str(path.rename(path.with_suffix(".pt"))), "espcn", 2),
+    "scorer.weights, safetensors": lambda path: PretrainedUpscaler(
+        str(path.rename(path.with_suffix(".safetensors"))), "espcn", 2
+    ),
+    "chunks.npz": lambda path: read_chunks(path.rename(path.with_name("chunks.npz")).parent),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_pickle_in_place_of_weights_is_refused_and_does_not_run(place: str, tmp_path: Path) -> None:
+    for bomb in pickles(tmp_path / "bombs", tmp_path / "ran"):
+        with pytest.raises(UserError) as caught:
+            PLACES[place](bomb)
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickle_in_place_of_a_checkpoint_is_refused_and_does_not_run(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    for bomb in pickles(tmp_path / "bombs", tmp_path / "ran"):
+        last.parent.mkdir(parents=True, exist_ok=True)
+        bomb.rename(last)
+        with pytest.raises(UserError, match=r"last\.ckpt") as caught:
+            train(replace(make_job(), command=["train.py"]))
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickle_in_place_of_scores_is_made_anew(tmp_path: Path) -> None:
+    for bomb in pickles(tmp_path / "bombs", tmp_path / "ran"):
+        scores = tmp_path / "scores.npy"
+        bomb.rename(scores)
+        assert cached_array(scores, lambda: np.arange(3)).tolist() == [0, 1, 2]
+        assert np.load(scores).tolist() == [0, 1, 2]
+        assert not (tmp_path / "ran").exists()

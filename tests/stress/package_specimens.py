@@ -1,0 +1,137 @@
+"""Small sound packages of every kind, for the fuzzer to harm: tiny networks, a few frames, all codings and codecs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from tiny_package import add_sound, smooth
+from torch import Tensor, nn
+
+from stdo.chunks.grid import PatchGrid
+from stdo.delivery import labels, weights
+from stdo.delivery.graph import export_graph
+from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Figures, Manifest, Network, Patches, Source, Stream
+from stdo.delivery.package import write_package
+from stdo.models.common import Backbone, Bicubic, plain
+from stdo.types import Colour, Frame
+from stdo.video.writer import VideoWriter
+
+WIDTH, HEIGHT, FRAMES = 130, 70, 4
+RATE = Fraction(25)
+
+
+class Tiny(Backbone):
+    """The operations of our backbones in two convolutions of four channels."""
+
+    BODY = ("first",)
+
+    def __init__(self, scale: int) -> None:
+        super().__init__(scale)
+        self.first = nn.Conv2d(3, 4, 3, padding=1, padding_mode="replicate")
+        self.last = nn.Conv2d(4, 3 * scale * scale, 3, padding=1)
+        self.shuffle, self.bicubic = nn.PixelShuffle(scale), Bicubic(scale)
+        self.last.weight.data *= 0.1
+
+    @property
+    def reach(self) -> int:
+        return 2
+
+    def forward(self, lr_NCHW: Tensor) -> Tensor:
+        return self.bicubic(lr_NCHW) + self.shuffle(self.last(torch.relu(self.first(lr_NCHW))))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What one package is like. networks: how many, or how many modulations of one. chunks: the network of each."""
+
+    scale: int
+    networks: int
+    chunks: Sequence[int]
+    bits: int
+    codec: str
+    patch: tuple[int, int]
+    halo: int = 0
+    modulated: bool = False
+    member: str = "lr.mp4"
+    sound: bool = False
+    times: Sequence[Fraction] | None = None
+
+
+VARIABLE = [Fraction(t, 100) for t in (0, 3, 10, 12)]
+KINDS = {
+    "stdo": Kind(2, 2, (0, 1), 8, "x264", (12, 16), sound=True),
+    "jstdo": Kind(2, 1, (0,), 6, "x265", (12, 16), halo=2),
+    "cafm": Kind(2, 3, (0, 1, 2), 8, "svtav1", (20, 30), modulated=True, times=VARIABLE),
+    "awdnn": Kind(2, 1, (0,), 32, "lossless", (35, 65), member="lr.mkv", sound=True),
+    "nas": Kind(3, 3, (0, 1, 2, 1), 16, "x264", (10, 20)),
+    "rounded": Kind(4, 2, (1, 0), 4, "lossless", (18, 33), halo=1),
+}
+
+
+@cache
+def _tiny(scale: int, seed: int) -> Backbone:
+    torch.manual_seed(seed)
+    return plain(Tiny(scale))
+
+
+@cache
+def _graph(scale: int) -> bytes:
+    return export_graph(_tiny(scale, 0))
+
+
+def make(kind: Kind, path: Path) -> None:
+    """Write one package."""
+    lr_h, lr_w = -(-HEIGHT // kind.scale), -(-WIDTH // kind.scale)
+    times = kind.times or [t / RATE for t in range(FRAMES)]
+    stream = path.with_name(kind.member)
+    with VideoWriter(stream, lr_w, lr_h, RATE, kind.codec) as writer:
+        for time, lr_HWC in zip(times, smooth(lr_h, lr_w, FRAMES), strict=True):
+            writer.write(Frame(time, lr_HWC))
+    if kind.sound:
+        add_sound(stream, 0.2)
+    grid = PatchGrid(lr_h, lr_w, *kind.patch, kind.halo)
+    labels_TRC = np.random.default_rng(1).integers(0, len(kind.chunks), (FRAMES, grid.rows, grid.cols)).astype(np.int16)
+    coded = _weights(kind)
+    base = None if kind.times is None else Fraction(1, 100)
+    ticks = None if kind.times is None else tuple(int(time * 100) for time in kind.times)
+    manifest = Manifest(
+        generator="tests",
+        name="tiny",
+        scale=kind.scale,
+        source=Source(WIDTH, HEIGHT, FRAMES, RATE, Colour("bt709", "limited"), base, ticks),
+        lr=Stream(kind.member, lr_w, lr_h, kind.codec, 23, "fast"),
+        grid=Patches(*kind.patch, kind.halo),
+        network=Network("tiny", tuple(weights.params_of(coded.networks[0])), kind.networks, tuple(kind.chunks), 2),
+        bits=kind.bits,
+        quality=Figures({"frame": 30.0, "pooled": 29.5, "y": 31.0}, 0.9),
+        bicubic=Figures({"frame": 28.0, "pooled": 27.5, "y": 29.0}, None),
+    )
+    members: dict[str, Path | bytes] = {
+        GRAPH: _graph(kind.scale),
+        WEIGHTS: weights.encode(coded, kind.bits),
+        CHUNKS: labels.encode(labels_TRC, len(kind.chunks)),
+        kind.member: stream,
+    }
+    write_package(path, manifest, members)
+    stream.unlink()
+
+
+def _weights(kind: Kind) -> weights.Weights:
+    tensors = [{name: t.numpy() for name, t in _tiny(kind.scale, i).state_dict().items()} for i in range(kind.networks)]
+    if not kind.modulated:
+        return weights.Weights(tensors)
+    rng = np.random.default_rng(2)
+    mixes = [{"first": rng.normal(0, 0.1, (2, 2, 3)).astype(np.float32)} for _ in range(kind.networks)]
+    return weights.Weights(tensors[:1], mixes)
+
+
+def make_all(folder: Path, report: Callable[[str], None] = lambda name: None) -> dict[str, Path]:
+    """One package of each kind."""
+    for name, kind in KINDS.items():
+        make(kind, folder / f"{name}.stdo")
+        report(name)
+    return {name: folder / f"{name}.stdo" for name in KINDS}

@@ -1,0 +1,31 @@
+"""Packages from anywhere: each of thousands of harmed ones is refused in one line, or plays; nothing else happens.
+
+``STDO_MUTATIONS=100000`` tries so many, ``STDO_MUTATIONS=20000:40000`` those numbers: a mutation is its number.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from package_fuzz import fuzz
+from package_specimens import make_all
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")]
+
+
+def wanted() -> range:
+    first, _, last = os.environ.get("STDO_MUTATIONS", "2000").rpartition(":")
+    return range(int(first or 0), int(last))
+
+
+def test_harmed_packages_are_refused_or_play(tmp_path: Path) -> None:
+    (tmp_path / "sound").mkdir()
+    packages = make_all(tmp_path / "sound")
+    report = fuzz(wanted(), packages, tmp_path, workers=len(os.sched_getaffinity(0)))
+    print(report.table())  # noqa: T201 - shown by -s or -rP
+    assert not report.failures, "\n".join(report.failures[:40])
+    assert report.counts.total() == len(wanted())
+    assert not list(tmp_path.parent.glob("*escaped*")) and not Path("/tmp/stdo-escaped").exists()
+    for member in ("container", "manifest.json", "graph.onnx", "weights.bin", "lr.mp4"):
+        assert report.counts[member, "refused"] > len(wanted()) // 100
