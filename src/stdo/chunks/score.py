@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stdo.chunks.grid import PatchGrid
-from stdo.types import F32, U8, Frames, Progress, Upscaler, UserError, silent
+from stdo.types import F32, U8, Pairs, Upscaler, UserError
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
@@ -71,10 +71,10 @@ class Scorer(Protocol):
         """
         ...
 
-    def scores(self, lr_THWC: Frames, hr_THWC: Frames, grid: PatchGrid, scale: int, progress: Progress = silent) -> F32:
-        """Scores of a whole video, float32 (T, rows, cols), finite; reads it frame by frame.
+    def scores(self, frames: Pairs, grid: PatchGrid, scale: int) -> F32:
+        """Scores of a whole video, float32 (T, rows, cols), finite; reads it once, in order.
 
-        lr_THWC: uint8 (T, height, width, 3). hr_THWC: uint8 (T, scale·height, scale·width, 3).
+        frames: LR frames uint8 (height, width, 3) with their HR frames (scale·height, scale·width, 3).
         """
         ...
 
@@ -93,12 +93,9 @@ class ByPsnr:
         own = getattr(self.upscale, "key", None)
         return None if own is None else str(own())
 
-    def scores(self, lr_THWC: Frames, hr_THWC: Frames, grid: PatchGrid, scale: int, progress: Progress = silent) -> F32:
+    def scores(self, frames: Pairs, grid: PatchGrid, scale: int) -> F32:
         """Patch PSNR of a whole video, float32 (T, rows, cols), capped at `PSNR_CAP`."""
-        scores = np.empty((len(lr_THWC), grid.rows, grid.cols), np.float32)
-        for t in progress(range(len(lr_THWC)), len(lr_THWC), "score"):
-            scores[t] = patch_psnr(self.upscale(np.asarray(lr_THWC[t])), hr_THWC[t], grid, scale)
-        return scores
+        return np.stack([patch_psnr(self.upscale(lr_HWC), hr_HWC, grid, scale) for lr_HWC, hr_HWC in frames])
 
 
 def _energy(difference: npt.NDArray[np.int16]) -> float:
