@@ -1,9 +1,10 @@
-"""Every benchmark, or the parts that are named, into one results file.
+"""Every benchmark, or the parts that are named; each part's tables go into a file of benchmarks/results.
 
-    python benchmarks/bench.py [limits prepare train quality play growth gpu] [--quick] [--out benchmarks/results/name.md]
+    python benchmarks/bench.py [limits prepare train quality play growth gpu] [--quick] [--out benchmarks/results]
 
-``--quick`` is a few minutes, everything about an hour. The file says on which processor, with which versions; it names
-no host and no path. What a part is: the head of its script. Further arguments go to a part when only one is named.
+``--quick`` is a quarter of an hour, everything some hours. A file says on which processor, with which versions and how
+it was asked for; it names no host and no path. What a part measures stands in the head of its script. Further arguments
+go to the part when only one is named.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from common import machine, note
+from common import note
 
 HERE = Path(__file__).parent
 PARTS = {
@@ -44,22 +45,21 @@ def run(part: str, arguments: list[str]) -> str:
 
 
 def main() -> None:
-    """Run, and write the file after each part, so that an interrupted run keeps what it has."""
+    """Run, and write each part's file when it is done."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "latest.md")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     chosen, further = parser.parse_known_args()
     parts = chosen.parts or list(PARTS)
     if further and len(parts) != 1:
         parser.error(f"{' '.join(further)}: name the one part that this is for")
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    quick = " --quick" if chosen.quick else ""
-    text = f"# make bench: {', '.join(parts)}{quick}\n\n{machine()}. Measured {datetime.now(UTC):%Y-%m-%d}.\n"
+    chosen.out.mkdir(parents=True, exist_ok=True)
     for part in parts:
         arguments = [*(QUICK.get(part, ["--quick"]) if chosen.quick else []), *further]
-        text += f"\n## {part}\n\n```\n{run(part, arguments)}```\n"
-        chosen.out.write_text(text)
+        tables = run(part, arguments)
+        shown = " ".join(word for word in arguments if "/" not in word)
+        (chosen.out / f"{part}.tsv").write_text(f"# {part} {shown}; {datetime.now(UTC):%Y-%m-%d}\n{tables}")
     note(f"written to {chosen.out}")
 
 

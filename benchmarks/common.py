@@ -50,7 +50,7 @@ def median_seconds(work: Callable[[], object], repeats: int) -> float:
 def options(doc: str | None, **settings: object) -> argparse.Namespace:
     """Parse the command line: ``--quick`` and one option for each setting; a list takes several values."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="less of everything: minutes instead of a quarter of an hour")
+    parser.add_argument("--quick", action="store_true", help="less of everything")
     for name, default in settings.items():
         many = isinstance(default, list)
         kind = type(default[0] if many else default) if default is not None else str

@@ -1,6 +1,6 @@
 """How time, memory and disk grow with length, resolution, chunks and number of jobs.
 
-    python benchmarks/growth.py [--lengths 5 15 60 180] [--heights 720 1080 2160] [--chunks 1 4 8] [--jobs 1 2 4] [--quick]
+    python benchmarks/growth.py [--lengths 5 15 60 180] [--heights 720 1080 2160] [--chunks 1 4 8] [--jobs 1 2 4]
 
 Each row prepares a video (25 frames a second) and trains ESPCN for some steps, in a process of its own. Lengths are at
 1080 rows; heights, chunks and jobs at 5 seconds. 180 seconds need 29 GB of disk; a row that has no room is left out.
@@ -95,7 +95,8 @@ def row(folder: Path, what: str, value: float, height: int, frames: int, chunks:
         tsv(what, value, f"needs {need / 1e9:.0f} GB of disk")
         return
     command = [sys.executable, __file__, "job", source.path, str(frames), str(chunks)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(jobs)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    running = [subprocess.Popen(command, text=True, **pipes) for _ in range(jobs)]
     found = [json.loads(one.communicate()[0]) for one in running]
     prepared, trained = (max(one[n] for one in found) for n in (0, 1))
     memory, peak, disk = (sum(one[n] for one in found) for n in (2, 3, 4))

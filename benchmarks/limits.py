@@ -29,7 +29,7 @@ def products(size: int) -> dict[str, Callable[[], object]]:
     return {
         "fp32": partial(torch.mm, one, other),
         "bf16": partial(torch.mm, one.bfloat16(), other.bfloat16()),
-        "int8": partial(torch._int_mm, *small),  # noqa: SLF001 - the only int8 product that torch has
+        "int8": partial(torch._int_mm, *small),
     }
 
 
@@ -61,7 +61,12 @@ def main() -> None:
             seconds = median_seconds(forwards(name, precision), repeats)
             tsv(f"{name} x{SCALE}", str(precision).removeprefix("torch."), f"{operations / seconds / 1e9:.0f}", "Gop/s")
     source, target = np.ones(1 << 28, np.uint8), np.empty(1 << 28, np.uint8)
-    tsv("memory copy", "", f"{source.nbytes / median_seconds(partial(np.copyto, target, source), repeats) / 1e9:.1f}", "GB/s")
+    tsv(
+        "memory copy",
+        "",
+        f"{source.nbytes / median_seconds(partial(np.copyto, target, source), repeats) / 1e9:.1f}",
+        "GB/s",
+    )
     with tempfile.TemporaryDirectory() as folder:
         frames = 24 if chosen.quick else 96
         video = clip(chosen.video, 1080, frames, Path(folder))

@@ -22,15 +22,13 @@ from PIL import Image
 
 from common import Spent, clip, machine, median_spent, note, options, peak_rss, spent, tsv
 from stdo.chunks.dct import Dct
-from stdo.chunks.grid import PatchGrid
 from stdo.chunks.score import ByPsnr, Scorer, psnr
 from stdo.chunks.split import by_score
 from stdo.models.pretrained import PretrainedUpscaler
 from stdo.models.registry import build
-from stdo.models.weights import save_networks
 from stdo.models.sharing import Single
+from stdo.models.weights import save_networks
 from stdo.training.data import PatchData, PatchSize
-from stdo.types import U8
 from stdo.video.degrade import BicubicUpscaler, Degrade, downscale
 from stdo.video.reader import VideoFile
 
@@ -146,7 +144,9 @@ def compare(video: str | None, height: int, frames: int, folder: Path) -> None:
     ours, _, _ = in_a_process(source.path)
     row(height, "published", theirs, frames)
     row(height, "ours", ours, frames)
-    print(f"# ours over published: {theirs.wall / ours.wall:.1f} by the clock, {theirs.cpu / ours.cpu:.1f} on the cores")
+    print(
+        f"# ours over published: {theirs.wall / ours.wall:.1f} by the clock, {theirs.cpu / ours.cpu:.1f} on the cores"
+    )
 
 
 def main() -> None:

@@ -208,12 +208,13 @@ def first_step() -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         for seed in (0, 1):
             began = time.perf_counter()
-            running = subprocess.Popen([*command, f"seed={seed}"], cwd=folder, stderr=subprocess.PIPE, text=True)
-            text = ""
-            while "train:" not in text and (read := running.stderr.read(1)):
-                text += read
-            found.append(time.perf_counter() - began)
-            running.communicate()
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+            with subprocess.Popen([*command, f"seed={seed}"], cwd=folder, **quiet) as running:
+                text = b""
+                while b"train:" not in text and (read := running.stderr.read(1)):
+                    text += read
+                found.append(time.perf_counter() - began)
+                running.kill()
     return found[0], found[1]
 
 
@@ -240,7 +241,12 @@ def main() -> None:
         data = {networks: prepared(Path(folder), networks) for _, networks in SHARINGS.values()}
         for backbone, precision, (name, (kind, networks)) in product(backbones, precisions, SHARINGS.items()):
             make = partial(kind, partial(BACKBONES[backbone], SCALE), networks)
-            row(backbone, precision, name, Work(data[networks], make, chosen.batch, seconds, precision, Path(folder, "png")))
+            row(
+                backbone,
+                precision,
+                name,
+                Work(data[networks], make, chosen.batch, seconds, precision, Path(folder, "png")),
+            )
     note("time to the first step")
     tsv("first_run_s", "second_run_s")
     tsv(*(f"{seconds:.2f}" for seconds in first_step()))

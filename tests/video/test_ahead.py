@@ -39,20 +39,29 @@ def test_no_more_than_the_depth_is_made_ahead() -> None:
             assert len(made) <= number + 1 + 2 + 1, "handed over, waiting, and one in the making"
 
 
+def use(items: Iterator[int], depth: int = 2, stop_at: int = -1) -> list[int]:
+    used = []
+    with ahead(items, depth) as found:
+        for number in found:
+            used.append(number)
+            if number == stop_at:
+                raise KeyboardInterrupt
+    return used
+
+
 def test_an_error_is_raised_where_the_items_are_used() -> None:
     made, closed = [], []
-    with pytest.raises(ValueError, match="from the thread"), ahead(counting(made, closed, fail_at=5)) as items:
-        for number in items:
-            assert number < 5
+    with pytest.raises(ValueError, match="from the thread"):
+        use(counting(made, closed, fail_at=5))
+    assert made == list(range(5))
     assert closed
     assert not threads()
 
 
 def test_whoever_stops_early_stops_the_thread() -> None:
     made, closed = [], []
-    with pytest.raises(KeyboardInterrupt), ahead(counting(made, closed), depth=2) as items:
-        next(items)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        use(counting(made, closed), stop_at=0)
     assert closed
     assert len(made) < 20
     assert not threads()

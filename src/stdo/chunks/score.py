@@ -37,7 +37,9 @@ def psnr(mse: npt.ArrayLike, peak: float = 255.0) -> F64:
 
 
 def squared_error(hr: U8, sr: U8) -> I32:
-    """Squared difference of each pixel, summed over its three channels: ``Σ_c (hr_c − sr_c)²``. Exact.
+    """Squared difference of each pixel, summed over its three channels: ``Σ_c (hr_c − sr_c)²``.
+
+    Exact: float32 holds every whole number up to 2²⁴, and adds three of them twice as fast as integers are added here.
 
     Shapes: two uint8 images or stacks of images (…, H, W, 3) -> int32 (…, H, W), 0..3·255².
 
@@ -45,8 +47,8 @@ def squared_error(hr: U8, sr: U8) -> I32:
     [[195075, 195075]]
     """
     assert hr.shape == sr.shape and hr.shape[-1] == 3, (hr.shape, sr.shape)
-    difference = np.subtract(hr, sr, dtype=np.int16)
-    error: I32 = np.einsum("...c,...c->...", difference, difference, dtype=np.int32)
+    difference = np.subtract(hr, sr, dtype=np.float32)
+    error: I32 = (np.square(difference, out=difference) @ np.ones(3, np.float32)).astype(np.int32)
     return error
 
 
