@@ -43,9 +43,8 @@ format: $(READY) ## Put the code in format
 cost: $(READY) ## Parameters and MACs of every backbone, beside the paper's
 	$(BIN)/python benchmarks/cost.py
 
-bench: $(READY) ## Speed of preparing and of training, as ratios of one run
-	$(BIN)/python benchmarks/prepare.py $(ARGS)
-	$(BIN)/python benchmarks/training.py
+bench: $(READY) ## Speed and memory of everything into benchmarks/results (ARGS='prepare train --quick' for less)
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 wheel: $(READY) ## Build the wheel
 	$(BIN)/python -m pip wheel --no-deps -w dist .

@@ -1,143 +1,255 @@
-"""Training throughput through Lightning, as a ratio to a bare PyTorch loop, and of a modulated network to a plain one.
+"""Patches per second of training, through Lightning, in a bare loop and from PNG files, and where the time goes.
 
-    python benchmarks/training.py [--backbone espcn] [--scale 4] [--steps 60] [--precision auto]
+    python benchmarks/training.py [--backbones espcn wdsr] [--precisions bf16-mixed] [--batch 4] [--seconds 4] [--quick]
 
-The bare loop reads batches that are already in memory as float tensors; ours gathers them from the memory map. What is
-compared runs in turns in one process, so that a noisy machine disturbs both alike.
+The bare loop computes the same loss with the same optimizer on a batch that lies in memory as floats; the third loop
+reads its patches from PNG files through a DataLoader. What is compared runs in turns in one process, so that a noisy
+machine disturbs all alike.
 """
 
-import argparse
-import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
-from common import machine, tsv
+from common import machine, note, options, tsv
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
 from stdo.models.modulated import Modulated
+from stdo.models.pixels import to_float
 from stdo.models.registry import BACKBONES
 from stdo.models.sharing import Independent, Sharing, Single
 from stdo.pipeline import hush
-from stdo.training.data import PatchBatches, PatchData, PatchSize
+from stdo.training.callbacks import Curve, FitProgress
+from stdo.training.data import Batch, PatchBatches, PatchData, PatchSize
 from stdo.training.module import Overfit
 from stdo.training.precision import resolve
 from stdo.training.schedule import cosine
 from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.sample import GeneratedClip
 
-BATCH = 16
-QUICK = 4
-"""Patches per network and step of the published training and of budget=quick."""
+SCALE = 4
+ROUNDS = 3
+FILES = 64
+"""PNG files of each kind."""
+SHARINGS: dict[str, tuple[type[Sharing], int]] = {
+    "1": (Single, 1),
+    "4": (Independent, 4),
+    "8": (Independent, 8),
+    "modulated 4": (Modulated, 4),
+}
+PARTS = ("fetch", "forward", "backward", "optimizer")
+"""From the end of the last step to the batch; to the loss; to the gradients; to the end of the step, hooks included."""
+adam = partial(torch.optim.Adam, lr=1e-4)
 
 
-class Ticks(pl.Callback):
-    """When each step ended."""
+class Clock(pl.Callback):
+    """When the parts of each step ended; ``steps`` holds one row of times for each."""
 
     def __init__(self) -> None:
-        self.times: list[float] = []
+        self.steps: list[list[float]] = []
 
-    def on_train_batch_end(self, *_: object) -> None:
+    def mark(self, *_: object) -> None:
         """Take the time."""
-        self.times.append(time.perf_counter())
+        self.steps[-1].append(time.perf_counter())
+
+    def on_train_batch_start(self, *_: object) -> None:
+        """The batch is there."""
+        self.steps.append([time.perf_counter()])
+
+    on_before_backward = on_after_backward = on_before_zero_grad = mark
+    on_before_optimizer_step = on_train_batch_end = mark
+
+    def step(self) -> float:
+        """Median seconds from step to step."""
+        return median(np.diff([marks[-1] for marks in self.steps[1:]]))
 
 
-def prepared(cache: Path, scale: int, networks: int) -> PatchData:
+def prepared(cache: Path, networks: int) -> PatchData:
     """A generated clip of 1080p, chunked."""
     clip = GeneratedClip(width=1920, height=1080, frames=24, rate=25, seed=0)
-    data = PatchData(clip, cache, Degrade(scale), PatchSize(), ByPsnr(BicubicUpscaler(scale)), by_score, networks)
+    data = PatchData(clip, cache, Degrade(SCALE), PatchSize(), ByPsnr(BicubicUpscaler(SCALE)), by_score, networks)
     data.prepare_data()
     data.setup()
     return data
 
 
-def ours(data: PatchData, sharing: Sharing, batch: int, steps: int, precision: str) -> float:
-    """Median seconds per step through Lightning."""
+def through_lightning(data: PatchData, sharing: Sharing, batch: int, steps: int, precision: str) -> Clock:
+    """A fit with the callbacks that every fit has."""
     labels = data.labels.ravel()
-    passes = steps * batch * sharing.learners / labels.size
-    sampler = partial(Uniform, batch=batch, passes=passes, seed=0)
-    data.sample(sampler, sharing.learner_of(labels))
-    ticks = Ticks()
-    adam = partial(torch.optim.Adam, lr=1e-4)
-    hush()
+    sampler = partial(Uniform, batch=batch, passes=steps * batch * sharing.learners / labels.size, seed=0)
+    shown = data.sample(sampler, sharing.learner_of(labels)).batch_size * sharing.learners
+    clock = Clock()
     trainer = pl.Trainer(
-        max_epochs=1, accelerator="cpu", precision=precision, callbacks=[ticks], logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        max_epochs=1, accelerator="cpu", precision=precision, callbacks=[Curve(shown), FitProgress(shown), clock],
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(Overfit(sharing, adam, cosine, steps), datamodule=data)
-    return statistics.median(np.diff(ticks.times[2:]))
+    return clock
 
 
-def bare(data: PatchData, sharing: Independent, batch: int, steps: int, precision: str) -> float:
-    """Median seconds per step of a loop without Lightning, data module or disk."""
-    labels = data.labels.ravel().astype(np.int64)
-    sampler = Uniform(labels, sharing.learner_of(labels), batch=batch, passes=1, seed=0)
-    first = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)[0]
-    lr, hr = ((first[key].permute(0, 3, 1, 2).float() / 255).contiguous() for key in ("lr", "hr"))
-    optimizer = torch.optim.Adam(sharing.parameters(), lr=1e-4)
+def bare(sharing: Sharing, batches: Iterator[Batch], steps: int, precision: str) -> float:
+    """Median seconds per step of a loop without Lightning; ``batches`` hold floats, channels last."""
+    optimizer = adam(sharing.parameters())
     times = [time.perf_counter()]
-    for _ in range(steps):
+    for _, batch in zip(range(steps), batches, strict=False):
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
-            sr = torch.cat([net(lr[i * batch : (i + 1) * batch]) for i, net in enumerate(sharing.backbones)])
-        torch.nn.functional.l1_loss(sr.float(), hr).backward()
+            sr_NHWC = sharing(batch["lr"], batch["chunk"]).permute(0, 2, 3, 1).float()
+            loss = F.l1_loss(sr_NHWC, batch["hr"]) * sharing.learners
+        loss.backward()
         optimizer.step()
         times.append(time.perf_counter())
-    return statistics.median(np.diff(times[2:]))
+    return median(np.diff(times[2:]))
+
+
+def floats(batch: Batch) -> Batch:
+    """A batch of pixels as the network and the loss want them."""
+    return {"lr": to_float(batch["lr"]), "hr": batch["hr"].float().div_(255), "chunk": batch["chunk"]}
+
+
+def in_memory(data: PatchData, sharing: Sharing, batch: int) -> Iterator[Batch]:
+    """One batch again and again."""
+    labels = data.labels.ravel().astype(np.int64)
+    sampler = Uniform(labels, sharing.learner_of(labels), batch=batch, passes=1, seed=0)
+    only = floats(PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)[0])
+    while True:
+        yield only
+
+
+class Pngs(Dataset[Batch]):
+    """LR and HR patches in PNG files, as the published code has them; ``shown`` of `FILES` make a batch."""
+
+    def __init__(self, folder: Path, data: PatchData, shown: int) -> None:
+        self._folder, self._shown = folder, shown
+        chunks = int(data.labels.max()) + 1
+        self._chunks = torch.arange(shown) * chunks // shown
+        if not folder.exists():
+            folder.mkdir()
+            save_patches(folder, data)
+
+    def __len__(self) -> int:
+        return 1 << 20
+
+    def __getitem__(self, step: int) -> Batch:
+        numbers = np.random.default_rng(step).integers(0, FILES, self._shown)
+        return {key: torch.from_numpy(self._read(key, numbers)) for key in ("lr", "hr")} | {"chunk": self._chunks}
+
+    def _read(self, key: str, numbers: np.ndarray) -> np.ndarray:
+        return np.stack([np.asarray(Image.open(self._folder / f"{key}-{n}.png")) for n in numbers])
+
+
+def save_patches(folder: Path, data: PatchData) -> None:
+    """The first `FILES` patches as PNGs."""
+    labels = data.labels.ravel().astype(np.int64)
+    sampler = Uniform(labels, 0 * labels, batch=1, passes=1, seed=0)
+    batch = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1).gather(np.arange(FILES))
+    for key in ("lr", "hr"):
+        for n, pixels in enumerate(batch[key].numpy()):
+            Image.fromarray(pixels).save(folder / f"{key}-{n}.png")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is trained, and for how long a turn."""
+
+    data: PatchData
+    make: Callable[[], Sharing]
+    batch: int
+    seconds: float
+    precision: str
+    pngs: Path
+
+
+def measure(work: Work) -> tuple[int, list[tuple[float, float, float]], list[Clock]]:
+    """Patches per step; seconds per step through Lightning, bare and from PNG, turn by turn; the clocks."""
+    data, make, batch, precision = work.data, work.make, work.batch, work.precision
+    shown = batch * make().learners
+    short = bare(make(), in_memory(data, make(), batch), 4, precision)
+    steps = int(np.clip(work.seconds / short, 5, 120))
+    files = Pngs(work.pngs, data, shown)
+    turns, clocks = [], []
+    for _ in range(ROUNDS):
+        clocks.append(through_lightning(data, make(), batch, steps, precision))
+        in_floats = bare(make(), in_memory(data, make(), batch), steps, precision)
+        from_files = bare(make(), map(floats, DataLoader(files, batch_size=None)), steps, precision)
+        turns.append((clocks[-1].step(), in_floats, from_files))
+    return shown, turns, clocks
+
+
+def parts(clocks: list[Clock]) -> list[float]:
+    """Median milliseconds per step of `PARTS`: what passes between the hooks that Lightning calls."""
+    rows = []
+    for clock in clocks:
+        for before, marks in zip(clock.steps[1:], clock.steps[2:], strict=False):
+            begin, loss, _, gradients, _, end = marks
+            rows.append((begin - before[-1], loss - begin, gradients - loss, end - gradients))
+    return [1000 * median(column) for column in zip(*rows, strict=True)]
+
+
+def first_step() -> tuple[float, float]:
+    """Seconds from the prompt to the first step: of a first run on the sample clip, and of a second one."""
+    command = [sys.executable, "-m", "stdo.train", "backbone=espcn", "budget.passes=0.01", "trainer=cpu"]
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in (0, 1):
+            began = time.perf_counter()
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+            with subprocess.Popen([*command, f"seed={seed}"], cwd=folder, **quiet) as running:
+                text = b""
+                while b"train:" not in text and (read := running.stderr.read(1)):
+                    text += read
+                found.append(time.perf_counter() - began)
+                running.kill()
+    return found[0], found[1]
+
+
+def row(backbone: str, precision: str, name: str, work: Work) -> None:
+    """Measure and print one row."""
+    note(backbone, precision, name)
+    shown, turns, clocks = measure(work)
+    rates = [f"{shown / median(column):.0f}" for column in zip(*turns, strict=True)]
+    ratios = [f"{median(turn[other] / turn[0] for turn in turns):.3f}" for other in (1, 2)]
+    tsv(backbone, precision, name, *rates, *ratios, *(f"{part:.2f}" for part in parts(clocks)))
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backbone", default="espcn", choices=sorted(BACKBONES))
-    parser.add_argument("--scale", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--precision", default="auto")
-    options = parser.parse_args()
-    precision = resolve(options.precision, "cpu")
-    factory = partial(BACKBONES[options.backbone], options.scale)
-    print(f"# {machine()}; {options.backbone} x{options.scale}, {precision}")
-    with tempfile.TemporaryDirectory() as cache:
-        tsv("networks", "batch", "ours_patches_s", "bare_patches_s", "ratio")
-        for networks in (1, 4):
-            data = prepared(Path(cache), options.scale, networks)
-            steps = max(options.steps // networks, 8)
-
-            def through_lightning() -> float:
-                return ours(data, Independent(factory, networks), BATCH, steps, precision)  # noqa: B023 - used at once
-
-            def bare_loop() -> float:
-                return bare(data, Independent(factory, networks), BATCH, steps, precision)  # noqa: B023 - used at once
-
-            compare((networks, BATCH), BATCH * networks, options.rounds, through_lightning, bare_loop)
-        tsv("chunks", "batch", "modulated_patches_s", "plain_patches_s", "ratio")
-        data = prepared(Path(cache), options.scale, 4)
-        for batch in (QUICK, BATCH):
-            steps = options.steps * BATCH // batch // 2
-
-            def modulated() -> float:
-                return ours(data, Modulated(factory, 4), batch, steps, precision)  # noqa: B023 - used at once
-
-            def plain() -> float:
-                return ours(data, Single(factory, 4), batch, steps, precision)  # noqa: B023 - used at once
-
-            compare((4, batch), batch, options.rounds, modulated, plain)
-
-
-def compare(head: tuple[int, ...], patches: int, rounds: int, one: Callable, other: Callable) -> None:
-    """Print patches per second of both, and the median ratio of rounds in which they take turns."""
-    pairs = [(one(), other()) for _ in range(rounds)]
-    mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(b / a for a, b in pairs)
-    tsv(*head, f"{patches / mine:.0f}", f"{patches / theirs:.0f}", f"{ratio:.3f}")
+    """Print the tables."""
+    chosen = options(__doc__, backbones=sorted(BACKBONES), precisions=["32-true", "bf16-mixed"], batch=4, seconds=4.0)
+    backbones = ["espcn"] if chosen.quick else chosen.backbones
+    precisions = [resolve("auto", "cpu")] if chosen.quick else chosen.precisions
+    seconds = 1.0 if chosen.quick else chosen.seconds
+    hush()
+    print(f"# {machine()}; x{SCALE}, batch {chosen.batch} a network, {torch.get_num_threads()} threads")
+    columns = ("lightning_patches_s", "bare", "png", "lightning/bare", "lightning/png")
+    tsv("backbone", "precision", "networks", *columns, *(f"{part}_ms" for part in PARTS))
+    with tempfile.TemporaryDirectory() as folder:
+        data = {networks: prepared(Path(folder), networks) for _, networks in SHARINGS.values()}
+        for backbone, precision, (name, (kind, networks)) in product(backbones, precisions, SHARINGS.items()):
+            make = partial(kind, partial(BACKBONES[backbone], SCALE), networks)
+            row(
+                backbone,
+                precision,
+                name,
+                Work(data[networks], make, chosen.batch, seconds, precision, Path(folder, "png")),
+            )
+    note("time to the first step")
+    tsv("first_run_s", "second_run_s")
+    tsv(*(f"{seconds:.2f}" for seconds in first_step()))
 
 
 if __name__ == "__main__":

@@ -118,6 +118,9 @@ def silent(items: Iterable[T], total: int | None, label: str) -> Iterable[T]:  #
     return items
 
 
+Pairs = Iterable[tuple[U8, U8]]
+"""LR frames uint8 (h, w, 3) with their HR frames (s·h, s·w, 3), in order."""
+
 Upscaler = Callable[[U8], U8]
 """LR frame (h, w, 3) uint8 -> SR frame (s·h, s·w, 3) uint8."""
 

@@ -1,5 +1,8 @@
 """The DataModule: batches hold the right pixels, patches are turned the right way."""
 
+import time
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
 from stdo.training.data import PatchBatches, PatchData, PatchSize
 from stdo.types import UserError
+from stdo.video.degrade import Degrade
 
 
 @pytest.mark.parametrize("halo", [0, 3])
@@ -81,6 +85,32 @@ def test_scores_are_kept_and_taken_up_again(make_job, monkeypatch: pytest.Monkey
     older = make_job().data
     older.prepare_data()
     assert older.score_seconds is None, "scores from a cache that kept no seconds"
+
+
+@pytest.mark.parametrize("codec", [None, "lossless"])
+def test_scores_made_while_preparing_are_those_of_the_prepared_video(make_job, codec: str | None) -> None:
+    """The fast path, in the pass that decodes, and the plain one, from the frames on disk."""
+    parts = make_job().data
+    data = [PatchData(parts.source, parts._cache, Degrade(2, codec), parts._patches, parts._scorer, by_score, 3)]
+    data[0].prepare_data()
+    for kept in data[0].video.folder.glob("scores-*"):
+        kept.unlink()
+    data.append(PatchData(parts.source, parts._cache, Degrade(2, codec), parts._patches, parts._scorer, by_score, 3))
+    data[1].prepare_data()
+    assert np.array_equal(data[0].scores, data[1].scores)
+
+
+def test_waiting_for_frames_is_not_scoring(make_job) -> None:
+    parts = make_job().data
+
+    def slow() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for _ in range(3):
+            time.sleep(0.05)
+            yield np.zeros((25, 35, 3), np.uint8), np.zeros((50, 70, 3), np.uint8)
+
+    parts._score(slow())
+    assert parts.score_seconds is not None
+    assert parts.score_seconds < 0.1
 
 
 def test_a_scorer_without_a_key_is_asked_once_and_not_remembered(make_job) -> None:

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from stdo.types import UserError
-from stdo.video.degrade import LOSSY, BicubicUpscaler, Degrade, downscale, resize
+from stdo.video.degrade import LOSSY, BicubicUpscaler, Degrade, downscale
+from stdo.video.resize import resize
 
 SCALES = (2, 3, 4)
 
@@ -54,6 +56,34 @@ def pillow(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def planes_of(image: np.ndarray) -> list[np.ndarray]:
     return [image[..., channel].astype(np.float32) for channel in range(3)]
+
+
+def interpolated(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """torch's own on whole frames, in float64 and before rounding: the plain way of what `resize` does in blocks."""
+    frame_NCHW = torch.from_numpy(image.astype(np.float64)).permute(2, 0, 1)[None]
+    resized = torch.nn.functional.interpolate(frame_NCHW, (height, width), mode="bicubic", antialias=True)
+    return resized.clamp(0, 255)[0].permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize("size", [(75, 129), (33, 130), (37, 65), (25, 43), (18, 33), (5, 7), (300, 260), (120, 200)])
+def test_blocks_give_the_plain_pixels(size: tuple[int, int]) -> None:
+    """Only halfway between two levels may the order of additions show."""
+    image = picture(75, 130)
+    blocks, plain = resize(image, *size), interpolated(image, *size)
+    assert np.abs(blocks - plain).max() < 0.5 + 1e-4
+    clear = np.abs(plain % 1 - 0.5) > 1e-4
+    assert np.array_equal(blocks[clear], np.round(plain)[clear])
+
+
+def test_resizing_leaves_its_input_and_torchs_threads_alone() -> None:
+    before, image = torch.get_num_threads(), picture(24, 36)
+    torch.set_num_threads(2)
+    try:
+        resize(image, 12, 18)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(image, picture(24, 36))
 
 
 @pytest.mark.parametrize("scale", SCALES)

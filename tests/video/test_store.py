@@ -53,6 +53,34 @@ def test_a_video_is_decoded_once_for_all_scales(clip: Counting, tmp_path: Path) 
     assert Counting.decoded == 1
 
 
+@pytest.mark.parametrize("height", [50, 48])
+def test_frames_are_watched_while_they_are_made(tmp_path: Path, height: int) -> None:
+    """Padded and unpadded; when HR is there already; not again when all is there, nor when LR comes out of a codec."""
+    clip, seen = Counting(width=70, height=height, frames=6, rate=25, seed=1), []
+    for scale in (2, 4, 2):
+        prepare(clip, tmp_path, Degrade(scale), watch=lambda pairs: seen.append(list(pairs)))
+    prepare(clip, tmp_path, Degrade(2, "lossless"), watch=lambda _: pytest.fail("these LR frames come too late"))
+    assert len(seen) == 2
+    for scale, pairs in zip((2, 4), seen, strict=True):
+        video = prepare(clip, tmp_path, Degrade(scale))
+        for t, (lr, hr) in enumerate(pairs):
+            assert np.array_equal(lr, video.lr[t])
+            assert np.array_equal(hr, video.hr[t])
+        assert len(pairs) == 6
+
+
+def test_who_watches_and_fails_leaves_nothing_half_made(tmp_path: Path) -> None:
+    clip = Counting(width=70, height=50, frames=40, rate=25, seed=1)
+
+    def watch(pairs) -> None:
+        next(iter(pairs))
+        raise ValueError("cannot score this")
+
+    with pytest.raises(ValueError, match="cannot score this"):
+        prepare(clip, tmp_path, Degrade(2), watch=watch)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] == []
+
+
 @pytest.mark.parametrize("codec", LOSSY)
 def test_with_a_codec_lr_is_what_the_viewer_decodes(clip: Counting, tmp_path: Path, codec: str) -> None:
     clip = Counting(width=128, height=96, frames=6, rate=25, seed=1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.score import F64, psnr
-from stdo.types import F32, U8, Frames, Progress, UserError, silent
+from stdo.types import F32, U8, Pairs, UserError
 
 FRAMES = ("hr", "lr")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -114,27 +114,24 @@ class Dct:
         """All three settings."""
         return f"dct-{self.frames}-b{self.block}-t{float(self.temporal)}"
 
-    def scores(self, lr_THWC: Frames, hr_THWC: Frames, grid: PatchGrid, scale: int, progress: Progress = silent) -> F32:
+    def scores(self, frames: Pairs, grid: PatchGrid, scale: int) -> F32:
         """Scores of a whole video in dB, float32 (T, rows, cols); holds the coefficients of two frames."""
-        spatial, temporal = self.features(lr_THWC, hr_THWC, grid, scale, progress)
+        spatial, temporal = self.features(frames, grid, scale)
         return psnr(np.square(spatial + self.temporal * temporal)).astype(np.float32)
 
-    def features(
-        self, lr_THWC: Frames, hr_THWC: Frames, grid: PatchGrid, scale: int, progress: Progress = silent
-    ) -> tuple[F64, F64]:
+    def features(self, frames: Pairs, grid: PatchGrid, scale: int) -> tuple[F64, F64]:
         """S and T of every patch, float64 (T, rows, cols) each, in 8-bit levels of amplitude."""
-        frames_THWC = hr_THWC if self.frames == "hr" else lr_THWC
-        blocks = BlockDct(grid.scaled(scale if self.frames == "hr" else 1), self.block)
-        spatial = np.zeros((len(frames_THWC), grid.rows, grid.cols))
-        temporal, before = np.zeros_like(spatial), None
-        for t in progress(range(len(frames_THWC)), len(frames_THWC), "score"):
-            now = blocks.coefficients(_luma(frames_THWC[t]))
-            spatial[t] = blocks.energy(now)
+        hr = self.frames == "hr"
+        blocks = BlockDct(grid.scaled(scale if hr else 1), self.block)
+        spatial, temporal, before = [], [np.zeros((grid.rows, grid.cols), np.float32)], None
+        for pair in frames:
+            now = blocks.coefficients(_luma(pair[hr]))
+            spatial.append(blocks.energy(now))
             if before is not None:
-                temporal[t] = blocks.energy(np.subtract(now, before, out=before))
+                temporal.append(blocks.energy(np.subtract(now, before, out=before)))
             before = now
-        temporal[:1] = temporal[1:2] if len(temporal) > 1 else 0
-        return spatial, temporal
+        temporal[0] = temporal[min(1, len(temporal) - 1)]
+        return np.stack(spatial).astype(np.float64), np.stack(temporal).astype(np.float64)
 
 
 def _luma(rgb_HWC: U8) -> F32:

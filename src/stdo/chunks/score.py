@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stdo.chunks.grid import PatchGrid
-from stdo.types import F32, U8, Frames, Progress, Upscaler, UserError, silent
+from stdo.types import F32, U8, Pairs, Upscaler, UserError
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
@@ -37,7 +37,9 @@ def psnr(mse: npt.ArrayLike, peak: float = 255.0) -> F64:
 
 
 def squared_error(hr: U8, sr: U8) -> I32:
-    """Squared difference of each pixel, summed over its three channels: ``Σ_c (hr_c − sr_c)²``. Exact.
+    """Squared difference of each pixel, summed over its three channels: ``Σ_c (hr_c − sr_c)²``.
+
+    Exact: float32 holds every whole number up to 2²⁴, and adds three of them twice as fast as integers are added here.
 
     Shapes: two uint8 images or stacks of images (…, H, W, 3) -> int32 (…, H, W), 0..3·255².
 
@@ -45,8 +47,8 @@ def squared_error(hr: U8, sr: U8) -> I32:
     [[195075, 195075]]
     """
     assert hr.shape == sr.shape and hr.shape[-1] == 3, (hr.shape, sr.shape)
-    difference = np.subtract(hr, sr, dtype=np.int16)
-    error: I32 = np.einsum("...c,...c->...", difference, difference, dtype=np.int32)
+    difference = np.subtract(hr, sr, dtype=np.float32)
+    error: I32 = (np.square(difference, out=difference) @ np.ones(3, np.float32)).astype(np.int32)
     return error
 
 
@@ -71,10 +73,10 @@ class Scorer(Protocol):
         """
         ...
 
-    def scores(self, lr_THWC: Frames, hr_THWC: Frames, grid: PatchGrid, scale: int, progress: Progress = silent) -> F32:
-        """Scores of a whole video, float32 (T, rows, cols), finite; reads it frame by frame.
+    def scores(self, frames: Pairs, grid: PatchGrid, scale: int) -> F32:
+        """Scores of a whole video, float32 (T, rows, cols), finite; reads it once, in order.
 
-        lr_THWC: uint8 (T, height, width, 3). hr_THWC: uint8 (T, scale·height, scale·width, 3).
+        frames: LR frames uint8 (height, width, 3) with their HR frames (scale·height, scale·width, 3).
         """
         ...
 
@@ -93,12 +95,9 @@ class ByPsnr:
         own = getattr(self.upscale, "key", None)
         return None if own is None else str(own())
 
-    def scores(self, lr_THWC: Frames, hr_THWC: Frames, grid: PatchGrid, scale: int, progress: Progress = silent) -> F32:
+    def scores(self, frames: Pairs, grid: PatchGrid, scale: int) -> F32:
         """Patch PSNR of a whole video, float32 (T, rows, cols), capped at `PSNR_CAP`."""
-        scores = np.empty((len(lr_THWC), grid.rows, grid.cols), np.float32)
-        for t in progress(range(len(lr_THWC)), len(lr_THWC), "score"):
-            scores[t] = patch_psnr(self.upscale(np.asarray(lr_THWC[t])), hr_THWC[t], grid, scale)
-        return scores
+        return np.stack([patch_psnr(self.upscale(lr_HWC), hr_HWC, grid, scale) for lr_HWC, hr_HWC in frames])
 
 
 def _energy(difference: npt.NDArray[np.int16]) -> float:

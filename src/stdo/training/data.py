@@ -15,7 +15,7 @@ from stdo.chunks.sample import Sampler as PatchSampler
 from stdo.chunks.score import Scorer
 from stdo.chunks.split import Split
 from stdo.files import atomic
-from stdo.types import F32, I16, I64, FrameSource, Progress, UserError, silent
+from stdo.types import F32, I16, I64, U8, FrameSource, Pairs, Progress, UserError, silent
 from stdo.video.store import Degradation, Prepared, cached_array, prepare
 
 Batch = dict[str, torch.Tensor]
@@ -110,15 +110,14 @@ class PatchData(pl.LightningDataModule):
         self._scorer, self._split, self._chunks, self.progress = scorer, split, chunks, progress
         self.info = source.info
         self.video: Prepared
-        self.grid: PatchGrid
         self.scores: F32
         self.score_seconds: float | None = None
         self.labels: I16
         self._sampler: PatchSampler | None = None
         info, scale = self.info, degrade.scale
-        grid = patches.grid(-(-info.height // scale), -(-info.width // scale), scale)
-        if info.frames and chunks > info.frames * grid.patches:
-            raise UserError(f"chunks={chunks}: the video has only {info.frames * grid.patches} patches")
+        self.grid = patches.grid(-(-info.height // scale), -(-info.width // scale), scale)
+        if info.frames and chunks > info.frames * self.grid.patches:
+            raise UserError(f"chunks={chunks}: the video has only {info.frames * self.grid.patches} patches")
 
     def prepare_data(self) -> None:
         """Decode, degrade and score, unless the cache has it all."""
@@ -132,15 +131,15 @@ class PatchData(pl.LightningDataModule):
     def _open(self) -> None:
         if hasattr(self, "scores"):
             return
-        self.video = prepare(self.source, self._cache, self.degrade, self.progress)
-        lr, scale = self.video.lr, self.video.scale
-        self.grid = self._patches.grid(lr.shape[1], lr.shape[2], scale)
+        scored: list[F32] = []
+        self.video = prepare(
+            self.source, self._cache, self.degrade, self.progress, lambda pairs: scored.append(self._score(pairs))
+        )
 
         def compute() -> F32:
-            began = time.perf_counter()
-            scores = self._scorer.scores(lr, self.video.hr, self.grid, scale, self.progress)
-            self.score_seconds = time.perf_counter() - began
-            return scores
+            lr, hr = self.video.lr, self.video.hr
+            pairs = ((lr[t], hr[t]) for t in self.progress(range(len(lr)), len(lr), "score"))
+            return scored[0] if scored else self._score(pairs)
 
         key = self._scorer.key()
         if key is None:
@@ -157,6 +156,24 @@ class PatchData(pl.LightningDataModule):
 
         self.scores = cached_array(self.video.folder / f"scores-{name}.npy", compute_and_keep)
         self.score_seconds = float(seconds.read_text()) if seconds.exists() else None
+
+    def _score(self, pairs: Pairs) -> F32:
+        """Score the frames; the time that they have to be waited for does not count as scoring."""
+        waited = 0.0
+
+        def timed() -> Iterator[tuple[U8, U8]]:
+            nonlocal waited
+            asked = time.perf_counter()
+            for pair in pairs:
+                waited += time.perf_counter() - asked
+                yield pair
+                asked = time.perf_counter()
+            waited += time.perf_counter() - asked
+
+        began = time.perf_counter()
+        scores = self._scorer.scores(timed(), self.grid, self.degrade.scale)
+        self.score_seconds = time.perf_counter() - began - waited
+        return scores
 
     def sample(self, sampler: Callable[..., PatchSampler], learner_N: I64) -> PatchSampler:
         """Make the sampler for this video. learner_N: the learner of each patch."""

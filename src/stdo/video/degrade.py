@@ -7,29 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-
 from stdo.types import SCALES, U8, Colour, Frame, UserError
 from stdo.video.reader import VideoFile
+from stdo.video.resize import resize
 from stdo.video.writer import VideoWriter, encoder_of
 
 LOSSY = ("x264", "x265", "svtav1")
 CODECS = (*LOSSY, "lossless")
-
-
-def resize(frame_HWC: U8, height: int, width: int) -> U8:
-    """Bicubic with a = −0.5, antialiased when shrinking, computed in float32 and rounded once.
-
-    Kernel, pixel centres and support are those of MATLAB's ``imresize``; outside the frame the kernel is cut off and
-    renormalised as Pillow does, where MATLAB mirrors the frame.
-    """
-    frame_NCHW = torch.from_numpy(frame_HWC.astype(np.float32)).permute(2, 0, 1)[None]
-    resized = F.interpolate(frame_NCHW, size=(height, width), mode="bicubic", antialias=True, align_corners=False)
-    rounded = resized.round_().clamp_(0, 255).to(torch.uint8)
-    resized_HWC: U8 = rounded[0].permute(1, 2, 0).contiguous().numpy()
-    return resized_HWC
 
 
 def downscale(hr_HWC: U8, scale: int) -> U8:
@@ -88,30 +72,32 @@ class Degrade:
         settings = json.dumps([self.codec, self.crf, self.preset])
         return f"x{self.scale}-{self.codec}-{hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()}"
 
-    def frames(
-        self, hr_THWC: Iterable[U8], pts: list[Fraction], rate: Fraction, colour: Colour, video: Path
-    ) -> Iterator[U8]:
+    @property
+    def live(self) -> bool:
+        """Whether each LR frame is there as soon as its HR frame; with a codec, all of them are encoded first."""
+        return self.codec is None
+
+    def frames(self, hr: Iterable[Frame], rate: Fraction, colour: Colour, video: Path) -> Iterator[U8]:
         """LR frames, uint8 (height, width, 3), one for each HR frame.
 
-        hr_THWC: HR frames whose size ``scale`` divides. pts: their time stamps in seconds. video: where the encoded
-        LR video is kept when there is a codec.
+        hr: HR frames whose size ``scale`` divides. video: where the encoded LR video is kept when there is a codec.
         """
-        small = (downscale(hr_HWC, self.scale) for hr_HWC in hr_THWC)
+        small = (Frame(frame.pts, downscale(frame.rgb_HWC, self.scale)) for frame in hr)
         if self.codec is None:
-            yield from small
+            yield from (frame.rgb_HWC for frame in small)
             return
         first = next(small)
         with VideoWriter(
             video,
-            first.shape[1],
-            first.shape[0],
+            first.rgb_HWC.shape[1],
+            first.rgb_HWC.shape[0],
             rate,
             self.codec,
             crf=self.crf,
             preset=self.preset,
             colour=colour,
         ) as writer:
-            writer.write(Frame(pts[0], first))
-            for time, lr_HWC in zip(pts[1:], small, strict=True):
-                writer.write(Frame(time, lr_HWC))
+            writer.write(first)
+            for frame in small:
+                writer.write(frame)
         yield from (frame.rgb_HWC for frame in VideoFile(str(video)))

@@ -3,6 +3,9 @@
 A video's folder in the cache is named by its fingerprint and holds ``hr.u8`` (frames padded by edge replication to a
 multiple of 12, so that ×2, ×3 and ×4 share it) and one ``lr-….u8`` per degradation. Beside each lies a JSON file
 that is written last: without it the frames do not count.
+
+What is missing is made in one pass, each stage in a thread of its own: decode and write HR, degrade and write LR, and
+whatever the caller does with the frames while they are at hand.
 """
 
 import contextlib
@@ -10,6 +13,7 @@ import json
 import math
 import mmap
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +25,8 @@ import numpy as np
 
 from stdo.files import atomic, disk_error, sweep_up
 from stdo.locks import exclusive
-from stdo.types import I64, U8, Colour, FrameSource, Json, Progress, UserError, VideoInfo, silent
+from stdo.types import I64, U8, Colour, Frame, FrameSource, Json, Pairs, Progress, UserError, VideoInfo, silent
+from stdo.video.ahead import ahead
 
 VERSION = 1
 MULTIPLE = math.lcm(2, 3, 4)
@@ -35,11 +40,12 @@ class Degradation(Protocol):
 
     scale: int
 
+    @property
+    def live(self) -> bool: ...  # noqa: D102
+
     def key(self) -> str: ...  # noqa: D102
 
-    def frames(  # noqa: D102
-        self, hr_THWC: Iterable[U8], pts: list[Fraction], rate: Fraction, colour: Colour, video: Path
-    ) -> Iterator[U8]: ...
+    def frames(self, hr: Iterable[Frame], rate: Fraction, colour: Colour, video: Path) -> Iterator[U8]: ...  # noqa: D102
 
 
 class FrameStore:
@@ -120,22 +126,32 @@ class Prepared:
         return _lr_video(self.folder, self.degrade_key)
 
 
-def prepare(source: FrameSource, cache: Path, degrade: Degradation, progress: Progress = silent) -> Prepared:
+def prepare(
+    source: FrameSource,
+    cache: Path,
+    degrade: Degradation,
+    progress: Progress = silent,
+    watch: Callable[[Pairs], None] | None = None,
+) -> Prepared:
     """Decode and degrade a video, or find it prepared already.
+
+    watch: is given the frames while they are made, where anything is missing and the degradation is live. It takes
+    them all.
 
     Checks the disk before decoding. Raises UserError for a full disk, an unwritable cache, or a bad video.
     """
     folder = cache / source.fingerprint()
     with locked(folder):
         try:
-            meta = _load(folder / "hr") or _decode(source, folder, degrade, progress)
-            lr_meta = _load(folder / f"lr-{degrade.key()}") or _degrade(source, folder, meta, degrade, progress)
+            if not (_load(folder / "hr") and _load(_lr(folder, degrade))):
+                _make(source, folder, degrade, progress, watch)
         except OSError as error:
             raise disk_error(error, folder) from error
-    height, width, scale = meta["height"], meta["width"], degrade.scale
-    lr_shape = tuple(lr_meta["shape"])
+        meta, lr_meta = _load(folder / "hr"), _load(_lr(folder, degrade))
+    assert meta and lr_meta and meta["shape"][0] == lr_meta["shape"][0], (folder, meta, lr_meta)
+    height, width, scale, lr_shape = meta["height"], meta["width"], degrade.scale, lr_meta["shape"]
     hr = FrameStore(folder / "hr.u8", tuple(meta["shape"])).crop(lr_shape[1] * scale, lr_shape[2] * scale)
-    lr = FrameStore(folder / f"lr-{degrade.key()}.u8", lr_shape)
+    lr = FrameStore(_lr(folder, degrade).with_suffix(".u8"), tuple(lr_shape))
     pts = [Fraction(time) for time in meta["pts"]]
     return Prepared(source.info, scale, hr, lr, height, width, pts, folder, degrade.key())
 
@@ -199,8 +215,77 @@ def _lr_video(folder: Path, key: str) -> Path:
     return folder / f"lr-{key}.mp4"
 
 
-def _write(stem: Path, frames: Iterable[U8], meta: Json) -> Json:
-    """Write frames and then their JSON; both under a temporary name first."""
+def _lr(folder: Path, degrade: Degradation) -> Path:
+    return folder / f"lr-{degrade.key()}"
+
+
+def _make(
+    source: FrameSource,
+    folder: Path,
+    degrade: Degradation,
+    progress: Progress,
+    watch: Callable[[Pairs], None] | None,
+) -> None:
+    """Make the LR frames, and the HR frames if they are missing, in one pass."""
+    stored = _load(folder / "hr")
+    _check_disk(folder, source.info, degrade.scale, with_hr=stored is None)
+    hr = _stored(folder, stored, progress) if stored else _decoded(source, folder, progress)
+    pairs = _degraded(hr, source.info, folder, degrade)
+    if watch and degrade.live:
+        with ahead(pairs) as made:
+            watch(made)
+    for _ in pairs:
+        pass
+
+
+def _degraded(hr: Iterator[Frame], info: VideoInfo, folder: Path, degrade: Degradation) -> Iterator[tuple[U8, U8]]:
+    """LR and HR frames while the LR frames are written; where degrading is not live, nothing."""
+    waiting: deque[U8] = deque()
+    height, width = _padded(info.height, info.width, degrade.scale)
+
+    def cropped(frames: Iterator[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            hr_HWC = frame.rgb_HWC[:height, :width]
+            if degrade.live:
+                waiting.append(hr_HWC)
+            yield Frame(frame.pts, hr_HWC)
+
+    with ahead(hr) as frames:
+        video = _lr_video(folder, degrade.key())
+        lr_THWC = degrade.frames(cropped(frames), info.rate, info.colour, video)
+        for lr_HWC in _kept(_lr(folder, degrade), lr_THWC, dict):
+            if waiting:
+                yield lr_HWC, waiting.popleft()
+
+
+def _decoded(source: FrameSource, folder: Path, progress: Progress) -> Iterator[Frame]:
+    """The source's frames, padded, while they are written."""
+    info = source.info
+    height, width = _padded(info.height, info.width, MULTIPLE)
+    padding = ((0, height - info.height), (0, width - info.width), (0, 0))
+    pts: list[Fraction] = []
+
+    def padded() -> Iterator[U8]:
+        for frame in progress(source, info.frames, "decode"):
+            pts.append(frame.pts)
+            yield np.pad(frame.rgb_HWC, padding, mode="edge") if any(map(any, padding)) else frame.rgb_HWC
+
+    def meta() -> Json:
+        return {"height": info.height, "width": info.width, "pts": list(map(str, pts))}
+
+    for hr_HWC in _kept(folder / "hr", padded(), meta):
+        yield Frame(pts[-1], hr_HWC)
+
+
+def _stored(folder: Path, meta: Json, progress: Progress) -> Iterator[Frame]:
+    """The frames that an earlier pass wrote."""
+    hr = FrameStore(folder / "hr.u8", tuple(meta["shape"]))
+    for t in progress(range(len(hr)), len(hr), "degrade"):
+        yield Frame(Fraction(meta["pts"][t]), hr[t])
+
+
+def _kept(stem: Path, frames: Iterable[U8], meta: Callable[[], Json]) -> Iterator[U8]:
+    """The same frames while they are written; then their JSON. Both under a temporary name first."""
     shape: tuple[int, ...] = ()
     count = 0
     with atomic(stem.with_suffix(".u8")) as partial, partial.open("wb") as file:
@@ -208,39 +293,6 @@ def _write(stem: Path, frames: Iterable[U8], meta: Json) -> Json:
             shape = frame_HWC.shape
             file.write(np.ascontiguousarray(frame_HWC).data)
             count += 1
-    meta |= {"version": VERSION, "shape": [count, *shape]}
+            yield frame_HWC
     with atomic(stem.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps(meta))
-    return meta
-
-
-def _decode(source: FrameSource, folder: Path, degrade: Degradation, progress: Progress) -> Json:
-    info = source.info
-    _check_disk(folder, info, degrade.scale, with_hr=True)
-    height, width = _padded(info.height, info.width, MULTIPLE)
-    padding = ((0, height - info.height), (0, width - info.width), (0, 0))
-    pts: list[str] = []
-
-    def frames() -> Iterator[U8]:
-        for frame in progress(source, info.frames, "decode"):
-            pts.append(str(frame.pts))
-            yield np.pad(frame.rgb_HWC, padding, mode="edge") if any(map(any, padding)) else frame.rgb_HWC
-
-    return _write(folder / "hr", frames(), {"height": info.height, "width": info.width, "pts": pts})
-
-
-def _degrade(source: FrameSource, folder: Path, hr_meta: Json, degrade: Degradation, progress: Progress) -> Json:
-    _check_disk(folder, source.info, degrade.scale, with_hr=False)
-    hr = FrameStore(folder / "hr.u8", tuple(hr_meta["shape"]))
-    hr = hr.crop(*_padded(hr_meta["height"], hr_meta["width"], degrade.scale))
-    pts = [Fraction(time) for time in hr_meta["pts"]]
-    lr_THWC = degrade.frames(
-        progress((hr[t] for t in range(len(hr))), len(hr), "degrade"),
-        pts,
-        source.info.rate,
-        source.info.colour,
-        _lr_video(folder, degrade.key()),
-    )
-    meta = _write(folder / f"lr-{degrade.key()}", lr_THWC, {})
-    assert meta["shape"][0] == len(hr), (meta["shape"], len(hr))
-    return meta
+        partial.write_text(json.dumps(meta() | {"version": VERSION, "shape": [count, *shape]}))
