@@ -69,8 +69,9 @@ def machine() -> str:
 
 
 def peak_rss() -> int:
-    """Peak resident memory of this process so far, in bytes (kernel's own count)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Peak resident memory of this process so far, in bytes; not ``ru_maxrss``, which begins at the parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 class Resident(threading.Thread):
