@@ -18,7 +18,7 @@ from commands import PHASES, TINY, Command, left_over, results, run, write_clip
 pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("STDO_KILLS", "30"))
-TRAIN = [*TINY, "budget.passes=30"]
+TRAIN = [*TINY, "budget.passes=10"]
 SWEEP = ["-m", *TINY, "budget.passes=4", "method=awdnn,nas,jstdo", "study=killed"]
 
 
@@ -39,7 +39,7 @@ def after_kills(words: list[str], folder: Path, kills: int, expected: dict) -> C
             command = Command(words, where)
             if not command.comes_to(str(rng.choice(["start", *PHASES]))):
                 break
-            time.sleep(rng.uniform(0, 0.6))
+            time.sleep(rng.uniform(0, 0.4))
             if command.kill() == 0:
                 break
             at[command.phase] += 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tiny_package import make
 
 from stdo.delivery.client import Player
 from stdo.pipeline import train
@@ -36,8 +37,6 @@ def test_fifty_fits_in_one_process_do_not_grow(make_job) -> None:
 
 
 def test_fifty_players_in_one_process_do_not_grow(tmp_path: Path) -> None:
-    from tiny_package import make
-
     path = make(tmp_path).path
     for number in range(60):
         assert len(list(Player(path, threads=2))) == 6
