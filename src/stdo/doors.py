@@ -25,6 +25,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stdo.files import disk_error
 from stdo.locks import RANKS, BusyError
 from stdo.provenance import as_typed
 from stdo.rundir import file_name, read_result
@@ -139,6 +140,12 @@ def _mistakes(full: bool) -> Iterator[None]:
         if full:
             raise
         sys.stderr.write(f"stdo: {one_line(error)}\n")
+        sys.exit(2)
+    except OSError as error:
+        mended = disk_error(error, Path(error.filename or "."))
+        if full or mended is error:
+            raise
+        sys.stderr.write(f"stdo: {one_line(mended)}\n")
         sys.exit(2)
     except Stopped as stop:
         sys.stderr.write(f"\nstdo: stopped by {stop.name}; the same command goes on from here\n")

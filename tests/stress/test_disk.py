@@ -50,12 +50,15 @@ def fill(disk: Path, free: int) -> Path:
     return ballast
 
 
-def test_wherever_the_disk_fills_the_same_command_goes_on_later(disk: Path, clip: Path, expected: dict) -> None:
-    """Cache and run directory on one small disk, with room for less and less of what a run writes."""
-    words, said = [*WORDS, f"video.path={clip}"], set()
+def test_wherever_the_disk_fills_the_same_command_goes_on_later(
+    disk: Path, clip: Path, tmp_path: Path, expected: dict
+) -> None:
+    """Cache and run directory on one small disk, with room for more and more of what a run writes."""
+    said = set()
+    words = [*WORDS, f"video.path={clip}", f"paths.cache={disk}/work/cache", f"paths.outputs={disk}/work/outputs"]
     for free in (0, 4_096, 200_000, 1_100_000, 1_400_000, 1_700_000, 2_000_000, 2_300_000, 2_600_000):
         ballast = fill(disk, free)
-        first = run(words, disk / "work")
+        first = run(words, tmp_path / "here")
         ballast.unlink()
         if first.process.returncode == 0:
             said.add("finished")
@@ -67,7 +70,7 @@ def test_wherever_the_disk_fills_the_same_command_goes_on_later(disk: Path, clip
             assert "Traceback" not in first.text
             said.add(f"{first.phase}: {'full' if 'disk is full' in line else 'not begun'}")
         assert left_over(disk) == [], first.text
-        second = run(words, disk / "work")
+        second = run(words, tmp_path / "here")
         assert second.process.returncode == 0, second.text
         assert results(disk / "work" / "outputs") == expected
         shutil.rmtree(disk / "work")

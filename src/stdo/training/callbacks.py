@@ -1,5 +1,6 @@
 """What happens around a fit: progress, checkpoints, the clock."""
 
+import io
 import os
 import pickle
 import time
@@ -136,5 +137,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write under a temporary name, flush, rename."""
         target = Path(os.fspath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()  # torch's own writer hides why it could not write
+        torch.save(checkpoint, content)
         with atomic(target) as partial:
-            torch.save(checkpoint, partial)
+            partial.write_bytes(content.getbuffer())

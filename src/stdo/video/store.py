@@ -9,6 +9,8 @@ whatever the caller does with the frames while they are at hand.
 """
 
 import contextlib
+import errno
+import io
 import json
 import math
 import mmap
@@ -165,9 +167,9 @@ def locked(folder: Path) -> Iterator[None]:
             if outermost:
                 sweep_up(folder)
             yield
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"paths.cache={folder.parent}: cannot be written ({error.strerror})") from error
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
+            raise UserError(f"paths.cache={folder.parent}: cannot be written ({error.strerror})") from error
         raise disk_error(error, folder) from error
 
 
@@ -176,9 +178,10 @@ def cached_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
     with locked(path.parent):
         with contextlib.suppress(FileNotFoundError, ValueError, EOFError), path.open("rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
-        array = compute()
-        with atomic(path) as partial, partial.open("wb") as file:
-            np.save(file, array)
+        array, content = compute(), io.BytesIO()  # into a file, np.save hides why it could not write
+        np.save(content, array)
+        with atomic(path) as partial:
+            partial.write_bytes(content.getbuffer())
         return array
 
 
