@@ -190,6 +190,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
 
     import pytorch_lightning as pl
 
+    from stdo.models.sharing import seeded
     from stdo.pipeline import Job, terminal
     from stdo.tracking.tracker import FilesOnly
     from stdo.training.data import PatchData
@@ -214,10 +215,13 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         terminal,
     )
     pl.seed_everything(config.seed, verbose=False)
+    backbone = instantiate(config.backbone.network)
+    residual = seeded(backbone, config.seed).residual  # a backbone that cannot be built is known before decoding
     facts = {
         "video": source.info.name,
         "method": config.method,
         "backbone": config.backbone.name,
+        "residual": residual,
         "scale": config.scale,
         "chunks": config.chunks,
         "seed": config.seed,
@@ -235,7 +239,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         OmegaConf.to_yaml(config, resolve=True),
         facts,
         data,
-        partial(instantiate(config.sharing), instantiate(config.backbone.network)),
+        partial(instantiate(config.sharing), backbone),
         partial(instantiate(config.sampler), batch=config.budget.batch, passes=config.budget.passes, seed=config.seed),
         instantiate(config.optim.optimizer),
         instantiate(config.optim.schedule),

@@ -86,6 +86,7 @@ RULES: dict[str, Rule] = {
     "video.every": _whole(1),
     "video.max_frames": _or_null(_whole(1)),
     "video.height": _or_null(_whole(16)),
+    "backbone.residual": _one_of("none", "bicubic"),
     "patches.height": _or_null(_whole(1)),
     "patches.width": _or_null(_whole(1)),
     "patches.halo": _whole(0),

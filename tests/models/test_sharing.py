@@ -119,11 +119,26 @@ def test_weights_survive_the_disk(kind: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_networks(path, sharing, {"method": "stdo"})
     networks, meta = load_networks(path)
-    assert meta == {"method": "stdo", "backbone": name, "scale": "2", "networks": str(sharing.networks)}
+    known = {"backbone": name, "scale": "2", "networks": str(sharing.networks)}
+    assert meta == known | {"method": "stdo", "residual": "bicubic" if name == "vdsr" else "none"}
     assert len(networks) == sharing.networks
     for chunk, number in enumerate(sharing.network_of(np.arange(CHUNKS))):
         assert torch.equal(networks[number](batch()), sharing.network(chunk)(batch()))
     assert [p.name for p in tmp_path.iterdir()] == ["weights.safetensors"], "a temporary file was left"
+
+
+@pytest.mark.parametrize("name", ["espcn", "vdsr"])
+def test_what_networks_predict_is_kept_with_them_and_once_was_not(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_networks(path, Single(partial(build, name, 2, init="paper", residual="bicubic"), 1), {})
+    (network,), meta = load_networks(path)
+    with safetensors.safe_open(path, "pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    older = {key: value for key, value in meta.items() if key != "residual"}
+    safetensors.torch.save_file(tensors, path, older)
+    (published,), _ = load_networks(path)
+    assert (network.residual, published.residual) == ("bicubic", "bicubic" if name == "vdsr" else "none")
+    assert torch.equal(network(batch()), published(batch())) == (name == "vdsr")
 
 
 def test_damaged_weights_are_the_users_problem_in_one_line(tmp_path: Path) -> None:

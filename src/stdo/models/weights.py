@@ -23,7 +23,7 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
 
     Tensors are named ``network.<number>.<parameter>``, numbered as `Sharing.network_of` does; where the networks are
     modulations of one, that one is ``base.<parameter>`` and they are ``modulation.<number>.<convolution>``, see
-    `Sharing.parts`. ``backbone``, ``scale`` and ``networks`` are added to ``meta``.
+    `Sharing.parts`. ``backbone``, ``residual``, ``scale`` and ``networks`` are added to ``meta``.
     """
     networks = sharing.distinct()
     tensors = {
@@ -36,7 +36,13 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
         tensors |= {f"{BASE}.{name}": tensor.contiguous().cpu() for name, tensor in bases[0].state_dict().items()}
     for i, modulation in enumerate(modulations):
         tensors |= {f"{MODULATION}.{i}.{name}": tensor.contiguous().cpu() for name, tensor in modulation.items()}
-    own = {"backbone": name_of(networks[0]), "scale": str(networks[0].scale), "networks": str(len(networks))}
+    one = networks[0]
+    own = {
+        "backbone": name_of(one),
+        "residual": one.residual,
+        "scale": str(one.scale),
+        "networks": str(len(networks)),
+    }
     with atomic(Path(path)) as partial:
         partial.write_bytes(safetensors.torch.save(tensors, {**meta, **own}))
 
@@ -44,7 +50,8 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
 def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
     """Read what `save_networks` wrote: the plain networks in order, and the metadata.
 
-    Raises UserError where the file is missing, damaged, or does not hold the networks it names.
+    A file of an older version, which names no ``residual``, holds networks as published. Raises UserError where the
+    file is missing, damaged, or does not hold the networks it names.
     """
     tensors, meta = read_safetensors(path)
     try:
@@ -57,7 +64,7 @@ def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
     for i in range(count):
         state = _under(f"network.{i}.", tensors)
         with torch.random.fork_rng(devices=[]):
-            network = plain(build(name, scale))
+            network = plain(build(name, scale, residual=meta.get("residual")))
         check_shapes(path, network, state)
         network.load_state_dict(state)
         networks.append(network)
@@ -65,6 +72,20 @@ def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
     if sum(len(network.state_dict()) for network in networks) != others:
         raise UserError(f"{path}: holds tensors that belong to none of its {count} networks")
     return networks, meta
+
+
+def load_one(path: str | Path, backbone: str, scale: int) -> Backbone:
+    """The plain network of a file of `save_networks` that holds just one, of this architecture.
+
+    Raises UserError as `load_networks` does, and where it holds anything else.
+    """
+    networks, meta = load_networks(path)
+    held = (meta["backbone"], int(meta["scale"]), len(networks))
+    if held != (backbone, scale, 1):
+        raise UserError(
+            f"weights={path}: holds {held[2]} x {held[0]} at scale {held[1]}; one {backbone} at scale {scale} is needed"
+        )
+    return networks[0]
 
 
 def load_parts(path: str | Path) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:

@@ -25,8 +25,8 @@ PARTS = ("lr", "audio", "models", "chunks", "graph", "manifest", "total")
 
 _OWN = {"method", "chunks", "network", "passes", "chunking", "sharing", "sampler", "scorer", "budget", "optim"}
 _COPIED = (
-    "video", "width", "height", "frames", "backbone", "scale", "method", "chunks", "chunking", "sharing", "sampler",
-    "scorer", "network", "seed", "patches", "passes", "batch", "steps", "precision", "device",
+    "video", "width", "height", "frames", "backbone", "residual", "scale", "method", "chunks", "chunking", "sharing",
+    "sampler", "scorer", "network", "seed", "patches", "passes", "batch", "steps", "precision", "device",
 )  # fmt: skip
 _ABSOLUTE = re.compile(r"(?<![\w.:/])(?:file://)?/(?:[^/,\]]+/)*([^/,\]]*)")
 
