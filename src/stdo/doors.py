@@ -191,6 +191,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
     import pytorch_lightning as pl
 
     from stdo.models.sharing import seeded
+    from stdo.models.weights import starting
     from stdo.pipeline import Job, terminal
     from stdo.tracking.tracker import FilesOnly
     from stdo.training.data import PatchData
@@ -215,8 +216,9 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         terminal,
     )
     pl.seed_everything(config.seed, verbose=False)
-    backbone = instantiate(config.backbone.network)
+    backbone = starting(instantiate(config.backbone.network), config.init.weights)
     residual = seeded(backbone, config.seed).residual  # a backbone that cannot be built is known before decoding
+    budget = {"batch": config.budget.batch, "passes": config.budget.passes, "seed": config.seed}
     facts = {
         "video": source.info.name,
         "method": config.method,
@@ -231,6 +233,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         "sharing": _name_of(config.sharing),
         "sampler": _name_of(config.sampler),
         "scorer": config.scorer.name,
+        "init": config.init.name,
         "passes": config.budget.passes,
         "batch": config.budget.batch,
     }
@@ -240,13 +243,14 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         facts,
         data,
         partial(instantiate(config.sharing), backbone),
-        partial(instantiate(config.sampler), batch=config.budget.batch, passes=config.budget.passes, seed=config.seed),
+        partial(instantiate(config.sampler), **budget),
         instantiate(config.optim.optimizer),
         instantiate(config.optim.schedule),
         instantiate(config.trainer),
         config.checkpoint_seconds,
         command_of(),
         partial(instantiate(config.logger), config=settings) if config.get("logger") else FilesOnly,
+        None if config.init.start is None else partial(instantiate(config.init.start), **budget),
     )
 
 

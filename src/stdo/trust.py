@@ -19,8 +19,8 @@ TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
 """Only what these packages define may be named by a ``_target_``, wherever a configuration comes from."""
 
 CONFIG_KEYS = [
-    "backbone", "budget", "checkpoint_seconds", "chunking", "chunks", "degrade", "logger", "method", "name", "optim",
-    "patches", "paths", "sampler", "scale", "scorer", "seed", "sharing", "study", "trainer", "video",
+    "backbone", "budget", "checkpoint_seconds", "chunking", "chunks", "degrade", "init", "logger", "method", "name",
+    "optim", "patches", "paths", "sampler", "scale", "scorer", "seed", "sharing", "study", "trainer", "video",
 ]  # fmt: skip
 """What the configuration of a run directory must have for the run to be built again."""
 

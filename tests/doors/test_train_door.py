@@ -102,7 +102,7 @@ def check_against_saved_pngs(run: Path, clip: Path, metrics: dict) -> None:
     assert np.mean(psnr) == pytest.approx(metrics["psnr"]["frame"], abs=0.01)
 
 
-@pytest.mark.parametrize("method", ["awdnn", "nas", "cafm", "stdo", "jstdo", "cstdo"])
+@pytest.mark.parametrize("method", ["awdnn", "nas", "cafm", "stdo", "jstdo", "cstdo", "bstdo"])
 @pytest.mark.parametrize("backbone", ["espcn", "srcnn", "vdsr", "edsr", "wdsr"])
 @pytest.mark.slow
 def test_every_method_with_every_backbone(clip: Path, tmp_path: Path, method: str, backbone: str) -> None:
@@ -114,10 +114,19 @@ def test_every_method_with_every_backbone(clip: Path, tmp_path: Path, method: st
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["stdo", "bstdo"])
+def test_two_processes_learn_what_one_does(clip: Path, tmp_path: Path, method: str) -> None:
     figures = []
     for trainer in (["trainer=cpu"], ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]):
-        command = [*TINY, f"video.path={clip}", "budget.passes=8", "trainer.precision=32-true", *trainer, "force=true"]
+        command = [
+            *TINY,
+            f"video.path={clip}",
+            f"method={method}",
+            "budget.passes=8",
+            "trainer.precision=32-true",
+            *trainer,
+            "force=true",
+        ]
         done = door(*command, cwd=tmp_path, OMP_NUM_THREADS="1")
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("bicubic") == 1, "one process prints"

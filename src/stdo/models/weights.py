@@ -1,17 +1,19 @@
 """Networks on disk: one safetensors file with plain weights, read without pickle."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from stdo.files import atomic
 from stdo.models.common import Backbone, plain
 from stdo.models.registry import build, name_of
-from stdo.models.sharing import Sharing
+from stdo.models.sharing import BackboneFactory, Sharing
 from stdo.types import UserError
 
 BASE, MODULATION = "base", "modulation"
@@ -86,6 +88,33 @@ def load_one(path: str | Path, backbone: str, scale: int) -> Backbone:
             f"weights={path}: holds {held[2]} x {held[0]} at scale {held[1]}; one {backbone} at scale {scale} is needed"
         )
     return networks[0]
+
+
+def starting(factory: BackboneFactory, path: str | Path | None) -> BackboneFactory:
+    """``factory``, or one whose backbones begin with the weights of a file, see `started`."""
+    return factory if path is None else partial(started, factory, path)
+
+
+def started(factory: BackboneFactory, path: str | Path) -> Backbone:
+    """A backbone of ``factory`` with the weights of a file that holds one network of the same architecture.
+
+    Raises UserError as `load_one` does, and where that network predicts something else (`Backbone`, residual).
+    """
+    backbone = factory()
+    loaded = load_one(path, name_of(backbone), backbone.scale)
+    if loaded.residual != backbone.residual:
+        raise UserError(
+            f"weights={path}: was trained with backbone.residual={loaded.residual}; {backbone.residual} is asked for"
+        )
+    for name, tensor in loaded.state_dict().items():
+        parent, _, leaf = name.rpartition(".")
+        module = backbone.get_submodule(parent)
+        with torch.no_grad():
+            if parametrize.is_parametrized(module, leaf):
+                setattr(module, leaf, tensor)  # weight norm takes it apart into gain and direction
+            else:
+                module.get_parameter(leaf).copy_(tensor)
+    return backbone
 
 
 def load_parts(path: str | Path) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:

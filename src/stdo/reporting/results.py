@@ -23,10 +23,10 @@ REFERENCES = ("awdnn", "nas")
 PARTS = ("lr", "audio", "models", "chunks", "graph", "manifest", "total")
 """What the bytes of a package are counted by (docs/package.md)."""
 
-_OWN = {"method", "chunks", "network", "passes", "chunking", "sharing", "sampler", "scorer", "budget", "optim"}
+_OWN = {"method", "chunks", "network", "passes", "chunking", "sharing", "sampler", "scorer", "budget", "optim", "init"}
 _COPIED = (
     "video", "width", "height", "frames", "backbone", "residual", "scale", "method", "chunks", "chunking", "sharing",
-    "sampler", "scorer", "network", "seed", "patches", "passes", "batch", "steps", "precision", "device",
+    "sampler", "scorer", "init", "network", "seed", "patches", "passes", "batch", "steps", "precision", "device",
 )  # fmt: skip
 _ABSOLUTE = re.compile(r"(?<![\w.:/])(?:file://)?/(?:[^/,\]]+/)*([^/,\]]*)")
 
@@ -67,7 +67,10 @@ def _row(run: Run, name: str, runs: Sequence[Run]) -> Json:
     seconds = facts["seconds"]
     row |= {f"seconds_{step}": seconds.get(step) for step in ("prepare", "score", "train", "evaluate")}
     row |= _delivered(facts)
-    row |= {key: facts.get(key) for key in ("chunk_psnr", "chunk_patches", "chunk_presentations", "ratios", "weights")}
+    row |= {
+        key: facts.get(key)
+        for key in ("chunk_psnr", "chunk_patches", "chunk_presentations", "ratios", "weights", "work")
+    }
     return row | _origin(run)
 
 
