@@ -61,6 +61,7 @@ def _row(run: Run, name: str, runs: Sequence[Run]) -> Json:
     row["presentations"] = facts["patch_presentations"]
     row |= {f"psnr_{protocol}": facts["psnr"].get(protocol) for protocol in PROTOCOLS} | {"ssim": facts["ssim"]}
     row |= {f"bicubic_{protocol}": bicubic["psnr"].get(protocol) for protocol in PROTOCOLS}
+    row |= {f"seams_{part}": facts.get("seams", {}).get(part) for part in ("border", "inside")}
     row |= {"bicubic_ssim": bicubic["ssim"], "gain_frame": _difference(row["psnr_frame"], row["bicubic_frame"])}
     row |= {f"over_{method}": over(run, method, runs) for method in REFERENCES} | _of_paper(run)
     row |= {key: facts[key] for key in ("params", "params_base", "params_per_chunk", "macs_per_frame")}
