@@ -91,7 +91,7 @@ class PretrainedUpscaler:
         return sr_HWC
 
     def _strip(self, lr_HWC: U8) -> U8:
-        x_NCHW = to_float(torch.from_numpy(np.ascontiguousarray(lr_HWC))[None].to(self.device))
+        x_NCHW = to_float(torch.from_numpy(np.array(lr_HWC))[None].to(self.device))
         if self.colour == "ycbcr":
             x_NCHW = _mix(_TO_YCBCR, x_NCHW) + _OFFSET.to(self.device)
         y_NCHW = self.network(x_NCHW)
