@@ -226,7 +226,6 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         "residual": residual,
         "scale": config.scale,
         "chunks": config.chunks,
-        "seed": config.seed,
         "precision": config.trainer.precision,
         "study": config.study,
         "chunking": config.chunking.name,
@@ -234,8 +233,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         "sampler": _name_of(config.sampler),
         "scorer": config.scorer.name,
         "init": config.init.name,
-        "passes": config.budget.passes,
-        "batch": config.budget.batch,
+        **budget,
     }
     return Job(
         directory or run_directory(config, source),

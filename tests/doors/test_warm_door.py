@@ -7,8 +7,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from test_train_door import TINY, clip, door
 
-from stdo.doors import build_job, conf_dir
-from stdo.pipeline import train
+from stdo.doors import build_job, conf_dir, finished_job
+from stdo.pipeline import evaluate, train
 from stdo.types import Json
 
 __all__ = ["clip"]  # the fixture
@@ -26,10 +26,13 @@ def test_general_weights_of_one_run_start_and_score_another(clip: Path, tmp_path
     directory, general = run(clip, tmp_path, "method=awdnn", "budget.passes=8")
     weights = directory / "weights.safetensors"
     start = ["init=general", f"init.weights={weights}", "optim.lr=1e-9"]
-    _, metrics = run(clip, tmp_path, "method=stdo", *start, "scorer=pretrained", f"scorer.weights={weights}")
+    started, metrics = run(clip, tmp_path, "method=stdo", *start, "scorer=pretrained", f"scorer.weights={weights}")
     assert metrics["init"] == "general"
     assert metrics["psnr"]["frame"] == pytest.approx(general["psnr"]["frame"], abs=1e-3), "the rate leaves it alone"
     assert general["psnr"]["frame"] > general["bicubic"]["psnr"]["frame"] + 0.1
+    (directory / "weights.safetensors").unlink()
+    again = evaluate(finished_job(started, None))
+    assert again["psnr"] == metrics["psnr"], "a finished run needs no first weights"
 
 
 def test_general_weights_that_do_not_fit_are_refused_before_anything_is_decoded(clip: Path, tmp_path: Path) -> None:
