@@ -249,6 +249,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         command_of(),
         partial(instantiate(config.logger), config=settings) if config.get("logger") else FilesOnly,
         None if config.init.start is None else partial(instantiate(config.init.start), **budget),
+        config.optim.loss,
     )
 
 

@@ -82,6 +82,7 @@ class Job:
     command: the words of the command that repeats this run, for its provenance.
     tracker: who is told of the run beside its directory.
     warm: where one network learns for all chunks first: ``sampler`` as ``then`` -> which patches the whole fit shows.
+    loss: see `stdo.training.module.LOSSES`.
     """
 
     directory: Path
@@ -97,6 +98,7 @@ class Job:
     command: Sequence[str] = tuple(sys.argv)
     tracker: MakeTracker = FilesOnly
     warm: Callable[..., Sampler] | None = None
+    loss: str = "l1"
 
 
 def train(job: Job, force: bool = False) -> Json:
@@ -138,7 +140,7 @@ def _fit(job: Job, tracker: Tracker) -> pl.Trainer:
     sampling = job.sampler if job.warm is None else partial(job.warm, then=job.sampler)
     sampler = data.sample(sampling, sharing.learner_of(labels.ravel()))
     border = data.grid.halo * data.video.scale
-    module = Overfit(sharing, job.optimizer, job.schedule, sampler.steps, border, sampler.at_once)
+    module = Overfit(sharing, job.optimizer, job.schedule, sampler.steps, border, sampler.at_once, job.loss)
     last = job.directory / CHECKPOINT
     curve = Curve(sampler.shown)
     branch = (

@@ -116,6 +116,7 @@ RULES: dict[str, Rule] = {
     "budget.passes": POSITIVE,
     "budget.batch": _whole(1),
     "optim.lr": POSITIVE,
+    "optim.loss": _one_of("l1", "l2"),
     "trainer.precision": _one_of(*PRECISIONS),
     "deliver": SWITCH,
     "weights.bits": _one_of(32, 16, 8, 6, 4),

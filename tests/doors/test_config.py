@@ -108,7 +108,7 @@ BAD = {
     "ratios": [[0, 0], [1, -0.1], [1.5], "x", [1, "x"], [True], []], "resample": ["x"],
     "weights": [[0], [-1, 1], [float("inf")], 3], "work": [[0, 0], [-1, 1], "x"], "factor": [0, 1.1, "x"],
     "size": [0, 1.5, -3, "x", True], "init.share": [0, 1, -0.5, "x", None], "init.weights": ["", 3],
-    "budget.batch": [0], "optim.lr": [0], "trainer.precision": ["fp8"],
+    "budget.batch": [0], "optim.lr": [0], "optim.loss": ["l3", None], "trainer.precision": ["fp8"],
     "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "weights.finetune": [-1, "x"], "out": ["", 3],
     "unpacked": [1, "x"],
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The LightningModule: a sharing, an optimizer, a schedule and the L1 loss."""
+"""The LightningModule: a sharing, an optimizer, a schedule and a loss."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,6 +20,9 @@ WATCH_EVERY = 10
 EXPLODED = 10.0
 """A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less than a tenth."""
 
+LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
+"""What a fit makes small: the mean absolute error (the papers'), or the mean squared error, which PSNR measures."""
+
 Optimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
@@ -27,11 +30,11 @@ Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 class Overfit(pl.LightningModule):
     """Overfits the networks of a sharing to the patches of one video.
 
-    The loss is the L1 distance of each learner's patches, summed over the learners (paper section 4.1): with one
+    The loss is the distance of each learner's patches, summed over the learners (paper section 4.1: L1): with one
     batch per network and one Adam, which works element by element, that is the same as separate fits.
 
     steps: steps of the whole fit, for the schedule. border: SR pixels of halo to cut off before the loss. at_once: how
-    many learners each step shows patches to; None: all.
+    many learners each step shows patches to; None: all. loss: a key of `LOSSES`.
     watched: mean loss, PSNR and learning rate of the step just done, where it is a point of the curve.
     """
 
@@ -43,9 +46,10 @@ class Overfit(pl.LightningModule):
         steps: int,
         border: int = 0,
         at_once: int | None = None,
+        loss: str = "l1",
     ) -> None:
         super().__init__()
-        self.sharing, self._at_once = sharing, at_once or sharing.learners
+        self.sharing, self._at_once, self._loss = sharing, at_once or sharing.learners, LOSSES[loss]
         self._optimizer, self._schedule, self._steps, self._border = optimizer, schedule, steps, border
         self.psnr_so_far: float | None = None
         self.watched: dict[str, float] | None = None
@@ -55,7 +59,7 @@ class Overfit(pl.LightningModule):
         sr_NCHW = without_halo(self.sharing(to_float(batch["lr"]), batch["chunk"]), self._border)
         # Networks work channels-last: in that order the loss reads both pictures straight through, four times as fast.
         sr_NHWC, hr_NHWC = sr_NCHW.permute(0, 2, 3, 1).float(), batch["hr"].float().div_(255)
-        loss = F.l1_loss(sr_NHWC, hr_NHWC) * self._at_once
+        loss = self._loss(sr_NHWC, hr_NHWC) * self._at_once
         self.watched = None
         if batch_idx in (0, self._steps - 1) or (batch_idx + 1) % WATCH_EVERY == 0:
             self._watch(sr_NHWC, hr_NHWC, loss)
