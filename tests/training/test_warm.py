@@ -97,12 +97,12 @@ def test_until_it_branches_it_is_the_fit_of_one_network(warm_job) -> None:
         torch.testing.assert_close(tensor, tensors(job)[2][name], rtol=1e-3, atol=2e-5)
 
 
-@pytest.mark.parametrize("sharing", [Independent, Modulated])
+@pytest.mark.parametrize("sharing", [Independent, pytest.param(Modulated, marks=pytest.mark.slow)])
 def test_killed_anywhere_it_goes_on_to_the_same_weights(warm_job, monkeypatch: pytest.MonkeyPatch, sharing) -> None:
     straight = warm_job("straight", sharing)
     here, steps = train(straight)["branch_step"], train(straight)["steps"]
     read = PatchBatches.__getitem__
-    for die_at in (here - 1, here, here + 1, steps - 1):
+    for die_at in (here - 1, here, here + 1):
         name = f"killed{die_at}"
         with monkeypatch.context() as patch:
 
