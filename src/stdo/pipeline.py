@@ -171,7 +171,7 @@ def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
     alone = Reconstructor([network.to(device)], [0], grid, video.scale, device)
     chunk = np.zeros((grid.rows, grid.cols), np.int16)
     scorer = ByPsnr(lambda lr_HWC: grid.assemble(alone.patches(lr_HWC, chunk), video.scale))
-    return scorer.scores(video.lr, video.hr, grid, video.scale)
+    return scorer.scores(((video.lr[t], video.hr[t]) for t in range(len(video.lr))), grid, video.scale)
 
 
 def hush() -> None:

@@ -56,6 +56,7 @@ def test_a_branched_run_does_the_work_of_the_others_and_keeps_what_it_did(clip: 
     assert metrics["branch_step"] == metrics["steps"] // 2
     assert metrics["params"] == 2 * jstdo["params"]
     assert json.loads((directory / "metrics.json").read_text()) == metrics
+    assert evaluate(finished_job(directory, None))["psnr"] == metrics["psnr"]
 
 
 @pytest.mark.slow
