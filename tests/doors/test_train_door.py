@@ -225,7 +225,7 @@ def test_help_is_quick_and_lists_choices(tmp_path: Path) -> None:
     done = door("--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "backbone: edsr, espcn, srcnn, vdsr, wdsr" in done.stdout
-    assert "method: awdnn, cafm, cstdo, jstdo, nas, stdo" in done.stdout
+    assert "method: awdnn, bstdo, cafm, cstdo, jstdo, nas, stdo" in done.stdout
     assert "sweep: fig1_3_heatmaps" in done.stdout
 
 
@@ -266,7 +266,7 @@ MISTAKES = {
     "many chunks": (["video.path={clip}", "chunks=999"], "chunks=999: the video has only"),
     "chunks beyond frames": (["video.path={clip}", "method=nas", "chunks=7"], "chunks=7: the video has only 6 frames"),
     "backbone": (["backbone=resnet"], "backbone=resnet: must be one of edsr, espcn, srcnn, vdsr, wdsr"),
-    "method": (["method=magic"], "method=magic: must be one of awdnn, cafm, cstdo, jstdo, nas, stdo"),
+    "method": (["method=magic"], "method=magic: must be one of awdnn, bstdo, cafm, cstdo, jstdo, nas, stdo"),
     "few ratios": (["method=jstdo", "sampler.ratios=[1,0.5,0]"], "sampler.ratios=[1, 0.5, 0]: must be 2 numbers"),
     "no ratios": (["method=jstdo", "sampler.ratios=[0,0]"], "sampler.ratios=[0, 0]: must be a list of numbers from 0"),
     "bad ratio": (["method=jstdo", "sampler.ratios=[1,-1]"], "sampler.ratios=[1, -1]: must be a list of numbers"),
