@@ -226,7 +226,7 @@ def test_help_is_quick_and_lists_choices(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "backbone: edsr, espcn, srcnn, vdsr, wdsr" in done.stdout
     assert "method: awdnn, bstdo, cafm, cstdo, jstdo, nas, stdo" in done.stdout
-    assert "sweep: fig1_3_heatmaps" in done.stdout
+    assert "sweep: beyond, fig1_3_heatmaps" in done.stdout
 
 
 def bad_files(folder: Path, clip: Path) -> dict[str, Path]:
