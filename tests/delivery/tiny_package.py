@@ -105,7 +105,7 @@ def make(
     bits: int = 32,
     member: str = "lr.mp4",
     sound: bool = False,
-    residual: str = "none",
+    residual: str | None = None,
 ) -> Made:
     """Write ``tiny.stdo``: noise networks, noise labels, an LR video that is really encoded."""
     rate = Fraction(25)
@@ -137,7 +137,7 @@ def make(
             networks,
             network_of,
             plain_networks[0].reach,
-            residual,
+            plain_networks[0].residual,
         ),
         bits=bits,
     )
