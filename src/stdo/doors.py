@@ -197,6 +197,8 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
 
     import pytorch_lightning as pl
 
+    from stdo.models.sharing import seeded
+    from stdo.models.weights import starting
     from stdo.pipeline import Job, terminal
     from stdo.tracking.tracker import FilesOnly
     from stdo.training.data import PatchData
@@ -221,35 +223,40 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         terminal,
     )
     pl.seed_everything(config.seed, verbose=False)
+    backbone = starting(instantiate(config.backbone.network), config.init.weights)
+    residual = seeded(backbone, config.seed).residual  # a backbone that cannot be built is known before decoding
+    budget = {"batch": config.budget.batch, "passes": config.budget.passes, "seed": config.seed}
     facts = {
         "video": source.info.name,
         "method": config.method,
         "backbone": config.backbone.name,
+        "residual": residual,
         "scale": config.scale,
         "chunks": config.chunks,
-        "seed": config.seed,
         "precision": config.trainer.precision,
         "study": config.study,
         "chunking": config.chunking.name,
         "sharing": _name_of(config.sharing),
         "sampler": _name_of(config.sampler),
         "scorer": config.scorer.name,
-        "passes": config.budget.passes,
-        "batch": config.budget.batch,
+        "init": config.init.name,
+        **budget,
     }
     return Job(
         directory or run_directory(config, source),
         OmegaConf.to_yaml(config, resolve=True),
         facts,
         data,
-        partial(instantiate(config.sharing), instantiate(config.backbone.network)),
-        partial(instantiate(config.sampler), batch=config.budget.batch, passes=config.budget.passes, seed=config.seed),
+        partial(instantiate(config.sharing), backbone),
+        partial(instantiate(config.sampler), **budget),
         instantiate(config.optim.optimizer),
         instantiate(config.optim.schedule),
         instantiate(config.trainer),
         config.checkpoint_seconds,
         command_of(),
         partial(instantiate(config.logger), config=settings) if config.get("logger") else FilesOnly,
+        None if config.init.start is None else partial(instantiate(config.init.start), **budget),
+        config.optim.loss,
     )
 
 

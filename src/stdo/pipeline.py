@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,15 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
+from stdo.chunks.branch import Branching
 from stdo.chunks.sample import Sampler
+from stdo.chunks.score import ByPsnr
 from stdo.evaluation.crops import choose_crops, hardest, save_crops
 from stdo.evaluation.measure import Measured, Sink, measure, pictures_of
 from stdo.evaluation.pictures import comparison, heatmap
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.locks import main_process
+from stdo.models.common import Backbone
 from stdo.models.cost import count
 from stdo.models.sharing import Sharing
 from stdo.models.weights import load_networks, save_networks
@@ -51,7 +55,8 @@ from stdo.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_loggers
 from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast
 from stdo.training.data import PatchData
 from stdo.training.module import Optimizer, Overfit, Schedule
-from stdo.types import I16, Json, T, UserError
+from stdo.training.warm import Branch
+from stdo.types import F32, I16, Json, T, UserError
 from stdo.video.store import Prepared
 from stdo.video.writer import VideoWriter
 
@@ -76,6 +81,8 @@ class Job:
     trainer: a Lightning Trainer but for ``callbacks``, ``plugins``, ``logger`` and the number of epochs.
     command: the words of the command that repeats this run, for its provenance.
     tracker: who is told of the run beside its directory.
+    warm: where one network learns for all chunks first: ``sampler`` as ``then`` -> which patches the whole fit shows.
+    loss: see `stdo.training.module.LOSSES`.
     """
 
     directory: Path
@@ -90,6 +97,8 @@ class Job:
     checkpoint_seconds: float = 30.0
     command: Sequence[str] = tuple(sys.argv)
     tracker: MakeTracker = FilesOnly
+    warm: Callable[..., Sampler] | None = None
+    loss: str = "l1"
 
 
 def train(job: Job, force: bool = False) -> Json:
@@ -128,16 +137,20 @@ def _fit(job: Job, tracker: Tracker) -> pl.Trainer:
     hush()
     data, labels = job.data, job.data.labels
     sharing = job.sharing(int(labels.max()) + 1)
-    sampler = data.sample(job.sampler, sharing.learner_of(labels.ravel()))
-    module = Overfit(sharing, job.optimizer, job.schedule, sampler.steps, data.grid.halo * data.video.scale)
+    sampling = job.sampler if job.warm is None else partial(job.warm, then=job.sampler)
+    sampler = data.sample(sampling, sharing.learner_of(labels.ravel()))
+    border = data.grid.halo * data.video.scale
+    module = Overfit(sharing, job.optimizer, job.schedule, sampler.steps, border, sampler.at_once, job.loss)
     last = job.directory / CHECKPOINT
-    shown = sampler.batch_size * sharing.learners
-    curve = Curve(shown)
+    curve = Curve(sampler.shown)
+    branch = (
+        [Branch(data, sampler, sharing.learner_of, partial(_score, data))] if isinstance(sampler, Branching) else []
+    )
     try:
         with deferred() as asked:
             trainer = job.trainer(
                 max_epochs=1,
-                callbacks=[curve, FitProgress(shown), KeepLast(last, job.checkpoint_seconds, asked)],
+                callbacks=[*branch, curve, FitProgress(sampler.shown), KeepLast(last, job.checkpoint_seconds, asked)],
                 logger=curve_loggers(job.directory, tracker),
                 plugins=[AtomicCheckpointIO()],
                 use_distributed_sampler=False,  # every process sees every step, and takes its share of its patches
@@ -150,6 +163,15 @@ def _fit(job: Job, tracker: Tracker) -> pl.Trainer:
     if trainer.is_global_zero:
         _save(job, sharing, sampler, curve.seconds, str(trainer.strategy.root_device))
     return trainer
+
+
+def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
+    """PSNR in dB of what one network makes of every patch, (T, rows, cols)."""
+    grid, video = data.grid, data.video
+    alone = Reconstructor([network.to(device)], [0], grid, video.scale, device)
+    chunk = np.zeros((grid.rows, grid.cols), np.int16)
+    scorer = ByPsnr(lambda lr_HWC: grid.assemble(alone.patches(lr_HWC, chunk), video.scale))
+    return scorer.scores(((video.lr[t], video.hr[t]) for t in range(len(video.lr))), grid, video.scale)
 
 
 def hush() -> None:

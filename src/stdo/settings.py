@@ -68,8 +68,24 @@ def _size(value: Any) -> bool:
     return share or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
 
 
+def _between(value: Any) -> bool:
+    return _number(value) and 0 < value < 1
+
+
 SIZE: Rule = (_size, "must be a whole number of patches, 1 or more, or a share up to 1.0")
 SHARE: Rule = (lambda value: _number(value) and 0 < value <= 1, "must be a number above 0, up to 1")
+
+SAMPLERS = ("sampler", "init.sampler")
+"""Where a configuration has a sampler: the chunks' networks', and that of the network which learns first."""
+
+SAMPLER_RULES: dict[str, Rule] = {
+    "ratios": _or_null(_numbers(1)),
+    "weights": _or_null(_numbers(math.inf)),
+    "work": _or_null(_numbers(math.inf)),
+    "size": _or_null(SIZE),
+    "factor": SHARE,
+    "resample": SWITCH,
+}
 
 RULES: dict[str, Rule] = {
     "scale": _one_of(*SCALES),
@@ -86,21 +102,21 @@ RULES: dict[str, Rule] = {
     "video.every": _whole(1),
     "video.max_frames": _or_null(_whole(1)),
     "video.height": _or_null(_whole(16)),
+    "backbone.residual": _one_of("none", "bicubic"),
     "patches.height": _or_null(_whole(1)),
     "patches.width": _or_null(_whole(1)),
     "patches.halo": _whole(0),
     "degrade.crf": _or_null(_whole(0, 63)),
     "study": _or_null(TEXT),
     "networks_alone": SWITCH,
-    "sampler.ratios": _or_null(_numbers(1)),
-    "sampler.weights": _or_null(_numbers(math.inf)),
-    "sampler.size": _or_null(SIZE),
-    "sampler.factor": SHARE,
-    "sampler.resample": SWITCH,
+    **{f"{key}.{name}": rule for key in SAMPLERS for name, rule in SAMPLER_RULES.items()},
+    "init.weights": _or_null(TEXT),
+    "init.share": (_between, "must be a number between 0 and 1"),
     "network": _or_null(_whole(0)),
     "budget.passes": POSITIVE,
     "budget.batch": _whole(1),
     "optim.lr": POSITIVE,
+    "optim.loss": _one_of("l1", "l2"),
     "trainer.precision": _one_of(*PRECISIONS),
     "deliver": SWITCH,
     "weights.bits": _one_of(32, 16, 8, 6, 4),
@@ -122,16 +138,22 @@ def check(config: Any) -> None:
     config: nested mappings, such as a DictConfig. Settings that it does not have are not asked for.
     """
     for key, (good, allowed) in RULES.items():
-        node = config
-        for part in key.split("."):
-            node = node[part] if isinstance(node, Mapping) and part in node else ...
+        node = _at(config, key)
         if node is not ... and not good(node):
             raise UserError(f"{key}={node}: {allowed}")
 
 
 def check_chunks(config: Any) -> None:
     """Raise UserError where a list has not one number for each of ``config.chunks`` chunks."""
-    for key in ("ratios", "weights"):
-        numbers = config["sampler"].get(key)
-        if numbers is not None and len(numbers) != config["chunks"]:
-            raise UserError(f"sampler.{key}={numbers}: must be {config['chunks']} numbers, one for each chunk")
+    for key in (f"{sampler}.{name}" for sampler in SAMPLERS for name in ("ratios", "weights", "work")):
+        numbers = _at(config, key)
+        if numbers not in (..., None) and len(numbers) != config["chunks"]:
+            raise UserError(f"{key}={numbers}: must be {config['chunks']} numbers, one for each chunk")
+
+
+def _at(config: Any, key: str) -> Any:
+    """The value of a setting such as ``sampler.ratios``; ... where the configuration has no such setting."""
+    node = config
+    for part in key.split("."):
+        node = node[part] if isinstance(node, Mapping) and part in node else ...
+    return node

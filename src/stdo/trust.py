@@ -19,8 +19,8 @@ TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
 """Only what these packages define may be named by a ``_target_``, wherever a configuration comes from."""
 
 CONFIG_KEYS = [
-    "backbone", "budget", "checkpoint_seconds", "chunking", "chunks", "degrade", "logger", "method", "name", "optim",
-    "patches", "paths", "sampler", "scale", "scorer", "seed", "sharing", "study", "trainer", "video",
+    "backbone", "budget", "checkpoint_seconds", "chunking", "chunks", "degrade", "init", "logger", "method", "name",
+    "optim", "patches", "paths", "sampler", "scale", "scorer", "seed", "sharing", "study", "trainer", "video",
 ]  # fmt: skip
 """What the configuration of a run directory must have for the run to be built again."""
 
@@ -38,6 +38,7 @@ NEVER_BUILT: dict[str, Any] = {
     "trainer._target_": "pytorch_lightning.Trainer",
     "trainer._partial_": True,
     "logger": None,
+    "init": {"name": "scratch", "weights": None, "start": None},
 }
 """What takes the place of the parts of a finished run that score and train: they may be the user's own, and are not
 needed again."""

@@ -32,6 +32,8 @@ PACKAGES = {
     "variable rate": {"pts": VARIABLE},
     "x264, odd LR size": {"codec": "x264", "width": 74, "height": 50},
     "Matroska": {"member": "lr.mkv"},
+    "residual": {"residual": "bicubic"},
+    "residual, halo, scale 4": {"residual": "bicubic", "halo": 3, "scale": 4, "width": 90, "height": 74},
 }
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_package import VARIANTS
 
 from stdo.delivery import formats
 from stdo.delivery.export import INDEX, Export, export
 from stdo.delivery.formats import FORMATS
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.modulated import Modulated
-from stdo.models.registry import BACKBONES, build
+from stdo.models.registry import build
 from stdo.models.sharing import Independent, Sharing
 from stdo.models.weights import load_networks, save_networks
 from stdo.pipeline import Job, train
@@ -46,8 +47,10 @@ def make_run(directory: Path, sharing: Sharing, spread: float = 0.02) -> Path:
     return directory
 
 
-def independent(directory: Path, backbone: str = "espcn", scale: int = 2, spread: float = 0.02) -> Path:
-    return make_run(directory, Independent(partial(build, backbone, scale), 2), spread)
+def independent(
+    directory: Path, backbone: str = "espcn", scale: int = 2, residual: str | None = None, spread: float = 0.02
+) -> Path:
+    return make_run(directory, Independent(partial(build, backbone, scale, residual=residual), 2), spread)
 
 
 def ignore(line: str) -> None:
@@ -115,11 +118,12 @@ def test_frame_from_exported_networks(make_job: Callable[..., Job]) -> None:
     ("name", "scale"),
     [(name, scale) for name in FORMATS for scale in ((4,) if name == "executorch" else SCALES)],  # it takes long
 )
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_backbone(name: str, scale: int, backbone: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backbone", "residual"), VARIANTS)
+def test_every_backbone(name: str, scale: int, backbone: str, residual: str, tmp_path: Path) -> None:
     for package in FORMATS[name].packages:
         pytest.importorskip(package)
-    folder = export(independent(tmp_path / "run", backbone, scale), PATCHES, Export(name), ignore)
+    run = independent(tmp_path / "run", backbone, scale, residual)
+    folder = export(run, PATCHES, Export(name), ignore)
     networks, _ = load_networks(tmp_path / "run" / "weights.safetensors")
     lr_NCHW = np.random.default_rng(5).random((1, 3, 13, 15), np.float32)  # not what export compared
     for number, network in enumerate(networks):

@@ -5,10 +5,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from tiny_package import disturbed, graph_of
+from tiny_package import VARIANTS, disturbed, graph_of
 
 from stdo.delivery.graph import OPSET, export_graph
-from stdo.models.registry import BACKBONES, build
+from stdo.models.registry import build
 
 
 def in_onnxruntime(graph: bytes, network: torch.nn.Module, lr_NCHW: np.ndarray) -> np.ndarray:
@@ -19,12 +19,14 @@ def in_onnxruntime(graph: bytes, network: torch.nn.Module, lr_NCHW: np.ndarray) 
     return session.run(["sr"], {"lr": lr_NCHW} | weights)[0]
 
 
-@pytest.mark.parametrize(("name", "scale"), [("espcn", 2), ("espcn", 4)])
-def test_the_graph_computes_what_the_network_does_at_any_size(name: str, scale: int) -> None:
-    network, rng = disturbed(name, scale), np.random.default_rng(0)
+@pytest.mark.parametrize(
+    ("name", "scale", "residual"), [("espcn", 2, "none"), ("espcn", 4, "none"), ("espcn", 4, "bicubic")]
+)
+def test_the_graph_computes_what_the_network_does_at_any_size(name: str, scale: int, residual: str) -> None:
+    network, rng = disturbed(name, scale, residual=residual), np.random.default_rng(0)
     for shape in ((1, 3, 9, 7), (3, 3, 24, 20)):
         lr_NCHW = rng.random(shape, np.float32)
-        sr_NCHW = in_onnxruntime(graph_of(name, scale), network, lr_NCHW)
+        sr_NCHW = in_onnxruntime(graph_of(name, scale, residual), network, lr_NCHW)
         with torch.inference_mode():
             expected = network(torch.from_numpy(lr_NCHW)).numpy()
         assert sr_NCHW.shape == expected.shape
@@ -33,11 +35,11 @@ def test_the_graph_computes_what_the_network_does_at_any_size(name: str, scale: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("name", BACKBONES)
-def test_every_backbone_exports_at_every_scale(name: str, scale: int) -> None:
-    network = disturbed(name, scale)
+@pytest.mark.parametrize(("name", "residual"), VARIANTS)
+def test_every_backbone_exports_at_every_scale(name: str, residual: str, scale: int) -> None:
+    network = disturbed(name, scale, residual=residual)
     lr_NCHW = np.random.default_rng(0).random((2, 3, 14, 11), np.float32)
-    sr_NCHW = in_onnxruntime(graph_of(name, scale), network, lr_NCHW)
+    sr_NCHW = in_onnxruntime(graph_of(name, scale, residual), network, lr_NCHW)
     with torch.inference_mode():
         np.testing.assert_allclose(sr_NCHW, network(torch.from_numpy(lr_NCHW)).numpy(), atol=5e-5, rtol=1e-3)
 

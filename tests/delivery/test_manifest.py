@@ -57,11 +57,23 @@ VARIABLE = Source(70, 50, 3, Fraction(25), Colour("rgb", "full"), Fraction(1, 10
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"source": VARIABLE}, {"bicubic": Figures({"frame": 1.0, "pooled": 2.0, "y": 3.0}, 0.5)}]
+    "changes",
+    [
+        {},
+        {"network": replace(manifest().network, residual="bicubic")},
+        {"source": VARIABLE},
+        {"bicubic": Figures({"frame": 1.0, "pooled": 2.0, "y": 3.0}, 0.5)},
+    ],
 )
 def test_reads_back_as_written(changes: dict) -> None:
     assert from_json(to_json(manifest(**changes))) == manifest(**changes)
     assert sealed(fields_of(to_json(manifest(**changes)))) == to_json(manifest(**changes)), "the digest as documented"
+
+
+def test_a_package_from_before_residuals_reads_as_none() -> None:
+    fields = fields_of(to_json(manifest()))
+    del fields["network"]["residual"]
+    assert from_json(sealed(fields)) == manifest()
 
 
 def test_times_are_exact() -> None:
@@ -94,6 +106,7 @@ BAD = {
     "grid.patch_w": [0, 36, 2**40],
     "grid.halo": [-1, 16384],
     "network.backbone": ["", "../espcn", 3],
+    "network.residual": ["", "nearest", None, ["none"]],
     "network.params": [[], [["a", [0]]], [["a", [-4, 3]]], [["a", [4]], ["a", [4]]], [["a/b", [4]]], [["a", 4]], "a",
                        [["a", [2**20, 2**20]]], [["a", [1] * 6]]],
     "network.networks": [0, -1, 1, 4097, 2.0],

@@ -7,11 +7,10 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
-from tiny_package import disturbed, graph_of, smooth
+from tiny_package import VARIANTS, disturbed, graph_of, smooth
 
 from stdo.delivery.runtime import Networks
 from stdo.models.pixels import to_float, to_uint8
-from stdo.models.registry import BACKBONES
 from stdo.types import UserError
 
 
@@ -24,13 +23,15 @@ def in_torch(network: torch.nn.Module, windows: np.ndarray) -> np.ndarray:
         return to_uint8(network(to_float(torch.from_numpy(windows)))).numpy()
 
 
-SLOW = [pytest.param(name, 3, marks=pytest.mark.slow) for name in BACKBONES]
+SLOW = [pytest.param(name, 3, residual, marks=pytest.mark.slow) for name, residual in VARIANTS]
 
 
-@pytest.mark.parametrize(("name", "scale"), [("espcn", 2), ("espcn", 4), *SLOW])
-def test_pixels_equal_pytorchs_to_one_level(name: str, scale: int) -> None:
-    both = [disturbed(name, scale, seed) for seed in range(2)]
-    networks = Networks(graph_of(name, scale), [weights_of(each) for each in both], scale, 2)
+@pytest.mark.parametrize(
+    ("name", "scale", "residual"), [("espcn", 2, "none"), ("espcn", 4, "none"), ("espcn", 4, "bicubic"), *SLOW]
+)
+def test_pixels_equal_pytorchs_to_one_level(name: str, scale: int, residual: str) -> None:
+    both = [disturbed(name, scale, seed, residual=residual) for seed in range(2)]
+    networks = Networks(graph_of(name, scale, residual), [weights_of(each) for each in both], scale, 2)
     windows = np.random.default_rng(0).integers(0, 256, (3, 20, 24, 3), np.uint8)
     for index, network in enumerate(both):
         difference = np.abs(networks.run(index, windows).astype(int) - in_torch(network, windows))

@@ -16,17 +16,19 @@ from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest, Network, Pa
 from stdo.delivery.package import Package, write_package
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.common import Backbone, plain
-from stdo.models.registry import build
+from stdo.models.registry import BACKBONES, build
 from stdo.types import Colour, Frame
 from stdo.video.degrade import BicubicUpscaler
 from stdo.video.reader import VideoFile
 from stdo.video.writer import VideoWriter
 
+VARIANTS = [(name, residual) for name, kind in BACKBONES.items() for residual in kind.RESIDUALS]
 
-def disturbed(name: str, scale: int, seed: int = 0, strength: float = 0.005) -> Backbone:
+
+def disturbed(name: str, scale: int, seed: int = 0, strength: float = 0.005, residual: str | None = None) -> Backbone:
     """A network that is not merely bicubic."""
     torch.manual_seed(seed)
-    network = plain(build(name, scale))
+    network = plain(build(name, scale, residual=residual))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * strength)
@@ -34,8 +36,8 @@ def disturbed(name: str, scale: int, seed: int = 0, strength: float = 0.005) -> 
 
 
 @cache
-def graph_of(name: str, scale: int) -> bytes:
-    return export_graph(build(name, scale))
+def graph_of(name: str, scale: int, residual: str | None = None) -> bytes:
+    return export_graph(build(name, scale, residual=residual))
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def make(
     bits: int = 32,
     member: str = "lr.mp4",
     sound: bool = False,
+    residual: str | None = None,
 ) -> Made:
     """Write ``tiny.stdo``: noise networks, noise labels, an LR video that is really encoded."""
     rate = Fraction(25)
@@ -116,7 +119,7 @@ def make(
     grid = PatchGrid(lr_h, lr_w, *patch, halo)
     shape = len(times), grid.rows, grid.cols
     labels_TRC = np.random.default_rng(1).integers(0, len(network_of), shape).astype(np.int16)
-    plain_networks = [disturbed(backbone, scale, seed, strength) for seed in range(networks)]
+    plain_networks = [disturbed(backbone, scale, seed, strength, residual) for seed in range(networks)]
     tensors = [{name: t.numpy() for name, t in network.state_dict().items()} for network in plain_networks]
     source = Source(width, height, len(times), rate, Colour("bt709", "limited"))
     if pts is not None:
@@ -128,11 +131,18 @@ def make(
         source=source,
         lr=Stream(member, lr_w, lr_h, codec),
         grid=Patches(*patch, halo),
-        network=Network(backbone, tuple(weights.params_of(tensors[0])), networks, network_of, plain_networks[0].reach),
+        network=Network(
+            backbone,
+            tuple(weights.params_of(tensors[0])),
+            networks,
+            network_of,
+            plain_networks[0].reach,
+            plain_networks[0].residual,
+        ),
         bits=bits,
     )
     contents = {
-        GRAPH: graph_of(backbone, scale),
+        GRAPH: graph_of(backbone, scale, residual),
         WEIGHTS: weights.encode(weights.Weights(tensors), bits),
         CHUNKS: labels.encode(labels_TRC, len(network_of)),
         member: folder / member,

@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from stdo.chunks.branch import Turns
 from stdo.chunks.dct import Dct
 from stdo.chunks.sample import Ratios, Uniform
 from stdo.chunks.score import ByPsnr
@@ -16,7 +17,7 @@ from stdo.chunks.split import by_score, by_time, whole
 from stdo.doors import build_job, run_directory
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
-from stdo.settings import RULES, check
+from stdo.settings import RULES, SAMPLER_RULES, SAMPLERS, check
 from stdo.trust import CONFIG_KEYS, conf_dir, load_config
 from stdo.types import UserError
 from stdo.video.degrade import BicubicUpscaler
@@ -30,6 +31,7 @@ OPTIONS = sorted(
     for file in folder.glob("*.yaml")
 )
 NEEDED = {
+    ("init", "general"): ["init.weights=w.safetensors"],
     ("scorer", "network"): ["scorer.function=numpy:copy"],
     ("scorer", "pretrained"): ["scorer.weights=w.pt"],
     ("video", "folder"): ["video.path=x"],
@@ -42,6 +44,7 @@ METHODS = {
     "cafm": (by_time, Modulated, Uniform),
     "stdo": (by_score, Independent, Uniform),
     "jstdo": (by_score, Single, Ratios),
+    "bstdo": (by_score, Independent, Turns),
     "cstdo": (by_score, Modulated, Uniform),
 }
 
@@ -97,13 +100,15 @@ BAD = {
     "scale": [5, "x", True], "chunks": [0, 1.5, "x"], "seed": [-1], "force": [1, "x"], "name": [""],
     "checkpoint_seconds": [-1], "paths.outputs": [""], "paths.cache": [3], "video.path": [7],
     "video.start": [-1, "x"], "video.duration": [0], "video.max_frames": [0, 2.5], "video.height": [3],
+    "backbone.residual": ["all", True, None],
     "patches.height": [0], "patches.width": [0], "patches.halo": [-1], "degrade.crf": [-1, "x"],
     "logger.project": [""], "logger.entity": [3], "logger.mode": ["sometimes"], "logger.group": [""],
     "logger.tags": ["x", [3]], "logger.artifact": ["x"], "budget.passes": [0, "x"],
     "video.every": [0, 1.5, None], "study": ["", 3], "networks_alone": [1], "network": [-1, "x", True],
-    "sampler.ratios": [[0, 0], [1, -0.1], [1.5], "x", [1, "x"], [True], []], "sampler.resample": ["x"],
-    "sampler.weights": [[0], [-1, 1], [float("inf")], 3], "sampler.factor": [0, 1.1, "x"],
-    "sampler.size": [0, 1.5, -3, "x", True], "budget.batch": [0], "optim.lr": [0], "trainer.precision": ["fp8"],
+    "ratios": [[0, 0], [1, -0.1], [1.5], "x", [1, "x"], [True], []], "resample": ["x"],
+    "weights": [[0], [-1, 1], [float("inf")], 3], "work": [[0, 0], [-1, 1], "x"], "factor": [0, 1.1, "x"],
+    "size": [0, 1.5, -3, "x", True], "init.share": [0, 1, -0.5, "x", None], "init.weights": ["", 3],
+    "budget.batch": [0], "optim.lr": [0], "optim.loss": ["l3", None], "trainer.precision": ["fp8"],
     "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "weights.finetune": [-1, "x"], "out": ["", 3],
     "unpacked": [1, "x"],
 }  # fmt: skip
@@ -113,7 +118,8 @@ BAD = {
 def test_every_rule_refuses_and_names_the_value(key: str) -> None:
     config = configured()
     OmegaConf.set_struct(config, False)  # some settings belong to one option of their group
-    for value in BAD[key]:
+    known = BAD if key in BAD else {f"{sampler}.{name}": BAD[name] for sampler in SAMPLERS for name in SAMPLER_RULES}
+    for value in known[key]:
         with pytest.raises(UserError, match=f"^{re.escape(f'{key}={value}')}: must be"):
             check(OmegaConf.merge(config, nested(key, value)))
 

@@ -87,6 +87,7 @@ def test_a_study_runs_and_reports(study: str, tmp_path: Path) -> None:
         "fig5_speed": "awdnn",
         "fig6_ratio_heatmaps": "jstdo",
         "fig7b_schedules": "jstdo",
+        "beyond": "bstdo",
     }
     few = [f"method={methods.get(study, 'stdo')}", "chunks=4", "seed=0,1"]
     if study in ("table3", "fig5_speed"):

@@ -102,7 +102,7 @@ def check_against_saved_pngs(run: Path, clip: Path, metrics: dict) -> None:
     assert np.mean(psnr) == pytest.approx(metrics["psnr"]["frame"], abs=0.01)
 
 
-@pytest.mark.parametrize("method", ["awdnn", "nas", "cafm", "stdo", "jstdo", "cstdo"])
+@pytest.mark.parametrize("method", ["awdnn", "nas", "cafm", "stdo", "jstdo", "cstdo", "bstdo"])
 @pytest.mark.parametrize("backbone", ["espcn", "srcnn", "vdsr", "edsr", "wdsr"])
 @pytest.mark.slow
 def test_every_method_with_every_backbone(clip: Path, tmp_path: Path, method: str, backbone: str) -> None:
@@ -114,10 +114,19 @@ def test_every_method_with_every_backbone(clip: Path, tmp_path: Path, method: st
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["stdo", "bstdo"])
+def test_two_processes_learn_what_one_does(clip: Path, tmp_path: Path, method: str) -> None:
     figures = []
     for trainer in (["trainer=cpu"], ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]):
-        command = [*TINY, f"video.path={clip}", "budget.passes=8", "trainer.precision=32-true", *trainer, "force=true"]
+        command = [
+            *TINY,
+            f"video.path={clip}",
+            f"method={method}",
+            "budget.passes=8",
+            "trainer.precision=32-true",
+            *trainer,
+            "force=true",
+        ]
         done = door(*command, cwd=tmp_path, OMP_NUM_THREADS="1")
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("bicubic") == 1, "one process prints"
@@ -216,8 +225,8 @@ def test_help_is_quick_and_lists_choices(tmp_path: Path) -> None:
     done = door("--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "backbone: edsr, espcn, srcnn, vdsr, wdsr" in done.stdout
-    assert "method: awdnn, cafm, cstdo, jstdo, nas, stdo" in done.stdout
-    assert "sweep: fig1_3_heatmaps" in done.stdout
+    assert "method: awdnn, bstdo, cafm, cstdo, jstdo, nas, stdo" in done.stdout
+    assert "sweep: beyond, fig1_3_heatmaps" in done.stdout
 
 
 def bad_files(folder: Path, clip: Path) -> dict[str, Path]:
@@ -257,7 +266,7 @@ MISTAKES = {
     "many chunks": (["video.path={clip}", "chunks=999"], "chunks=999: the video has only"),
     "chunks beyond frames": (["video.path={clip}", "method=nas", "chunks=7"], "chunks=7: the video has only 6 frames"),
     "backbone": (["backbone=resnet"], "backbone=resnet: must be one of edsr, espcn, srcnn, vdsr, wdsr"),
-    "method": (["method=magic"], "method=magic: must be one of awdnn, cafm, cstdo, jstdo, nas, stdo"),
+    "method": (["method=magic"], "method=magic: must be one of awdnn, bstdo, cafm, cstdo, jstdo, nas, stdo"),
     "few ratios": (["method=jstdo", "sampler.ratios=[1,0.5,0]"], "sampler.ratios=[1, 0.5, 0]: must be 2 numbers"),
     "no ratios": (["method=jstdo", "sampler.ratios=[0,0]"], "sampler.ratios=[0, 0]: must be a list of numbers from 0"),
     "bad ratio": (["method=jstdo", "sampler.ratios=[1,-1]"], "sampler.ratios=[1, -1]: must be a list of numbers"),

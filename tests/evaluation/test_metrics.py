@@ -76,6 +76,29 @@ def native():
     return [(hr[:HEIGHT, :WIDTH], sr[:HEIGHT, :WIDTH]) for hr, sr in clip()]
 
 
+def test_seams_are_the_pixels_within_one_lr_pixel_of_a_line_between_owners(measured):
+    owner = np.zeros((GRID.height * SCALE, GRID.width * SCALE), int)
+    for row, (top, bottom) in enumerate(GRID.owned_rows * SCALE):
+        for col, (left, right) in enumerate(GRID.owned_cols * SCALE):
+            owner[top:bottom, left:right] = row * GRID.cols + col
+    owner = owner[:HEIGHT, :WIDTH]
+    errors = {True: [], False: []}
+    for hr, sr in native():
+        error = np.square(hr.astype(float) - sr).sum(-1) / 3
+        for y, x in np.ndindex(HEIGHT, WIDTH):
+            near = owner[max(y - SCALE, 0) : y + SCALE + 1, x], owner[y, max(x - SCALE, 0) : x + SCALE + 1]
+            errors[any((part != owner[y, x]).any() for part in near)].append(error[y, x])
+    expected = {"border": decibel(mean(errors[True])), "inside": decibel(mean(errors[False]))}
+    assert measured[0]["seams"] == pytest.approx(expected)
+
+
+def test_one_patch_has_no_seams():
+    meter = Meter(PatchGrid(9, 8, 9, 8), 2, 1)
+    frame = np.zeros((18, 16, 3), np.uint8)
+    meter.add(frame, frame, frame[None], frame[None], np.zeros((1, 1), np.int16))
+    assert meter.result()["seams"] == {"border": None, "inside": PSNR_CAP}
+
+
 def test_frame_is_the_mean_of_the_frames_own_psnr(measured):
     each = [decibel(slow_mse(hr, sr)) for hr, sr in native()]
     assert [row["psnr"] for row in measured[1]] == pytest.approx(each, abs=1e-9)
@@ -220,6 +243,7 @@ def test_identical_images_give_the_cap_and_never_infinity():
     assert meter.result() == {
         "psnr": dict.fromkeys(("frame", "pooled", "stdo_patch", "cafm_frame", "y"), PSNR_CAP),
         "ssim": 1.0,
+        "seams": {"border": PSNR_CAP, "inside": PSNR_CAP},
         "chunk_psnr": [PSNR_CAP],
     }
     assert (meter.patch_psnr == PSNR_CAP).all()

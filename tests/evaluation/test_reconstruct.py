@@ -12,16 +12,17 @@ from stdo.models.registry import BACKBONES, build
 from stdo.models.sharing import Independent
 
 CPU = torch.device("cpu")
+VARIANTS = [(name, residual) for name, kind in BACKBONES.items() for residual in kind.RESIDUALS]
 
 
 def frame(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def disturbed(name: str, scale: int, seed: int = 0) -> torch.nn.Module:
+def disturbed(name: str, scale: int, seed: int = 0, residual: str | None = None) -> torch.nn.Module:
     """A network that is not merely bicubic."""
     torch.manual_seed(seed)
-    network = build(name, scale).eval()
+    network = build(name, scale, residual=residual).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.02)
@@ -35,9 +36,9 @@ def whole(network: torch.nn.Module, lr_HWC: np.ndarray) -> np.ndarray:
     return np.clip(np.round(sr * 255), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_with_a_halo_as_wide_as_the_network_sees_seams_vanish(name: str) -> None:
-    network = disturbed(name, 2)
+@pytest.mark.parametrize(("name", "residual"), VARIANTS)
+def test_with_a_halo_as_wide_as_the_network_sees_seams_vanish(name: str, residual: str) -> None:
+    network = disturbed(name, 2, residual=residual)
     halo = min(network.reach, 24)
     lr = frame(26, 30)
     grid = PatchGrid(26, 30, 10, 12, halo)

@@ -37,6 +37,13 @@ def test_cost_time_and_chunks(metrics):
     assert "clip · stdo · espcn ×4 · 4 chunks · 1,320 frames" in table
 
 
+def test_seams(metrics):
+    assert "seams" not in closing_table(metrics), "a result of an older version"
+    metrics["seams"] = {"border": 32.5, "inside": 33.25}
+    metrics["bicubic"]["seams"] = {"border": None, "inside": 30.5}
+    assert "seams     border 32.50 dB (bicubic –), inside 33.25 dB (bicubic 30.50)" in closing_table(metrics)
+
+
 def test_a_loss_is_shown_as_one(metrics):
     metrics["psnr"]["frame"] = 29.5
     assert row(closing_table(metrics), "difference")[0] == "-0.50"

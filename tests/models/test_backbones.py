@@ -9,7 +9,8 @@ from stdo.models.common import Bicubic, plain
 from stdo.models.registry import BACKBONES, build, name_of
 from stdo.types import SCALES, UserError
 
-EVERY = [(name, scale) for name in BACKBONES for scale in SCALES]
+VARIANTS = [(name, residual) for name, kind in BACKBONES.items() for residual in kind.RESIDUALS]
+EVERY = [(name, residual, scale) for name, residual in VARIANTS for scale in SCALES]
 
 
 @pytest.fixture(autouse=True)
@@ -21,16 +22,17 @@ def picture(n: int = 2, h: int = 11, w: int = 9) -> torch.Tensor:
     return torch.rand(n, 3, h, w)
 
 
-@pytest.mark.parametrize(("name", "scale"), EVERY)
-def test_starts_at_bicubic(name: str, scale: int) -> None:
+@pytest.mark.parametrize(("name", "residual", "scale"), EVERY)
+def test_starts_at_bicubic(name: str, residual: str, scale: int) -> None:
     lr = picture()
     expected = oracles.bicubic(lr.numpy(), scale)
-    sr = build(name, scale)(lr).detach().numpy()
+    sr = build(name, scale, residual=residual)(lr).detach().numpy()
     assert sr.shape == (2, 3, 11 * scale, 9 * scale)
-    if name == "espcn":  # the channels that bicubic does not need are faint, not silent
+    if (name, residual) == ("espcn", "none"):  # the channels that bicubic does not need are faint, not silent
         assert oracles.psnr(sr, expected) > 40
     else:
-        expected = expected.clip(min=0) if name == "srcnn" else expected  # its ReLU cuts what is blacker than black
+        cut = (name, residual) == ("srcnn", "none")  # its ReLU cuts what is blacker than black
+        expected = expected.clip(min=0) if cut else expected
         np.testing.assert_allclose(sr, expected, atol=2e-6)
 
 
@@ -53,9 +55,9 @@ def test_bicubic_interior_is_torchs_antialiased_interpolation(scale: int) -> Non
 
 
 @pytest.mark.parametrize("init", ["bicubic", "paper"])
-@pytest.mark.parametrize(("name", "scale"), EVERY)
-def test_two_steps_move_every_parameter(name: str, scale: int, init: str) -> None:
-    net = build(name, scale, init=init)
+@pytest.mark.parametrize(("name", "residual", "scale"), EVERY)
+def test_two_steps_move_every_parameter(name: str, residual: str, scale: int, init: str) -> None:
+    net = build(name, scale, init=init, residual=residual)
     before = {key: p.detach().clone() for key, p in net.named_parameters()}
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     lr, hr = picture(2, 8, 8), torch.rand(2, 3, 8 * scale, 8 * scale)
@@ -72,10 +74,10 @@ def test_two_steps_move_every_parameter(name: str, scale: int, init: str) -> Non
 
 
 @pytest.mark.parametrize("init", ["bicubic", "paper"])
-@pytest.mark.parametrize("name", BACKBONES)
-def test_no_filter_stays_dead(name: str, init: str) -> None:
+@pytest.mark.parametrize(("name", "residual"), VARIANTS)
+def test_no_filter_stays_dead(name: str, residual: str, init: str) -> None:
     """After a few steps most single weights have moved: only filters that ReLU silences on this data may stay."""
-    net = build(name, 2, init=init)
+    net = build(name, 2, init=init, residual=residual)
     before = [p.detach().clone() for p in net.parameters()]
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for _ in range(4):
@@ -86,13 +88,13 @@ def test_no_filter_stays_dead(name: str, init: str) -> None:
     assert still / sum(p.numel() for p in before) < 0.2
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_learns_to_beat_bicubic(name: str) -> None:
+@pytest.mark.parametrize(("name", "residual"), VARIANTS)
+def test_learns_to_beat_bicubic(name: str, residual: str) -> None:
     """Ten steps from the bicubic start on one sharp target lower the loss."""
-    net = build(name, 2)
+    net = build(name, 2, residual=residual)
     lr = picture(1, 8, 8)
     hr = (lr.repeat_interleave(2, 2).repeat_interleave(2, 3)).clone()
-    optimizer = torch.optim.Adam(net.parameters(), lr=3e-5 if name == "srcnn" else 3e-4)
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-5 if (name, residual) == ("srcnn", "none") else 3e-4)
     losses = []
     for _ in range(10):
         loss = torch.nn.functional.l1_loss(net(lr), hr)
@@ -103,9 +105,9 @@ def test_learns_to_beat_bicubic(name: str) -> None:
     assert losses[-1] < 0.99 * losses[0], losses
 
 
-@pytest.mark.parametrize(("name", "scale"), EVERY)
-def test_reach_is_how_far_an_input_pixel_matters(name: str, scale: int) -> None:
-    net = plain(build(name, scale, init="paper")).double()
+@pytest.mark.parametrize(("name", "residual", "scale"), EVERY)
+def test_reach_is_how_far_an_input_pixel_matters(name: str, residual: str, scale: int) -> None:
+    net = plain(build(name, scale, init="paper", residual=residual)).double()
     reach = net.reach
     lr = torch.rand(1, 3, 1, reach + 4, dtype=torch.float64)
     changed = lr.clone()
@@ -114,9 +116,9 @@ def test_reach_is_how_far_an_input_pixel_matters(name: str, scale: int) -> None:
     assert not moved[(reach + 1) * scale :].any()
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_plain_is_a_detached_copy_with_the_same_result(name: str) -> None:
-    net = build(name, 3)
+@pytest.mark.parametrize(("name", "residual"), VARIANTS)
+def test_plain_is_a_detached_copy_with_the_same_result(name: str, residual: str) -> None:
+    net = build(name, 3, residual=residual)
     lr = picture()
     with torch.no_grad():
         for p in net.parameters():
@@ -133,12 +135,23 @@ def test_plain_is_a_detached_copy_with_the_same_result(name: str) -> None:
     assert torch.equal(copy(lr), expected), "the copy shares memory with the original"
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_bicubic_survives_bfloat16(name: str) -> None:
+@pytest.mark.parametrize(("name", "residual"), VARIANTS)
+def test_bicubic_survives_bfloat16(name: str, residual: str) -> None:
     lr = picture()
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        sr = build(name, 2)(lr).float().numpy()
-    assert oracles.psnr(sr, oracles.bicubic(lr.numpy(), 2)) > 40
+        sr = build(name, 2, residual=residual)(lr).float().numpy()
+    assert oracles.psnr(sr, oracles.bicubic(lr.numpy(), 2)) > (120 if residual == "bicubic" else 40)
+
+
+@pytest.mark.parametrize(("name", "residual"), VARIANTS)
+def test_the_same_weights_predict_the_picture_or_what_bicubic_lacks(name: str, residual: str) -> None:
+    """The residual is the only difference between two networks of the same weights, but for grey."""
+    net = plain(build(name, 2, init="paper", residual=residual))
+    lr = picture()
+    bicubic = torch.from_numpy(oracles.bicubic(lr.numpy(), 2)).float()
+    predicted = net.predict(bicubic if name in ("srcnn", "vdsr") else lr)
+    ground = bicubic if residual == "bicubic" else {"edsr": 0.5, "wdsr": 0.5}.get(name, 0.0)
+    torch.testing.assert_close(net(lr), predicted + ground, atol=1e-5, rtol=0)
 
 
 def test_same_seed_same_weights_and_two_inits_differ() -> None:
@@ -166,6 +179,8 @@ def test_wrong_settings_are_the_users_mistake(name: str) -> None:
         build(name, 5)
     with pytest.raises(UserError, match=r"^init=he: must be one of bicubic, paper$"):
         build(name, 2, init="he")
+    with pytest.raises(UserError, match=rf"^backbone.residual=all: must be (none or )?bicubic with {name}$"):
+        build(name, 2, residual="all")
 
 
 def test_unknown_backbone_lists_the_known() -> None:

@@ -11,7 +11,7 @@ import torch
 from stdo.models.modulated import Modulated
 from stdo.models.registry import BACKBONES, build
 from stdo.models.sharing import Independent, Sharing, Single
-from stdo.models.weights import load_networks, save_networks
+from stdo.models.weights import load_networks, save_networks, started
 from stdo.types import SCALES, UserError
 
 CHUNKS = 3
@@ -90,6 +90,53 @@ def test_independent_trained_together_equals_trained_alone() -> None:
             torch.testing.assert_close(p, q, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("kind", SHARINGS)
+def test_branching_makes_every_network_that_of_chunk_0(kind: str, name: str) -> None:
+    sharing = make(kind, name)
+    first = sharing.network(0)(batch())
+    with torch.no_grad():
+        sharing.branch(dict(sharing.named_parameters()))
+    for chunk in range(CHUNKS):
+        assert torch.equal(sharing.network(chunk)(batch()), first)
+    with torch.no_grad():  # copies, that go ways of their own
+        for parameter in sharing.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    assert torch.equal(sharing.network(1)(batch()), sharing.network(0)(batch())) == (kind == "single")
+
+
+@pytest.mark.parametrize("residual", ["none", "bicubic"])
+@pytest.mark.parametrize("name", ["espcn", "wdsr", "edsr"])
+def test_networks_may_start_from_general_weights(name: str, residual: str, tmp_path: Path) -> None:
+    factory = partial(build, name, 2, init="paper", residual=residual)
+    general = Single(factory, 4, seed=7)
+    path = tmp_path / "general.safetensors"
+    save_networks(path, general, {})
+    sharing = Independent(partial(started, factory, path), CHUNKS, seed=1)
+    for chunk in range(CHUNKS):
+        torch.testing.assert_close(sharing.network(chunk)(batch()), general.network(0)(batch()), atol=1e-5, rtol=0)
+    assert all(parameter.requires_grad for parameter in sharing.parameters())
+
+
+def test_general_weights_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "general.safetensors"
+
+    def refused(sharing: Sharing, **options) -> str:
+        save_networks(path, sharing, {})
+        with pytest.raises(UserError) as caught:
+            started(partial(build, **{"name": "espcn", "scale": 2} | options), path)
+        assert "\n" not in str(caught.value)
+        return str(caught.value).removeprefix(f"weights={path}: ")
+
+    assert refused(make("independent")) == "holds 3 x espcn at scale 2; one espcn at scale 2 is needed"
+    assert refused(make("single", scale=4)) == "holds 1 x espcn at scale 4; one espcn at scale 2 is needed"
+    assert refused(make("single"), name="wdsr") == "holds 1 x espcn at scale 2; one wdsr at scale 2 is needed"
+    said = refused(make("single"), residual="bicubic")
+    assert said == "was trained with backbone.residual=none; bicubic is asked for"
+    with pytest.raises(UserError, match="no such weights file"):
+        started(partial(build, "espcn", 2), tmp_path / "none.safetensors")
+
+
 def test_building_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(9)
     expected = torch.rand(3)
@@ -119,11 +166,26 @@ def test_weights_survive_the_disk(kind: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_networks(path, sharing, {"method": "stdo"})
     networks, meta = load_networks(path)
-    assert meta == {"method": "stdo", "backbone": name, "scale": "2", "networks": str(sharing.networks)}
+    known = {"backbone": name, "scale": "2", "networks": str(sharing.networks)}
+    assert meta == known | {"method": "stdo", "residual": "bicubic" if name == "vdsr" else "none"}
     assert len(networks) == sharing.networks
     for chunk, number in enumerate(sharing.network_of(np.arange(CHUNKS))):
         assert torch.equal(networks[number](batch()), sharing.network(chunk)(batch()))
     assert [p.name for p in tmp_path.iterdir()] == ["weights.safetensors"], "a temporary file was left"
+
+
+@pytest.mark.parametrize("name", ["espcn", "vdsr"])
+def test_what_networks_predict_is_kept_with_them_and_once_was_not(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_networks(path, Single(partial(build, name, 2, init="paper", residual="bicubic"), 1), {})
+    (network,), meta = load_networks(path)
+    with safetensors.safe_open(path, "pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    older = {key: value for key, value in meta.items() if key != "residual"}
+    safetensors.torch.save_file(tensors, path, older)
+    (published,), _ = load_networks(path)
+    assert (network.residual, published.residual) == ("bicubic", "bicubic" if name == "vdsr" else "none")
+    assert torch.equal(network(batch()), published(batch())) == (name == "vdsr")
 
 
 def test_damaged_weights_are_the_users_problem_in_one_line(tmp_path: Path) -> None:

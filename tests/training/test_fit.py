@@ -1,5 +1,6 @@
 """A fit: what k networks in one fit learn, and what a resumed one does."""
 
+import csv
 import os
 import shutil
 import signal
@@ -95,6 +96,21 @@ def test_a_fit_killed_after_its_last_step_only_saves(make_job, monkeypatch: pyte
     monkeypatch.undo()
     train(straight)
     assert all(torch.equal(value, weights(job)[name]) for name, value in weights(straight).items())
+
+
+@pytest.mark.parametrize(("loss", "power"), [("l1", 1), ("l2", 2)])
+def test_the_curve_shows_the_loss_that_was_asked_for(make_job, loss: str, power: int) -> None:
+    job = make_job(loss=loss, split=whole, sharing=Single, chunks=1, passes=0.1)
+    train(job)
+    data, sharing = job.data, job.sharing(1)
+    sampler = data.sample(job.sampler, sharing.learner_of(data.labels.ravel()))
+    batch = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)[0]
+    with torch.no_grad():
+        sr = sharing(batch["lr"].permute(0, 3, 1, 2) / 255, batch["chunk"])
+    expected = (sr - batch["hr"].permute(0, 3, 1, 2) / 255).abs().pow(power).mean().item()
+    with (job.directory / "curves.csv").open() as file:
+        first = next(csv.DictReader(file))
+    assert float(first["loss"]) == pytest.approx(expected, rel=1e-3)
 
 
 def test_odd_sizes_are_padded_and_cropped(make_job) -> None:

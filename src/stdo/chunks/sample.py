@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,13 +14,16 @@ from stdo.types import I64, Json, UserError
 class Sampler(ABC):
     """Shows patches to learners: the sets of weights that are trained side by side.
 
-    Each step shows ``batch`` patches to every learner, so that a fit of k networks is k separate fits side by side;
-    the number of presentations is the same for every method (equal work): ``passes`` times the number of patches.
-    Which patches a step shows depends on nothing but ``seed`` and the step's number, so a fit can resume anywhere.
+    Each step shows ``batch`` patches to ``at_once`` learners: to all of them (`SIDE_BY_SIDE`), so that a fit of k
+    networks is k separate fits side by side, or to one. The number of presentations is the same for every method (equal
+    work): ``passes`` times the number of patches. Which patches a step shows depends on nothing but ``seed`` and the
+    step's number, so a fit can resume anywhere.
 
     label_N, learner_N: int64 (N,), the chunk of each patch, and the learner that learns from it.
     batch: patches per learner and step. passes: presentations as a multiple of N; may be a fraction.
     """
+
+    SIDE_BY_SIDE: ClassVar[bool] = True
 
     def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int) -> None:
         if batch < 1:
@@ -29,12 +33,18 @@ class Sampler(ABC):
         self.batch_size, self.seed = batch, seed
         self.label_N, self.learner_N = label_N, learner_N
         self.learners = int(learner_N.max()) + 1
-        self.steps = max(1, round(passes * len(label_N) / (batch * self.learners)))
+        self.at_once = self.learners if self.SIDE_BY_SIDE else 1
+        self.steps = max(1, round(passes * len(label_N) / self.shown))
+
+    @property
+    def shown(self) -> int:
+        """Patches shown in one step."""
+        return self.batch_size * self.at_once
 
     @property
     def presentations(self) -> int:
         """Patches shown in the whole fit."""
-        return self.steps * self.batch_size * self.learners
+        return self.steps * self.shown
 
     def chunk_presentations(self) -> list[int]:
         """Patches of each chunk shown in the whole fit."""
@@ -48,17 +58,25 @@ class Sampler(ABC):
         """What of the sampling belongs into metrics.json."""
         return {}
 
+    @abstractmethod
     def batch(self, step: int) -> I64:
-        """Numbers of the patches of one step, int64 (learners · batch,), learner after learner."""
+        """Numbers of the patches of one step, int64 (at_once · batch,), learner after learner."""
+
+
+class _ByLearner(Sampler):
+    """Draws for each learner by itself; each step shows patches to all of them."""
+
+    def batch(self, step: int) -> I64:
+        """See `Sampler.batch`."""
         assert 0 <= step < self.steps, step
         return np.concatenate([self._draw(learner, step) for learner in range(self.learners)])
 
     @abstractmethod
     def _draw(self, learner: int, step: int) -> I64:
-        """Numbers of the patches that one learner is shown in one step, int64 (batch,)."""
+        """Numbers of the patches that one learner is shown in a step of its own, int64 (batch,)."""
 
 
-class _Decks(Sampler):
+class _Decks(_ByLearner):
     """Patches in random order, each once, then in a new order: like cards of a deck that is shuffled each turn."""
 
     def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int) -> None:
@@ -140,7 +158,7 @@ class Ratios(_Decks):
         return np.concatenate(parts)
 
 
-class Weighted(Sampler):
+class Weighted(_ByLearner):
     """Every patch may be drawn at any time, with replacement, those of some chunks more often (weighted JSTDO).
 
     weights: of one patch of each chunk, 0 or more, on any scale; None: falling evenly from chunk 0 to the last.

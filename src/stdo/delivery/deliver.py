@@ -150,7 +150,8 @@ def _contents(
     labels_TRC = data.labels
     if len(networks) == 1:  # chunks that share their network are one to the viewer
         labels_TRC, network_of = np.zeros_like(labels_TRC), [0]
-    network = Network(name_of(networks[0]), _params(coded), len(networks), tuple(network_of), networks[0].reach)
+    one = networks[0]
+    network = Network(name_of(one), _params(coded), len(networks), tuple(network_of), one.reach, one.residual)
     grid, video = data.grid, data.video
     manifest = Manifest(
         generator=f"stdo {__version__}",

@@ -71,6 +71,7 @@ def export(directory: Path, patches: PatchSize, wanted: Export, say: Callable[[s
             "format": wanted.format,
             "packages": kind.versions(),
             "backbone": name_of(networks[0]),
+            "residual": networks[0].residual,
             "scale": scale,
             "input": _tensor(kind, kind.inputs, height, width) | {"range": [0, 1]},
             "output": _tensor(kind, kind.outputs, height * scale, width * scale) | {"clamped": False},

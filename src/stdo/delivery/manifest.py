@@ -24,6 +24,7 @@ MAX_WINDOWS = 2**26  # HR pixels of all windows of one frame; 200 MB as RGB
 MAX_BYTES = {MANIFEST: 2**24, GRAPH: 2**20, WEIGHTS: 5 * MAX_WEIGHTS, CHUNKS: 2**28, **dict.fromkeys(STREAMS, 2**40)}
 
 CODECS = ("lossless", "x264", "x265", "svtav1")
+RESIDUALS = ("none", "bicubic")
 BITS = (32, 16, 8, 6, 4)
 MATRICES = ("bt601", "bt709", "bt2020", "fcc", "smpte240m", "rgb")
 FIGURES = ("frame", "pooled", "y")
@@ -82,6 +83,7 @@ class Network:
     """The networks: architecture, tensors in the order of weights.bin, how many, and the one that serves each chunk.
 
     reach: how many LR pixels away a pixel still changes the result, see `stdo.models.common.Backbone.reach`.
+    residual: what the networks predict, see `stdo.models.common.Backbone`; the graph does what it says.
     """
 
     backbone: str
@@ -89,6 +91,7 @@ class Network:
     networks: int
     network_of: tuple[int, ...]
     reach: int
+    residual: str = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from stdo.delivery.manifest import (
     MAX_TENSORS,
     MAX_WEIGHTS,
     MAX_WINDOWS,
+    RESIDUALS,
     STREAMS,
     VERSION,
     Figures,
@@ -185,6 +186,7 @@ def _read_network(fields: Fields) -> Network:
         networks=networks,
         network_of=fields.wholes("network_of", 0, networks - 1, 1, MAX_CHUNKS),
         reach=fields.whole("reach", 0, MAX_SIDE),
+        residual=fields.one_of("residual", *RESIDUALS) if "residual" in fields.keys else RESIDUALS[0],  # older packages
     )
     fields.end()
     numbers = networks * sum(prod(shape) for _, shape in params)

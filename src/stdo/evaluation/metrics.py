@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from stdo.chunks.grid import PatchGrid
@@ -124,6 +125,36 @@ class _Mean:
 
 
 @dataclass
+class _Seams:
+    """Squared error beside the lines where two patches meet, up to ``scale`` pixels away, and of all other pixels."""
+
+    grid: PatchGrid
+    scale: int
+    border: _Pool = field(default_factory=_Pool)
+    inside: _Pool = field(default_factory=_Pool)
+
+    def add(self, error_HW: I32) -> None:
+        height, width = error_HW.shape
+        rows = _beside(self.grid.owned_rows[1:, 0] * self.scale, self.scale, height)
+        cols = _beside(self.grid.owned_cols[1:, 0] * self.scale, self.scale, width)
+        self.border.add(error_HW[rows])
+        between = error_HW[~rows]
+        self.border.add(between[:, cols])
+        self.inside.add(between[:, ~cols])
+
+    def psnr(self) -> dict[str, float | None]:
+        return {"border": self.border.psnr(), "inside": self.inside.psnr()}
+
+
+def _beside(lines: I64, reach: int, length: int) -> npt.NDArray[np.bool_]:
+    """Which of ``length`` pixels lie within ``reach`` of a line; line n is that between pixels n - 1 and n."""
+    near = np.zeros(length, bool)
+    for line in lines:
+        near[line - reach : line + reach] = True
+    return near
+
+
+@dataclass
 class Meter:
     """Collects every protocol's figures frame by frame, in memory that does not grow with the video.
 
@@ -155,6 +186,7 @@ class Meter:
     def __post_init__(self) -> None:
         self._chunk_error = np.zeros(self.chunks, np.int64)
         self._chunk_pixels = np.zeros(self.chunks, np.int64)
+        self._seams = _Seams(self.grid, self.scale)
 
     def add(self, hr_HWC: U8, sr_HWC: U8, hr_patches: U8, sr_patches: U8, labels: I16) -> dict[str, float | None]:
         """Take in the next frame and return its own figures.
@@ -175,6 +207,7 @@ class Meter:
         self._luma.add(row["y"])
         self._ssim.add(row["ssim"])
         self._pooled.add(error)
+        self._seams.add(error)
         self._add_owned(error, labels.reshape(self.grid.rows, self.grid.cols))
         border = self.scale + 4
         self._patches.add(squared_error(shave(hr_patches, border), shave(sr_patches, border)))
@@ -196,8 +229,9 @@ class Meter:
     def result(self) -> Json:
         """All figures of the frames seen so far, as metrics.json holds them.
 
-        Returns: ``psnr`` {``frame``, ``pooled``, ``stdo_patch``, ``cafm_frame``, ``y``} in dB, ``ssim``, and
-            ``chunk_psnr``, one figure per chunk. None stands for "no pixels to measure".
+        Returns: ``psnr`` {``frame``, ``pooled``, ``stdo_patch``, ``cafm_frame``, ``y``} in dB, ``ssim``, ``seams``
+            {``border``, ``inside``} in dB, and ``chunk_psnr``, one figure per chunk. None stands for "no pixels to
+            measure".
         """
         assert self._frames, "no frame was added"
         counted = zip(self._chunk_error.tolist(), self._chunk_pixels.tolist(), strict=True)
@@ -210,6 +244,7 @@ class Meter:
                 "y": self._luma.value(),
             },
             "ssim": self._ssim.value(),
+            "seams": self._seams.psnr(),
             "chunk_psnr": [_Pool(error, pixels).psnr() for error, pixels in counted],
         }
 

@@ -36,11 +36,18 @@ def closing_table(metrics: Json) -> str:
         *aligned(rows),
         "",
         *_wrapped("chunk dB", _chunk_cells(metrics["chunk_psnr"]), "   "),
+        *(_wrapped("seams", _seams(metrics), ", ") if "seams" in metrics else ()),
         *_wrapped("cost", _costs(metrics), ", "),
         *(_wrapped("bytes", _bytes(metrics), ", ") if "bytes" in metrics else ()),
         *_wrapped("seconds", [f"{step} {number(s, 1)}" for step, s in metrics["seconds"].items()], ", "),
     ]
     return "\n".join(lines)
+
+
+def _seams(metrics: Json) -> list[str]:
+    """PSNR beside the lines where patches meet and elsewhere, ours and bicubic's, which knows no patches."""
+    ours, bicubic = metrics["seams"], metrics["bicubic"]["seams"]
+    return [f"{part} {number(ours[part], 2)} dB (bicubic {number(bicubic[part], 2)})" for part in ("border", "inside")]
 
 
 def _figures(result: Json) -> list[float | None]:

@@ -21,8 +21,13 @@ SHIFTS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 class Backbone(nn.Module, ABC):
     """A network that turns a low-resolution picture into one ``scale`` times as large.
 
+        lr ─┬─ predict ─ + ─ sr            residual=bicubic: predict makes what bicubic upsampling lacks
+            └─ bicubic ──┘
+
     scale: 2, 3 or 4.
     init: ``bicubic`` or ``paper``; changes the first weights only, never the architecture.
+    residual: ``none``: predicts the picture. ``bicubic``: predicts its difference from the bicubic one. None: as
+        published, the first of `RESIDUALS`.
 
     Raises UserError for any other value.
     """
@@ -31,22 +36,47 @@ class Backbone(nn.Module, ABC):
     """What the names of the body's convolutions begin with: all but the layers that make the output, and the head of
     the deep networks. CaFM modulates these."""
 
-    def __init__(self, scale: int, init: str = "bicubic") -> None:
+    RESIDUALS: ClassVar[tuple[str, ...]] = ("none", "bicubic")
+    """What it may predict, the published way first."""
+
+    ENLARGED: ClassVar[bool] = False
+    """Whether `predict` works on the bicubic picture rather than on the LR one."""
+
+    MEAN: ClassVar[float] = 0.0
+    """Grey that `predict` takes from a picture before its layers, so that black is not the zero that padding shows."""
+
+    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None) -> None:
         if scale not in SCALES:
             raise UserError(f"scale={scale}: must be one of {', '.join(map(str, SCALES))}")
         if init not in INITS:
             raise UserError(f"init={init}: must be one of {', '.join(INITS)}")
+        residual = residual or self.RESIDUALS[0]
+        if residual not in self.RESIDUALS:
+            kind = type(self).__name__.lower()
+            raise UserError(f"backbone.residual={residual}: must be {' or '.join(self.RESIDUALS)} with {kind}")
         super().__init__()
-        self.scale = scale
+        self.scale, self.residual = scale, residual
+        self.upsample = Bicubic(scale) if self.ENLARGED or residual == "bicubic" else None
 
     @property
     @abstractmethod
     def reach(self) -> int:
         """How many LR pixels away an input pixel still changes an output pixel."""
 
-    @abstractmethod
     def forward(self, lr_NCHW: Tensor) -> Tensor:
         """LR (N, 3, h, w) float in [0, 1] -> SR (N, 3, scale·h, scale·w), not clamped. The input is left alone."""
+        up_NCHW = lr_NCHW if self.upsample is None else self.upsample(lr_NCHW)
+        out_NCHW = self.predict(up_NCHW if self.ENLARGED else lr_NCHW)
+        if self.residual == "bicubic":
+            return out_NCHW + up_NCHW
+        return out_NCHW + self.MEAN if self.MEAN else out_NCHW
+
+    @abstractmethod
+    def predict(self, x_NCHW: Tensor) -> Tensor:
+        """LR picture, or the bicubic one (`ENLARGED`) -> the SR picture without `MEAN`, or its difference from bicubic.
+
+        Shapes: (N, 3, h, w) or (N, 3, scale·h, scale·w) -> (N, 3, scale·h, scale·w). The input is left alone.
+        """
 
 
 def bicubic_kernels(scale: int, a: float = -0.5) -> Tensor:
@@ -85,6 +115,14 @@ class Bicubic(nn.Module):
         with torch.autocast(device, enabled=False):
             padded_NCHW = pad(lr_NCHW.to(self.kernels.dtype), (2, 2, 2, 2), mode="replicate")
             return pixel_shuffle(conv2d(padded_NCHW, self.kernels, groups=3), self.scale)
+
+
+@torch.no_grad()
+def silence(conv: nn.Conv2d) -> None:
+    """Make ``conv`` put out zeros at first."""
+    nn.init.zeros_(conv.weight)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stdo.models.common import Backbone, plain
+from stdo.models.common import Backbone, Bicubic, plain
 from stdo.models.registry import build
 
 
@@ -20,9 +20,9 @@ class Cost:
 def count(backbone: str | Backbone, scale: int, height: int = 48, width: int = 48) -> Cost:
     """Cost of ``backbone`` (a name or a network built for ``scale``) for an LR picture of ``height`` x ``width``.
 
-    Counts every convolution as (output values) · (input channels per group) · (kernel area), as the paper's Table 3
-    does; biases, activations, additions and the fixed bicubic upsampling are left out. The network is run on meta
-    tensors: no arithmetic is done, so any size is quick.
+    Counts every convolution, the fixed one of bicubic upsampling among them, as (output values) · (input channels per
+    group) · (kernel area), as the paper's Table 3 does; biases, activations and additions are left out. The network is
+    run on meta tensors: no arithmetic is done, so any size is quick.
     """
     if isinstance(backbone, str):
         with torch.random.fork_rng(devices=[]):
@@ -33,11 +33,11 @@ def count(backbone: str | Backbone, scale: int, height: int = 48, width: int = 4
 
     def add(conv: nn.Module, _: tuple[Tensor, ...], out_NCHW: Tensor) -> None:
         nonlocal macs
-        assert isinstance(conv, nn.Conv2d)
-        macs += out_NCHW.numel() * conv.weight[0].numel()
+        assert isinstance(conv, nn.Conv2d | Bicubic)
+        macs += out_NCHW.numel() * (conv.kernels if isinstance(conv, Bicubic) else conv.weight)[0].numel()
 
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | Bicubic):
             module.register_forward_hook(add)
     network(torch.empty(1, 3, height, width, device="meta"))
     return Cost(params=sum(p.numel() for p in network.parameters()), macs=macs)

@@ -3,10 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from stdo.models.common import Backbone, bicubic_kernels, gather, pass_through, spread
-
-MEAN = 0.5
-"""Grey is subtracted before the network and added after it, so that black is not the zero that padding shows."""
+from stdo.models.common import Backbone, bicubic_kernels, gather, pass_through, silence, spread
 
 
 class ResidualBlock(nn.Module):
@@ -35,13 +32,16 @@ class EDSR(Backbone):
 
     scale: 2, 3 or 4.
     init: ``bicubic``: the linear path head – skip – upsampler – last computes bicubic exactly at every scale, and the
-        convolution that ends the body is zero. ``paper``: PyTorch's default weights.
+        convolution that ends the body is zero. With ``residual=bicubic`` the last convolution is zero instead.
+        ``paper``: PyTorch's default weights.
+    residual: see `Backbone`; with ``bicubic``, the mean is not added again.
     """
 
     BODY = ("body.",)
+    MEAN = 0.5
 
-    def __init__(self, scale: int, init: str = "bicubic") -> None:
-        super().__init__(scale, init)
+    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None) -> None:
+        super().__init__(scale, init, residual)
         self.head = nn.Conv2d(3, 64, 3, padding=1, padding_mode="replicate")
         self.body = nn.Sequential(*[ResidualBlock() for _ in range(16)], nn.Conv2d(64, 64, 3, padding=1))
         steps = (2, 2) if scale == 4 else (scale,)
@@ -51,7 +51,9 @@ class EDSR(Backbone):
             upsampler += [conv, nn.PixelShuffle(r)]
         self.upsampler = nn.Sequential(*upsampler)
         self.last = nn.Conv2d(64, 3, 3, padding=1)
-        if init == "bicubic":
+        if init == "bicubic" and self.residual == "bicubic":
+            silence(self.last)
+        elif init == "bicubic":
             self._start_bicubic()
 
     @torch.no_grad()
@@ -64,9 +66,7 @@ class EDSR(Backbone):
         spread(self.head)
         tail = self.body[-1]
         assert isinstance(tail, nn.Conv2d)
-        nn.init.zeros_(tail.weight)
-        assert tail.bias is not None
-        nn.init.zeros_(tail.bias)
+        silence(tail)
         first = self.upsampler[0]
         assert isinstance(first, nn.Conv2d)
         kernels = bicubic_kernels(self.scale)
@@ -89,9 +89,9 @@ class EDSR(Backbone):
         """See `Backbone.reach`."""
         return 36
 
-    def forward(self, lr_NCHW: Tensor) -> Tensor:
-        """See `Backbone.forward`."""
-        x_NCHW = self.head(lr_NCHW - MEAN)
+    def predict(self, x_NCHW: Tensor) -> Tensor:
+        """See `Backbone.predict`."""
+        x_NCHW = self.head(x_NCHW - self.MEAN)
         x_NCHW = x_NCHW + self.body(x_NCHW)
-        out_NCHW: Tensor = self.last(self.upsampler(x_NCHW)) + MEAN
+        out_NCHW: Tensor = self.last(self.upsampler(x_NCHW))
         return out_NCHW

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from stdo.models.common import SHIFTS, Backbone, bicubic_kernels, gather, pass_through, spread
+from stdo.models.common import SHIFTS, Backbone, bicubic_kernels, gather, pass_through, silence, spread
 
 FAINT = 0.02
 """Weight of the channels that bicubic does not need, at first. Measured: learns a little faster than 0 and 0.1."""
@@ -21,13 +21,14 @@ class ESPCN(Backbone):
     scale: 2, 3 or 4.
     init: ``bicubic``: the colours (never negative, so ReLU leaves them alone) pass two layers in channels of their
         own, the third shifts them in nine ways, the last filters those and hardly hears the others (`FAINT`).
-        ``paper``: orthogonal weights.
+        With ``residual=bicubic`` the last is zero instead. ``paper``: orthogonal weights.
+    residual: see `Backbone`.
     """
 
     BODY = ("first", "second", "third")
 
-    def __init__(self, scale: int, init: str = "bicubic") -> None:
-        super().__init__(scale, init)
+    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None) -> None:
+        super().__init__(scale, init, residual)
         self.first = nn.Conv2d(3, 64, 3, padding=1)
         self.second = nn.Conv2d(64, 64, 3, padding=1)
         self.third = nn.Conv2d(64, 32, 3, padding=1, padding_mode="replicate")
@@ -38,7 +39,9 @@ class ESPCN(Backbone):
             nn.init.orthogonal_(conv.weight, gain)
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
-        if init == "bicubic":
+        if init == "bicubic" and self.residual == "bicubic":
+            silence(self.last)
+        elif init == "bicubic":
             self._start_bicubic()
 
     def _start_bicubic(self) -> None:
@@ -57,9 +60,9 @@ class ESPCN(Backbone):
         """See `Backbone.reach`."""
         return 4
 
-    def forward(self, lr_NCHW: Tensor) -> Tensor:
-        """See `Backbone.forward`."""
-        x_NCHW = torch.relu(self.first(lr_NCHW))
+    def predict(self, x_NCHW: Tensor) -> Tensor:
+        """See `Backbone.predict`."""
+        x_NCHW = torch.relu(self.first(x_NCHW))
         x_NCHW = torch.relu(self.second(x_NCHW))
         x_NCHW = torch.relu(self.third(x_NCHW))
         sr_NCHW: Tensor = self.shuffle(self.last(x_NCHW))

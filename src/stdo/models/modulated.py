@@ -1,6 +1,7 @@
 """One network for all chunks with a small modulation for each: CaFM, and what becomes of it with other chunks."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,11 @@ class Modulated(Sharing):
             _replace(base, name, copy.deepcopy(self._modulated(name).conv))
         chosen = [mix.unbind() for mix in self._chosen(list(range(self.chunks)))]
         return [plain(base)], [dict(zip(self.names, mixes, strict=True)) for mixes in zip(*chosen, strict=True)]
+
+    def branch(self, tensors: Mapping[str, Tensor]) -> None:
+        """See `Sharing.branch`."""
+        for name in ("mix", "gain"):
+            tensors[name].copy_(tensors[name][:1].expand_as(tensors[name]).clone())
 
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
         """See `Sharing.forward`."""

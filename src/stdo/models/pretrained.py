@@ -18,9 +18,7 @@ from stdo.files import atomic
 from stdo.models.common import Backbone, Bicubic, plain
 from stdo.models.pixels import to_float, to_uint8
 from stdo.models.registry import build
-from stdo.models.srcnn import SRCNN
-from stdo.models.vdsr import VDSR
-from stdo.models.weights import load_networks, one_line, read_safetensors
+from stdo.models.weights import load_one, one_line, read_safetensors
 from stdo.types import U8, UserError
 
 COLOURS = ("auto", "rgb", "ycbcr")
@@ -37,11 +35,12 @@ class PretrainedUpscaler:
     weights: a file or an http(s) address (kept in ``cache``). Either `save_networks`' own format with one network, or a
         state dict (PyTorch or safetensors) whose convolutions have our shapes in our order, under any names;
         in safetensors, which keeps no order, the names sorted with their numbers must give it.
-    backbone, scale: what to load the weights into.
+    backbone, scale: what to load the weights into. In our own format the file says what is predicted (`Backbone`,
+        residual); foreign weights are taken as published.
     colour: what the network was trained on. ``ycbcr`` is full-range BT.601 (JPEG) in [0, 1]; ``auto`` takes
         ``ycbcr`` for foreign SRCNN and VDSR weights, as those papers and their ports do, else ``rgb``.
-    bicubic_a: sharpness of the upsampling that SRCNN and VDSR start with; -0.5 is MATLAB's and ours. Use -0.75 for
-        weights trained behind OpenCV's or torch's plain bicubic.
+    bicubic_a: sharpness of the upsampling inside networks that have one, SRCNN and VDSR; -0.5 is MATLAB's and ours.
+        Use -0.75 for weights trained behind OpenCV's or torch's plain bicubic.
     device: where to run. cache: folder for downloads, by default torch's.
 
     Nothing is ever unpickled into code. Raises UserError, one line, for whatever cannot be loaded.
@@ -60,13 +59,11 @@ class PretrainedUpscaler:
     ) -> None:
         if colour not in COLOURS:
             raise UserError(f"colour={colour}: must be one of {', '.join(COLOURS)}")
-        with torch.random.fork_rng(devices=[]):
-            network = plain(build(backbone, scale))
         path = _local(weights, cache)
-        ours = _load(path, network, backbone)
+        network, ours = _load(path, backbone, scale)
         if colour == "auto":
             colour = "ycbcr" if not ours and backbone in ("srcnn", "vdsr") else "rgb"
-        if isinstance(network, SRCNN | VDSR):
+        if network.upsample is not None:
             network.upsample = Bicubic(scale, bicubic_a)
         self.colour = colour
         self.network = network.to(device)
@@ -94,7 +91,7 @@ class PretrainedUpscaler:
         return sr_HWC
 
     def _strip(self, lr_HWC: U8) -> U8:
-        x_NCHW = to_float(torch.from_numpy(np.ascontiguousarray(lr_HWC))[None].to(self.device))
+        x_NCHW = to_float(torch.from_numpy(np.array(lr_HWC))[None].to(self.device))
         if self.colour == "ycbcr":
             x_NCHW = _mix(_TO_YCBCR, x_NCHW) + _OFFSET.to(self.device)
         y_NCHW = self.network(x_NCHW)
@@ -133,34 +130,24 @@ def _local(weights: str, cache: str | Path | None) -> Path:
     return path
 
 
-def _load(path: Path, network: Backbone, backbone: str) -> bool:
-    """Fill ``network`` from ``path``; True if the file is in our own format."""
+def _load(path: Path, backbone: str, scale: int) -> tuple[Backbone, bool]:
+    """The network in ``path``, and whether the file is in our own format."""
+    with torch.random.fork_rng(devices=[]):
+        network = plain(build(backbone, scale))  # first: a wrong name or scale is not the file's fault
     if path.suffix == ".safetensors":
         tensors, meta = read_safetensors(path)
         if "backbone" in meta:
-            _load_own(path, network, backbone)
-            return True
+            return load_one(path, backbone, scale), True
         tensors = {key: tensors[key] for key in sorted(tensors, key=_natural)}  # the format keeps no order
     else:
         tensors = _read_torch(path)
     _match(path, network, backbone, tensors)
-    return False
+    return network, False
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sorts layer 10 after layer 9."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def _load_own(path: Path, network: Backbone, backbone: str) -> None:
-    networks, meta = load_networks(path)
-    held = (meta["backbone"], int(meta["scale"]), len(networks))
-    if held != (backbone, network.scale, 1):
-        raise UserError(
-            f"weights={path}: holds {held[2]} x {held[0]} at scale {held[1]}; "
-            f"one {backbone} at scale {network.scale} is needed"
-        )
-    network.load_state_dict(networks[0].state_dict())
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Which weights a chunk uses: the one contract between methods and the rest of the house."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,12 @@ class Sharing(nn.Module, ABC):
         """LR (N, 3, h, w) in [0, 1] and chunk numbers (N,) int64 -> SR (N, 3, s·h, s·w), not clamped.
 
         Quickest when equal chunks lie next to each other.
+        """
+
+    def branch(self, tensors: Mapping[str, Tensor]) -> None:
+        """Give what chunk 0 has in ``tensors`` to every chunk, in place: with the weights, all networks become its own.
+
+        tensors: by the names and in the shapes of the parameters; the weights, or what an optimizer keeps of each.
         """
 
     def distinct(self) -> list[Backbone]:
@@ -141,6 +147,12 @@ class Independent(Sharing):
         backbone = self.backbones[chunk]
         assert isinstance(backbone, Backbone)
         return plain(backbone)
+
+    def branch(self, tensors: Mapping[str, Tensor]) -> None:
+        """See `Sharing.branch`."""
+        for name, tensor in tensors.items():
+            group, _, own = name.split(".", 2)
+            tensor.copy_(tensors[f"{group}.0.{own}"])
 
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
         """See `Sharing.forward`. One call of a network per run of equal chunks."""

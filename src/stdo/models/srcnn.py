@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from stdo.models.common import Backbone, Bicubic, pass_through
+from stdo.models.common import Backbone, pass_through, silence
 
 
 class SRCNN(Backbone):
@@ -14,18 +14,22 @@ class SRCNN(Backbone):
 
     scale: 2, 3 or 4.
     init: ``bicubic``: the colours pass through three channels of their own; where bicubic overshoots below black, ReLU
-        cuts it to black, as a picture must be anyway. ``paper`` keeps PyTorch's default weights.
+        cuts it to black, as a picture must be anyway. With ``residual=bicubic`` the last convolution is zero instead.
+        ``paper`` keeps PyTorch's default weights.
+    residual: see `Backbone`.
     """
 
     BODY = ("first", "second")
+    ENLARGED = True
 
-    def __init__(self, scale: int, init: str = "bicubic") -> None:
-        super().__init__(scale, init)
-        self.upsample = Bicubic(scale)
+    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None) -> None:
+        super().__init__(scale, init, residual)
         self.first = nn.Conv2d(3, 64, 9, padding=4, padding_mode="replicate")
         self.second = nn.Conv2d(64, 32, 5, padding=2, padding_mode="replicate")
         self.last = nn.Conv2d(32, 3, 5, padding=2, padding_mode="replicate")
-        if init == "bicubic":
+        if init == "bicubic" and self.residual == "bicubic":
+            silence(self.last)
+        elif init == "bicubic":
             for conv in (self.first, self.second, self.last):
                 pass_through(conv, 3)
 
@@ -34,9 +38,8 @@ class SRCNN(Backbone):
         """See `Backbone.reach`."""
         return 2 + -(-8 // self.scale)
 
-    def forward(self, lr_NCHW: Tensor) -> Tensor:
-        """See `Backbone.forward`."""
-        x_NCHW = self.upsample(lr_NCHW)
+    def predict(self, x_NCHW: Tensor) -> Tensor:
+        """See `Backbone.predict`."""
         x_NCHW = self.first(x_NCHW).relu()
         x_NCHW = self.second(x_NCHW).relu()
         out_NCHW: Tensor = self.last(x_NCHW)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from stdo.models.common import Backbone, Bicubic
+from stdo.models.common import Backbone
 
 
 class VDSR(Backbone):
@@ -15,13 +15,15 @@ class VDSR(Backbone):
 
     scale: 2, 3 or 4.
     init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s throughout.
+    residual: ``bicubic`` alone: it was the first to predict the residual.
     """
 
     BODY = ("body.",)
+    RESIDUALS = ("bicubic",)
+    ENLARGED = True
 
-    def __init__(self, scale: int, init: str = "bicubic") -> None:
-        super().__init__(scale, init)
-        self.upsample = Bicubic(scale)
+    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None) -> None:
+        super().__init__(scale, init, residual)
         layers: list[nn.Module] = []
         for inputs in (3, *[64] * 18):
             layers += [nn.Conv2d(inputs, 64, 3, padding=1), nn.ReLU(inplace=True)]
@@ -40,8 +42,7 @@ class VDSR(Backbone):
         """See `Backbone.reach`."""
         return 2 + -(-20 // self.scale)
 
-    def forward(self, lr_NCHW: Tensor) -> Tensor:
-        """See `Backbone.forward`."""
-        up_NCHW: Tensor = self.upsample(lr_NCHW)
-        sr_NCHW: Tensor = up_NCHW + self.last(self.body(up_NCHW))
-        return sr_NCHW
+    def predict(self, x_NCHW: Tensor) -> Tensor:
+        """See `Backbone.predict`."""
+        out_NCHW: Tensor = self.last(self.body(x_NCHW))
+        return out_NCHW

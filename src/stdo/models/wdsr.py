@@ -11,8 +11,6 @@ from stdo.models.common import Backbone, bicubic_kernels
 BLOCKS = 16
 CHANNELS = 32
 WIDE = 4 * CHANNELS
-MEAN = 0.5
-"""Grey is subtracted before the network and added after it, so that black is not the zero that padding shows."""
 
 
 def _conv(inputs: int, outputs: int, size: int, gain: float) -> nn.Conv2d:
@@ -57,13 +55,16 @@ class WDSR(Backbone):
 
     scale: 2, 3 or 4.
     init: ``bicubic``: the skip computes bicubic exactly and the gain of the convolution after the blocks is 0.
-        ``paper``: random directions with gains 2 and 1/√16 in the blocks and 1 elsewhere.
+        With ``residual=bicubic`` the skip's gain is 0 as well. ``paper``: random directions with gains 2 and 1/√16 in
+        the blocks and 1 elsewhere.
+    residual: see `Backbone`; with ``bicubic``, the mean is not added again.
     """
 
     BODY = ("body.",)
+    MEAN = 0.5
 
-    def __init__(self, scale: int, init: str = "bicubic") -> None:
-        super().__init__(scale, init)
+    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None) -> None:
+        super().__init__(scale, init, residual)
         outputs = 3 * scale * scale
         self.head = _conv(3, CHANNELS, 3, 1.0)
         self.body = nn.Sequential(*[WideBlock() for _ in range(BLOCKS)])
@@ -77,6 +78,9 @@ class WDSR(Backbone):
     @torch.no_grad()
     def _start_bicubic(self) -> None:
         nn.init.zeros_(_gain(self.tail))
+        if self.residual == "bicubic":
+            nn.init.zeros_(_gain(self.skip))
+            return
         weight = torch.zeros(3, self.scale**2, 3, 5, 5)
         for colour in range(3):
             weight[colour, :, colour] = bicubic_kernels(self.scale)
@@ -87,9 +91,9 @@ class WDSR(Backbone):
         """See `Backbone.reach`."""
         return 2 * BLOCKS + 2
 
-    def forward(self, lr_NCHW: Tensor) -> Tensor:
-        """See `Backbone.forward`."""
-        x_NCHW = lr_NCHW - MEAN
+    def predict(self, x_NCHW: Tensor) -> Tensor:
+        """See `Backbone.predict`."""
+        x_NCHW = x_NCHW - self.MEAN
         out_NCHW = self.tail(self.body(self.head(x_NCHW))) + self.skip(x_NCHW)
-        sr_NCHW: Tensor = self.shuffle(out_NCHW) + MEAN
+        sr_NCHW: Tensor = self.shuffle(out_NCHW)
         return sr_NCHW

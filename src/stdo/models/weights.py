@@ -1,17 +1,19 @@
 """Networks on disk: one safetensors file with plain weights, read without pickle."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from stdo.files import atomic
 from stdo.models.common import Backbone, plain
 from stdo.models.registry import build, name_of
-from stdo.models.sharing import Sharing
+from stdo.models.sharing import BackboneFactory, Sharing
 from stdo.types import UserError
 
 BASE, MODULATION = "base", "modulation"
@@ -23,7 +25,7 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
 
     Tensors are named ``network.<number>.<parameter>``, numbered as `Sharing.network_of` does; where the networks are
     modulations of one, that one is ``base.<parameter>`` and they are ``modulation.<number>.<convolution>``, see
-    `Sharing.parts`. ``backbone``, ``scale`` and ``networks`` are added to ``meta``.
+    `Sharing.parts`. ``backbone``, ``residual``, ``scale`` and ``networks`` are added to ``meta``.
     """
     networks = sharing.distinct()
     tensors = {
@@ -36,7 +38,13 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
         tensors |= {f"{BASE}.{name}": tensor.contiguous().cpu() for name, tensor in bases[0].state_dict().items()}
     for i, modulation in enumerate(modulations):
         tensors |= {f"{MODULATION}.{i}.{name}": tensor.contiguous().cpu() for name, tensor in modulation.items()}
-    own = {"backbone": name_of(networks[0]), "scale": str(networks[0].scale), "networks": str(len(networks))}
+    one = networks[0]
+    own = {
+        "backbone": name_of(one),
+        "residual": one.residual,
+        "scale": str(one.scale),
+        "networks": str(len(networks)),
+    }
     with atomic(Path(path)) as partial:
         partial.write_bytes(safetensors.torch.save(tensors, {**meta, **own}))
 
@@ -44,7 +52,8 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
 def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
     """Read what `save_networks` wrote: the plain networks in order, and the metadata.
 
-    Raises UserError where the file is missing, damaged, or does not hold the networks it names.
+    A file of an older version, which names no ``residual``, holds networks as published. Raises UserError where the
+    file is missing, damaged, or does not hold the networks it names.
     """
     tensors, meta = read_safetensors(path)
     try:
@@ -57,7 +66,7 @@ def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
     for i in range(count):
         state = _under(f"network.{i}.", tensors)
         with torch.random.fork_rng(devices=[]):
-            network = plain(build(name, scale))
+            network = plain(build(name, scale, residual=meta.get("residual")))
         check_shapes(path, network, state)
         network.load_state_dict(state)
         networks.append(network)
@@ -65,6 +74,47 @@ def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
     if sum(len(network.state_dict()) for network in networks) != others:
         raise UserError(f"{path}: holds tensors that belong to none of its {count} networks")
     return networks, meta
+
+
+def load_one(path: str | Path, backbone: str, scale: int) -> Backbone:
+    """The plain network of a file of `save_networks` that holds just one, of this architecture.
+
+    Raises UserError as `load_networks` does, and where it holds anything else.
+    """
+    networks, meta = load_networks(path)
+    held = (meta["backbone"], int(meta["scale"]), len(networks))
+    if held != (backbone, scale, 1):
+        raise UserError(
+            f"weights={path}: holds {held[2]} x {held[0]} at scale {held[1]}; one {backbone} at scale {scale} is needed"
+        )
+    return networks[0]
+
+
+def starting(factory: BackboneFactory, path: str | Path | None) -> BackboneFactory:
+    """``factory``, or one whose backbones begin with the weights of a file, see `started`."""
+    return factory if path is None else partial(started, factory, path)
+
+
+def started(factory: BackboneFactory, path: str | Path) -> Backbone:
+    """A backbone of ``factory`` with the weights of a file that holds one network of the same architecture.
+
+    Raises UserError as `load_one` does, and where that network predicts something else (`Backbone`, residual).
+    """
+    backbone = factory()
+    loaded = load_one(path, name_of(backbone), backbone.scale)
+    if loaded.residual != backbone.residual:
+        raise UserError(
+            f"weights={path}: was trained with backbone.residual={loaded.residual}; {backbone.residual} is asked for"
+        )
+    for name, tensor in loaded.state_dict().items():
+        parent, _, leaf = name.rpartition(".")
+        module = backbone.get_submodule(parent)
+        with torch.no_grad():
+            if parametrize.is_parametrized(module, leaf):
+                setattr(module, leaf, tensor)  # weight norm takes it apart into gain and direction
+            else:
+                module.get_parameter(leaf).copy_(tensor)
+    return backbone
 
 
 def load_parts(path: str | Path) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:

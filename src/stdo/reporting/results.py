@@ -23,10 +23,10 @@ REFERENCES = ("awdnn", "nas")
 PARTS = ("lr", "audio", "models", "chunks", "graph", "manifest", "total")
 """What the bytes of a package are counted by (docs/package.md)."""
 
-_OWN = {"method", "chunks", "network", "passes", "chunking", "sharing", "sampler", "scorer", "budget", "optim"}
+_OWN = {"method", "chunks", "network", "passes", "chunking", "sharing", "sampler", "scorer", "budget", "optim", "init"}
 _COPIED = (
-    "video", "width", "height", "frames", "backbone", "scale", "method", "chunks", "chunking", "sharing", "sampler",
-    "scorer", "network", "seed", "patches", "passes", "batch", "steps", "precision", "device",
+    "video", "width", "height", "frames", "backbone", "residual", "scale", "method", "chunks", "chunking", "sharing",
+    "sampler", "scorer", "init", "network", "seed", "patches", "passes", "batch", "steps", "precision", "device",
 )  # fmt: skip
 _ABSOLUTE = re.compile(r"(?<![\w.:/])(?:file://)?/(?:[^/,\]]+/)*([^/,\]]*)")
 
@@ -61,13 +61,17 @@ def _row(run: Run, name: str, runs: Sequence[Run]) -> Json:
     row["presentations"] = facts["patch_presentations"]
     row |= {f"psnr_{protocol}": facts["psnr"].get(protocol) for protocol in PROTOCOLS} | {"ssim": facts["ssim"]}
     row |= {f"bicubic_{protocol}": bicubic["psnr"].get(protocol) for protocol in PROTOCOLS}
+    row |= {f"seams_{part}": facts.get("seams", {}).get(part) for part in ("border", "inside")}
     row |= {"bicubic_ssim": bicubic["ssim"], "gain_frame": _difference(row["psnr_frame"], row["bicubic_frame"])}
     row |= {f"over_{method}": over(run, method, runs) for method in REFERENCES} | _of_paper(run)
     row |= {key: facts[key] for key in ("params", "params_base", "params_per_chunk", "macs_per_frame")}
     seconds = facts["seconds"]
     row |= {f"seconds_{step}": seconds.get(step) for step in ("prepare", "score", "train", "evaluate")}
     row |= _delivered(facts)
-    row |= {key: facts.get(key) for key in ("chunk_psnr", "chunk_patches", "chunk_presentations", "ratios", "weights")}
+    row |= {
+        key: facts.get(key)
+        for key in ("chunk_psnr", "chunk_patches", "chunk_presentations", "ratios", "weights", "work")
+    }
     return row | _origin(run)
 
 

@@ -19,7 +19,10 @@ from stdo.types import F32, Json, UserError
 
 CONFIG = "config.yaml"
 
-NAMES = {"awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "stdo": "STDO", "jstdo": "JSTDO", "cstdo": "C-STDO"}
+NAMES = {
+    "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "stdo": "STDO", "jstdo": "JSTDO", "cstdo": "C-STDO",
+    "bstdo": "B-STDO",
+}  # fmt: skip
 """How the methods are written, in the order in which they are shown; others follow, in capitals."""
 
 NEEDED = {

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from stdo.chunks.branch import Branching
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.sample import Sampler as PatchSampler
 from stdo.chunks.score import Scorer
@@ -46,7 +47,7 @@ class PatchBatches(Dataset[Batch]):
     def __init__(
         self, video: Prepared, grid: PatchGrid, labels: I16, sampler: PatchSampler, rank: int, world: int
     ) -> None:
-        self._video, self._grid, self._labels = video, grid, labels.ravel()
+        self._video, self._grid, self._labels = video, grid, labels.reshape(-1)  # a view: labels may change in a fit
         self._sampler, self._rank, self._world = sampler, rank, world
 
     def __len__(self) -> int:
@@ -91,6 +92,7 @@ class PatchData(pl.LightningDataModule):
 
     `prepare_data` decodes, degrades and scores into the cache (once per machine); `setup` opens the result and makes
     `grid`, `scores` and `labels`, both (T, rows, cols); `sample` then says which patches the fit shows.
+    `branch` makes chunks anew in the middle of a fit of `stdo.chunks.branch.Branching`.
     `score_seconds`: what scoring took, also when the cache had the scores; None when that is unknown.
     """
 
@@ -114,6 +116,7 @@ class PatchData(pl.LightningDataModule):
         self.score_seconds: float | None = None
         self.labels: I16
         self._sampler: PatchSampler | None = None
+        self._served: I16  # the chunk whose weights serve each patch now
         info, scale = self.info, degrade.scale
         self.grid = patches.grid(-(-info.height // scale), -(-info.width // scale), scale)
         if info.frames and chunks > info.frames * self.grid.patches:
@@ -178,12 +181,23 @@ class PatchData(pl.LightningDataModule):
     def sample(self, sampler: Callable[..., PatchSampler], learner_N: I64) -> PatchSampler:
         """Make the sampler for this video. learner_N: the learner of each patch."""
         self._sampler = sampler(self.labels.ravel().astype(np.int64), learner_N)
+        self._served = np.zeros_like(self.labels) if isinstance(self._sampler, Branching) else self.labels
         return self._sampler
+
+    def branch(self, scores: F32, learner_of: Callable[[I16], I64]) -> None:
+        """Split the patches by these scores from now on, (T, rows, cols); each chunk is served by its own weights.
+
+        learner_of: labels -> learners.
+        """
+        assert isinstance(self._sampler, Branching), self._sampler
+        self.scores, self.labels = scores, self._split(scores, self._chunks)
+        self._sampler.branch(self.labels.ravel().astype(np.int64), learner_of(self.labels.ravel()))
+        self._served[...] = self.labels
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of every step that is left."""
         assert self._sampler is not None, "call sample() first"
         trainer = self.trainer
         rank, world, first = (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
-        dataset = PatchBatches(self.video, self.grid, self.labels, self._sampler, rank, world)
+        dataset = PatchBatches(self.video, self.grid, self._served, self._sampler, rank, world)
         return DataLoader(dataset, batch_size=None, sampler=StepsFrom(len(dataset), first))

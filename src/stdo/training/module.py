@@ -1,4 +1,4 @@
-"""The LightningModule: a sharing, an optimizer, a schedule and the L1 loss."""
+"""The LightningModule: a sharing, an optimizer, a schedule and a loss."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,6 +20,9 @@ WATCH_EVERY = 10
 EXPLODED = 10.0
 """A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less than a tenth."""
 
+LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
+"""What a fit makes small: the mean absolute error (the papers'), or the mean squared error, which PSNR measures."""
+
 Optimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
@@ -27,16 +30,26 @@ Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 class Overfit(pl.LightningModule):
     """Overfits the networks of a sharing to the patches of one video.
 
-    The loss is the L1 distance of each learner's patches, summed over the learners (paper section 4.1): with one
+    The loss is the distance of each learner's patches, summed over the learners (paper section 4.1: L1): with one
     batch per network and one Adam, which works element by element, that is the same as separate fits.
 
-    steps: steps of the whole fit, for the schedule. border: SR pixels of halo to cut off before the loss.
+    steps: steps of the whole fit, for the schedule. border: SR pixels of halo to cut off before the loss. at_once: how
+    many learners each step shows patches to; None: all. loss: a key of `LOSSES`.
     watched: mean loss, PSNR and learning rate of the step just done, where it is a point of the curve.
     """
 
-    def __init__(self, sharing: Sharing, optimizer: Optimizer, schedule: Schedule, steps: int, border: int = 0) -> None:
+    def __init__(
+        self,
+        sharing: Sharing,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        steps: int,
+        border: int = 0,
+        at_once: int | None = None,
+        loss: str = "l1",
+    ) -> None:
         super().__init__()
-        self.sharing = sharing
+        self.sharing, self._at_once, self._loss = sharing, at_once or sharing.learners, LOSSES[loss]
         self._optimizer, self._schedule, self._steps, self._border = optimizer, schedule, steps, border
         self.psnr_so_far: float | None = None
         self.watched: dict[str, float] | None = None
@@ -46,19 +59,24 @@ class Overfit(pl.LightningModule):
         sr_NCHW = without_halo(self.sharing(to_float(batch["lr"]), batch["chunk"]), self._border)
         # Networks work channels-last: in that order the loss reads both pictures straight through, four times as fast.
         sr_NHWC, hr_NHWC = sr_NCHW.permute(0, 2, 3, 1).float(), batch["hr"].float().div_(255)
-        loss = F.l1_loss(sr_NHWC, hr_NHWC) * self.sharing.learners
+        loss = self._loss(sr_NHWC, hr_NHWC) * self._at_once
         self.watched = None
         if batch_idx in (0, self._steps - 1) or (batch_idx + 1) % WATCH_EVERY == 0:
             self._watch(sr_NHWC, hr_NHWC, loss)
         return loss
 
     def _watch(self, sr_NHWC: torch.Tensor, hr_NHWC: torch.Tensor, loss: torch.Tensor) -> None:
-        value = loss.item() / self.sharing.learners
+        value = loss.item() / self._at_once
         if not value <= EXPLODED:
             raise diverged(f"a loss of {value:.3g}", self)
         now = float(psnr(F.mse_loss(sr_NHWC.detach(), hr_NHWC).item(), peak=1.0))
         self.psnr_so_far = now if self.psnr_so_far is None else 0.9 * self.psnr_so_far + 0.1 * now
         self.watched = {"loss": value, "psnr": now, "lr": rate_of(self)}
+
+    @torch.no_grad()
+    def branch(self) -> None:
+        """Give every chunk what chunk 0 has learned."""
+        self.sharing.branch(dict(self.sharing.named_parameters()))
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all networks; the schedule moves every step."""
