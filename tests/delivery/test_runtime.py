@@ -1,6 +1,9 @@
 """The client's networks against PyTorch, and graphs that are not backbones'."""
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -150,3 +153,21 @@ def test_a_graph_that_is_no_backbones_is_refused(kind: str) -> None:
 def test_settings_out_of_range_name_what_is_allowed(setting: str, value: str) -> None:
     with pytest.raises(UserError, match=f"{setting}={value}: must be one of"):
         Networks(graph_of("espcn", 2), [], 2, 1, **{setting: value})
+
+
+def test_a_signal_after_players_came_and_went_is_no_crash(tmp_path: Path) -> None:
+    """OpenVINO moves the stack that signal handlers run on; it must still be there."""
+    code = """
+import os, signal, sys
+from pathlib import Path
+from stdo.delivery.runtime import Networks
+networks = [Networks(Path(sys.argv[1]).read_bytes(), [], 2, 1) for _ in range(4)]
+while networks:
+    del networks[0]
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    (tmp_path / "graph.onnx").write_bytes(graph_of("espcn", 2))
+    command = [sys.executable, "-c", code, tmp_path / "graph.onnx"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr

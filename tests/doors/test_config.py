@@ -188,6 +188,6 @@ def test_every_run_has_what_a_run_directory_must_have() -> None:
 def test_a_run_of_another_version_says_so(tmp_path: Path) -> None:
     config = configured()
     del config.study, config.logger
-    OmegaConf.save(config, tmp_path / "config.yaml")
+    OmegaConf.save(config, tmp_path / "config.yaml", resolve=True)
     with pytest.raises(UserError, match=f"run={tmp_path}: is of another version \\(no logger, study in its config"):
         load_config(tmp_path)

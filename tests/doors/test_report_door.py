@@ -87,7 +87,7 @@ MISTAKES = {
     "nowhere": (["runs=nowhere"], "runs=nowhere: no such file or folder"),
     "no run in it": (["runs={empty}"], "no finished run there"),
     "another version": (["runs={old}"], "is of another version (no "),
-    "study": (["study=magic"], "study=magic: must be one of fig1_3_heatmaps"),
+    "study": (["study=magic"], "study=magic: must be one of beyond, fig1_3_heatmaps"),
     "study without runs": (["study=passes"], "study=passes: no outputs/sweeps/passes.json yet"),
     "setting": (["runz=x"], "runz: no such setting"),
     "html": (["runs={good}", "html=maybe"], "html=maybe: must be true, false or null"),

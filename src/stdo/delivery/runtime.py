@@ -5,11 +5,11 @@ is left open are slower, and cores that share a batch wait for each other (docs/
 """
 
 import contextlib
+import functools
 import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 import openvino as ov
@@ -49,6 +49,16 @@ _MAX_MACS = 2**41
 """Multiplications for one window: half a minute on two cores."""
 
 
+@functools.cache
+def core() -> ov.Core:
+    """The one of this process, kept to its end.
+
+    Each Core of OpenVINO gives the main thread another stack for its signal handlers, and takes it away again: where
+    two of them did not end in the reverse order, the next Ctrl-C was a segmentation fault.
+    """
+    return ov.Core()
+
+
 class Networks:
     """The networks of a package, made ready when they are first used. Threads may share one.
 
@@ -74,7 +84,7 @@ class Networks:
         if precision not in PRECISIONS:
             raise UserError(f"precision={precision}: must be one of {', '.join(PRECISIONS)}")
         check_graph(graph)
-        self._core = ov.Core()
+        self._core = core()
         if device not in self._core.available_devices:
             raise UserError(f"device={device}: must be one of {', '.join(self._core.available_devices)}")
         self._graph, self._weights, self._scale = graph, weights, scale
@@ -141,7 +151,7 @@ class Networks:
         batch, height, width = size
         most = self._budget // (batch * self._numbers(height, width) * self._requests(size))
         with self._lock:
-            lazy = self._ready.setdefault((index, size), _Lazy(partial(self._made, index, size)))
+            lazy = self._ready.setdefault((index, size), _Lazy(functools.partial(self._made, index, size)))
             self._ready.move_to_end((index, size))
             if len(self._ready) > max(1, min(self._resident, most)):
                 self._ready.popitem(last=False)

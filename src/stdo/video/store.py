@@ -17,7 +17,6 @@ import mmap
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -158,7 +157,7 @@ def prepare(
     return Prepared(source.info, scale, hr, lr, height, width, pts, folder, degrade.key())
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One process at a time prepares a video; the others wait for it."""
     try:
