@@ -31,7 +31,8 @@ def words(figure: Figure) -> str:
 def test_every_study_has_a_plot(path: Path, runs: list[Run], tmp_path: Path) -> None:
     settings = yaml.safe_load(path.read_text())
     others = [{"method": method, "chunks": 4} for method in ("stdo", "jstdo")]
-    others.append(settings["plot"].get("where", {}))
+    where = settings["plot"].get("where", {})
+    others.append({key: value[0] if isinstance(value, list) else value for key, value in where.items()})
     known = [*runs, *(Run(run.directory, run.metrics | other, {}, run.config) for run in runs[2:] for other in others)]
     save(tmp_path / "plot.png", draw(known, settings["plot"], settings["title"]))
     with Image.open(tmp_path / "plot.png") as image:

@@ -51,11 +51,8 @@ _MAX_MACS = 2**41
 
 @functools.cache
 def core() -> ov.Core:
-    """The one of this process, kept to its end.
-
-    Each Core of OpenVINO gives the main thread another stack for its signal handlers, and takes it away again: where
-    two of them did not end in the reverse order, the next Ctrl-C was a segmentation fault.
-    """
+    """The one of this process, kept to its end: each gives the main thread another stack for its signal handlers and
+    takes it away again, and where two did not end in the reverse order, the next Ctrl-C was a segmentation fault."""
     return ov.Core()
 
 
