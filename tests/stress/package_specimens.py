@@ -40,8 +40,8 @@ class Tiny(Backbone):
     def reach(self) -> int:
         return 2
 
-    def forward(self, lr_NCHW: Tensor) -> Tensor:
-        return self.bicubic(lr_NCHW) + self.shuffle(self.last(torch.relu(self.first(lr_NCHW))))
+    def predict(self, x_NCHW: Tensor) -> Tensor:
+        return self.bicubic(x_NCHW) + self.shuffle(self.last(torch.relu(self.first(x_NCHW))))
 
 
 @dataclass(frozen=True)
