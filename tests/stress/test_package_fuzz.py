@@ -14,13 +14,9 @@ from package_specimens import make_all
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")]
 
 
-UNMENDED = {1820}
-"""A halo as large as the manifest allows beside modulated networks: plays in 1.4 GiB, where 1 GiB is the limit."""
-
-
 def wanted() -> list[int]:
     first, _, last = os.environ.get("STDO_MUTATIONS", "2000").rpartition(":")
-    return [seed for seed in range(int(first or 0), int(last)) if seed not in UNMENDED]
+    return list(range(int(first or 0), int(last)))
 
 
 def test_harmed_packages_are_refused_or_play(tmp_path: Path) -> None:
@@ -31,5 +27,6 @@ def test_harmed_packages_are_refused_or_play(tmp_path: Path) -> None:
     assert not report.failures, "\n".join(report.failures[:40])
     assert report.counts.total() == len(wanted())
     assert not list(tmp_path.parent.glob("*escaped*")) and not Path("/tmp/stdo-escaped").exists()
-    for member in ("container", "manifest.json", "graph.onnx", "weights.bin", "lr.mp4"):
+    harmed = ("container", "manifest.json", "graph.onnx", "weights.bin", "lr.mp4")
+    for member in harmed if len(wanted()) >= 2000 else ():  # a few seeds that are tried again hold few kinds
         assert report.counts[member, "refused"] > len(wanted()) // 100

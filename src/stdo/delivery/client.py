@@ -83,7 +83,8 @@ class Player:
             shape = (self.manifest.source.frames, grid.rows, grid.cols)
             self.labels = Labels(self.package.read(CHUNKS), shape, chunks)
             whole = grid.coarsest(min(WHOLE, self.networks.largest))
-        self.lr = LrVideo(lambda: self.package.file(self.manifest.lr.member), self.manifest)
+        package = self.package  # and not self, which would keep a player that is done, and its networks, until gc
+        self.lr = LrVideo(lambda: package.file(package.manifest.lr.member), self.manifest)
         self._network_of = np.asarray(self.manifest.network.network_of)
         self._grid, self._scale = grid, self.manifest.scale
         pays = grid.halo >= self.manifest.network.reach and whole.pixels < grid.pixels

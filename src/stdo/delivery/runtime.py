@@ -148,11 +148,11 @@ class Networks:
         batch, height, width = size
         most = self._budget // (batch * self._numbers(height, width) * self._requests(size))
         with self._lock:
-            lazy = self._ready.setdefault((index, size), _Lazy(functools.partial(self._made, index, size)))
+            lazy = self._ready.setdefault((index, size), _Lazy())
             self._ready.move_to_end((index, size))
             if len(self._ready) > max(1, min(self._resident, most)):
                 self._ready.popitem(last=False)
-        return lazy()
+        return lazy(functools.partial(self._made, index, size))
 
     def _made(self, index: int, size: "_Size") -> "_Pool":
         model, requests = self._model(index, size), self._requests(size)
@@ -209,13 +209,13 @@ class _Pool:
 class _Lazy:
     """A network that is made ready by the first thread that asks for it, while others make other ones."""
 
-    def __init__(self, make: Callable[[], _Pool]) -> None:
-        self._make, self._lock = make, threading.Lock()
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._pool: _Pool | None = None
 
-    def __call__(self) -> _Pool:
+    def __call__(self, make: Callable[[], _Pool]) -> _Pool:
         with self._lock:
-            self._pool = self._pool or self._make()
+            self._pool = self._pool or make()
             return self._pool
 
 
