@@ -35,7 +35,7 @@ def main() -> None:
     for name in BACKBONES:
         for scale in SCALES:
             cost = count(name, scale)
-            print(name, scale, cost.params, cost.macs, PAPER_G[name, scale], sep="\t")
+            print(name, scale, cost.params, cost.macs, PAPER_G.get((name, scale), ""), sep="\t")
 
 
 if __name__ == "__main__":

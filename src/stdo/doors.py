@@ -224,13 +224,13 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
     )
     pl.seed_everything(config.seed, verbose=False)
     backbone = starting(instantiate(config.backbone.network), config.init.weights)
-    residual = seeded(backbone, config.seed).residual  # a backbone that cannot be built is known before decoding
+    network = seeded(backbone, config.seed)  # a backbone that cannot be built is known before decoding
     budget = {"batch": config.budget.batch, "passes": config.budget.passes, "seed": config.seed}
     facts = {
         "video": source.info.name,
         "method": config.method,
-        "backbone": config.backbone.name,
-        "residual": residual,
+        "backbone": network.label,
+        "residual": network.residual,
         "scale": config.scale,
         "chunks": config.chunks,
         "precision": config.trainer.precision,

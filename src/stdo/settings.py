@@ -73,6 +73,7 @@ def _between(value: Any) -> bool:
 
 
 SIZE: Rule = (_size, "must be a whole number of patches, 1 or more, or a share up to 1.0")
+PART: Rule = (lambda value: _number(value) and 0 <= value < 1, "must be a number, 0 or more and less than 1")
 SHARE: Rule = (lambda value: _number(value) and 0 < value <= 1, "must be a number above 0, up to 1")
 
 SAMPLERS = ("sampler", "init.sampler")
@@ -103,6 +104,9 @@ RULES: dict[str, Rule] = {
     "video.max_frames": _or_null(_whole(1)),
     "video.height": _or_null(_whole(16)),
     "backbone.residual": _one_of("none", "bicubic"),
+    "backbone.leak": PART,
+    "backbone.depth": _whole(1, 16),
+    "backbone.channels": _whole(4, 64),
     "patches.height": _or_null(_whole(1)),
     "patches.width": _or_null(_whole(1)),
     "patches.halo": _whole(0),
@@ -116,6 +120,8 @@ RULES: dict[str, Rule] = {
     "budget.passes": POSITIVE,
     "budget.batch": _whole(1),
     "optim.lr": POSITIVE,
+    "optim.momentum": PART,
+    "optim.rest": POSITIVE,
     "optim.loss": _one_of("l1", "l2"),
     "trainer.precision": _one_of(*PRECISIONS),
     "deliver": SWITCH,

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,18 @@ def other_scale(graph: onnx.GraphProto) -> None:
             node.attribute[[a.name for a in node.attribute].index("blocksize")].i = 1
 
 
+def leaking(alpha: float | int, *more: float) -> Callable[[onnx.GraphProto], None]:
+    """An activation with this slope below zero."""
+
+    def change(graph: onnx.GraphProto) -> None:
+        node = next(node for node in graph.node if node.op_type == "Relu")
+        node.op_type = "LeakyRelu"
+        node.attribute.append(helper.make_attribute("alpha", alpha))
+        node.attribute[0].floats.extend(more)
+
+    return change
+
+
 BAD_GRAPHS = {
     "nothing": lambda graph: b"",
     "text": lambda graph: b"<html>",
@@ -138,6 +151,11 @@ BAD_GRAPHS = {
     "a step that no backbone has": lambda graph: changed(graph, other_step),
     "a result of another size": lambda graph: changed(graph, other_scale),
     "a tensor that fills the memory": lambda graph: changed(graph, huge),
+    "a steep slope": lambda graph: changed(graph, leaking(1.5)),
+    "a slope that falls": lambda graph: changed(graph, leaking(-0.5)),
+    "a slope that is no number": lambda graph: changed(graph, leaking(float("nan"))),
+    "a slope of whole numbers": lambda graph: changed(graph, leaking(0)),
+    "several slopes": lambda graph: changed(graph, leaking(0.1, 0.2)),
 }
 
 
@@ -147,6 +165,12 @@ def test_a_graph_that_is_no_backbones_is_refused(kind: str) -> None:
     with pytest.raises(UserError, match=r"graph\.onnx") as caught:
         Networks(graph, [weights_of(disturbed("espcn", 2))], 2, 1).prepare(0, 1, (10, 12))
     assert "\n" not in str(caught.value)
+
+
+def test_an_activation_may_leak() -> None:
+    windows, network = np.zeros((1, 10, 12, 3), np.uint8), disturbed("espcn", 2)
+    graph = changed(graph_of("espcn", 2), leaking(0.25))
+    Networks(graph, [weights_of(network)], 2, 1).run(0, windows)
 
 
 @pytest.mark.parametrize(("setting", "value"), [("precision", "float8"), ("device", "TPU")])

@@ -90,7 +90,7 @@ def test_the_command_line_beats_the_method() -> None:
 @pytest.mark.parametrize("backbone", [option for group, option in OPTIONS if group == "backbone"])
 def test_budgets_choose_the_learning_rate(backbone: str) -> None:
     quick, paper = configured(f"backbone={backbone}"), configured(f"backbone={backbone}", "budget=paper")
-    assert paper.optim.lr == (1e-3 if backbone == "wdsr" else 1e-4)
+    assert paper.optim.lr == (1e-3 if backbone in ("wdsr", "ecbsr", "ecbsr_small") else 1e-4)
     assert (paper.budget.passes, paper.budget.batch) == (50, 16)
     assert quick.optim.lr == quick.backbone.quick.lr
     assert configured(f"backbone={backbone}", "optim.lr=0.5").optim.optimizer.lr == 0.5
@@ -110,7 +110,8 @@ BAD = {
     "size": [0, 1.5, -3, "x", True], "init.share": [0, 1, -0.5, "x", None], "init.weights": ["", 3],
     "budget.batch": [0], "optim.lr": [0], "optim.loss": ["l3", None], "trainer.precision": ["fp8"],
     "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "weights.finetune": [-1, "x"], "out": ["", 3],
-    "unpacked": [1, "x"],
+    "unpacked": [1, "x"], "backbone.leak": [-0.1, 1, "x", None], "backbone.depth": [0, 17, 2.5],
+    "backbone.channels": [3, 65, "x"], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
 }  # fmt: skip
 
 

@@ -224,7 +224,7 @@ def test_one_network_for_every_patch(clip: Path, tmp_path: Path) -> None:
 def test_help_is_quick_and_lists_choices(tmp_path: Path) -> None:
     done = door("--help", cwd=tmp_path)
     assert done.returncode == 0
-    assert "backbone: edsr, espcn, srcnn, vdsr, wdsr" in done.stdout
+    assert "backbone: ecbsr, ecbsr_small, edsr, espcn, srcnn, vdsr, wdsr" in done.stdout
     assert "method: awdnn, bstdo, cafm, cstdo, jstdo, nas, stdo" in done.stdout
     assert "sweep: beyond, fig1_3_heatmaps" in done.stdout
 
@@ -265,7 +265,10 @@ MISTAKES = {
     "half a chunk": (["chunks=1.5"], "chunks=1.5: must be a whole number"),
     "many chunks": (["video.path={clip}", "chunks=999"], "chunks=999: the video has only"),
     "chunks beyond frames": (["video.path={clip}", "method=nas", "chunks=7"], "chunks=7: the video has only 6 frames"),
-    "backbone": (["backbone=resnet"], "backbone=resnet: must be one of edsr, espcn, srcnn, vdsr, wdsr"),
+    "backbone": (
+        ["backbone=resnet"],
+        "backbone=resnet: must be one of ecbsr, ecbsr_small, edsr, espcn, srcnn, vdsr, wdsr",
+    ),
     "method": (["method=magic"], "method=magic: must be one of awdnn, bstdo, cafm, cstdo, jstdo, nas, stdo"),
     "few ratios": (["method=jstdo", "sampler.ratios=[1,0.5,0]"], "sampler.ratios=[1, 0.5, 0]: must be 2 numbers"),
     "no ratios": (["method=jstdo", "sampler.ratios=[0,0]"], "sampler.ratios=[0, 0]: must be a list of numbers from 0"),

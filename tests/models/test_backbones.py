@@ -184,10 +184,47 @@ def test_wrong_settings_are_the_users_mistake(name: str) -> None:
 
 
 def test_unknown_backbone_lists_the_known() -> None:
-    with pytest.raises(UserError, match=r"^backbone=unet: must be one of espcn, srcnn, vdsr, edsr, wdsr$"):
+    with pytest.raises(UserError, match=r"^backbone=unet: must be one of espcn, srcnn, vdsr, edsr, wdsr, ecbsr$"):
         build("unet", 2)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_name_of(name: str) -> None:
     assert name_of(build(name, 2)) == name
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_leaking_activations_are_the_only_difference(name: str) -> None:
+    """A network all of whose activations see positive numbers does not know whether they leak."""
+    lr = picture()
+    networks = [plain(build(name, 2, init="paper", leak=leak)) for leak in (0.0, 0.3)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    assert not torch.allclose(networks[0](lr), networks[1](lr), atol=1e-4)
+    with torch.no_grad():
+        for network in networks:
+            for p in network.parameters():
+                p.abs_()
+    high = lr + 1
+    torch.testing.assert_close(networks[0](high), networks[1](high))
+    assert [network.settings["leak"] for network in networks] == [0.0, 0.3]
+    for leak in (-0.1, 1, float("nan")):
+        with pytest.raises(UserError, match=r"^backbone.leak=.*: must be 0 or more, and less than 1$"):
+            build(name, 2, leak=leak)
+
+
+@pytest.mark.parametrize(("depth", "channels"), [(1, 4), (4, 8), (4, 16), (10, 32)])
+@pytest.mark.parametrize("scale", SCALES)
+def test_ecbsr_comes_in_every_size(depth: int, channels: int, scale: int) -> None:
+    network = build("ecbsr", scale, depth=depth, channels=channels)
+    inner = depth * (9 * channels * channels + channels)
+    assert sum(p.numel() for p in network.parameters()) == 28 * channels + inner + (9 * channels + 1) * 3 * scale**2
+    assert network.reach == depth + 2
+    assert network.settings == {"leak": 0.1, "depth": depth, "channels": channels}
+    assert network.label == f"ecbsr-m{depth}c{channels}"
+
+
+@pytest.mark.parametrize("wrong", [{"depth": 0}, {"depth": 17}, {"depth": 2.0}, {"channels": 7}, {"channels": 66}])
+def test_ecbsr_refuses_other_sizes(wrong: dict[str, float]) -> None:
+    (key, value), text = *wrong.items(), r"must be one of the (even numbers 4 to 64|numbers 1 to 16)"
+    with pytest.raises(UserError, match=rf"^backbone.{key}={value}: {text}$"):
+        build("ecbsr", 2, **wrong)

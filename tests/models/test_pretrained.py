@@ -65,7 +65,7 @@ def test_ycbcr_is_full_range_bt601(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_auto_colour(tmp_path: Path) -> None:
     colours = {name: PretrainedUpscaler(foreign(tmp_path / f"{name}.pt", name), name, 2).colour for name in BACKBONES}
-    assert colours == {"espcn": "rgb", "srcnn": "ycbcr", "vdsr": "ycbcr", "edsr": "rgb", "wdsr": "rgb"}
+    assert colours == {"espcn": "rgb", "srcnn": "ycbcr", "vdsr": "ycbcr", "edsr": "rgb", "wdsr": "rgb", "ecbsr": "rgb"}
 
 
 @pytest.mark.parametrize(("file", "wrap"), [("w.pt", ""), ("w.pth", "state_dict"), ("w.safetensors", "")])

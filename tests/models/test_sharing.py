@@ -1,5 +1,6 @@
 """Sharing: the two questions agree, whichever backbone and however the batch is ordered."""
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from stdo.models.modulated import Modulated
 from stdo.models.registry import BACKBONES, build
 from stdo.models.sharing import Independent, Sharing, Single
-from stdo.models.weights import load_networks, save_networks, started
+from stdo.models.weights import load_networks, read_safetensors, save_networks, started
 from stdo.types import SCALES, UserError
 
 CHUNKS = 3
@@ -166,8 +167,9 @@ def test_weights_survive_the_disk(kind: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_networks(path, sharing, {"method": "stdo"})
     networks, meta = load_networks(path)
-    known = {"backbone": name, "scale": "2", "networks": str(sharing.networks)}
-    assert meta == known | {"method": "stdo", "residual": "bicubic" if name == "vdsr" else "none"}
+    settings = json.dumps({"leak": 0.1, "depth": 4, "channels": 16} if name == "ecbsr" else {"leak": 0.0})
+    known = {"backbone": name, "scale": "2", "networks": str(sharing.networks), "settings": settings}
+    assert meta == known | {"method": "stdo", "residual": "bicubic" if name in ("vdsr", "ecbsr") else "none"}
     assert len(networks) == sharing.networks
     for chunk, number in enumerate(sharing.network_of(np.arange(CHUNKS))):
         assert torch.equal(networks[number](batch()), sharing.network(chunk)(batch()))
@@ -181,11 +183,30 @@ def test_what_networks_predict_is_kept_with_them_and_once_was_not(name: str, tmp
     (network,), meta = load_networks(path)
     with safetensors.safe_open(path, "pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    older = {key: value for key, value in meta.items() if key != "residual"}
+    older = {key: value for key, value in meta.items() if key not in ("residual", "settings")}
     safetensors.torch.save_file(tensors, path, older)
     (published,), _ = load_networks(path)
     assert (network.residual, published.residual) == ("bicubic", "bicubic" if name == "vdsr" else "none")
     assert torch.equal(network(batch()), published(batch())) == (name == "vdsr")
+
+
+def test_settings_are_kept_with_the_networks_and_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    small = partial(build, "ecbsr", 2, leak=0.2, depth=2, channels=8)
+    save_networks(path, Single(small, 1), {})
+    (network,), meta = load_networks(path)
+    assert network.settings == {"leak": 0.2, "depth": 2, "channels": 8}
+    assert torch.equal(started(small, path)(batch()), network(batch()))
+    with pytest.raises(UserError, match=r"was trained with backbone\.channels=8; 16 is asked for$"):
+        started(partial(build, "ecbsr", 2, leak=0.2, depth=2), path)
+    tensors, _ = read_safetensors(path)
+    for wrong in ("[1]", "{", '{"scale": 3}', '{"depth": "2"}', '{"depth": true}', '{"width": 2}', "null"):
+        safetensors.torch.save_file(tensors, path, meta | {"settings": wrong})
+        with pytest.raises(UserError, match=r"settings=.* of its networks are none of 'ecbsr'$"):
+            load_networks(path)
+    safetensors.torch.save_file(tensors, path, meta | {"settings": '{"depth": 10000000}'})
+    with pytest.raises(UserError, match=r"^backbone.depth=10000000: must be one of"):
+        load_networks(path)
 
 
 def test_damaged_weights_are_the_users_problem_in_one_line(tmp_path: Path) -> None:

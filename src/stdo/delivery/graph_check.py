@@ -1,10 +1,12 @@
 """graph.onnx, read before the runtime reads it: nothing but what `deliver` writes may be in it.
 
 ONNX can name files of the viewer's as tensors, nests graphs, and knows hundreds of operations; OpenVINO reads it in
-native code, which ends the process where a convolution has no weights. Ours are a list of six operations with their
+native code, which ends the process where a convolution has no weights. Ours are lists of a few operations with their
 weights outside. So the bytes are taken apart here, as protobuf stores them, and anything else is refused.
 """
 
+import math
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,11 +21,15 @@ MAX_NODES = 2000
 @dataclass(frozen=True)
 class _Operation:
     """An operation of ONNX. inputs: how many it may have. computed: how many of them may come from other steps.
-    attributes: name -> the numbers, each from least to most, or the text that it may have."""
+    attributes: name -> the whole numbers, or the one with a fraction, from least to most, or the text that it may
+    have."""
 
     inputs: tuple[int, ...]
     computed: int
-    attributes: Mapping[str, tuple[int, int] | bytes]
+    attributes: Mapping[str, "_Allowed"]
+
+
+_Allowed = tuple[int, int] | tuple[float, float] | bytes
 
 
 OPERATIONS = {
@@ -34,6 +40,7 @@ OPERATIONS = {
          "kernel_shape": (1, 65)},
     ),
     "DepthToSpace": _Operation((1,), 1, {"blocksize": (2, 4), "mode": b"CRD"}),
+    "LeakyRelu": _Operation((1,), 1, {"alpha": (0.0, 1.0)}),
     "Pad": _Operation((2,), 1, {"mode": b"edge"}),
     "Relu": _Operation((1,), 1, {}),
     "Sub": _Operation((2,), 2, {}),
@@ -48,7 +55,7 @@ _FIELDS: dict[str, dict[int, str]] = {
     "opset": {1: "", 2: ""},  # domain, version
     "graph": {1: "node", 2: "", 5: "tensor", 11: "value", 12: "value"},  # name; inputs and outputs are values
     "node": {1: "", 2: "", 3: "", 4: "", 5: "attribute"},  # inputs, outputs, name, operation
-    "attribute": {1: "", 3: "", 4: "", 8: "", 20: ""},  # name, number, text, numbers, which of them
+    "attribute": {1: "", 2: "", 3: "", 4: "", 8: "", 20: ""},  # name, fraction, number, text, numbers, which of them
     "tensor": {1: "", 2: "", 8: "", 9: ""},  # sides, type, name, content
     "value": {1: "", 2: "type"},  # name
     "type": {1: "tensor type"},
@@ -99,15 +106,23 @@ def _check_node(node: _Message, computed: set[str], given: set[str]) -> str:
     return outputs[0]
 
 
-def _check_attribute(what: str, attribute: _Message, allowed: tuple[int, int] | bytes) -> None:
-    values = attribute.get(3, []) + attribute.get(4, []) + attribute.get(8, [])
+def _check_attribute(what: str, attribute: _Message, allowed: _Allowed) -> None:
+    values = [value for field in (2, 3, 4, 8) for value in attribute.get(field, [])]
     if isinstance(allowed, bytes):
         good, shown = values == [allowed], allowed.decode()
+    elif isinstance(allowed[0], float):
+        (least, most), fraction = allowed, attribute.get(2, [])
+        good = values == fraction and len(fraction) == 1 and least <= _fraction(fraction[0]) <= most
+        shown = f"from {least:g} to {most:g}"
     else:
         good = bool(values) and all(isinstance(each, int) and allowed[0] <= each <= allowed[1] for each in values)
         shown = f"from {allowed[0]} to {allowed[1]}"
     if not good:
         raise UserError(f"{GRAPH}: {what}: must be {shown}")
+
+
+def _fraction(value: "int | bytes | _Message") -> float:
+    return float(struct.unpack("<f", value)[0]) if isinstance(value, bytes) and len(value) == 4 else math.nan
 
 
 def _messages(message: _Message, field: int) -> list[_Message]:
@@ -146,9 +161,9 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     while at < len(data):
         key, at = _number(data, at)
         field, wire = key >> 3, key & 7
-        if wire not in (0, 2):  # numbers of fixed length and groups, which our fields are not
+        if wire not in (0, 2, 5):  # numbers of eight bytes and groups, which our fields are not
             raise damaged(GRAPH, f"it has a field of type {wire}")
-        value, at = _number(data, at)
+        value, at = (4, at) if wire == 5 else _number(data, at)
         if wire == 0:
             yield field, value
             continue

@@ -32,8 +32,8 @@ RESIDENT = 128
 
 _OPERATIONS = {
     "Add", "Broadcast", "Clamp", "Concat", "Constant", "Convert", "Convolution", "DepthToSpace", "Divide",
-    "GroupConvolution", "Multiply", "Pad", "Parameter", "Relu", "Reshape", "Result", "Round", "ShapeOf", "Subtract",
-    "Transpose", "VariadicSplit",
+    "GroupConvolution", "Multiply", "PRelu", "Pad", "Parameter", "Relu", "Reshape", "Result", "Round", "ShapeOf",
+    "Subtract", "Transpose", "VariadicSplit",
 }  # fmt: skip
 """What a backbone is made of, between pixels, as OpenVINO reads it. Others are refused: packages come from anywhere."""
 _MAX_HELD = 2**27
@@ -277,7 +277,7 @@ def _held(model: ov.Model) -> int:
     most = 0.0
     for at, (step, names) in enumerate(zip(steps, sources, strict=True)):
         done = [name for name in names if last[name] == at]
-        if step.get_type_name() == "Relu":  # in place
+        if step.get_type_name() in ("Relu", "PRelu"):  # in place
             for name in done:
                 held.pop(name, None)
         held[step.get_name()] = _count(step.outputs())

@@ -28,6 +28,8 @@ class Backbone(nn.Module, ABC):
     init: ``bicubic`` or ``paper``; changes the first weights only, never the architecture.
     residual: ``none``: predicts the picture. ``bicubic``: predicts its difference from the bicubic one. None: as
         published, the first of `RESIDUALS`.
+    leak: slope of the activations below zero, less than 1; 0 is ReLU, as published. A ReLU that is negative for every
+        pixel of a video learns nothing more, and large steps can silence a whole layer so.
 
     Raises UserError for any other value.
     """
@@ -45,7 +47,7 @@ class Backbone(nn.Module, ABC):
     MEAN: ClassVar[float] = 0.0
     """Grey that `predict` takes from a picture before its layers, so that black is not the zero that padding shows."""
 
-    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None) -> None:
+    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None, leak: float = 0.0) -> None:
         if scale not in SCALES:
             raise UserError(f"scale={scale}: must be one of {', '.join(map(str, SCALES))}")
         if init not in INITS:
@@ -54,9 +56,23 @@ class Backbone(nn.Module, ABC):
         if residual not in self.RESIDUALS:
             kind = type(self).__name__.lower()
             raise UserError(f"backbone.residual={residual}: must be {' or '.join(self.RESIDUALS)} with {kind}")
+        if not 0 <= leak < 1:
+            raise UserError(f"backbone.leak={leak}: must be 0 or more, and less than 1")
         super().__init__()
-        self.scale, self.residual = scale, residual
+        self.scale, self.residual, self.leak = scale, residual, leak
+        self.activation = nn.LeakyReLU(leak, inplace=True) if leak else nn.ReLU(inplace=True)
         self.upsample = Bicubic(scale) if self.ENLARGED or residual == "bicubic" else None
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return type(self).__name__.lower()
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """What makes this network another than the published one of its name and scale, but for ``residual``: the
+        constructor's arguments. Kept with its weights."""
+        return {"leak": self.leak}
 
     @property
     @abstractmethod

@@ -9,11 +9,9 @@ from stdo.models.common import Backbone, bicubic_kernels, gather, pass_through, 
 class ResidualBlock(nn.Module):
     """x + conv(ReLU(conv(x))), 64 channels."""
 
-    def __init__(self) -> None:
+    def __init__(self, activation: nn.Module) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(64, 64, 3, padding=1)
-        )
+        self.body = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), activation, nn.Conv2d(64, 64, 3, padding=1))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, 64, h, w) -> the same shape."""
@@ -40,10 +38,10 @@ class EDSR(Backbone):
     BODY = ("body.",)
     MEAN = 0.5
 
-    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None) -> None:
-        super().__init__(scale, init, residual)
+    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None, leak: float = 0.0) -> None:
+        super().__init__(scale, init, residual, leak)
         self.head = nn.Conv2d(3, 64, 3, padding=1, padding_mode="replicate")
-        self.body = nn.Sequential(*[ResidualBlock() for _ in range(16)], nn.Conv2d(64, 64, 3, padding=1))
+        self.body = nn.Sequential(*[ResidualBlock(self.activation) for _ in range(16)], nn.Conv2d(64, 64, 3, padding=1))
         steps = (2, 2) if scale == 4 else (scale,)
         upsampler: list[nn.Module] = []
         for r in steps:

@@ -1,6 +1,5 @@
 """ESPCN: the smallest of the five."""
 
-import torch
 from torch import Tensor, nn
 
 from stdo.models.common import SHIFTS, Backbone, bicubic_kernels, gather, pass_through, silence, spread
@@ -22,13 +21,13 @@ class ESPCN(Backbone):
     init: ``bicubic``: the colours (never negative, so ReLU leaves them alone) pass two layers in channels of their
         own, the third shifts them in nine ways, the last filters those and hardly hears the others (`FAINT`).
         With ``residual=bicubic`` the last is zero instead. ``paper``: orthogonal weights.
-    residual: see `Backbone`.
+    residual, leak: see `Backbone`.
     """
 
     BODY = ("first", "second", "third")
 
-    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None) -> None:
-        super().__init__(scale, init, residual)
+    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None, leak: float = 0.0) -> None:
+        super().__init__(scale, init, residual, leak)
         self.first = nn.Conv2d(3, 64, 3, padding=1)
         self.second = nn.Conv2d(64, 64, 3, padding=1)
         self.third = nn.Conv2d(64, 32, 3, padding=1, padding_mode="replicate")
@@ -62,8 +61,8 @@ class ESPCN(Backbone):
 
     def predict(self, x_NCHW: Tensor) -> Tensor:
         """See `Backbone.predict`."""
-        x_NCHW = torch.relu(self.first(x_NCHW))
-        x_NCHW = torch.relu(self.second(x_NCHW))
-        x_NCHW = torch.relu(self.third(x_NCHW))
+        x_NCHW = self.activation(self.first(x_NCHW))
+        x_NCHW = self.activation(self.second(x_NCHW))
+        x_NCHW = self.activation(self.third(x_NCHW))
         sr_NCHW: Tensor = self.shuffle(self.last(x_NCHW))
         return sr_NCHW

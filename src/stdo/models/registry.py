@@ -3,6 +3,7 @@
 from typing import Any
 
 from stdo.models.common import Backbone
+from stdo.models.ecbsr import ECBSR
 from stdo.models.edsr import EDSR
 from stdo.models.espcn import ESPCN
 from stdo.models.srcnn import SRCNN
@@ -16,13 +17,14 @@ BACKBONES: dict[str, type[Backbone]] = {
     "vdsr": VDSR,
     "edsr": EDSR,
     "wdsr": WDSR,
+    "ecbsr": ECBSR,
 }
 
 
 def build(name: str, scale: int, **options: Any) -> Backbone:
     """A new backbone, its weights drawn from torch's global generator.
 
-    name: a key of `BACKBONES`. options: the backbone's own arguments (``init``, ``residual``).
+    name: a key of `BACKBONES`. options: the backbone's own arguments (``init``, ``residual``, `Backbone.settings`).
     Raises UserError for an unknown name, scale, init or residual.
     """
     if name not in BACKBONES:

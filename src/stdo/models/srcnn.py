@@ -22,8 +22,8 @@ class SRCNN(Backbone):
     BODY = ("first", "second")
     ENLARGED = True
 
-    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None) -> None:
-        super().__init__(scale, init, residual)
+    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None, leak: float = 0.0) -> None:
+        super().__init__(scale, init, residual, leak)
         self.first = nn.Conv2d(3, 64, 9, padding=4, padding_mode="replicate")
         self.second = nn.Conv2d(64, 32, 5, padding=2, padding_mode="replicate")
         self.last = nn.Conv2d(32, 3, 5, padding=2, padding_mode="replicate")
@@ -40,7 +40,7 @@ class SRCNN(Backbone):
 
     def predict(self, x_NCHW: Tensor) -> Tensor:
         """See `Backbone.predict`."""
-        x_NCHW = self.first(x_NCHW).relu()
-        x_NCHW = self.second(x_NCHW).relu()
+        x_NCHW = self.activation(self.first(x_NCHW))
+        x_NCHW = self.activation(self.second(x_NCHW))
         out_NCHW: Tensor = self.last(x_NCHW)
         return out_NCHW

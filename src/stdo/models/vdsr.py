@@ -22,17 +22,17 @@ class VDSR(Backbone):
     RESIDUALS = ("bicubic",)
     ENLARGED = True
 
-    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None) -> None:
-        super().__init__(scale, init, residual)
+    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None, leak: float = 0.0) -> None:
+        super().__init__(scale, init, residual, leak)
         layers: list[nn.Module] = []
         for inputs in (3, *[64] * 18):
-            layers += [nn.Conv2d(inputs, 64, 3, padding=1), nn.ReLU(inplace=True)]
+            layers += [nn.Conv2d(inputs, 64, 3, padding=1), self.activation]
         self.body = nn.Sequential(*layers)
         self.last = nn.Conv2d(64, 3, 3, padding=1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 assert module.bias is not None
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.kaiming_normal_(module.weight, a=leak)
                 nn.init.zeros_(module.bias)
         if init == "bicubic":
             nn.init.zeros_(self.last.weight)

@@ -31,11 +31,9 @@ def _gain(conv: nn.Conv2d) -> Tensor:
 class WideBlock(nn.Module):
     """x + conv(ReLU(conv(x))): 32 channels, four times as many inside."""
 
-    def __init__(self) -> None:
+    def __init__(self, activation: nn.Module) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            _conv(CHANNELS, WIDE, 3, 2.0), nn.ReLU(inplace=True), _conv(WIDE, CHANNELS, 3, BLOCKS**-0.5)
-        )
+        self.body = nn.Sequential(_conv(CHANNELS, WIDE, 3, 2.0), activation, _conv(WIDE, CHANNELS, 3, BLOCKS**-0.5))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, 32, h, w) -> the same shape."""
@@ -63,11 +61,11 @@ class WDSR(Backbone):
     BODY = ("body.",)
     MEAN = 0.5
 
-    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None) -> None:
-        super().__init__(scale, init, residual)
+    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None, leak: float = 0.0) -> None:
+        super().__init__(scale, init, residual, leak)
         outputs = 3 * scale * scale
         self.head = _conv(3, CHANNELS, 3, 1.0)
-        self.body = nn.Sequential(*[WideBlock() for _ in range(BLOCKS)])
+        self.body = nn.Sequential(*[WideBlock(self.activation) for _ in range(BLOCKS)])
         self.tail = _conv(CHANNELS, outputs, 3, 1.0)
         self.skip = _conv(3, outputs, 5, 1.0)
         self.skip.padding_mode = "replicate"

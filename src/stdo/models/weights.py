@@ -1,5 +1,7 @@
 """Networks on disk: one safetensors file with plain weights, read without pickle."""
 
+import inspect
+import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from torch.nn.utils import parametrize
 
 from stdo.files import atomic
 from stdo.models.common import Backbone, plain
-from stdo.models.registry import build, name_of
+from stdo.models.registry import BACKBONES, build, name_of
 from stdo.models.sharing import BackboneFactory, Sharing
 from stdo.types import UserError
 
@@ -25,7 +27,7 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
 
     Tensors are named ``network.<number>.<parameter>``, numbered as `Sharing.network_of` does; where the networks are
     modulations of one, that one is ``base.<parameter>`` and they are ``modulation.<number>.<convolution>``, see
-    `Sharing.parts`. ``backbone``, ``residual``, ``scale`` and ``networks`` are added to ``meta``.
+    `Sharing.parts`. ``backbone``, ``residual``, ``settings``, ``scale`` and ``networks`` are added to ``meta``.
     """
     networks = sharing.distinct()
     tensors = {
@@ -42,6 +44,7 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
     own = {
         "backbone": name_of(one),
         "residual": one.residual,
+        "settings": json.dumps(one.settings),
         "scale": str(one.scale),
         "networks": str(len(networks)),
     }
@@ -52,8 +55,8 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
 def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
     """Read what `save_networks` wrote: the plain networks in order, and the metadata.
 
-    A file of an older version, which names no ``residual``, holds networks as published. Raises UserError where the
-    file is missing, damaged, or does not hold the networks it names.
+    A file of an older version, which names no ``residual`` or ``settings``, holds networks as published. Raises
+    UserError where the file is missing, damaged, or does not hold the networks it names.
     """
     tensors, meta = read_safetensors(path)
     try:
@@ -62,11 +65,11 @@ def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
         raise UserError(
             f"{path}: not a weights file of stdo (its metadata names no backbone, scale or networks)"
         ) from None
-    networks = []
+    settings, networks = _settings(path, meta), []
     for i in range(count):
         state = _under(f"network.{i}.", tensors)
         with torch.random.fork_rng(devices=[]):
-            network = plain(build(name, scale, residual=meta.get("residual")))
+            network = plain(build(name, scale, residual=meta.get("residual"), **settings))
         check_shapes(path, network, state)
         network.load_state_dict(state)
         networks.append(network)
@@ -102,10 +105,10 @@ def started(factory: BackboneFactory, path: str | Path) -> Backbone:
     """
     backbone = factory()
     loaded = load_one(path, name_of(backbone), backbone.scale)
-    if loaded.residual != backbone.residual:
-        raise UserError(
-            f"weights={path}: was trained with backbone.residual={loaded.residual}; {backbone.residual} is asked for"
-        )
+    theirs, ours = ({"residual": each.residual, **each.settings} for each in (loaded, backbone))
+    for key in ours:
+        if theirs[key] != ours[key]:
+            raise UserError(f"weights={path}: was trained with backbone.{key}={theirs[key]}; {ours[key]} is asked for")
     for name, tensor in loaded.state_dict().items():
         parent, _, leaf = name.rpartition(".")
         module = backbone.get_submodule(parent)
@@ -137,6 +140,22 @@ def load_parts(path: str | Path) -> tuple[list[dict[str, Tensor]], list[dict[str
     if not good or not modulations[0]:
         raise UserError(f"{path}: its base and modulations do not fit its {len(networks)} networks")
     return [{name: base[name] for name in known}], modulations
+
+
+def _settings(path: str | Path, meta: Mapping[str, str]) -> dict[str, float]:
+    """The networks' `Backbone.settings`, as far as the file names them."""
+    try:
+        settings = json.loads(meta.get("settings", "{}"))
+        known = inspect.signature(BACKBONES[meta["backbone"]]).parameters if meta["backbone"] in BACKBONES else {}
+        if settings.keys() <= known.keys() - {"scale", "init", "residual"} and all(map(_is_number, settings.values())):
+            return dict(settings)
+    except (ValueError, AttributeError):
+        pass
+    raise UserError(f"{path}: settings={meta['settings'][:80]!r} of its networks are none of {meta['backbone'][:40]!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrize
 
 from stdo.chunks.score import psnr
 from stdo.models.pixels import to_float, without_halo
@@ -23,7 +24,8 @@ EXPLODED = 10.0
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 """What a fit makes small: the mean absolute error (the papers'), or the mean squared error, which PSNR measures."""
 
-Optimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+Optimizer = Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]
+"""Two groups of parameters -> what moves them; ``filters`` of a group says whether it holds the convolutions' banks."""
 Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
 
@@ -80,9 +82,24 @@ class Overfit(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all networks; the schedule moves every step."""
-        optimizer = self._optimizer(self.sharing.parameters())
+        filters = {id(each) for each in filters_of(self.sharing)}
+        groups = [
+            {"filters": kind, "params": [p for p in self.sharing.parameters() if (id(p) in filters) == kind]}
+            for kind in (True, False)
+        ]
+        optimizer = self._optimizer(groups)
         schedule = self._schedule(optimizer, steps=self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def filters_of(module: nn.Module) -> list[nn.Parameter]:
+    """The filter banks of all convolutions; where they are weight-normalised, the directions."""
+    found = []
+    for conv in module.modules():
+        if isinstance(conv, nn.Conv2d):
+            split = parametrize.is_parametrized(conv, "weight")
+            found.append(conv.get_parameter("parametrizations.weight.original1" if split else "weight"))
+    return found
 
 
 def rate_of(module: pl.LightningModule) -> float:

@@ -1,0 +1,79 @@
+"""ECBSR: a network for players, of which there is one in every size."""
+
+from torch import Tensor, nn
+
+from stdo.models.common import Backbone, silence
+from stdo.types import UserError
+
+DEPTHS = range(1, 17)
+CHANNELS = range(4, 65, 2)
+
+
+class ECBSR(Backbone):
+    """A plain stack of 3x3 convolutions at the low resolution, in the form that the paper's network has in use.
+
+    https://doi.org/10.1145/3474085.3475291 (section 3.1; M4C16 has ``depth=4`` and ``channels=16``)
+
+        lr ─┬─ −mean ─ conv 3→c ─ LeakyReLU ─ depth × (conv c→c ─ LeakyReLU) ─ conv c→3s² ─ PixelShuffle ─ + ─ sr
+            └─ bicubic ────────────────────────────────────────────────────────────────────────────┘
+
+    The paper adds the nearest LR pixel; here it is the bicubic picture, as with every backbone. Its training-time edge
+    branches, which fold into the same convolutions, are left out (docs/decisions/0015-small-backbones.md).
+
+    scale: 2, 3 or 4.
+    init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s throughout.
+    residual: ``bicubic`` alone. leak: see `Backbone`; the paper learns a slope for each channel.
+    depth: convolutions between the first and the last, one of `DEPTHS`. channels: of each, one of `CHANNELS`.
+    """
+
+    BODY = ("body.",)
+    RESIDUALS = ("bicubic",)
+    MEAN = 0.5
+
+    def __init__(
+        self,
+        scale: int,
+        init: str = "bicubic",
+        residual: str | None = None,
+        leak: float = 0.1,
+        depth: int = 4,
+        channels: int = 16,
+    ) -> None:
+        super().__init__(scale, init, residual, leak)
+        for name, value, allowed in (("depth", depth, DEPTHS), ("channels", channels, CHANNELS)):
+            if not isinstance(value, int) or value not in allowed:
+                kind = "even numbers" if allowed.step == 2 else "numbers"
+                raise UserError(f"backbone.{name}={value}: must be one of the {kind} {allowed[0]} to {allowed[-1]}")
+        self.first = nn.Conv2d(3, channels, 3, padding=1)
+        self.body = nn.Sequential()
+        for _ in range(depth):
+            self.body.extend([nn.Conv2d(channels, channels, 3, padding=1), self.activation])
+        self.last = nn.Conv2d(channels, 3 * scale * scale, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(scale)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, a=leak)
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+        if init == "bicubic":
+            silence(self.last)
+
+    @property
+    def label(self) -> str:
+        """The paper's name of a size: M for the blocks, C for their channels."""
+        return "ecbsr-m{depth}c{channels}".format(**self.settings)
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """See `Backbone.settings`."""
+        return super().settings | {"depth": len(self.body) // 2, "channels": self.first.out_channels}
+
+    @property
+    def reach(self) -> int:
+        """See `Backbone.reach`."""
+        return 2 + len(self.body) // 2
+
+    def predict(self, x_NCHW: Tensor) -> Tensor:
+        """See `Backbone.predict`."""
+        sr_NCHW: Tensor = self.shuffle(self.last(self.body(self.activation(self.first(x_NCHW - self.MEAN)))))
+        return sr_NCHW
