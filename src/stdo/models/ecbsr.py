@@ -18,7 +18,7 @@ class ECBSR(Backbone):
             └─ bicubic ────────────────────────────────────────────────────────────────────────────┘
 
     The paper adds the nearest LR pixel; here it is the bicubic picture, as with every backbone. Its training-time edge
-    branches, which fold into the same convolutions, are left out (docs/decisions/0015-small-backbones.md).
+    branches, which fold into the same convolutions, are left out (docs/decisions/0016-small-backbones.md).
 
     scale: 2, 3 or 4.
     init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s throughout.
