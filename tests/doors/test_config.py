@@ -89,11 +89,13 @@ def test_the_command_line_beats_the_method() -> None:
 
 @pytest.mark.parametrize("backbone", [option for group, option in OPTIONS if group == "backbone"])
 def test_budgets_choose_the_learning_rate(backbone: str) -> None:
-    quick, paper = configured(f"backbone={backbone}"), configured(f"backbone={backbone}", "budget=paper")
+    words = ("method=stdo", f"backbone={backbone}")
+    quick, paper = configured(*words), configured(*words, "budget=paper")
     assert paper.optim.lr == (1e-3 if backbone in ("wdsr", "ecbsr", "ecbsr_small") else 1e-4)
     assert (paper.budget.passes, paper.budget.batch) == (50, 16)
     assert quick.optim.lr == quick.backbone.quick.lr
-    assert configured(f"backbone={backbone}", "optim.lr=0.5").optim.optimizer.lr == 0.5
+    for method in ("stdo", "bstdo"):
+        assert configured(f"method={method}", f"backbone={backbone}", "optim.lr=0.5").optim.optimizer.lr == 0.5
 
 
 BAD = {

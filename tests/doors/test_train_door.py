@@ -17,6 +17,7 @@ from PIL import Image
 from stdo.chunks.grid import PatchGrid
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.locks import exclusive
+from stdo.models.registry import BACKBONES
 from stdo.models.weights import load_networks
 from stdo.train import main
 from stdo.trust import CONFIG_KEYS
@@ -68,7 +69,7 @@ def test_a_run_from_video_to_result_and_again(clip: Path, tmp_path: Path) -> Non
     assert "bicubic" in first.stdout
     assert "train: 100%" in first.stderr, "progress is shown"
     (run,) = (tmp_path / "outputs" / "clip").iterdir()
-    assert run.name.startswith("stdo-espcn-x2-k2-")
+    assert run.name.startswith("bstdo-espcn-x2-k2-")
     assert str(run.relative_to(tmp_path)) in first.stdout
     names = {path.name for path in run.iterdir()}
     assert names >= set(FILES.split())
@@ -103,7 +104,7 @@ def check_against_saved_pngs(run: Path, clip: Path, metrics: dict) -> None:
 
 
 @pytest.mark.parametrize("method", ["awdnn", "nas", "cafm", "stdo", "jstdo", "cstdo", "bstdo"])
-@pytest.mark.parametrize("backbone", ["espcn", "srcnn", "vdsr", "edsr", "wdsr"])
+@pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.slow
 def test_every_method_with_every_backbone(clip: Path, tmp_path: Path, method: str, backbone: str) -> None:
     done = door(
@@ -211,7 +212,7 @@ def test_one_network_for_every_patch(clip: Path, tmp_path: Path) -> None:
     with np.load(run / "chunks.npz") as stored:
         labels = stored["labels"]
     lr = downscale(list(GeneratedClip(width=96, height=72, frames=6, rate=25, seed=0))[2].rgb_HWC, 2)
-    grid = PatchGrid(36, 48, 12, 16)
+    grid = PatchGrid(36, 48, 12, 16, halo=2)
     alone = Reconstructor([networks[1]], [0, 0], grid, 2, torch.device("cpu"))
     expected = grid.assemble(alone.patches(lr, labels[2]), 2)
     saved = np.asarray(Image.open(sorted((run / "network-1" / "sr").glob("*.png"))[2]))
