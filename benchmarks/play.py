@@ -1,6 +1,7 @@
 """How fast a package plays, beside its networks alone, and which runtime computes them fastest.
 
-    python benchmarks/play.py [--backbone espcn] [--scale 4] [--networks 4] [--frames 48] [--threads 1 2] [--rounds 5]
+    python benchmarks/play.py [--backbone espcn] [--residual bicubic] [--scale 4] [--networks 4] [--frames 48]
+                              [--threads 1 2] [--rounds 5]
 
 A package of 1080p is made of a generated clip and untrained networks, whose speed is that of trained ones. Runtimes
 take turns in one process: frames per second, and per second of one core, which counts when the machine is shared. The
@@ -33,7 +34,7 @@ from stdo.delivery.package import write_package
 from stdo.delivery.runtime import PRECISIONS, Networks
 from stdo.models.common import Backbone, plain
 from stdo.models.pixels import to_float, to_uint8
-from stdo.models.registry import BACKBONES, build
+from stdo.models.registry import BACKBONES, build, name_of
 from stdo.training.data import PatchSize
 from stdo.types import Colour
 from stdo.video.sample import GeneratedClip
@@ -66,7 +67,9 @@ def make_package(folder: Path, network: Backbone, networks: int, frames: int, sc
         source=Source(WIDTH, HEIGHT, frames, Fraction(24), Colour("bt709", "limited")),
         lr=Stream("lr.mp4", width, height, "x264", 20),
         grid=Patches(grid.patch_h, grid.patch_w, grid.halo),
-        network=Network("espcn", tuple(weights.params_of(tensors)), networks, tuple(range(networks)), network.reach),
+        network=Network(
+            name_of(network), tuple(weights.params_of(tensors)), networks, tuple(range(networks)), network.reach
+        ),
         bits=8,
     )
     members = {
@@ -168,14 +171,15 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", default="espcn", choices=sorted(BACKBONES))
+    parser.add_argument("--residual", choices=["none", "bicubic"], help="what the networks predict; as published")
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--networks", type=int, default=4)
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    network = build(options.backbone, options.scale)
-    print(f"# {machine()}; {options.backbone} x{options.scale}, {WIDTH}x{HEIGHT}")
+    network = build(options.backbone, options.scale, residual=options.residual)
+    print(f"# {machine()}; {options.backbone} x{options.scale}, residual {network.residual}, {WIDTH}x{HEIGHT}")
     tsv("threads", "runtime", "fps", "fps_per_core")
     for threads in options.threads:
         compare(network, options.scale, threads, options.rounds)
