@@ -4,13 +4,16 @@ import base64
 import json
 import re
 import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -35,6 +38,8 @@ from stdo.video.sample import GeneratedClip
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 NASTY = """</script><script>document.title="caught"</script><b>"ü&'“\u2028{{data}}"""
 OTHER_SIZES = (9_500, 1_250_000)
+LIMIT = 90
+"""Seconds that a test may take in the browser, many times what any takes."""
 METHODS = {"awdnn": (whole, Single, 1), "nas": (by_time, Independent, 3), "stdo": (by_score, Independent, 3)}
 
 
@@ -244,15 +249,49 @@ class Opened:
         return list(self.page.locator(f"#table tbody tr > :nth-child({number})").all_inner_texts())
 
 
+@contextmanager
+def killed_after(seconds: float) -> Iterator[None]:
+    """Kill every Chromium of this process when the block takes longer: what waits for it then fails at once.
+
+    Playwright limits its waits for pages and elements, but not scripts in a page, nor the making and closing of pages.
+    """
+
+    def kill() -> None:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if "chrom" in process.name():
+                    process.kill()
+
+    watch = threading.Timer(seconds, kill)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browsers() -> Iterator[Iterator[Any]]:
+    """The same browser again and again, another one when it has died."""
     playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright (stdo[dev])")
     if CHROMIUM is None:
         pytest.skip("no Chromium or Chrome on this machine (Debian: apt install chromium)")
+
+    def living() -> Iterator[Any]:
+        while True:
+            opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=1000 * LIMIT)
+            while opened.is_connected():
+                yield opened
+
     with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+        yield living()
+
+
+@pytest.fixture
+def browser(browsers: Iterator[Any]) -> Iterator[Any]:
+    found = next(browsers)
+    with killed_after(LIMIT):
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -423,4 +462,14 @@ def test_nasty_names_are_shown_as_they_are(browser: Any, runs: list[Run], tmp_pa
     assert page.title().startswith("</script><script>")
     assert page.locator("h1").text_content() == NASTY
     assert page.locator("b").count() == 0
+    page.close()
+
+
+@pytest.mark.slow
+def test_a_browser_that_spins_is_killed(browsers: Iterator[Any]) -> None:
+    page = next(browsers).new_page()
+    with killed_after(2), pytest.raises(Exception, match="closed"):
+        page.evaluate("() => { for (;;); }")
+    page = next(browsers).new_page()
+    assert page.evaluate("1 + 1") == 2
     page.close()

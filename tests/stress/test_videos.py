@@ -50,6 +50,8 @@ WHOLE = {
 }
 COUNTED = ("mp4", "mp4 with its index in front", "mkv", "avi", "mov")
 """These say in their headers how long they are, so that what is missing is noticed."""
+UNSIZED = ("ts", "h264")
+"""These do not say how long their packets are."""
 LIMITED = """
 import json, pathlib, re, signal, sys, time
 from stdo.types import UserError
@@ -99,7 +101,7 @@ def test_cut_anywhere_it_says_so_or_gives_the_frames_before(tmp_path: Path, kind
     whole = {frame.rgb_HWC.tobytes(): frame.pts for frame in VideoFile(path)}
     short = tmp_path / f"short{path.suffix}"
     said = 0
-    for place in np.linspace(0, len(content), PLACES + 1)[1:-1].astype(int):
+    for place in np.linspace(0, len(content), PLACES + 2)[1:-1].astype(int):
         short.write_bytes(content[:place])
         frames, message = read(short)
         if message:
@@ -109,11 +111,12 @@ def test_cut_anywhere_it_says_so_or_gives_the_frames_before(tmp_path: Path, kind
             frames = list(VideoFile(short, max_frames=int(offered[1]))) if offered else []
             assert not offered or len(frames) == int(offered[1])
         times = [whole.get(frame.rgb_HWC.tobytes()) for frame in frames]
-        # The last bytes of the last frame may be gone without its decoder or its container noticing.
-        assert None not in times[:-1], place
+        # The last bytes of the last frame of the file may be gone without its decoder or its container noticing. Where
+        # nothing says how long a packet is, it may be a B-frame, with others after it that were stored before it.
+        assert None not in times[: -3 if kind in UNSIZED else -1] and times.count(None) <= 1, place
         if kind != "h264":  # which has no times; a B-frame that is gone there moves the frame after it
             assert all(time in (None, frame.pts) for time, frame in zip(times, frames, strict=True)), place
-    assert said >= PLACES - 3 or kind not in COUNTED
+    assert said >= PLACES - 2 or kind not in COUNTED
 
 
 def test_vast_frames_are_refused_without_memory_for_them(tmp_path: Path) -> None:

@@ -186,6 +186,21 @@ def test_weights_that_are_no_numbers_do_not_replace_a_good_checkpoint(make_job, 
     assert all(torch.equal(value, weights(job)[name]) for name, value in weights(straight).items())
 
 
+def test_a_gpu_without_memory_says_what_to_lower_and_keeps_the_checkpoint(make_job, trainer) -> None:
+    class Full(pl.Callback):
+        def on_train_batch_start(self, trainer, module, batch, step) -> None:
+            if step == 5:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nMore lines.")
+
+    with pytest.raises(UserError, match=r"^out of GPU memory: lower budget.batch \(4\) or use trainer=cpu$"):
+        train(make_job(checkpoint_seconds=0.0, trainer=joined_by(Full(), trainer)))
+    assert torch.load(make_job().directory / CHECKPOINT, weights_only=True)["global_step"] == 5
+    job, straight = make_job(), make_job("straight")
+    train(job)
+    train(straight)
+    assert all(torch.equal(value, weights(job)[name]) for name, value in weights(straight).items())
+
+
 @pytest.mark.parametrize("step", [0, 6, "last"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_fit_that_is_asked_to_stop_saves_first(make_job, trainer, number, step) -> None:

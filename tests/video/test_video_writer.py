@@ -1,6 +1,9 @@
 """Writing and reading back."""
 
+import os
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from stdo.video.reader import VideoFile
 from stdo.video.writer import ENCODERS, VideoWriter
 
 NTSC = Fraction(30000, 1001)
+TASKS = Path("/proc/self/task")
 LOSSY = [("x264", "ultrafast"), ("x265", "ultrafast"), ("svtav1", "10")]
 
 
@@ -74,6 +78,22 @@ def test_crf_trades_bytes(tmp_path, codec):
     frames = [np.random.default_rng(t).integers(0, 256, (64, 64, 3), dtype=np.uint8) for t in range(4)]
     fine, coarse = (written(tmp_path / f"{crf}.mp4", frames, codec, crf=crf).stat().st_size for crf in (10, 45))
     assert coarse < 0.6 * fine
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of each thread")
+@pytest.mark.parametrize("codec", ["x264", "x265", "svtav1"])
+def test_no_encoder_makes_the_process_real_time(tmp_path, codec):
+    """SVT-AV1 does where it runs as root; a child that spins then holds a core against the whole machine."""
+
+    def policies() -> set[int]:
+        return {os.sched_getscheduler(int(thread.name)) for thread in TASKS.iterdir()}
+
+    before = policies()
+    with VideoWriter(tmp_path / "a.mp4", 64, 48, NTSC, codec) as writer:
+        for t, rgb_HWC in enumerate(waves(3, 48, 64)):
+            writer.write(Frame(t / NTSC, rgb_HWC))
+            assert policies() == before
+    assert policies() == before
 
 
 def test_variable_rate_is_exact_in_mp4_and_within_a_millisecond_in_matroska(tmp_path):

@@ -1,8 +1,10 @@
 """Frames into a video file or a folder of PNG, whole or not at all."""
 
 import os
+import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import lcm
@@ -151,7 +153,9 @@ class VideoWriter:
                 frame = convert(rgb_HWC)
                 frame.time_base, frame.pts = base, round(pts / base)
                 frame.duration = round(1 / self.rate / base)
-                out.mux(stream.encode(frame))
+                with nullcontext() if self._frames else _scheduled_as_before():
+                    packets = stream.encode(frame)
+                out.mux(packets)
 
             yield put
             if not self._frames:
@@ -183,6 +187,24 @@ class VideoWriter:
                 yield put
                 if not self._frames:
                     raise UserError(f"{self.path}: no frame was written")
+
+
+@contextmanager
+def _scheduled_as_before() -> Iterator[None]:
+    """Take back what SVT-AV1 does where it starts as root: it makes its threads real-time, and the one that called it,
+    and so every process that this one starts later. They hold the cores against all else on the machine."""
+    if sys.platform != "linux":
+        yield
+        return
+    tasks = Path("/proc/self/task")
+    policy, priority, known = os.sched_getscheduler(0), os.sched_getparam(0), set(tasks.iterdir())
+    try:
+        yield
+    finally:
+        for thread in {*tasks.iterdir()} - known | {tasks / str(threading.get_native_id())}:
+            with suppress(ProcessLookupError):
+                if os.sched_getscheduler(int(thread.name)) != policy:
+                    os.sched_setscheduler(int(thread.name), policy, priority)
 
 
 def _span_of(values: range) -> str:
