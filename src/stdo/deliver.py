@@ -42,7 +42,7 @@ def pack(job: Job, delivery: Delivery) -> Json:
     """Write a run's package and say where. Returns the content of metrics.json."""
     from stdo.delivery.deliver import deliver
 
-    delivered = deliver(job.directory, job.data, job.sampler, delivery)
+    delivered = deliver(job.directory, job.data, job.sampler, delivery, job.loss)
     sys.stderr.write("".join(f"note: {note}\n" for note in delivered.notes) + f"{delivered.path}\n")
     return delivered.metrics
 

@@ -74,11 +74,13 @@ class Delivered:
     notes: tuple[str, ...]
 
 
-def deliver(directory: Path, data: PatchData, sampler: Callable[..., Sampler], delivery: Delivery) -> Delivered:
+def deliver(
+    directory: Path, data: PatchData, sampler: Callable[..., Sampler], delivery: Delivery, loss: str = "l1"
+) -> Delivered:
     """Pack a finished run, play it through the client, and keep what it costs in metrics.json.
 
-    sampler: how the run drew its patches, for fine-tuning. Raises UserError for a run that is not finished, an LR video
-    that is not what was trained on, and a target that cannot be written.
+    sampler, loss: how the run drew its patches, and what it made small, for fine-tuning. Raises UserError for a run
+    that is not finished, an LR video that is not what was trained on, and a target that cannot be written.
     """
     metrics = read_result(directory)
     target = delivery.path(directory, data.info.name)
@@ -89,7 +91,7 @@ def deliver(directory: Path, data: PatchData, sampler: Callable[..., Sampler], d
     video, progress = data.video, data.progress
     with claimed(directory), _scratch(target) as folder:
         muxed = write_stream(folder, video, data.source, _degrade(data).codec is not None, progress)
-        manifest, members = _contents(directory, data, sampler, delivery, muxed)
+        manifest, members = _contents(directory, data, sampler, loss, delivery, muxed)
         draft = folder / f"draft{SUFFIX}"
         write_package(draft, manifest, members, delivery.unpacked)
         check_stream(Package.open(draft), video, progress)
@@ -141,12 +143,13 @@ def _degrade(data: PatchData) -> Degrade:
 
 
 def _contents(
-    directory: Path, data: PatchData, sampler: Callable[..., Sampler], delivery: Delivery, muxed: Muxed
+    directory: Path, data: PatchData, sampler: Callable[..., Sampler], loss: str, delivery: Delivery, muxed: Muxed
 ) -> tuple[Manifest, dict[str, Path | bytes]]:
     """The manifest, as yet without what is measured, and all other members."""
     data.labels, network_of = read_chunks(directory)
     networks, facts = load_networks(directory / RUN_WEIGHTS)
-    coded = _coded(directory, data, sampler, delivery, networks[0], network_of, json.loads(facts["facts"])["device"])
+    device = json.loads(facts["facts"])["device"]
+    coded = _coded(directory, data, sampler, loss, delivery, networks[0], network_of, device)
     labels_TRC = data.labels
     if len(networks) == 1:  # chunks that share their network are one to the viewer
         labels_TRC, network_of = np.zeros_like(labels_TRC), [0]
@@ -176,6 +179,7 @@ def _coded(
     directory: Path,
     data: PatchData,
     sampler: Callable[..., Sampler],
+    loss: str,
     delivery: Delivery,
     backbone: Backbone,
     network_of: Sequence[int],
@@ -192,8 +196,19 @@ def _coded(
     shown = data.sample(partial(sampler, passes=delivery.finetune), learner_N)
     border = data.grid.halo * data.video.scale
     where = torch.device(device if torch.cuda.is_available() else "cpu")
-    batches = batches_of(data, shown)
-    return finetune(coded, trained, bits, backbone, batches, shown.steps, network_of, border, where, data.progress)
+    return finetune(
+        coded,
+        trained,
+        bits,
+        backbone,
+        batches_of(data, shown),
+        shown.steps,
+        network_of,
+        border,
+        where,
+        data.progress,
+        loss,
+    )
 
 
 def _params(coded: weights.Weights) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
@@ -18,6 +17,7 @@ from stdo.models.pixels import to_float, without_halo
 from stdo.models.sharing import by_chunk
 from stdo.models.weights import load_parts
 from stdo.training.data import Batch, PatchBatches, PatchData
+from stdo.training.module import LOSSES
 from stdo.types import F32, Progress, UserError, silent
 
 LR = 0.003
@@ -55,12 +55,13 @@ def finetune(
     border: int = 0,
     device: torch.device | None = None,
     progress: Progress = silent,
+    loss: str = "l1",
 ) -> Weights:
     """Train rounded weights and their steps for the low bits they have.
 
     rounded: what `stdo.delivery.rounding.rounded` made of ``before``, the weights as they were trained. bits: 8 or
     fewer. backbone: the architecture. batches: ``updates`` of them, as training sees them. network_of: the network of
-    each chunk. border: HR pixels of halo to cut off.
+    each chunk. border: HR pixels of halo to cut off. loss: the fit's, a key of `LOSSES`.
 
     Raises UserError for a loss that is not finite.
     """
@@ -73,11 +74,11 @@ def finetune(
     for batch in progress(batches, updates, "finetune"):
         sr_NCHW = learned.enlarge(backbone, to_float(batch["lr"].to(device)), number_of[batch["chunk"]])
         hr_NHWC = batch["hr"].to(device).float().div_(255)
-        loss = F.l1_loss(without_halo(sr_NCHW, border).permute(0, 2, 3, 1), hr_NHWC)
-        if not math.isfinite(loss.item()):
-            raise UserError(f"weights.finetune: the loss became {loss.item()}; set weights.finetune=0")
+        error = LOSSES[loss](without_halo(sr_NCHW, border).permute(0, 2, 3, 1), hr_NHWC)
+        if not math.isfinite(error.item()):
+            raise UserError(f"weights.finetune: the loss became {error.item()}; set weights.finetune=0")
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        error.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
     return learned.weights()
