@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from stdo.reporting.look import BICUBIC, OTHERS, Look, look
+from stdo.reporting.look import BICUBIC, LOOKS, OTHERS, Look, look
 from stdo.reporting.style import DPI, dress, heading, legend, subheading
 from stdo.types import Json
 
@@ -23,38 +23,39 @@ def quality_over_rate(rows: Sequence[Json], title: str) -> Figure:
     """Every point as measured: PSNR over kbit/s, RGB at the left, Y at the right."""
     figure, panels = _figure(list(_PANELS.values()), title)
     curves = curves_of(rows)
+    looks = _looks(rows)
     for axes, metric in zip(panels, _PANELS, strict=True):
-        turns: dict[str, int] = {}
+        turns: dict[tuple[str, str], int] = {}
         for name, members in curves.items():
-            method = members[0]["method"]
-            turn = turns[method] = turns.get(method, -1) + 1
-            _line(axes, members, metric, name, turn)
+            key = _kind(members[0])
+            turn = turns[key] = turns.get(key, -1) + 1
+            _line(axes, members, metric, name, looks[key], turn)
         _finish(axes, metric)
     legend(figure)
     return figure
 
 
 def over_durations(rows: Sequence[Json], title: str) -> Figure | None:
-    """PSNR over the kbit/s of longer videos, computed, a panel for each method; None where there is no network.
+    """PSNR over the kbit/s of longer videos, computed, a panel for each method and backbone; None without a network.
 
-    Of each method the curve with most bits that is below 32, of the first LR codec.
+    Of each the curve with most bits that is below 32, of the first LR codec.
     """
-    curves = curves_of(rows)
-    chosen: dict[str, str] = {}
+    curves, looks = curves_of(rows), _looks(rows)
+    chosen: dict[tuple[str, str], str] = {}
     networks = [(name, members[0]) for name, members in curves.items() if members[0]["bits"]]
     for name, first in sorted(networks, key=lambda each: each[1]["bits"] == 32):  # stable: 32 bits come last
-        chosen.setdefault(first["method"], name)
+        chosen.setdefault(_kind(first), name)
     if not chosen:
         return None
     figure, panels = _figure([*chosen.values()], title, alike=True)
     for axes, name in zip(panels, chosen.values(), strict=True):
         for codec in CODECS:
             if codec in curves:
-                _line(axes, curves[codec], "psnr_frame", codec, 0)
+                _line(axes, curves[codec], "psnr_frame", codec, looks[_kind(curves[codec][0])])
         clip = curves[name][0]["seconds"]
         said = [f"{clip:.3g} s, measured", *(f"{_length(seconds)}, computed" for seconds in DURATIONS)]
         for turn, (seconds, length) in enumerate(zip((None, *DURATIONS), said, strict=True)):
-            _line(axes, curves[name], "psnr_frame", length, turn, seconds)
+            _line(axes, curves[name], "psnr_frame", length, looks[_kind(curves[name][0])], turn, seconds)
         _finish(axes, "psnr_frame")
         axes.legend(frameon=False, fontsize=7)  # in each, since a method's lines have its own colour
     return figure
@@ -75,15 +76,40 @@ def _figure(parts: Sequence[str], title: str, alike: bool = False) -> tuple[Figu
     return figure, panels
 
 
-def _look(method: str) -> Look:
-    if method == "bicubic":
-        return BICUBIC
-    return OTHERS[CODECS.index(method)] if method in CODECS else look(method)
+def _kind(row: Json) -> tuple[str, str]:
+    """What has a look of its own: a method with a backbone."""
+    return row["method"], row["backbone"] or ""
 
 
-def _line(axes: Axes, rows: Sequence[Json], metric: str, label: str, turn: int, seconds: float | None = None) -> None:
-    """A curve; turn: how often its method was drawn before, which makes it paler."""
-    style, pale = _look(rows[0]["method"]), _PALER[turn % len(_PALER)]
+def _looks(rows: Sequence[Json]) -> dict[tuple[str, str], Look]:
+    """A method's own look with its first backbone, those of codecs and others in turn."""
+    found: dict[tuple[str, str], Look] = {}
+    methods = {row["method"] for row in rows}
+    free = [*OTHERS[len(CODECS) :], *(each for name, each in LOOKS.items() if name not in methods)]
+    for kind in dict.fromkeys(map(_kind, rows)):
+        method = kind[0]
+        if method == "bicubic":
+            found[kind] = BICUBIC
+        elif method in CODECS:
+            found[kind] = OTHERS[CODECS.index(method)]
+        elif method in {name for name, _ in found} and free:
+            found[kind] = free.pop(0)
+        else:
+            found[kind] = look(method)
+    return found
+
+
+def _line(
+    axes: Axes,
+    rows: Sequence[Json],
+    metric: str,
+    label: str,
+    style: Look,
+    turn: int = 0,
+    seconds: float | None = None,
+) -> None:
+    """A curve; turn: how often its kind was drawn before, which makes it paler."""
+    pale = _PALER[turn % len(_PALER)]
     colour = tuple(channel + (1 - channel) * pale for channel in to_rgb(style.colour))
     points = sorted((kbps_at(row, seconds), row[metric]) for row in rows)
     axes.plot(
