@@ -1,5 +1,7 @@
 """One pass over a video: reconstruct every frame, score it and bicubic beside it."""
 
+import ctypes
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +14,10 @@ from stdo.video.degrade import BicubicUpscaler
 from stdo.video.store import Prepared
 
 Sink = Callable[[Frame], None]
+
+TRIM_EVERY = 50
+"""Frames after which freed memory goes back to the system. The C library keeps what lies between pieces in use, and at
+1080p that grew by 0.2 GiB in 2,000 frames."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,19 @@ def measure(
         )
         rows.append({"frame": t, "pts": float(video.pts[t]), **of_ours} | _prefixed("bicubic_", of_bicubic))
         maps.append((ours.patch_psnr, bicubic.patch_psnr))
+        if t % TRIM_EVERY == 0:
+            trim()
         if sink is not None:
             sink(Frame(video.pts[t], np.ascontiguousarray(sr_HWC[:height, :width])))
     ours_TRC, bicubic_TRC = (np.stack(each) for each in zip(*maps, strict=True))
     return Measured(ours.result(), bicubic.result(), rows, ours_TRC, bicubic_TRC)
+
+
+def trim() -> None:
+    """Give freed memory back to the system, where the C library can (glibc)."""
+    release = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if release is not None:
+        release(0)
 
 
 def pictures_of(video: Prepared, reconstructor: Reconstructor, labels: I16) -> Callable[[int], tuple[U8, U8, U8]]:
