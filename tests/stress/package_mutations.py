@@ -4,6 +4,7 @@ A mended mutation is what somebody writes who knows the format and means harm: i
 """
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -503,7 +504,7 @@ def _value(draw: Draw, fields: dict[str, Any]) -> str:
     parent, old = _at(fields, path[:-1]), _at(fields, path)
     near = [old + 1, old - 1, old * 2, -old, float(old), str(old)] if type(old) is int else []
     near += [old[:-1], old + old, old * 100] if isinstance(old, str | list) else []
-    others = [_at(fields, draw.choice(_paths(fields)))]
+    others = [copy.deepcopy(_at(fields, draw.choice(_paths(fields))))]  # which may be a field that holds this one
     parent[path[-1]] = draw.choice([*near, *others, *draw.sample(VALUES, 6)])
     return ".".join(map(str, path))
 
