@@ -68,6 +68,11 @@ def _cut(player: Player) -> Cut:
     return Cut(source.pts(span.start), None if span.stop == source.frames else source.pts(span.stop))
 
 
+def _coded(stream: Stream) -> str:
+    """Name of a stream's codec."""
+    return stream.codec_context.name if stream.codec_context is not None else "of a codec that FFmpeg does not know"
+
+
 def _carried(out: Path, probe: Path, streams: list[Stream]) -> tuple[list[Stream], tuple[str, ...]]:
     """Those of the streams that the container can hold, and a line for each of the others."""
     try:
@@ -81,7 +86,7 @@ def _carried(out: Path, probe: Path, streams: list[Stream]) -> tuple[list[Stream
     lost = [each for each in streams if each not in kept]
     for each in lost:
         if each.type == "audio":
-            raise UserError(f"{out}: cannot hold the sound ({each.name}); use .mp4 or .mkv")
+            raise UserError(f"{out}: cannot hold the sound ({_coded(each)}); use .mp4 or .mkv")
     return kept, tuple(
-        f"{each.type} stream {each.index} ({each.name}) is left out: {out} cannot hold it" for each in lost
+        f"{each.type} stream {each.index} ({_coded(each)}) is left out: {out} cannot hold it" for each in lost
     )

@@ -141,7 +141,7 @@ def _read_header(header: bytes, bits: int, params: Params) -> list[bool]:
     mask = np.unpackbits(np.frombuffer(header, np.uint8, offset=1)).astype(bool).tolist()[: len(params)]
     shapes = {name: tuple(shape) for name, shape in params}
     for name in _changed(params, mask):
-        outputs = shapes.get(f"{name}.weight", (1,))[0]
+        outputs = (shapes.get(f"{name}.weight") or (1,))[0]
         if outputs % 2 or shapes.get(f"{name}.bias") != (outputs,):
             raise damaged(NAME, f"{name} cannot be modulated")
     return mask or [False] * len(params)
