@@ -149,7 +149,7 @@ def _settings(path: str | Path, meta: Mapping[str, str]) -> dict[str, float]:
         known = inspect.signature(BACKBONES[meta["backbone"]]).parameters if meta["backbone"] in BACKBONES else {}
         if settings.keys() <= known.keys() - {"scale", "init", "residual"} and all(map(_is_number, settings.values())):
             return dict(settings)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         pass
     raise UserError(f"{path}: settings={meta['settings'][:80]!r} of its networks are none of {meta['backbone'][:40]!r}")
 
