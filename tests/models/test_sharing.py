@@ -200,7 +200,8 @@ def test_settings_are_kept_with_the_networks_and_asked_for(tmp_path: Path) -> No
     with pytest.raises(UserError, match=r"was trained with backbone\.channels=8; 16 is asked for$"):
         started(partial(build, "ecbsr", 2, leak=0.2, depth=2), path)
     tensors, _ = read_safetensors(path)
-    for wrong in ("[1]", "{", '{"scale": 3}', '{"depth": "2"}', '{"depth": true}', '{"width": 2}', "null", "[" * 100_000):
+    deep = "[" * 100_000
+    for wrong in ("[1]", "{", '{"scale": 3}', '{"depth": "2"}', '{"depth": true}', '{"width": 2}', "null", deep):
         safetensors.torch.save_file(tensors, path, meta | {"settings": wrong})
         with pytest.raises(UserError, match=r"settings=.* of its networks are none of 'ecbsr'$"):
             load_networks(path)
