@@ -23,6 +23,7 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from pytorch_lightning.profilers import SimpleProfiler
 from torch.utils.data import DataLoader, Dataset
 
 from common import machine, note, options, tsv
@@ -52,31 +53,52 @@ SHARINGS: dict[str, tuple[type[Sharing], int]] = {
     "8": (Independent, 8),
     "modulated 4": (Modulated, 4),
 }
-PARTS = ("fetch", "forward", "backward", "optimizer")
-"""From the end of the last step to the batch; to the loss; to the gradients; to the end of the step, hooks included."""
+PARTS = ("fetch", "forward", "backward", "optimizer", "around")
+"""The batches; loss, and what the step does beside its parts; gradients; the optimizer; hooks, progress, curve."""
 adam = partial(torch.optim.Adam, lr=1e-4)
 
 
 class Clock(pl.Callback):
-    """When the parts of each step ended; ``steps`` holds one row of times for each."""
+    """Times of the blocks of steps, and of the parts of a step, which Lightning's profiler measures."""
 
     def __init__(self) -> None:
-        self.steps: list[list[float]] = []
+        self.profiler = SimpleProfiler()
+        self._ends: list[tuple[int, float]] = []
+        self._backward = 0.0
 
-    def mark(self, *_: object) -> None:
-        """Take the time."""
-        self.steps[-1].append(time.perf_counter())
+    def on_before_backward(self, *_: object) -> None:
+        """The loss is there."""
+        self._backward -= time.perf_counter()
 
-    def on_train_batch_start(self, *_: object) -> None:
-        """The batch is there."""
-        self.steps.append([time.perf_counter()])
+    def on_after_backward(self, *_: object) -> None:
+        """The gradients are there."""
+        self._backward += time.perf_counter()
 
-    on_before_backward = on_after_backward = on_before_zero_grad = mark
-    on_before_optimizer_step = on_train_batch_end = mark
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        """Steps that are done, and when."""
+        self._ends.append((trainer.global_step, time.perf_counter()))
 
     def step(self) -> float:
-        """Median seconds from step to step."""
-        return median(np.diff([marks[-1] for marks in self.steps[1:]]))
+        """Seconds for a step, as the median over the blocks after the first."""
+        steps, seconds = np.diff(np.array(self._ends), axis=0).T
+        return float(np.median(seconds / steps))
+
+    def parts(self) -> list[float]:
+        """Milliseconds per step of `PARTS`."""
+        steps = self._ends[-1][0]
+        names = ("train_dataloader_next", "run_training_batch", "optimizer_step")
+        fetch, block, optimizer = (self._spent(name) for name in names)
+        backward = self._backward
+        whole = self.step() * steps
+        return [
+            1000 * part / steps
+            for part in (fetch, block - backward - optimizer, backward, optimizer, whole - fetch - block)
+        ]
+
+    def _spent(self, name: str) -> float:
+        """Seconds in all of what the profiler calls so."""
+        recorded = self.profiler.recorded_durations
+        return sum(sum(seconds) for action, seconds in recorded.items() if action.endswith(name))
 
 
 def prepared(cache: Path, networks: int) -> PatchData:
@@ -95,7 +117,8 @@ def through_lightning(data: PatchData, sharing: Sharing, batch: int, steps: int,
     shown = data.sample(sampler, sharing.learner_of(labels)).batch_size * sharing.learners
     clock = Clock()
     trainer = pl.Trainer(
-        max_epochs=1, accelerator="cpu", precision=precision, callbacks=[Curve(shown), FitProgress(shown), clock],
+        max_epochs=1, accelerator="cpu", precision=precision, profiler=clock.profiler,
+        callbacks=[Curve(shown), FitProgress(shown), clock],
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(Overfit(sharing, adam, cosine, steps), datamodule=data)
@@ -191,16 +214,6 @@ def measure(work: Work) -> tuple[int, list[tuple[float, float, float]], list[Clo
     return shown, turns, clocks
 
 
-def parts(clocks: list[Clock]) -> list[float]:
-    """Median milliseconds per step of `PARTS`: what passes between the hooks that Lightning calls."""
-    rows = []
-    for clock in clocks:
-        for before, marks in zip(clock.steps[1:], clock.steps[2:], strict=False):
-            begin, loss, _, gradients, _, end = marks
-            rows.append((begin - before[-1], loss - begin, gradients - loss, end - gradients))
-    return [1000 * median(column) for column in zip(*rows, strict=True)]
-
-
 def first_step() -> tuple[float, float]:
     """Seconds from the prompt to the first step: of a first run on the sample clip, and of a second one."""
     command = [sys.executable, "-m", "stdo.train", "backbone=espcn", "budget.passes=0.01", "trainer=cpu"]
@@ -224,7 +237,8 @@ def row(backbone: str, precision: str, name: str, work: Work) -> None:
     shown, turns, clocks = measure(work)
     rates = [f"{shown / median(column):.0f}" for column in zip(*turns, strict=True)]
     ratios = [f"{median(turn[other] / turn[0] for turn in turns):.3f}" for other in (1, 2)]
-    tsv(backbone, precision, name, *rates, *ratios, *(f"{part:.2f}" for part in parts(clocks)))
+    parts = np.median([clock.parts() for clock in clocks], axis=0)
+    tsv(backbone, precision, name, *rates, *ratios, *(f"{part:.2f}" for part in parts))
 
 
 def main() -> None:

@@ -82,7 +82,7 @@ def test_asked_to_stop(number: int, capsys: pytest.CaptureFixture[str]) -> None:
         ask(number)
         found = asked()
         assert found is not None and found.name == signal.Signals(number).name
-        assert "stopping after this step" in capsys.readouterr().err
+        assert "stopping after these steps" in capsys.readouterr().err
         with pytest.raises(Stopped):
             ask(number)
     assert [signal.getsignal(each) for each in ASKING] == before

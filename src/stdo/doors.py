@@ -6,6 +6,7 @@ Only this module and the doors know Hydra and OmegaConf. Heavy packages are impo
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -195,14 +196,15 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
     check(config)
     from functools import partial
 
-    import pytorch_lightning as pl
+    with uncollected():
+        import pytorch_lightning as pl
 
-    from stdo.models.sharing import seeded
-    from stdo.models.weights import starting
-    from stdo.pipeline import Job, terminal
-    from stdo.tracking.tracker import FilesOnly
-    from stdo.training.data import PatchData
-    from stdo.training.precision import resolve
+        from stdo.models.sharing import seeded
+        from stdo.models.weights import starting
+        from stdo.pipeline import Job, terminal
+        from stdo.tracking.tracker import FilesOnly
+        from stdo.training.data import PatchData
+        from stdo.training.precision import resolve
 
     config = config.copy()
     if config.chunking.name == "whole":
@@ -258,6 +260,16 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         None if config.init.start is None else partial(instantiate(config.init.start), **budget),
         config.optim.loss,
     )
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Import without the garbage collector: it walks all that is being made, finds nothing, and takes half a second."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _name_of(part: DictConfig) -> str:

@@ -46,7 +46,7 @@ def deferred() -> Iterator[Callable[[], Stopped | None]]:
         if asked:
             raise Stopped(number)
         asked.append(Stopped(number))
-        sys.stderr.write(f"\n{asked[0].name}: stopping after this step; once more stops at once\n")
+        sys.stderr.write(f"\n{asked[0].name}: stopping after these steps; once more stops at once\n")
 
     with _handled_by(note):
         yield lambda: asked[0] if asked else None

@@ -118,7 +118,9 @@ def test_killed_anywhere_it_goes_on_to_the_same_weights(warm_job, monkeypatch: p
         with monkeypatch.context() as patch:
             patch.setattr(PatchBatches, "__getitem__", lambda self, step, s=shown: s.append(step) or read(self, step))
             train(warm_job(name, sharing, checkpoint_seconds=0.0))
-        assert shown == list(range(die_at, steps))
+        assert die_at - 10 < shown[0] <= die_at  # from the block that it was killed in
+        assert (shown[0] < here) == (die_at < here)  # which ends where the network branches
+        assert shown == list(range(shown[0], steps))
         killed = warm_job(name, sharing)
         assert all(same(*each) for each in zip(tensors(straight), tensors(killed), strict=True)), die_at
         assert np.array_equal(read_chunks(killed.directory)[0], read_chunks(straight.directory)[0])

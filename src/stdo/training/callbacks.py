@@ -25,18 +25,18 @@ class FitProgress(pl.Callback):
         self._patches = patches_per_step
         self._bar: tqdm[Any] | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start where the fit resumes."""
         if trainer.is_global_zero:
-            total = int(trainer.num_training_batches) * self._patches
-            done = trainer.global_step * self._patches
+            assert isinstance(pl_module, Overfit)
+            total, done = pl_module.steps * self._patches, trainer.global_step * self._patches
             self._bar = tqdm(desc="train", total=total, initial=done, unit=" patches", dynamic_ncols=True)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Move on; say the PSNR from time to time."""
         if self._bar is None:
             return
-        self._bar.update(self._patches)
+        self._bar.update(trainer.global_step * self._patches - self._bar.n)
         if isinstance(pl_module, Overfit) and pl_module.watched is not None:
             self._bar.set_postfix_str(f"PSNR {pl_module.psnr_so_far:.2f} dB", refresh=False)
 

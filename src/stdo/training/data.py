@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from stdo.chunks.branch import Branching
 from stdo.chunks.grid import PatchGrid
@@ -16,6 +17,7 @@ from stdo.chunks.sample import Sampler as PatchSampler
 from stdo.chunks.score import Scorer
 from stdo.chunks.split import Split
 from stdo.files import atomic
+from stdo.training.blocks import Blocks
 from stdo.types import F32, I16, I64, U8, FrameSource, Pairs, Progress, UserError, silent
 from stdo.video.store import Degradation, Prepared, cached_array, prepare
 
@@ -72,19 +74,6 @@ class PatchBatches(Dataset[Batch]):
         hr_BHWC = self._video.hr.gather(frame_B, top, left, grid.patch_h * scale, grid.patch_w * scale)
         chunk_B = self._labels[patch_B].astype(np.int64)
         return {"lr": torch.from_numpy(lr_BHWC), "hr": torch.from_numpy(hr_BHWC), "chunk": torch.from_numpy(chunk_B)}
-
-
-class StepsFrom(Sampler[int]):
-    """Steps in order from where a resumed fit stands; its length stays that of the whole fit."""
-
-    def __init__(self, steps: int, first: int) -> None:
-        self._steps, self._first = steps, first
-
-    def __len__(self) -> int:
-        return self._steps
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self._first, self._steps))
 
 
 class PatchData(pl.LightningDataModule):
@@ -194,10 +183,12 @@ class PatchData(pl.LightningDataModule):
         self._sampler.branch(self.labels.ravel().astype(np.int64), learner_of(self.labels.ravel()))
         self._served[...] = self.labels
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of every step that is left."""
-        assert self._sampler is not None, "call sample() first"
-        trainer = self.trainer
+    def train_dataloader(self) -> DataLoader[list[Batch]]:
+        """Blocks of batches, of every step that is left."""
+        sampler, trainer = self._sampler, self.trainer
+        assert sampler is not None, "call sample() first"
         rank, world, first = (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
-        dataset = PatchBatches(self.video, self.grid, self._served, self._sampler, rank, world)
-        return DataLoader(dataset, batch_size=None, sampler=StepsFrom(len(dataset), first))
+        batches = PatchBatches(self.video, self.grid, self._served, sampler, rank, world)
+        pause = sampler.first.steps if isinstance(sampler, Branching) else None
+        blocks = Blocks(sampler.steps, first, sampler.shown, pause)
+        return DataLoader(cast(Dataset[list[Batch]], batches), batch_sampler=blocks, collate_fn=list)

@@ -1,7 +1,7 @@
 """The LightningModule: a sharing, an optimizer, a schedule and a loss."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -12,11 +12,9 @@ from torch.nn.utils import parametrize
 from stdo.chunks.score import psnr
 from stdo.models.pixels import to_float, without_halo
 from stdo.models.sharing import Sharing
+from stdo.training.blocks import is_watched
 from stdo.training.data import Batch
 from stdo.types import UserError
-
-WATCH_EVERY = 10
-"""Steps between points of the training curve: for people to watch, and not worth a pass over the pixels each time."""
 
 EXPLODED = 10.0
 """A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less than a tenth."""
@@ -40,6 +38,8 @@ class Overfit(pl.LightningModule):
     watched: mean loss, PSNR and learning rate of the step just done, where it is a point of the curve.
     """
 
+    automatic_optimization = False
+
     def __init__(
         self,
         sharing: Sharing,
@@ -52,18 +52,33 @@ class Overfit(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.sharing, self._at_once, self._loss = sharing, at_once or sharing.learners, LOSSES[loss]
-        self._optimizer, self._schedule, self._steps, self._border = optimizer, schedule, steps, border
+        self._optimizer, self._schedule, self.steps, self._border = optimizer, schedule, steps, border
         self.psnr_so_far: float | None = None
         self.watched: dict[str, float] | None = None
 
-    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """One batch per learner; returns the summed loss."""
+    def training_step(self, block: list[Batch], batch_idx: int) -> None:  # noqa: ARG002
+        """Step after step of a block; each has a batch per learner.
+
+        Whatever Lightning does around this call takes as long as a tenth of a small network's step.
+        """
+        optimizer, schedule = self.optimizers(), cast(torch.optim.lr_scheduler.LRScheduler, self.lr_schedulers())
+        assert not isinstance(optimizer, list)
+        for batch in block:
+            loss = self._loss_of(batch)
+            with torch.autocast(self.device.type, enabled=False):
+                optimizer.zero_grad()
+                self.manual_backward(loss)
+                optimizer.step()
+            schedule.step()
+            torch.clear_autocast_cache()  # of the weights as they were
+
+    def _loss_of(self, batch: Batch) -> torch.Tensor:
         sr_NCHW = without_halo(self.sharing(to_float(batch["lr"]), batch["chunk"]), self._border)
         # Networks work channels-last: in that order the loss reads both pictures straight through, four times as fast.
         sr_NHWC, hr_NHWC = sr_NCHW.permute(0, 2, 3, 1).float(), batch["hr"].float().div_(255)
         loss = self._loss(sr_NHWC, hr_NHWC) * self._at_once
         self.watched = None
-        if batch_idx in (0, self._steps - 1) or (batch_idx + 1) % WATCH_EVERY == 0:
+        if is_watched(self.global_step, self.steps):
             self._watch(sr_NHWC, hr_NHWC, loss)
         return loss
 
@@ -81,15 +96,14 @@ class Overfit(pl.LightningModule):
         self.sharing.branch(dict(self.sharing.named_parameters()))
 
     def configure_optimizers(self) -> Any:
-        """One optimizer over all networks; the schedule moves every step."""
+        """One optimizer over all networks, and its schedule."""
         filters = {id(each) for each in filters_of(self.sharing)}
         groups = [
             {"filters": kind, "params": [p for p in self.sharing.parameters() if (id(p) in filters) == kind]}
             for kind in (True, False)
         ]
         optimizer = self._optimizer(groups)
-        schedule = self._schedule(optimizer, steps=self._steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer, steps=self.steps)}
 
 
 def filters_of(module: nn.Module) -> list[nn.Parameter]:
