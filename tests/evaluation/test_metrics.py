@@ -2,6 +2,7 @@
 
 import doctest
 import math
+import tracemalloc
 from fractions import Fraction
 
 import av
@@ -294,6 +295,20 @@ def test_a_meter_keeps_sums_and_not_frames():
         sizes.append(size(meter))
     assert len(set(sizes)) == 1
     assert sizes[0] < 1000
+
+
+def test_a_frame_is_measured_in_five_times_its_own_bytes():
+    grid = PatchGrid(270, 480, 54, 48)
+    hr, sr = np.random.default_rng(0).integers(0, 256, (2, 1080, 1920, 3), dtype=np.uint8)
+    patches, labels = [grid.scaled(4).extract(frame) for frame in (hr, sr)], np.zeros(grid.patches, np.int16)
+    meter = Meter(grid, 4, 1)
+    tracemalloc.start()
+    try:
+        meter.add(hr, sr, *patches, labels)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 5 * hr.nbytes  # it was ten: floats of whole frames, and pieces of other sizes between them
 
 
 def test_the_examples_in_the_docstrings_run():

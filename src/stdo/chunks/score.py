@@ -4,6 +4,8 @@ f0 is an `Upscaler`: any callable from an LR frame to an SR frame. This module k
 """
 
 import importlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +17,9 @@ from stdo.types import F32, U8, Pairs, Upscaler, UserError
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
+
+STRIP = 1 << 18
+"""Samples of an image that are worked on at once as floats: as many as stay in a processor's cache."""
 
 PSNR_CAP = 100.0
 """Decibels: the PSNR of identical images, and of anything better than this. Keeps means and JSON finite."""
@@ -47,9 +52,22 @@ def squared_error(hr: U8, sr: U8) -> I32:
     [[195075, 195075]]
     """
     assert hr.shape == sr.shape and hr.shape[-1] == 3, (hr.shape, sr.shape)
-    difference = np.subtract(hr, sr, dtype=np.float32)
-    error: I32 = (np.square(difference, out=difference) @ np.ones(3, np.float32)).astype(np.int32)
+    error = np.empty(hr.shape[:-1], np.int32)
+    for part in strips(hr):
+        difference = np.subtract(hr[part], sr[part], dtype=np.float32)
+        error[part] = np.square(difference, out=difference) @ np.ones(3, np.float32)
     return error
+
+
+def strips(images: U8) -> Iterator[slice]:
+    """Slices along the first axis that make strips of at most `STRIP` samples, or of one row where a row has more.
+
+    >>> list(strips(np.zeros((5, STRIP // 6, 3), np.uint8)))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
+    """
+    rows = max(1, STRIP // max(1, math.prod(images.shape[1:])))
+    for first in range(0, len(images), rows):
+        yield slice(first, first + rows)
 
 
 def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid, scale: int) -> F32:
@@ -97,7 +115,8 @@ class ByPsnr:
 
     def scores(self, frames: Pairs, grid: PatchGrid, scale: int) -> F32:
         """Patch PSNR of a whole video, float32 (T, rows, cols), capped at `PSNR_CAP`."""
-        return np.stack([patch_psnr(self.upscale(lr_HWC), hr_HWC, grid, scale) for lr_HWC, hr_HWC in frames])
+        found = (patch_psnr(self.upscale(lr_HWC), hr_HWC, grid, scale) for lr_HWC, hr_HWC in frames)
+        return np.fromiter(found, np.dtype((np.float32, (grid.rows, grid.cols))))
 
 
 def _energy(difference: npt.NDArray[np.int16]) -> float:

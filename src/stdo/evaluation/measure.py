@@ -1,7 +1,5 @@
 """One pass over a video: reconstruct every frame, score it and bicubic beside it."""
 
-import ctypes
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,10 +12,6 @@ from stdo.video.degrade import BicubicUpscaler
 from stdo.video.store import Prepared
 
 Sink = Callable[[Frame], None]
-
-TRIM_EVERY = 50
-"""Frames after which freed memory goes back to the system. The C library keeps what lies between pieces in use, and at
-1080p that grew by 0.2 GiB in 2,000 frames."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,8 @@ def measure(
     ours, bicubic = Meter(grid, scale, chunks), Meter(grid, scale, chunks)
     hr_grid, enlarge = grid.scaled(scale), BicubicUpscaler(scale)
     rows: list[Json] = []
-    maps: list[tuple[F32, F32]] = []
+    # Made once: small arrays that stay, made between large ones that go, would split the C library's heap.
+    ours_TRC, bicubic_TRC = (np.empty((len(video.lr), grid.rows, grid.cols), np.float32) for _ in range(2))
     frames = reconstructor.frames(video.lr, labels)
     for t, (sr_HWC, sr_patches) in enumerate(progress(frames, len(video.lr), "evaluate")):
         padded_HWC = video.hr[t]
@@ -59,20 +54,10 @@ def measure(
             hr_HWC, bicubic_HWC[:height, :width], hr_patches, hr_grid.extract(bicubic_HWC), label_P
         )
         rows.append({"frame": t, "pts": float(video.pts[t]), **of_ours} | _prefixed("bicubic_", of_bicubic))
-        maps.append((ours.patch_psnr, bicubic.patch_psnr))
-        if t % TRIM_EVERY == 0:
-            trim()
+        ours_TRC[t], bicubic_TRC[t] = ours.patch_psnr, bicubic.patch_psnr
         if sink is not None:
             sink(Frame(video.pts[t], np.ascontiguousarray(sr_HWC[:height, :width])))
-    ours_TRC, bicubic_TRC = (np.stack(each) for each in zip(*maps, strict=True))
     return Measured(ours.result(), bicubic.result(), rows, ours_TRC, bicubic_TRC)
-
-
-def trim() -> None:
-    """Give freed memory back to the system, where the C library can (glibc)."""
-    release = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if release is not None:
-        release(0)
 
 
 def pictures_of(video: Prepared, reconstructor: Reconstructor, labels: I16) -> Callable[[int], tuple[U8, U8, U8]]:

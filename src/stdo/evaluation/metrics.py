@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from stdo.chunks.grid import PatchGrid
-from stdo.chunks.score import I32, psnr, squared_error
+from stdo.chunks.score import I32, psnr, squared_error, strips
 from stdo.types import F32, I16, I64, U8, Json
 
 SSIM_WINDOW = 11
@@ -28,7 +28,10 @@ def luma(rgb_HWC: U8) -> F32:
     >>> luma(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)).round(3).tolist()
     [[16.0, 235.0]]
     """
-    return rgb_HWC.astype(np.float32) @ _LUMA + np.float32(16)
+    luma_HW = np.empty(rgb_HWC.shape[:-1], np.float32)
+    for part in strips(rgb_HWC):
+        np.add(rgb_HWC[part].astype(np.float32) @ _LUMA, np.float32(16), out=luma_HW[part])
+    return luma_HW
 
 
 def shave(images: U8, border: int) -> U8:
@@ -62,12 +65,13 @@ def ssim(x_HW: F32, y_HW: F32) -> float | None:
     reach = SSIM_WINDOW // 2
     if min(x_HW.shape) <= reach:
         return None
-    x, y = (torch.from_numpy(np.pad(image_HW, reach, mode="reflect")) for image_HW in (x_HW, y_HW))
+    rows = np.pad(np.arange(len(x_HW)), reach, mode="reflect")
     # Strips of rows stay in the processor's cache, which makes it several times as fast as the whole frame at once.
     total = 0.0
     for top in range(0, len(x_HW), _STRIP):
-        rows = slice(top, min(top + _STRIP, len(x_HW)) + 2 * reach)
-        total += float(_similarity(x[rows], y[rows]).sum(dtype=torch.float64))
+        strip, sides = rows[top : top + _STRIP + 2 * reach], ((0, 0), (reach, reach))
+        x, y = (torch.from_numpy(np.pad(image_HW[strip], sides, mode="reflect")) for image_HW in (x_HW, y_HW))
+        total += float(_similarity(x, y).sum(dtype=torch.float64))
     return total / x_HW.size
 
 
@@ -197,12 +201,7 @@ class Meter:
         Returns: ``psnr`` and ``y`` (RGB and luma PSNR in dB) and ``ssim`` (None where a side has 5 pixels or fewer).
         """
         error = squared_error(hr_HWC, sr_HWC)
-        hr_luma, sr_luma = luma(hr_HWC), luma(sr_HWC)
-        row = {
-            "psnr": float(psnr(error.mean(dtype=np.float64) / 3)),
-            "y": float(psnr(np.square(hr_luma - sr_luma).mean(dtype=np.float64))),
-            "ssim": ssim(hr_luma, sr_luma),
-        }
+        row = {"psnr": float(psnr(error.mean(dtype=np.float64) / 3)), **_of_luma(hr_HWC, sr_HWC)}
         self._frame.add(row["psnr"])
         self._luma.add(row["y"])
         self._ssim.add(row["ssim"])
@@ -247,6 +246,14 @@ class Meter:
             "seams": self._seams.psnr(),
             "chunk_psnr": [_Pool(error, pixels).psnr() for error, pixels in counted],
         }
+
+
+def _of_luma(hr_HWC: U8, sr_HWC: U8) -> dict[str, float | None]:
+    hr_HW, sr_HW = luma(hr_HWC), luma(sr_HWC)
+    similarity = ssim(hr_HW, sr_HW)
+    difference_HW = np.subtract(hr_HW, sr_HW, out=hr_HW)
+    energy_HW = np.square(difference_HW, out=difference_HW)
+    return {"y": float(psnr(energy_HW.mean(dtype=np.float64))), "ssim": similarity}
 
 
 def _per_patch(error_HW: I32, grid: PatchGrid, scale: int) -> tuple[I64, I64]:

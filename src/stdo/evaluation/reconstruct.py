@@ -11,7 +11,7 @@ from stdo.chunks.grid import PatchGrid
 from stdo.models.pixels import to_float, to_uint8, without_halo
 from stdo.types import I16, U8, Frames
 
-BATCH = 32
+BATCH = 8
 """Windows that go through a network at once: enough to fill a CPU, bounded in memory."""
 
 
