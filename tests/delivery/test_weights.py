@@ -187,7 +187,7 @@ def test_modulations_cost_little_and_fold_on_the_client(bits: int) -> None:
 @pytest.mark.parametrize("kind", ["differences", "rank 10"])
 @pytest.mark.parametrize("bits", BITS)
 def test_low_rank_differences_are_added_on_the_client(bits: int, kind: str) -> None:
-    """Against numpy alone: the base as it is sent, and factors with one step of at most 6 bits for each row."""
+    """Against numpy alone: the base as it is sent, and factors with one step of at most 4 bits for each row."""
     weights = Weights([network()], DELTAS[kind])
     base = back(Weights(weights.networks), bits)[0]
     for ours, delta in zip(back(weights, bits), weights.deltas, strict=True):
@@ -198,7 +198,7 @@ def test_low_rank_differences_are_added_on_the_client(bits: int, kind: str) -> N
                 if bits == 16:
                     left, right = left.astype(np.float16), right.astype(np.float16)
                 if bits < 16:
-                    left, right = definition(left, min(bits, 6)), definition(right, min(bits, 6))
+                    left, right = definition(left, min(bits, 4)), definition(right, min(bits, 4))
                 left, right = left.astype(np.float32), right.astype(np.float32)
                 down = left.reshape(len(left), len(bias), -1)
                 across = right.reshape(len(right), weight.shape[1], -1)

@@ -32,7 +32,7 @@ class LowRank(Deltas):
     Raises UserError for another rank.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, rank: int = 6) -> None:
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, rank: int = 8) -> None:
         if not 1 <= rank <= MAX_RANK:
             raise UserError(f"sharing.rank={rank}: must be a whole number from 1 to {MAX_RANK}")
         super().__init__(backbone_factory, chunks, seed)
