@@ -24,7 +24,7 @@ MODULATION_BITS = 8
 """At least: a modulation is under 1 % of its network and multiplies all of it, no place to save bits."""
 
 LOWRANK_BITS = 4
-"""At most: what a low-rank difference loses by it is less than what a rank is worth (docs/decisions/0018)."""
+"""At most: fewer bits for more ranks are worth more (docs/decisions/0018)."""
 
 Params = Sequence[tuple[str, Sequence[int]]]
 """Name and shape of every parameter of one plain network."""
