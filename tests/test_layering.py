@@ -50,6 +50,7 @@ WITHOUT_LAB = [
     "stdo.delivery.manifest_json",
     "stdo.delivery.package",
     "stdo.delivery.coding",
+    "stdo.delivery.delta",
     "stdo.delivery.weights",
     "stdo.delivery.labels",
     "stdo.delivery.client",

@@ -107,6 +107,7 @@ RULES: dict[str, Rule] = {
     "backbone.leak": PART,
     "backbone.depth": _whole(1, 16),
     "backbone.channels": _whole(4, 64),
+    "sharing.rank": _whole(1, 255),
     "patches.height": _or_null(_whole(1)),
     "patches.width": _or_null(_whole(1)),
     "patches.halo": _whole(0),

@@ -17,6 +17,7 @@ from stdo.delivery.client import Player
 from stdo.delivery.deliver import Delivered, Delivery, deliver, is_delivered
 from stdo.delivery.package import Package
 from stdo.evaluation.table import closing_table
+from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Single
 from stdo.pipeline import Job, evaluate, train
@@ -36,6 +37,7 @@ METHODS = {
     "stdo": {"split": by_score, "scale": 3},
     "jstdo": {"split": by_score, "sharing": Single, "halo": 3},
     "cstdo": {"split": by_score, "sharing": Modulated, "scale": 4},
+    "lowrank": {"split": by_score, "sharing": LowRank, "halo": 2},
 }
 
 

@@ -18,6 +18,7 @@ from stdo.delivery import formats
 from stdo.delivery.export import INDEX, Export, export
 from stdo.delivery.formats import FORMATS
 from stdo.evaluation.reconstruct import Reconstructor
+from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.registry import build
 from stdo.models.sharing import Independent, Sharing
@@ -135,10 +136,11 @@ def test_every_backbone(name: str, scale: int, backbone: str, residual: str, tmp
 @pytest.mark.parametrize(
     "name", ["onnx", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ncnn", "executorch"))]
 )
-def test_modulated_networks_are_folded(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sharing", [Modulated, LowRank])
+def test_deltas_are_folded(name: str, sharing: type, tmp_path: Path) -> None:
     for package in FORMATS[name].packages:
         pytest.importorskip(package)
-    sharing = Modulated(partial(build, "espcn", 2), 3)
+    sharing = sharing(partial(build, "espcn", 2), 3)
     folder = export(make_run(tmp_path / "run", sharing), PATCHES, Export(name, "8x6"), ignore)
     assert index_of(folder)["input"]["shape"][-2:] == [6, 8]
     lr_NCHW = torch.rand(1, 3, 6, 8)

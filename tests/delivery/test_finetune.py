@@ -11,6 +11,7 @@ from stdo.delivery.finetune import batches_of, finetune, load_weights
 from stdo.delivery.rounding import WINDOWS, rounded, windows_of
 from stdo.delivery.weights import Weights, decode, encode, params_of
 from stdo.evaluation.reconstruct import Reconstructor
+from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.pixels import to_float
 from stdo.models.registry import build
@@ -60,9 +61,9 @@ def run(finished_job: Job) -> Run:
     return Run(finished_job)
 
 
-@pytest.fixture
-def modulated_run(make_job) -> Run:
-    job = make_job(sharing=Modulated, halo=2, passes=4.0)
+@pytest.fixture(params=[Modulated, LowRank])
+def changed_run(make_job, request: pytest.FixtureRequest) -> Run:
+    job = make_job(sharing=request.param, halo=2, passes=4.0)
     train(job)
     return Run(job)
 
@@ -107,9 +108,9 @@ def test_finetuning_wins_back_most_of_what_nearest_weights_lose(run: Run) -> Non
     assert before - run.psnr(tuned, 4) < 0.5 * (before - nearest)
 
 
-def test_base_and_modulations_are_rounded_and_tuned_together(modulated_run: Run) -> None:
-    run = modulated_run
-    assert (len(run.weights.networks), len(run.weights.modulations)) == (1, 3)
+def test_base_and_deltas_are_rounded_and_tuned_together(changed_run: Run) -> None:
+    run = changed_run
+    assert (len(run.weights.networks), len(run.weights.deltas)) == (1, 3)
     before = run.psnr(run.weights, 32)
     assert before == pytest.approx(run.psnr(Weights(run.weights.folded()), 32), abs=1e-3)
     eight = rounded(run.weights, 8, run.networks[0], run.windows)

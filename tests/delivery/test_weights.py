@@ -9,8 +9,11 @@ import pytest
 import safetensors.torch
 import torch
 
+from stdo.delivery.coding import join, split
+from stdo.delivery.delta import fold
 from stdo.delivery.finetune import load_weights
-from stdo.delivery.weights import BITS, Weights, decode, encode, fold, params_of
+from stdo.delivery.weights import BITS, Weights, decode, encode, params_of
+from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.registry import build
 from stdo.models.sharing import Independent
@@ -30,8 +33,21 @@ def modulation(seed: int) -> dict:
     return {name: rng.normal(0, 0.1, (half, 2, 3)).astype(np.float32) for name, half in (("a", 3), ("b", 2))}
 
 
+def difference(seed: int, rank: int = 2) -> dict:
+    rng = np.random.default_rng(seed)
+    sides = {"a": (18, 9), "b": (20, 30)}  # outputs · rows, inputs · columns
+    return {name: rng.normal(0, 0.1, (min(rank, *side), sum(side))).astype(np.float32) for name, side in sides.items()}
+
+
+DELTAS = {
+    "modulations": [modulation(0), modulation(1), modulation(2)],
+    "differences": [{}, difference(1), difference(2)],
+    "rank 10": [difference(0, 10), difference(1, 10), difference(2, 10)],  # where a's matrix is 9 wide
+}
+
+
 def back(weights: Weights, bits: int, **more) -> list[dict]:
-    count = len(weights.modulations) or len(weights.networks)
+    count = len(weights.deltas) or len(weights.networks)
     return decode(encode(weights, bits), params_of(weights.networks[0]), count, bits, **more)
 
 
@@ -103,14 +119,15 @@ def test_rows_of_zeros_and_of_next_to_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["espcn", "wdsr"])  # with ordinary and with weight-normalised convolutions
-@pytest.mark.parametrize("sharing", [Independent, Modulated])
+@pytest.mark.parametrize("sharing", [Independent, Modulated, LowRank])
 def test_a_runs_file_gives_what_the_networks_are_made_of(tmp_path: Path, name: str, sharing: type) -> None:
     made = sharing(partial(build, name, 2, init="paper"), 2)
-    if sharing is Modulated:
-        torch.nn.init.normal_(made.gain, std=0.1, generator=torch.Generator().manual_seed(0))
+    for key, parameter in made.named_parameters():
+        if key == "gain" or key.endswith(".left"):
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
     save_networks(tmp_path / "w.safetensors", made, {})
     weights = load_weights(tmp_path / "w.safetensors")
-    assert len(weights.networks) == (1 if sharing is Modulated else 2)
+    assert len(weights.networks) == (2 if sharing is Independent else 1)
     assert len(load_networks(tmp_path / "w.safetensors")[0]) == 2
     exact = back(weights, 32)
     for chunk, ours in enumerate(exact):
@@ -118,6 +135,28 @@ def test_a_runs_file_gives_what_the_networks_are_made_of(tmp_path: Path, name: s
         assert list(ours) == list(expected)
         for key, tensor in expected.items():
             np.testing.assert_allclose(ours[key], tensor.numpy(), atol=1e-6, rtol=1e-6)
+
+
+def test_a_file_whose_differences_do_not_fit_is_refused(tmp_path: Path) -> None:
+    made, path = LowRank(partial(build, "srcnn", 2), 3, rank=20), tmp_path / "w.safetensors"
+    save_networks(path, made, {})
+    tensors, meta = read_safetensors(path)
+    assert tensors["difference.1.last"].shape == (15, 15 + 160), "3 outputs of 5 rows, 32 inputs of 5 columns"
+    assert load_weights(path).deltas[0] == {}
+    for change in (
+        {"difference.1.last": tensors["difference.1.last"][:2]},
+        {"difference.1.last": tensors["difference.1.last"][:, :-1]},
+        {"difference.1.first": tensors["difference.1.first"][:0]},
+        {f"difference.{i}.first": tensors[f"difference.{i}.first"][:2] for i in (1, 2)},
+        {"difference.2.unknown": tensors["difference.1.last"]},
+        {f"difference.{i}.first": torch.zeros(256, 999) for i in (1, 2)},
+        {"modulation.1.first": torch.zeros(32, 2, 3)},
+        {"base.first.bias": torch.zeros(3)},
+    ):
+        broken = {key: tensor.clone() for key, tensor in (tensors | change).items()}
+        safetensors.torch.save_file(broken, tmp_path / "broken.safetensors", meta)
+        with pytest.raises(UserError, match="do not fit"):
+            load_weights(tmp_path / "broken.safetensors")
 
 
 def test_a_file_from_before_bases_were_kept_is_sent_as_networks(tmp_path: Path) -> None:
@@ -137,7 +176,7 @@ def test_a_file_from_before_bases_were_kept_is_sent_as_networks(tmp_path: Path) 
 def test_modulations_cost_little_and_fold_on_the_client(bits: int) -> None:
     weights = Weights([network()], [modulation(i) for i in range(3)])
     base = back(Weights(weights.networks), bits)[0]
-    for ours, mix in zip(back(weights, bits), weights.modulations, strict=True):
+    for ours, mix in zip(back(weights, bits), weights.deltas, strict=True):
         expected = fold(base, mix)
         for name, tensor in expected.items():
             # a modulation of at least 8 bits is off by half a step of its row, twice over the two outputs of a pair
@@ -145,8 +184,54 @@ def test_modulations_cost_little_and_fold_on_the_client(bits: int) -> None:
     assert len(encode(weights, bits)) < len(encode(Weights([network()] * 3), bits))
 
 
+@pytest.mark.parametrize("kind", ["differences", "rank 10"])
+@pytest.mark.parametrize("bits", BITS)
+def test_low_rank_differences_are_added_on_the_client(bits: int, kind: str) -> None:
+    """Against numpy alone: the base as it is sent, and factors with one step of at most 4 bits for each row."""
+    weights = Weights([network()], DELTAS[kind])
+    base = back(Weights(weights.networks), bits)[0]
+    for ours, delta in zip(back(weights, bits), weights.deltas, strict=True):
+        for name, high in (("a", 18), ("b", 20)):
+            weight, bias = base[f"{name}.weight"], base[f"{name}.bias"]
+            if delta:
+                left, right = np.split(delta[name], [high], axis=1)
+                if bits == 16:
+                    left, right = left.astype(np.float16), right.astype(np.float16)
+                if bits < 16:
+                    left, right = definition(left, min(bits, 4)), definition(right, min(bits, 4))
+                left, right = left.astype(np.float32), right.astype(np.float32)
+                down = left.reshape(len(left), len(bias), -1)
+                across = right.reshape(len(right), weight.shape[1], -1)
+                weight = weight + np.einsum("roy,rix->oiyx", down, across)
+            np.testing.assert_allclose(ours[f"{name}.weight"], weight, atol=1e-5)
+            np.testing.assert_allclose(ours[f"{name}.bias"], bias, atol=1e-5)
+    assert kind == "rank 10" or len(encode(weights, bits)) < len(encode(Weights([network()] * 3), bits))
+
+
+def test_differences_that_cannot_be_are_refused() -> None:
+    data, params = encode(Weights([network()], DELTAS["differences"]), 8), params_of(network())
+    parts = [part for part, _ in split(data, "weights.bin")]
+    assert parts[0] == bytes([8, 0b10100000, 2]) and parts[2] == b""
+    shapes = dict(params)
+    for header, words in (
+        (bytes([8, 0b10100000, 0]), "its header"),
+        (bytes([8, 0b10100000, 2, 2]), "its header"),
+        (bytes([8, 0b10100000]), "a row names no table"),  # modulations of these sizes are other bytes
+        (bytes([8, 0b10100000, 255]), "a row names no table"),
+        (bytes([8, 0b01100000, 2]), "a.bias cannot be changed"),
+        (bytes([8, 0, 2]), "4 parts are not 3 networks"),
+    ):
+        with pytest.raises(UserError, match=f"^weights.bin: damaged .*({words})"):
+            decode(join([header, *parts[1:]]), params, 3, 8)
+    with pytest.raises(UserError, match="a cannot be changed"):
+        decode(data, list((shapes | {"a.bias": (5,)}).items()), 3, 8)
+    huge = Weights([network()], [{}, {name: change * np.float32(1e30) for name, change in difference(1).items()}])
+    with pytest.raises(UserError, match="a delta leads to numbers that are not finite"):
+        back(huge, 32)
+
+
 def test_the_first_bytes_hold_the_first_networks() -> None:
-    for weights in (Weights([network(i) for i in range(3)]), Weights([network()], [modulation(i) for i in range(3)])):
+    for weights in (Weights([network(i) for i in range(3)]), *(Weights([network()], each) for each in DELTAS.values())):
         for bits in (32, 8):
             data, params = encode(weights, bits), params_of(network())
             part = [
@@ -207,10 +292,9 @@ def test_huge_networks_cannot_be_claimed_by_few_bytes() -> None:
 
 
 @pytest.mark.parametrize("bits", [16, 8, 4])
-@pytest.mark.parametrize("modulated", [False, True])
-def test_any_bytes_end_in_an_error_or_in_networks(bits: int, modulated: bool) -> None:
-    modulations = [modulation(0), modulation(1)] if modulated else []
-    weights = Weights([network(0)] if modulated else [network(0), network(1)], modulations)
+@pytest.mark.parametrize("deltas", ["", *DELTAS])
+def test_any_bytes_end_in_an_error_or_in_networks(bits: int, deltas: str) -> None:
+    weights = Weights([network(0)], DELTAS[deltas][:2]) if deltas else Weights([network(0), network(1)])
     data, params, rng = encode(weights, bits), params_of(network()), np.random.default_rng(bits)
     refused = []
     for _ in range(400):

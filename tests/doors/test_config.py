@@ -114,6 +114,7 @@ BAD = {
     "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "weights.finetune": [-1, "x"], "out": ["", 3],
     "unpacked": [1, "x"], "backbone.leak": [-0.1, 1, "x", None], "backbone.depth": [0, 17, 2.5],
     "backbone.channels": [3, 65, "x"], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
+    "sharing.rank": [0, 256, 1.5, "x", None],
 }  # fmt: skip
 
 

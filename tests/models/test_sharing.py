@@ -9,6 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.registry import BACKBONES, build
 from stdo.models.sharing import Independent, Sharing, Single
@@ -16,14 +17,15 @@ from stdo.models.weights import load_networks, read_safetensors, save_networks, 
 from stdo.types import SCALES, UserError
 
 CHUNKS = 3
-SHARINGS = {"single": Single, "independent": Independent, "modulated": Modulated}
+SHARINGS = {"single": Single, "independent": Independent, "modulated": Modulated, "lowrank": LowRank}
 
 
 def make(kind: str, name: str = "espcn", scale: int = 2, init: str = "paper", seed: int = 5) -> Sharing:
     sharing = SHARINGS[kind](partial(build, name, scale, init=init), CHUNKS, seed)
-    if isinstance(sharing, Modulated):  # as if trained: at first its gains are 0 and do nothing
-        with torch.no_grad():
-            sharing.gain.uniform_(-0.2, 0.2, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():  # as if trained: at first these are 0
+        for key, parameter in sharing.named_parameters():
+            if key == "gain" or key.endswith(".left"):
+                parameter.uniform_(-0.2, 0.2, generator=torch.Generator().manual_seed(seed))
     return sharing
 
 
@@ -97,7 +99,7 @@ def test_branching_makes_every_network_that_of_chunk_0(kind: str, name: str) -> 
     sharing = make(kind, name)
     first = sharing.network(0)(batch())
     with torch.no_grad():
-        sharing.branch(dict(sharing.named_parameters()))
+        sharing.branch()
     for chunk in range(CHUNKS):
         assert torch.equal(sharing.network(chunk)(batch()), first)
     with torch.no_grad():  # copies, that go ways of their own

@@ -1,6 +1,6 @@
 """Small sound packages of every kind, for the fuzzer to harm: tiny networks, a few frames, all codings and codecs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -46,7 +46,7 @@ class Tiny(Backbone):
 
 @dataclass(frozen=True)
 class Kind:
-    """What one package is like. networks: how many, or how many modulations of one. chunks: the network of each."""
+    """What one package is like. networks: how many, or how many deltas of one. chunks: the network of each."""
 
     scale: int
     networks: int
@@ -55,7 +55,7 @@ class Kind:
     codec: str
     patch: tuple[int, int]
     halo: int = 0
-    modulated: bool = False
+    deltas: str = ""
     member: str = "lr.mp4"
     sound: bool = False
     times: Sequence[Fraction] | None = None
@@ -65,11 +65,13 @@ VARIABLE = [Fraction(t, 100) for t in (0, 3, 10, 12)]
 KINDS = {
     "stdo": Kind(2, 2, (0, 1), 8, "x264", (12, 16), sound=True),
     "jstdo": Kind(2, 1, (0,), 6, "x265", (12, 16), halo=2),
-    "cafm": Kind(2, 3, (0, 1, 2), 8, "svtav1", (20, 30), modulated=True, times=VARIABLE),
+    "cafm": Kind(2, 3, (0, 1, 2), 8, "svtav1", (20, 30), deltas="modulations", times=VARIABLE),
     "awdnn": Kind(2, 1, (0,), 32, "lossless", (35, 65), member="lr.mkv", sound=True),
     "nas": Kind(3, 3, (0, 1, 2, 1), 16, "x264", (10, 20)),
     "rounded": Kind(4, 2, (1, 0), 4, "lossless", (18, 33), halo=1),
 }
+DELTAS = {"cafm": KINDS["cafm"], "lowrank": Kind(2, 3, (0, 1, 2), 8, "x264", (12, 16), deltas="low rank")}
+"""Kept apart: a mutation's number picks one of the kinds above, and what it once found it must go on finding."""
 
 
 @cache
@@ -122,16 +124,19 @@ def make(kind: Kind, path: Path) -> None:
 
 def _weights(kind: Kind) -> weights.Weights:
     tensors = [{name: t.numpy() for name, t in _tiny(kind.scale, i).state_dict().items()} for i in range(kind.networks)]
-    if not kind.modulated:
+    if not kind.deltas:
         return weights.Weights(tensors)
-    rng = np.random.default_rng(2)
-    mixes = [{"first": rng.normal(0, 0.1, (2, 2, 3)).astype(np.float32)} for _ in range(kind.networks)]
-    return weights.Weights(tensors[:1], mixes)
+    (outputs, inputs, high, wide), rng = tensors[0]["first.weight"].shape, np.random.default_rng(2)
+    shape = (outputs // 2, 2, 3) if kind.deltas == "modulations" else (2, outputs * high + inputs * wide)
+    deltas = [{"first": rng.normal(0, 0.1, shape).astype(np.float32)} for _ in range(kind.networks)]
+    return weights.Weights(tensors[:1], deltas if kind.deltas == "modulations" else [{}, *deltas[1:]])
 
 
-def make_all(folder: Path, report: Callable[[str], None] = lambda name: None) -> dict[str, Path]:
+def make_all(
+    folder: Path, report: Callable[[str], None] = lambda name: None, kinds: Mapping[str, Kind] = KINDS
+) -> dict[str, Path]:
     """One package of each kind."""
-    for name, kind in KINDS.items():
+    for name, kind in kinds.items():
         make(kind, folder / f"{name}.stdo")
         report(name)
-    return {name: folder / f"{name}.stdo" for name in KINDS}
+    return {name: folder / f"{name}.stdo" for name in kinds}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from package_fuzz import fuzz
-from package_specimens import make_all
+from package_specimens import DELTAS, make_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")]
 
@@ -35,3 +35,11 @@ def test_harmed_packages_are_refused_or_play(tmp_path: Path) -> None:
     harmed = ("container", "manifest.json", "graph.onnx", "weights.bin", "lr.mp4")
     for member in harmed if len(wanted()) >= 2000 else ():  # a few seeds that are tried again hold few kinds
         assert report.counts[member, "refused"] > len(wanted()) // 100
+
+
+def test_harmed_packages_of_one_network_and_deltas_are_refused_or_play(tmp_path: Path) -> None:
+    (tmp_path / "sound").mkdir()
+    packages = make_all(tmp_path / "sound", kinds=DELTAS)
+    report = fuzz(range(500), packages, tmp_path, workers=len(os.sched_getaffinity(0)))
+    assert not report.failures, "\n".join(report.failures[:40])
+    assert report.counts["weights.bin", "refused"] > 5

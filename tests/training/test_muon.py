@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.registry import build
 from stdo.models.sharing import Independent, Single
@@ -78,17 +79,18 @@ def test_networks_side_by_side_move_as_alone_and_what_has_no_gradient_rests() ->
 
 
 @pytest.mark.parametrize("name", ["espcn", "wdsr"])
-def test_filters_are_the_convolutions_banks_and_nothing_else(name: str) -> None:
+def test_filters_are_the_convolutions_banks_and_low_rank_factors_and_nothing_else(name: str) -> None:
     for sharing in (
         Single(lambda: build(name, 2), 2),
         Independent(lambda: build(name, 2), 2),
         Modulated(lambda: build(name, 2), 2),
+        LowRank(lambda: build(name, 2), 2),
     ):
         found = {id(p) for p in filters_of(sharing)}
         for key, p in sharing.named_parameters():
-            bank = key.endswith("original1" if name == "wdsr" else "weight")
-            assert (id(p) in found) == bank, key
-            assert p.ndim == 4 or not bank
+            bank, factor = key.endswith("original1" if name == "wdsr" else "weight"), key.startswith("factors.")
+            assert (id(p) in found) == (bank or factor), key
+            assert p.ndim == (4 if bank else 2) or not (bank or factor)
 
 
 def test_it_goes_on_from_what_it_saved() -> None:

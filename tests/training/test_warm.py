@@ -13,6 +13,7 @@ from stdo.chunks.score import psnr
 from stdo.chunks.split import by_score
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.espcn import ESPCN
+from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.models.weights import load_networks
@@ -97,7 +98,9 @@ def test_until_it_branches_it_is_the_fit_of_one_network(warm_job) -> None:
         torch.testing.assert_close(tensor, tensors(job)[2][name], rtol=1e-3, atol=2e-5)
 
 
-@pytest.mark.parametrize("sharing", [Independent, pytest.param(Modulated, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "sharing", [Independent, *(pytest.param(each, marks=pytest.mark.slow) for each in (Modulated, LowRank))]
+)
 def test_killed_anywhere_it_goes_on_to_the_same_weights(warm_job, monkeypatch: pytest.MonkeyPatch, sharing) -> None:
     straight = warm_job("straight", sharing)
     here, steps = train(straight)["branch_step"], train(straight)["steps"]

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from stdo.chunks.sample import Sampler
-from stdo.delivery.weights import Tensors, Weights, fold
+from stdo.delivery.delta import fold
+from stdo.delivery.weights import Tensors, Weights
 from stdo.models.common import Backbone
 from stdo.models.pixels import to_float, without_halo
 from stdo.models.sharing import by_chunk
@@ -24,7 +25,7 @@ LR = 0.003
 """Learning rate of rounded weights at the start, in steps of their rows. From 0.01 on, too many jump at once."""
 
 LR_OTHERS = 0.001
-"""Learning rate of biases and modulations, and of the logarithm of the steps."""
+"""Learning rate of biases and deltas, and of the logarithm of the steps."""
 
 EDGE = 0.45
 """How far from its multiple, in steps, a weight may start: towards where it was, less than half so that it stays."""
@@ -33,9 +34,9 @@ Tree = list[dict[str, Tensor]]
 
 
 def load_weights(path: str | Path) -> Weights:
-    """What there is to send of a run's weights.safetensors: base and modulations, or the networks."""
-    networks, modulations = load_parts(path)
-    return Weights([_arrays(state) for state in networks], [_arrays(modulation) for modulation in modulations])
+    """What there is to send of a run's weights.safetensors: base and deltas, or the networks."""
+    networks, deltas = load_parts(path)
+    return Weights([_arrays(state) for state in networks], [_arrays(delta) for delta in deltas])
 
 
 def batches_of(data: PatchData, sampler: Sampler) -> Iterator[Batch]:
@@ -107,11 +108,11 @@ class _Learned:
         self._growth = [
             {name: torch.zeros_like(step, requires_grad=True) for name, step in each.items()} for each in self._steps
         ]
-        self._modulations = _leaves(rounded.modulations, device)
+        self._deltas = _leaves(rounded.deltas, device)
 
     def groups(self) -> list[dict[str, Any]]:
         """All that is trained, with its learning rates."""
-        others = [*self._others, *self._growth, *self._modulations]
+        others = [*self._others, *self._growth, *self._deltas]
         return [
             {"params": [leaf for each in self._symbols for leaf in each.values()], "lr": LR},
             {"params": [leaf for each in others for leaf in each.values()], "lr": LR_OTHERS},
@@ -128,8 +129,8 @@ class _Learned:
         return by_chunk(lr_NCHW, number_N, network)
 
     def _state(self, number: int) -> dict[str, Tensor]:
-        if self._modulations:
-            return fold(self._rounded(0), self._modulations[number])
+        if self._deltas:
+            return fold(self._rounded(0), self._deltas[number])
         return self._rounded(number)
 
     def _step(self, number: int, name: str) -> Tensor:
@@ -153,7 +154,7 @@ class _Learned:
                 state[name] = leaf.round().clamp_(-self._most, self._most) * steps[name]
             networks.append(_arrays({name: state[name] for name in self._names}))
             all_steps.append({name: step.flatten() for name, step in _arrays(steps).items()})
-        return Weights(networks, [_arrays(each) for each in self._modulations], all_steps)
+        return Weights(networks, [_arrays(each) for each in self._deltas], all_steps)
 
 
 def _started(before: F32, rounded: F32, step: F32) -> F32:

@@ -38,7 +38,7 @@ def rounded(weights: Weights, bits: int, backbone: Backbone, windows: Sequence[U
     """
     assert bits <= 8, bits
     seen = [_inputs(backbone, state, part) for state, part in zip(weights.folded(), windows, strict=True)]
-    if weights.modulations:  # all of them see what is made by one base
+    if weights.deltas:  # all of them see what is made by one base
         seen = [{name: _Inputs.merged([inputs[name] for inputs in seen]) for name in seen[0]}]
     pairs = [_round_network(tensors, bits, inputs) for tensors, inputs in zip(weights.networks, seen, strict=True)]
     return replace(weights, networks=[tensors for tensors, _ in pairs], steps=[steps for _, steps in pairs])

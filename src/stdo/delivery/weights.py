@@ -1,7 +1,7 @@
 """weights.bin: the networks, quantised and range-coded.
 
-    parts: header │ network 0 │ network 1 │ …            every network whole, or
-           header │ base │ modulation 0 │ modulation 1 │ …  one network and what each chunk changes in it
+    parts: header │ network 0 │ network 1 │ …     every network whole, or
+           header │ base │ delta 0 │ delta 1 │ …  one network and what each chunk changes in it
 
 Each part is coded alone and in order, so a player that has the first bytes can use the first networks. At 32 and 16
 bits the numbers stand as they are (float32, float16). Below, every row of a weight (all that makes one output channel)
@@ -10,67 +10,46 @@ are float16. Symbols are range-coded; each row names the table that codes it sho
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from stdo.delivery.coding import F64, Symbols, damaged, encoder, join, packed, split, table, unpacking
+from stdo.delivery.delta import Layout, Params, fold
+from stdo.delivery.manifest import WEIGHTS
 from stdo.types import F32, I64, U8, UserError
 
-NAME = "weights.bin"
 BITS = (32, 16, 8, 6, 4)
-LEAST_MODULATION_BITS = 8
-"""A modulation is under 1 % of its network and multiplies all of it: no place to save bits."""
-
 SPREADS = 32
 """Tables of either shape, Laplace and Gauss; a step of a quarter between two costs at most 0.5 % of the bits."""
 
 Tensors = dict[str, F32]
 """Parameter name -> array, in the order of the network's state."""
 
-Params = Sequence[tuple[str, Sequence[int]]]
-"""Name and shape of every parameter of one plain network."""
-
 
 @dataclass(frozen=True)
 class Weights:
-    """What is sent: k networks, or one base and k modulations.
+    """What is sent: k networks, or one base and k deltas.
 
-    networks: plain, all with the same names and shapes. modulations: for each network, the convolutions it changes:
-    name -> (channels / 2, 2, 3), see `fold`. steps: for each of ``networks`` whose weights are multiples of a step
-    already: parameter name -> step of each row, as `quantise` gives it.
+    networks: plain, all with the same names and shapes. deltas: for each network what it changes in the base, see
+    `stdo.delivery.delta`; nothing is an empty one. steps: for each of ``networks`` whose weights are multiples of a
+    step already: parameter name -> step of each row, as `quantise` gives it.
     """
 
     networks: Sequence[Tensors]
-    modulations: Sequence[Tensors] = ()
+    deltas: Sequence[Tensors] = ()
     steps: Sequence[Tensors] = ()
 
     def folded(self) -> list[Tensors]:
         """The plain networks."""
-        return [fold(self.networks[0], modulation) for modulation in self.modulations] or list(self.networks)
+        return [fold(self.networks[0], delta) for delta in self.deltas] or list(self.networks)
 
 
 def params_of(tensors: Tensors) -> list[tuple[str, tuple[int, ...]]]:
     """Names and shapes of a network's parameters, in order."""
     return [(name, tensor.shape) for name, tensor in tensors.items()]
-
-
-def fold(base: Mapping[str, Any], modulation: Mapping[str, Any]) -> dict[str, Any]:
-    """Fold a chunk's modulation into the convolutions of the base: arrays, or tensors of torch just as well.
-
-    A modulation (channels / 2, 2, 3) mixes the two outputs of each pair into either and adds a bias: for pair p and
-    output i of it, ``out + m[p, i, 0] · out_0 + m[p, i, 1] · out_1 + m[p, i, 2]``.
-    """
-    folded = dict(base)
-    for name, mix in modulation.items():
-        weight, bias = base[f"{name}.weight"], base[f"{name}.bias"]
-        rows, biases = weight.reshape(len(mix), 2, -1), bias.reshape(len(mix), 2, 1)
-        folded[f"{name}.weight"] = (rows + mix[..., :2] @ rows).reshape(weight.shape)
-        folded[f"{name}.bias"] = (biases + mix[..., :2] @ biases + mix[..., 2:]).reshape(bias.shape)
-    return folded
 
 
 def encode(weights: Weights, bits: int) -> bytes:
@@ -79,42 +58,47 @@ def encode(weights: Weights, bits: int) -> bytes:
         raise UserError(f"weights.bits={bits}: must be one of {', '.join(map(str, BITS))}")
     params = params_of(weights.networks[0])
     assert all(params_of(tensors) == params for tensors in weights.networks)
-    assert not weights.modulations or len(weights.networks) == 1
-    changed = set(weights.modulations[0]) if weights.modulations else set()
-    mask = [name.removesuffix(".weight") in changed for name, _ in params]
-    header = bytes([bits]) + (np.packbits(mask).tobytes() if changed else b"")
+    assert not weights.deltas or len(weights.networks) == 1
+    layout = Layout.of(weights.deltas, params)
     steps = weights.steps or [{}] * len(weights.networks)
     parts = [_encode_tensors(tensors, bits, step) for tensors, step in zip(weights.networks, steps, strict=True)]
-    for modulation in weights.modulations:
-        rows = {name: _by_role(modulation[name]) for name in _changed(params, mask)}
-        parts.append(_encode_tensors(rows, max(bits, LEAST_MODULATION_BITS), {}))
-    return join([header, *parts])
+    for delta in weights.deltas:
+        rows = {str(i): rows for i, rows in enumerate(layout.rows(delta))}
+        parts.append(_encode_tensors(rows, layout.bits(bits), {}) if rows else b"")
+    return join([bytes([bits]) + layout.header(params), *parts])
 
 
 def decode(data: bytes, params: Params, networks: int, bits: int, max_bytes: int | None = None) -> list[Tensors]:
-    """The plain networks, float32, modulations folded in.
+    """The plain networks, float32, deltas folded in.
 
     params: names and shapes of one network. max_bytes: only the networks that lie whole within the first ``max_bytes``
     of ``data``, possibly none. Raises UserError where the data does not hold such networks; memory is bounded by what
     ``params`` and ``networks`` say, time by that and the length of the data.
     """
-    (header, _), *parts = split(data, NAME) or [(b"", 0)]
-    mask = _read_header(header, bits, params)
-    modulated = any(mask)
-    if len(parts) != networks + modulated:
-        raise damaged(NAME, f"{len(parts)} parts are not {networks} networks")
+    (header, _), *parts = split(data, WEIGHTS) or [(b"", 0)]
+    if header[:1] != bytes([bits]):
+        raise damaged(WEIGHTS, f"it is not of {bits} bits")
+    layout = Layout.read(header[1:], params)
+    if len(parts) != networks + bool(layout.convs):
+        raise damaged(WEIGHTS, f"{len(parts)} parts are not {networks} networks")
     had = [part for part, end in parts if max_bytes is None or end <= max_bytes]
     names, shapes = [name for name, _ in params], [tuple(shape) for _, shape in params]
     whole = [
-        dict(zip(names, _decode_tensors(part, shapes, bits), strict=True)) for part in (had[:1] if modulated else had)
+        dict(zip(names, _decode_tensors(part, shapes, bits), strict=True))
+        for part in (had[:1] if layout.convs else had)
     ]
-    if not modulated:
+    if not layout.convs:
         return whole
-    conv_names = _changed(params, mask)
-    pairs = [(6, dict(params)[f"{name}.weight"][0] // 2) for name in conv_names]
-    modulation_bits = max(bits, LEAST_MODULATION_BITS)
-    mixes = [[_by_pair(rows) for rows in _decode_tensors(part, pairs, modulation_bits)] for part in had[1:]]
-    return [fold(whole[0], dict(zip(conv_names, mix, strict=True))) for mix in mixes]
+    rows = (_decode_tensors(part, layout.shapes, layout.bits(bits)) if part else [] for part in had[1:])
+    return [_folded(whole[0], layout.delta(each)) for each in rows]
+
+
+def _folded(base: Tensors, delta: Tensors) -> Tensors:
+    with np.errstate(all="ignore"):
+        folded: Tensors = fold(base, delta)
+    if not all(np.isfinite(tensor).all() for tensor in folded.values()):
+        raise damaged(WEIGHTS, "a delta leads to numbers that are not finite")
+    return folded
 
 
 def steps_of(rows: F32, bits: int) -> F32:
@@ -132,34 +116,6 @@ def quantise(rows: F32, step: F32, bits: int) -> Symbols:
     most = 2 ** (bits - 1) - 1
     ratio = np.divide(rows, step[:, None], out=np.zeros_like(rows), where=step[:, None] > 0)
     return np.clip(np.rint(ratio), -most, most).astype(np.int32)
-
-
-def _read_header(header: bytes, bits: int, params: Params) -> list[bool]:
-    """Which parameters are weights that modulations change. Raises UserError where they cannot be changed."""
-    if header[:1] != bytes([bits]) or len(header) not in (1, 1 + -(-len(params) // 8)):
-        raise damaged(NAME, f"its header is not that of {len(params)} tensors at {bits} bits")
-    mask = np.unpackbits(np.frombuffer(header, np.uint8, offset=1)).astype(bool).tolist()[: len(params)]
-    shapes = {name: tuple(shape) for name, shape in params}
-    for name in _changed(params, mask):
-        outputs = (shapes.get(f"{name}.weight") or (1,))[0]
-        if outputs % 2 or shapes.get(f"{name}.bias") != (outputs,):
-            raise damaged(NAME, f"{name} cannot be modulated")
-    return mask or [False] * len(params)
-
-
-def _changed(params: Params, mask: Sequence[bool]) -> list[str]:
-    """Names of the convolutions that modulations change."""
-    return [name.removesuffix(".weight") for (name, _), changed in zip(params, mask, strict=False) if changed]
-
-
-def _by_role(mix: F32) -> F32:
-    """(channels / 2, 2, 3) -> (6, channels / 2): numbers of one kind in one row, so that they share a step."""
-    return mix.reshape(len(mix), 6).T
-
-
-def _by_pair(rows: F32) -> F32:
-    """The inverse of `_by_role`."""
-    return rows.T.reshape(-1, 2, 3)
 
 
 def _encode_tensors(tensors: Tensors, bits: int, steps: Tensors) -> bytes:
@@ -205,7 +161,7 @@ def _decode_rows(data: bytes, biases: int, shapes: Sequence[tuple[int, ...]], bi
     steps_at, spread_at = 2 * biases, 2 * (biases + rows)
     spread = np.frombuffer(data[spread_at : spread_at + rows], np.uint8)
     if len(spread) != rows or (rows and spread.max() >= 2 * SPREADS):
-        raise damaged(NAME, "a row names no table")
+        raise damaged(WEIGHTS, "a row names no table")
     lengths = np.repeat([math.prod(shape[1:]) for shape in shapes], [shape[0] for shape in shapes]).astype(np.int64)
     symbols = _decode_symbols(data[spread_at + rows :], spread, lengths, bits)
     steps = _numbers(data[steps_at:spread_at], rows, 16)
@@ -216,10 +172,10 @@ def _decode_rows(data: bytes, biases: int, shapes: Sequence[tuple[int, ...]], bi
 def _numbers(data: bytes, count: int, bits: int) -> F32:
     """``count`` finite numbers of 32 or 16 bits."""
     if len(data) != count * bits // 8:
-        raise damaged(NAME, f"{len(data)} bytes where {count * bits // 8} are needed")
+        raise damaged(WEIGHTS, f"{len(data)} bytes where {count * bits // 8} are needed")
     numbers = np.frombuffer(data, f"<f{bits // 8}").astype(np.float32)
     if not np.isfinite(numbers).all():
-        raise damaged(NAME, "a number is not finite")
+        raise damaged(WEIGHTS, "a number is not finite")
     return numbers
 
 
@@ -265,10 +221,10 @@ def _decode_symbols(data: bytes, spread: U8, lengths: I64, bits: int) -> F32:
     odds = _tables(bits)
     cheapest = -np.log2(odds.max(axis=1) / odds.sum(axis=1))
     if 8 * len(data) + 64 < float(lengths @ cheapest[spread]):  # before anything is made of that size
-        raise damaged(NAME, "less data than its symbols need")
+        raise damaged(WEIGHTS, "less data than its symbols need")
     of_symbol = np.repeat(spread, lengths)
     symbols = np.empty(len(of_symbol), np.float32)
-    with unpacking(data, NAME) as decoder:
+    with unpacking(data, WEIGHTS) as decoder:
         for number in np.unique(spread):  # masks rather than an order of 8 bytes per symbol
             here = of_symbol == number
             symbols[here] = decoder.decode(table(odds[number]), int(np.count_nonzero(here)))

@@ -78,15 +78,15 @@ def short(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def _modulation(metrics: Json) -> str:
-    """How many of the parameters belong to each chunk, where one network is modulated."""
+def _own(metrics: Json) -> str:
+    """How many of the parameters belong to each chunk, where it changes a shared network."""
     own = metrics.get("params_per_chunk")
     return f" ({short(metrics['params_base'])} and {own:,} for each chunk)" if own else ""
 
 
 def _costs(metrics: Json) -> list[str]:
     return [
-        f"{short(metrics['params'])} parameters{_modulation(metrics)}",
+        f"{short(metrics['params'])} parameters{_own(metrics)}",
         f"{short(metrics['macs_per_frame'])} MACs per frame",
         f"{number(metrics['patch_presentations'], 0)} patch presentations",
     ]

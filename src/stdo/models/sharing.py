@@ -1,7 +1,7 @@
 """Which weights a chunk uses: the one contract between methods and the rest of the house."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,11 +58,8 @@ class Sharing(nn.Module, ABC):
         Quickest when equal chunks lie next to each other.
         """
 
-    def branch(self, tensors: Mapping[str, Tensor]) -> None:
-        """Give what chunk 0 has in ``tensors`` to every chunk, in place: with the weights, all networks become its own.
-
-        tensors: by the names and in the shapes of the parameters; the weights, or what an optimizer keeps of each.
-        """
+    def branch(self) -> None:
+        """Make every chunk's network that of chunk 0, in place. Called without gradients."""
 
     def distinct(self) -> list[Backbone]:
         """Every different network once, as `network` gives it, in the order of `network_of`."""
@@ -70,10 +67,12 @@ class Sharing(nn.Module, ABC):
         return [self.network(int(chunk)) for chunk in first]
 
     def parts(self) -> tuple[list[Backbone], list[dict[str, Tensor]]]:
-        """What makes up the networks and is least to send: plain networks, and modulations where there are any.
+        """What makes up the networks and is least to send: plain networks, and deltas where there are any.
 
-        Without modulations, the networks are those of `distinct`. With them there is one network, and for each chunk
-        the name of every convolution that it changes -> (channels / 2, 2, 3): see `stdo.models.modulated`.
+        Without deltas, the networks are those of `distinct`. With them there is one network, and for each chunk the
+        name of every convolution that it changes -> a modulation, (channels / 2, 2, 3), see `stdo.models.modulated`,
+        or a low-rank difference, (rank, height + width), see `stdo.models.lowrank`. Shapes differ by convolution
+        only; a chunk that changes nothing names none.
         """
         return self.distinct(), []
 
@@ -148,11 +147,11 @@ class Independent(Sharing):
         assert isinstance(backbone, Backbone)
         return plain(backbone)
 
-    def branch(self, tensors: Mapping[str, Tensor]) -> None:
+    def branch(self) -> None:
         """See `Sharing.branch`."""
-        for name, tensor in tensors.items():
-            group, _, own = name.split(".", 2)
-            tensor.copy_(tensors[f"{group}.0.{own}"])
+        for backbone in self.backbones[1:]:
+            for own, first in zip(backbone.parameters(), self.backbones[0].parameters(), strict=True):
+                own.copy_(first)
 
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
         """See `Sharing.forward`. One call of a network per run of equal chunks."""

@@ -14,20 +14,22 @@ from torch.nn.utils import parametrize
 
 from stdo.files import atomic
 from stdo.models.common import Backbone, plain
+from stdo.models.lowrank import MAX_RANK, sides_of
 from stdo.models.registry import BACKBONES, build, name_of
 from stdo.models.sharing import BackboneFactory, Sharing
 from stdo.types import UserError
 
-BASE, MODULATION = "base", "modulation"
-"""What the names of the tensors begin with that are there beside the networks."""
+BASE, DELTAS = "base", {3: "modulation", 2: "difference"}
+"""What the names of the tensors begin with that are there beside the networks; of deltas, by their dimensions."""
 
 
 def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -> None:
     """Write every different network of ``sharing`` once, completely or not at all.
 
-    Tensors are named ``network.<number>.<parameter>``, numbered as `Sharing.network_of` does; where the networks are
-    modulations of one, that one is ``base.<parameter>`` and they are ``modulation.<number>.<convolution>``, see
-    `Sharing.parts`. ``backbone``, ``residual``, ``settings``, ``scale`` and ``networks`` are added to ``meta``.
+    Tensors are named ``network.<number>.<parameter>``, numbered as `Sharing.network_of` does; where the networks
+    are one and what they change in it, that one is ``base.<parameter>`` and the changes are
+    ``modulation.<number>.<convolution>`` or ``difference.…``, see `Sharing.parts`. ``backbone``, ``residual``,
+    ``settings``, ``scale`` and ``networks`` are added to ``meta``.
     """
     networks = sharing.distinct()
     tensors = {
@@ -35,11 +37,11 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
         for i, network in enumerate(networks)
         for name, tensor in network.state_dict().items()
     }
-    bases, modulations = sharing.parts()
-    if modulations:
+    bases, deltas = sharing.parts()
+    if deltas:
         tensors |= {f"{BASE}.{name}": tensor.contiguous().cpu() for name, tensor in bases[0].state_dict().items()}
-    for i, modulation in enumerate(modulations):
-        tensors |= {f"{MODULATION}.{i}.{name}": tensor.contiguous().cpu() for name, tensor in modulation.items()}
+    for i, delta in enumerate(deltas):
+        tensors |= {f"{DELTAS[change.ndim]}.{i}.{name}": change.contiguous().cpu() for name, change in delta.items()}
     one = networks[0]
     own = {
         "backbone": name_of(one),
@@ -73,7 +75,7 @@ def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
         check_shapes(path, network, state)
         network.load_state_dict(state)
         networks.append(network)
-    others = sum(not key.startswith((f"{BASE}.", f"{MODULATION}.")) for key in tensors)
+    others = sum(key.split(".")[0] not in (BASE, *DELTAS.values()) for key in tensors)
     if sum(len(network.state_dict()) for network in networks) != others:
         raise UserError(f"{path}: holds tensors that belong to none of its {count} networks")
     return networks, meta
@@ -121,25 +123,41 @@ def started(factory: BackboneFactory, path: str | Path) -> Backbone:
 
 
 def load_parts(path: str | Path) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
-    """What of a file of `save_networks` is least to send, as `Sharing.parts` gives it: networks and modulations.
+    """What of a file of `save_networks` is least to send, as `Sharing.parts` gives it: networks and deltas.
 
-    Raises UserError as `load_networks` does, and where base and modulations do not fit the networks.
+    Raises UserError as `load_networks` does, and where base and deltas do not fit the networks.
     """
     networks = [dict(network.state_dict()) for network in load_networks(path)[0]]
     tensors, _ = read_safetensors(path)
     base = _under(f"{BASE}.", tensors)
     if not base:
         return networks, []
-    modulations = [_under(f"{MODULATION}.{i}.", tensors) for i in range(len(networks))]
+    kind = DELTAS[3] if _under(f"{DELTAS[3]}.", tensors) else DELTAS[2]
+    deltas = [_under(f"{kind}.{i}.", tensors) for i in range(len(networks))]
     known = {name: tensor.shape for name, tensor in networks[0].items()}
+    shapes = [{name: change.shape for name, change in delta.items()} for delta in deltas if delta]
+    rank = max((shape[0] for shape in shapes[0].values()), default=0) if shapes and kind == DELTAS[2] else 0
     good = {name: tensor.shape for name, tensor in base.items()} == known and all(
-        modulation.keys() == modulations[0].keys()
-        and all(mix.shape == (known.get(f"{name}.bias", [1])[0] // 2, 2, 3) for name, mix in modulation.items())
-        for modulation in modulations
+        each == shapes[0] and all(shape == delta_shape(known, name, rank) for name, shape in each.items())
+        for each in shapes
     )
-    if not good or not modulations[0]:
-        raise UserError(f"{path}: its base and modulations do not fit its {len(networks)} networks")
-    return [{name: base[name] for name in known}], modulations
+    if not good or (not all(deltas) and kind == DELTAS[3]):
+        raise UserError(f"{path}: its base and {kind}s do not fit its {len(networks)} networks")
+    return [{name: base[name] for name in known}], deltas
+
+
+def delta_shape(known: Mapping[str, torch.Size], name: str, rank: int) -> tuple[int, ...] | None:
+    """The shape of what changes the convolution of this name; None where there is none.
+
+    known: the shapes of the network's parameters. rank: of low-rank differences, up to `MAX_RANK`; 0: modulations.
+    """
+    weight, bias = known.get(f"{name}.weight"), known.get(f"{name}.bias")
+    if weight is None or len(weight) != 4 or bias is None or not 0 <= rank <= MAX_RANK:
+        return None
+    if not rank:
+        return weight[0] // 2, 2, 3
+    high, wide = sides_of(weight)
+    return min(rank, high, wide), high + wide
 
 
 def _settings(path: str | Path, meta: Mapping[str, str]) -> dict[str, float]:

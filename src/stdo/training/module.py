@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from stdo.chunks.score import psnr
+from stdo.models.lowrank import Factors
 from stdo.models.pixels import to_float, without_halo
 from stdo.models.sharing import Sharing
 from stdo.training.blocks import is_watched
@@ -93,7 +94,7 @@ class Overfit(pl.LightningModule):
     @torch.no_grad()
     def branch(self) -> None:
         """Give every chunk what chunk 0 has learned."""
-        self.sharing.branch(dict(self.sharing.named_parameters()))
+        self.sharing.branch()
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all networks, and its schedule."""
@@ -107,12 +108,14 @@ class Overfit(pl.LightningModule):
 
 
 def filters_of(module: nn.Module) -> list[nn.Parameter]:
-    """The filter banks of all convolutions; where they are weight-normalised, the directions."""
+    """The filter banks of all convolutions, where they are weight-normalised the directions, and low-rank factors."""
     found = []
-    for conv in module.modules():
-        if isinstance(conv, nn.Conv2d):
-            split = parametrize.is_parametrized(conv, "weight")
-            found.append(conv.get_parameter("parametrizations.weight.original1" if split else "weight"))
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            split = parametrize.is_parametrized(part, "weight")
+            found.append(part.get_parameter("parametrizations.weight.original1" if split else "weight"))
+        elif isinstance(part, Factors):
+            found += [part.left, part.right]
     return found
 
 

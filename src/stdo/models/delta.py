@@ -1,0 +1,151 @@
+"""One network for all chunks, and what each of them changes in its convolutions."""
+
+import copy
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad
+
+from stdo.models.common import Backbone, ordinary, plain
+from stdo.models.sharing import BackboneFactory, Sharing, by_chunk, seeded
+from stdo.types import I64
+
+
+class Deltas(Sharing):
+    """A base, and for each chunk a delta: a small change of weights and biases in some of its convolutions.
+
+    Deltas are folded into the convolutions before these see a batch, so a chunk's network costs what the base costs.
+
+    seed: of the first weights; the base starts as the network that `Single` would build.
+    """
+
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int) -> None:
+        super().__init__(chunks)
+        self.backbone = seeded(backbone_factory, seed)
+        convs = {name: module for name, module in self.backbone.named_modules() if isinstance(module, nn.Conv2d)}
+        self.names = [name for name in convs if self._changes(name)]
+        for name in self.names:
+            _replace(self.backbone, name, _Foldable(convs[name]))
+
+    @abstractmethod
+    def _changes(self, name: str) -> bool:
+        """Whether deltas change the convolution of this name."""
+
+    @abstractmethod
+    def deltas(self, chunks: Sequence[int]) -> list[Sequence[Tensor]]:
+        """For every convolution of ``names`` and each of these chunks what `folded` takes."""
+
+    @abstractmethod
+    def folded(self, both_OC: Tensor, deltas: Sequence[Tensor]) -> Tensor:
+        """A convolution for each of some chunks: (chunks, O, C). both_OC: the base's rows, biases as last column."""
+
+    @abstractmethod
+    def sent(self, chunk: int) -> dict[str, Tensor]:
+        """The delta of ``chunk`` as `Sharing.parts` gives it."""
+
+    @property
+    def learners(self) -> int:
+        """See `Sharing.learners`."""
+        return 1
+
+    def learner_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
+        """See `Sharing.learner_of`."""
+        return np.zeros(labels.shape, np.int64)
+
+    @property
+    def networks(self) -> int:
+        """See `Sharing.networks`."""
+        return self.chunks
+
+    def network_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
+        """See `Sharing.network_of`."""
+        return labels.astype(np.int64)
+
+    @torch.no_grad()
+    def network(self, chunk: int) -> Backbone:
+        """See `Sharing.network`."""
+        assert 0 <= chunk < self.chunks, chunk
+        self._fold([chunk])
+        network = copy.deepcopy(self.backbone)
+        for name in self.names:
+            foldable = self.conv(name)
+            _replace(network, name, ordinary(foldable.conv, *foldable.folded[0]))
+        return plain(network)
+
+    @torch.no_grad()
+    def parts(self) -> tuple[list[Backbone], list[dict[str, Tensor]]]:
+        """See `Sharing.parts`."""
+        base = copy.deepcopy(self.backbone)
+        for name in self.names:
+            _replace(base, name, copy.deepcopy(self.conv(name).conv))
+        return [plain(base)], [self.sent(chunk) for chunk in range(self.chunks)]
+
+    def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
+        """See `Sharing.forward`."""
+        present = torch.unique(chunk_N).tolist()
+        self._fold(present)
+
+        def network(part_NCHW: Tensor, chunk: int) -> Tensor:
+            for name in self.names:
+                self.conv(name).turn = present.index(chunk)
+            sr_NCHW: Tensor = self.backbone(part_NCHW)
+            return sr_NCHW
+
+        return by_chunk(lr_NCHW, chunk_N, network)
+
+    def conv(self, name: str) -> "_Foldable":
+        """The base's convolution of this name, one that deltas change."""
+        foldable = self.backbone.get_submodule(name)
+        assert isinstance(foldable, _Foldable)
+        return foldable
+
+    def _fold(self, chunks: list[int]) -> None:
+        """Make every convolution ready for these chunks: all at once, since one by one costs as much for each."""
+        weight = next(self.backbone.parameters())
+        device = "cpu" if weight.is_meta else weight.device.type
+        with torch.autocast(device, enabled=False):  # weights are kept and folded in full precision
+            for name, deltas in zip(self.names, self.deltas(chunks), strict=True):
+                foldable = self.conv(name)
+                foldable.take(self.folded(foldable.both(), deltas))
+
+
+class _Foldable(nn.Module):
+    """A convolution with the weights that it has for each of some chunks, of which one has its turn."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+        self.folded: list[tuple[Tensor, Tensor]] = []
+        self.turn = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Foldable":
+        return _Foldable(copy.deepcopy(self.conv, memo))
+
+    def both(self) -> Tensor:
+        """The rows of the weight with the biases as a last column: (outputs, inputs · kernel + 1)."""
+        weight, bias = self.conv.weight, self.conv.bias
+        assert bias is not None
+        return torch.cat([weight.flatten(1), bias[:, None]], 1)
+
+    def take(self, both_KOC: Tensor) -> None:
+        """Have these weights and biases, one for each of some chunks."""
+        weights = both_KOC[..., :-1].reshape(len(both_KOC), *self.conv.weight.shape)
+        self.folded = list(zip(weights.unbind(), both_KOC[..., -1].unbind(), strict=True))
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        conv, (weight, bias) = self.conv, self.folded[self.turn]
+        if conv.padding_mode == "zeros":
+            return conv2d(x_NCHW, weight, bias, padding=conv.padding)
+        assert not isinstance(conv.padding, str)
+        rows, cols = conv.padding
+        return conv2d(pad(x_NCHW, (cols, cols, rows, rows), mode=conv.padding_mode), weight, bias)
+
+
+def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, leaf = name.rpartition(".")
+    setattr(network.get_submodule(parent), leaf, module)
