@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from stdo.types import F32, I16, I64, U8, FrameSource, Pairs, Progress, UserErro
 from stdo.video.store import Degradation, Prepared, cached_array, prepare
 
 Batch = dict[str, torch.Tensor]
-"""lr: uint8 (B, h, w, 3) windows; hr: uint8 (B, s·h, s·w, 3) patches without halo; chunk: int64 (B,)."""
+"""lr: uint8 (B, h, w, 3) windows; hr: uint8 (B, s·h, s·w, 3) patches without halo; chunk, patch: int64 (B,), the chunk
+and the number over the whole video."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +73,21 @@ class PatchBatches(Dataset[Batch]):
         top, left = grid.origins[within_B].T * scale
         hr_BHWC = self._video.hr.gather(frame_B, top, left, grid.patch_h * scale, grid.patch_w * scale)
         chunk_B = self._labels[patch_B].astype(np.int64)
-        return {"lr": torch.from_numpy(lr_BHWC), "hr": torch.from_numpy(hr_BHWC), "chunk": torch.from_numpy(chunk_B)}
+        batch = {"lr": lr_BHWC, "hr": hr_BHWC, "chunk": chunk_B, "patch": patch_B}
+        return {key: torch.from_numpy(values) for key, values in batch.items()}
 
 
 class StepsFrom(Sampler[int]):
-    """Steps in order from where a resumed fit stands; its length stays that of the whole fit."""
+    """Steps in order from where a resumed fit stands; its length is that of the whole fit, which may end early."""
 
-    def __init__(self, steps: int, first: int) -> None:
-        self._steps, self._first = steps, first
+    def __init__(self, sampler: PatchSampler, first: int) -> None:
+        self._sampler, self._first = sampler, first
 
     def __len__(self) -> int:
-        return self._steps
+        return self._sampler.steps
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self._first, self._steps))
+        return takewhile(lambda step: step < self._sampler.steps, count(self._first))
 
 
 class PatchData(pl.LightningDataModule):
@@ -200,4 +203,4 @@ class PatchData(pl.LightningDataModule):
         trainer = self.trainer
         rank, world, first = (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
         dataset = PatchBatches(self.video, self.grid, self._served, self._sampler, rank, world)
-        return DataLoader(dataset, batch_size=None, sampler=StepsFrom(len(dataset), first))
+        return DataLoader(dataset, batch_size=None, sampler=StepsFrom(self._sampler, first))

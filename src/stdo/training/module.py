@@ -35,8 +35,9 @@ class Overfit(pl.LightningModule):
     The loss is the distance of each learner's patches, summed over the learners (paper section 4.1: L1): with one
     batch per network and one Adam, which works element by element, that is the same as separate fits.
 
-    steps: steps of the whole fit, for the schedule. border: SR pixels of halo to cut off before the loss. at_once: how
-    many learners each step shows patches to; None: all. loss: a key of `LOSSES`.
+    steps: steps of the whole fit, for the schedule; lowered where it ends early. border: SR pixels of halo to cut off
+    before the loss. at_once: how many learners each step shows patches to; None: all. loss: a key of `LOSSES`.
+    errors: whether steps also return each patch's mean squared error, for whoever judges by it.
     watched: mean loss, PSNR and learning rate of the step just done, where it is a point of the curve.
     """
 
@@ -52,20 +53,23 @@ class Overfit(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.sharing, self._at_once, self._loss = sharing, at_once or sharing.learners, LOSSES[loss]
-        self._optimizer, self._schedule, self._steps, self._border = optimizer, schedule, steps, border
+        self._optimizer, self._schedule, self._border = optimizer, schedule, border
+        self.steps, self.errors = steps, False
         self.psnr_so_far: float | None = None
         self.watched: dict[str, float] | None = None
 
-    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """One batch per learner; returns the summed loss."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+        """One batch per learner; returns the summed ``loss`` and, where asked for, each patch's ``error`` (B,)."""
         sr_NCHW = without_halo(self.sharing(to_float(batch["lr"]), batch["chunk"]), self._border)
         # Networks work channels-last: in that order the loss reads both pictures straight through, four times as fast.
         sr_NHWC, hr_NHWC = sr_NCHW.permute(0, 2, 3, 1).float(), batch["hr"].float().div_(255)
         loss = self._loss(sr_NHWC, hr_NHWC) * self._at_once
         self.watched = None
-        if batch_idx in (0, self._steps - 1) or (batch_idx + 1) % WATCH_EVERY == 0:
+        if batch_idx in (0, self.steps - 1) or (batch_idx + 1) % WATCH_EVERY == 0:
             self._watch(sr_NHWC, hr_NHWC, loss)
-        return loss
+        if not self.errors:
+            return {"loss": loss}
+        return {"loss": loss, "error": (sr_NHWC.detach() - hr_NHWC).square_().mean((1, 2, 3))}
 
     def _watch(self, sr_NHWC: torch.Tensor, hr_NHWC: torch.Tensor, loss: torch.Tensor) -> None:
         value = loss.item() / self._at_once
@@ -88,7 +92,7 @@ class Overfit(pl.LightningModule):
             for kind in (True, False)
         ]
         optimizer = self._optimizer(groups)
-        schedule = self._schedule(optimizer, steps=self._steps)
+        schedule = self._schedule(optimizer, steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
