@@ -1,7 +1,7 @@
 """How long a wanted PSNR would take: a law of diminishing gains through finished runs of several lengths."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -59,32 +59,33 @@ def laws(passes: Sequence[float], psnr: Sequence[float]) -> list[Law]:
 
 def forecast(runs: Sequence[Run], target: float) -> str:
     """What the runs say of a wanted ``frame`` PSNR, for each group that differs in length and seed alone."""
-    groups: dict[tuple[object, ...], list[Run]] = {}
+    groups: dict[tuple[object, ...], dict[float, list[Run]]] = {}
     for run in runs:
         shaping = {key: value for key, value in run.shaping.items() if key not in ("passes", "budget.passes")}
         place = tuple(run.metrics[key] for key in ("video", "backbone", "scale"))
-        groups.setdefault((*place, run.name, *sorted(shaping.items())), []).append(run)
-    heads = [f"{video} · {backbone} ×{scale} · {name}" for video, backbone, scale, name, *_ in groups]
-    said = [f"{head}\n  {_of_group(group, target)}" for head, group in zip(heads, groups.values(), strict=True)]
-    return "\n".join([f"{target:g} dB (frame)", *said])
-
-
-def _of_group(runs: Sequence[Run], target: float) -> str:
-    lengths: dict[float, list[Run]] = {}
-    for run in runs:
+        lengths = groups.setdefault((*place, run.name, *sorted(shaping.items())), {})
         lengths.setdefault(run.metrics["patch_presentations"] / run.metrics["patches"], []).append(run)
+    lines = [f"{target:g} dB (frame)"]
+    for (video, backbone, scale, name, *_), lengths in groups.items():
+        if len(lengths) >= LENGTHS:
+            lines += [f"{video} · {backbone} ×{scale} · {name}", *(f"  {text}" for text in _of_group(lengths, target))]
+    short = sum(len(lengths) < LENGTHS for lengths in groups.values())
+    if short:
+        lines.append(f"{short} left out, with runs of fewer than {LENGTHS} lengths: train with budget.passes=4,8,16 -m")
+    return "\n".join(lines)
+
+
+def _of_group(lengths: Mapping[float, Sequence[Run]], target: float) -> list[str]:
     passes = sorted(lengths)
-    if len(passes) < LENGTHS:
-        return f"needs runs of {LENGTHS} lengths to say, has {len(passes)}: train with budget.passes=4,8,16 -m"
     psnr = [fmean(run.metrics["psnr"]["frame"] for run in lengths[length]) for length in passes]
     chosen = laws(passes[-LENGTHS:], psnr[-LENGTHS:])
     which = f"{', '.join(f'{length:.3g}' for length in passes[-LENGTHS:])} passes"
     if not chosen:
-        return f"cannot be said: PSNR does not level off over {which}; train longer"
+        return [f"cannot be said: PSNR does not level off over {which}; train longer"]
     best = chosen[0]
     law = f"law {best.limit:.2f} − {best.fall:.3g}·passes^−{best.power:.2f} through {which}"
     per_pass = fmean(run.metrics["seconds"]["train"] for run in lengths[passes[-1]]) / passes[-1]
-    return f"{_needed(chosen, target, per_pass)}\n  {law}{_check(passes, psnr)}"
+    return [_needed(chosen, target, per_pass), law + _check(passes, psnr)]
 
 
 def _needed(chosen: Sequence[Law], target: float, per_pass: float) -> str:
