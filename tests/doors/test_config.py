@@ -171,6 +171,7 @@ def test_when_to_stop_reaches_the_job_and_shapes_the_run(tmp_path: Path, monkeyp
     assert (plain.min_gain, early.min_gain) == (None, 0.5)
     assert plain.directory != early.directory
     before = configured()
+    OmegaConf.set_struct(before, False)
     del before.budget["min_gain"]  # as in the directories of runs from before it
     assert build_job(before).min_gain is None
 
