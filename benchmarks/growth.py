@@ -28,7 +28,7 @@ from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
 from stdo.models.registry import build
 from stdo.models.sharing import Independent
-from stdo.pipeline import hush
+from stdo.training.callbacks import hush
 from stdo.training.data import PatchData, PatchSize
 from stdo.training.module import Overfit
 from stdo.training.precision import resolve

@@ -34,8 +34,7 @@ from stdo.models.modulated import Modulated
 from stdo.models.pixels import to_float
 from stdo.models.registry import BACKBONES
 from stdo.models.sharing import Independent, Sharing, Single
-from stdo.pipeline import hush
-from stdo.training.callbacks import Curve, FitProgress
+from stdo.training.callbacks import Curve, FitProgress, hush
 from stdo.training.data import Batch, PatchBatches, PatchData, PatchSize
 from stdo.training.module import Overfit
 from stdo.training.precision import resolve

@@ -29,9 +29,9 @@ from points import PRESETS, Maker, packing
 from stdo.doors import one_line
 from stdo.evaluation.table import aligned, number
 from stdo.evaluation.vmaf import has_vmaf
-from stdo.pipeline import hush
 from stdo.reporting.plots import save
 from stdo.reporting.results import write_table
+from stdo.training.callbacks import hush
 from stdo.types import Json, UserError
 from stdo.video.writer import encoder_of
 

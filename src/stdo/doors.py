@@ -259,6 +259,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         partial(instantiate(config.logger), config=settings) if config.get("logger") else FilesOnly,
         None if config.init.start is None else partial(instantiate(config.init.start), **budget),
         config.optim.loss,
+        config.budget.get("min_gain"),  # runs from before it have none
     )
 
 

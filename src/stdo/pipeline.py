@@ -6,11 +6,9 @@ metrics = evaluate(job)        measures a finished run again from its weights
 """
 
 import json
-import logging
 import shutil
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,9 +50,10 @@ from stdo.rundir import (
 )
 from stdo.signals import deferred
 from stdo.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_loggers, forget, tracked
-from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast
+from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast, hush
 from stdo.training.data import PatchData
 from stdo.training.module import Optimizer, Overfit, Schedule
+from stdo.training.stop import StopWhenSlow
 from stdo.training.warm import Branch
 from stdo.types import F32, I16, Json, T, UserError
 from stdo.video.store import Prepared
@@ -82,7 +81,7 @@ class Job:
     command: the words of the command that repeats this run, for its provenance.
     tracker: who is told of the run beside its directory.
     warm: where one network learns for all chunks first: ``sampler`` as ``then`` -> which patches the whole fit shows.
-    loss: see `stdo.training.module.LOSSES`.
+    loss: see `stdo.training.module.LOSSES`. min_gain: dB per minute under which a fit ends early; None: never.
     """
 
     directory: Path
@@ -99,6 +98,7 @@ class Job:
     tracker: MakeTracker = FilesOnly
     warm: Callable[..., Sampler] | None = None
     loss: str = "l1"
+    min_gain: float | None = None
 
 
 def train(job: Job, force: bool = False) -> Json:
@@ -146,11 +146,13 @@ def _fit(job: Job, tracker: Tracker) -> pl.Trainer:
     branch = (
         [Branch(data, sampler, sharing.learner_of, partial(_score, data))] if isinstance(sampler, Branching) else []
     )
+    stop = [] if job.min_gain is None else [StopWhenSlow(job.min_gain, data, sampler, curve)]
     try:
         with deferred() as asked:
+            kept = KeepLast(last, job.checkpoint_seconds, asked)
             trainer = job.trainer(
                 max_epochs=1,
-                callbacks=[*branch, curve, FitProgress(sampler.shown), KeepLast(last, job.checkpoint_seconds, asked)],
+                callbacks=[*branch, curve, *stop, FitProgress(sampler.shown), kept],
                 logger=curve_loggers(job.directory, tracker),
                 plugins=[AtomicCheckpointIO()],
                 use_distributed_sampler=False,  # every process sees every step, and takes its share of its patches
@@ -174,18 +176,6 @@ def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
     return scorer.scores(((video.lr[t], video.hr[t]) for t in range(len(video.lr))), grid, video.scale)
 
 
-def hush() -> None:
-    """Keep Lightning's remarks off the terminal where they do not apply to us."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for remark in (
-        "The 'train_dataloader' does not have many workers",  # batches are one indexed read, no work for workers
-        "You're resuming from a checkpoint that ended before the epoch ended",  # ours starts at any step
-        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
-        "The number of training batches \\(.*\\) is smaller than the logging interval",  # the curve has its own steps
-    ):
-        warnings.filterwarnings("ignore", message=f".*{remark}")
-
-
 def _save(job: Job, sharing: Sharing, sampler: Sampler, seconds: float, device: str) -> None:
     data = job.data
     cost = count(sharing.network(0), data.video.scale, *data.grid.window)
@@ -197,6 +187,7 @@ def _save(job: Job, sharing: Sharing, sampler: Sampler, seconds: float, device: 
         "patch_presentations": sampler.presentations,
         "chunk_presentations": sampler.chunk_presentations(),
         "steps": sampler.steps,
+        "stopped": sampler.stopped,
         "train_seconds": seconds,
         "score_seconds": data.score_seconds,
         "device": device,

@@ -152,6 +152,16 @@ def test_gains_show_no_place_twice(runs: list[Run], tmp_path: Path) -> None:
     assert [crop["why"] for crop in entry["crops"]] == ["hardest for bicubic", "worst: loses to bicubic"]
 
 
+def test_training_is_shown_over_presentations_and_seconds(runs: list[Run]) -> None:
+    for run, entry in zip(runs, page_data(runs, "Tiny")["runs"], strict=True):
+        curve = run.curve()
+        work, psnr, seconds = zip(*entry["training"], strict=True)
+        assert len(work) == len(curve)
+        assert list(work) == [row["presentations"] for row in curve]
+        assert psnr == pytest.approx([row["psnr"] for row in curve], abs=1e-3)
+        assert seconds == pytest.approx([row["seconds"] for row in curve], abs=0.01)
+
+
 def test_long_curves_are_thinned(runs: list[Run], tmp_path: Path) -> None:
     rows = [f"{t},{t / 25},{30 + t % 7},,0.9,28,28,0.8" for t in range(5000)]
     (tmp_path / "frames.csv").write_text(
@@ -394,6 +404,14 @@ def test_a_figure_that_does_not_exist_is_a_dash(browser: Any, runs: list[Run], t
     assert "NaN" not in found.text("body")
     assert found.complaints == []
     page.close()
+
+
+@pytest.mark.slow
+def test_training_goes_by_the_clock_when_asked(opened: Opened) -> None:
+    assert "patch presentations" in opened.text("#training-body")
+    opened.page.locator("#training-tools button", has_text="Seconds").click()
+    assert "seconds of training" in opened.text("#training-body")
+    assert opened.page.locator("#training-body path.line").count() >= 3
 
 
 @pytest.mark.slow

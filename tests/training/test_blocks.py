@@ -2,16 +2,26 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
+from stdo.chunks.sample import Uniform
 from stdo.training.blocks import LONGEST, WATCH_EVERY, Blocks, is_watched
+
+
+def sampler(steps: int, shown: int) -> Uniform:
+    """Shows as many patches a step as there are."""
+    zeros = np.zeros(shown, np.int64)
+    made = Uniform(zeros, zeros, batch=shown, passes=steps, seed=0)
+    assert (made.steps, made.shown) == (steps, shown)
+    return made
 
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 11, 57])
 @pytest.mark.parametrize("shown", [1, 4, 12, 64, 65, 1000])
 @pytest.mark.parametrize("pause", [None, 1, 7, 10, 30])
 def test_blocks_are_all_steps_cut_where_the_fit_looks_up(steps: int, shown: int, pause: int | None) -> None:
-    blocks = list(Blocks(steps, 0, shown, pause))
+    blocks = list(Blocks(sampler(steps, shown), 0, pause))
     assert list(itertools.chain(*blocks)) == list(range(steps))
     for block in blocks:
         assert len(block) == 1 or len(block) * shown <= LONGEST
@@ -23,11 +33,19 @@ def test_blocks_are_all_steps_cut_where_the_fit_looks_up(steps: int, shown: int,
 
 
 def test_a_resumed_fit_has_the_same_blocks_from_there() -> None:
-    whole = Blocks(57, 0, 12, 30)
+    whole = Blocks(sampler(57, 12), 0, 30)
     for done, block in enumerate(whole):
-        rest = Blocks(57, block[0], 12, 30)
+        rest = Blocks(sampler(57, 12), block[0], 30)
         assert list(rest) == list(whole)[done:]
         assert len(rest) == len(whole) == len(list(whole))
+
+
+def test_a_fit_that_ends_early_has_no_blocks_after_that() -> None:
+    shown = sampler(57, 12)
+    blocks = iter(Blocks(shown, 0))
+    done = list(itertools.chain(*itertools.islice(blocks, 4)))
+    shown.stop(23, {})
+    assert done + list(itertools.chain(*blocks)) == list(range(23))
 
 
 def test_the_curve_has_the_first_the_last_and_every_tenth_step() -> None:

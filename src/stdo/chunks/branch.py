@@ -42,8 +42,8 @@ class Turns(Uniform):
 
     @property
     def facts(self) -> Json:
-        """The share of the steps that each learner has."""
-        return {"work": [count / self.steps for count in self.counts]}
+        """The share of the steps that each learner has; one that stops early keeps to it, give or take a step."""
+        return {"work": [count / sum(self.counts) for count in self.counts]}
 
     def batch(self, step: int) -> I64:
         """See `Sampler.batch`."""

@@ -35,6 +35,12 @@ class Sampler(ABC):
         self.learners = int(learner_N.max()) + 1
         self.at_once = self.learners if self.SIDE_BY_SIDE else 1
         self.steps = max(1, round(passes * len(label_N) / self.shown))
+        self.stopped: Json | None = None
+
+    def stop(self, steps: int, why: Json) -> None:
+        """Show no more than this many steps. why: what belongs into metrics.json of it, as ``stopped``."""
+        assert steps <= self.steps, (steps, self.steps)
+        self.steps, self.stopped = steps, why
 
     @property
     def shown(self) -> int:

@@ -112,8 +112,8 @@ def _entry(run: Run, pool: Pool) -> Json:
     copied = (
         "video", "method", "backbone", "scale", "chunks", "seed", "network", "frames", "patches", "psnr", "ssim",
         "bicubic", "chunk_psnr", "chunk_patches", "chunk_presentations", "params", "params_base", "params_per_chunk",
-        "macs_per_frame", "patch_presentations", "passes", "batch", "steps", "seconds", "device", "precision",
-        "chunking", "sharing", "sampler", "scorer", "width", "height", "bytes", "bitrate_kbps",
+        "macs_per_frame", "patch_presentations", "passes", "batch", "steps", "stopped", "seconds", "device",
+        "precision", "chunking", "sharing", "sampler", "scorer", "width", "height", "bytes", "bitrate_kbps",
     )  # fmt: skip
     entry = {key: metrics.get(key) for key in copied}
     entry |= {"directory": _home(run).name, "curves": _frame_curves(run, pool), "training": _training_curve(run)}
@@ -167,13 +167,13 @@ def _frame_curves(run: Run, pool: Pool) -> Json | None:
 
 
 def _training_curve(run: Run) -> list[list[float]]:
-    """(presentations, PSNR of the shown patches): means over equal stretches of the fit."""
-    points = [(row["presentations"], row["psnr"]) for row in run.curve()]
+    """(presentations, PSNR of the shown patches, seconds): means over equal stretches of the fit."""
+    points = [(row["presentations"], row["psnr"], row["seconds"]) for row in run.curve()]
     points = [point for point in points if all(map(math.isfinite, point))]
     if not points:
         return []
     parts = np.array_split(np.array(points), min(CURVE_POINTS, len(points)))
-    return [[round(float(x)), round(float(y), 3)] for x, y in (part.mean(axis=0) for part in parts)]
+    return [[round(work), round(db, 3), round(s, 2)] for work, db, s in (part.mean(axis=0).tolist() for part in parts)]
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from torch.utils.data import Sampler
 
+from stdo.chunks.sample import Sampler as PatchSampler
+
 WATCH_EVERY = 10
 """Steps between points of the training curve: for people to watch, and not worth a pass over the pixels each time."""
 
@@ -21,21 +23,28 @@ class Blocks(Sampler[list[int]]):
 
     A block ends with a point of the curve, and where the fit is to be looked at, and before it has too many patches.
 
-    first: where the fit stands, the first step of a block. shown: patches in a step. pause: a block ends before this
-    step.
+    sampler: of the patches; its steps may become fewer on the way. first: where the fit stands, the first step of a
+    block. pause: a block ends before this step.
     """
 
-    def __init__(self, steps: int, first: int, shown: int, pause: int | None = None) -> None:
-        self._first = first
-        self._blocks: list[list[int]] = []
-        for step in range(steps):
-            full = not self._blocks or (len(self._blocks[-1]) + 1) * shown > LONGEST
-            if full or step == pause or is_watched(step - 1, steps):
-                self._blocks.append([])
-            self._blocks[-1].append(step)
+    def __init__(self, sampler: PatchSampler, first: int, pause: int | None = None) -> None:
+        self._sampler, self._first, self._pause = sampler, first, pause
 
     def __len__(self) -> int:
-        return len(self._blocks)
+        return sum(1 for _ in self._blocks(0))
 
     def __iter__(self) -> Iterator[list[int]]:
-        return (block for block in self._blocks if block[0] >= self._first)
+        return self._blocks(self._first)
+
+    def _blocks(self, step: int) -> Iterator[list[int]]:
+        while step < self._sampler.steps:
+            block = [step]
+            while not self._ends(block):
+                block.append(block[-1] + 1)
+            yield block
+            step += len(block)
+
+    def _ends(self, block: list[int]) -> bool:
+        last = block[-1]
+        full = (len(block) + 1) * self._sampler.shown > LONGEST
+        return full or last + 1 == self._pause or is_watched(last, self._sampler.steps)

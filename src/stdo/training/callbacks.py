@@ -1,9 +1,11 @@
 """What happens around a fit: progress, checkpoints, the clock."""
 
 import io
+import logging
 import os
 import pickle
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,18 @@ from tqdm import tqdm
 from stdo.files import atomic
 from stdo.training.module import Overfit, diverged
 from stdo.types import UserError
+
+
+def hush() -> None:
+    """Keep Lightning's remarks off the terminal where they do not apply to us."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for remark in (
+        "The 'train_dataloader' does not have many workers",  # batches are one indexed read, no work for workers
+        "You're resuming from a checkpoint that ended before the epoch ended",  # ours starts at any step
+        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
+        "The number of training batches \\(.*\\) is smaller than the logging interval",  # the curve has its own steps
+    ):
+        warnings.filterwarnings("ignore", message=f".*{remark}")
 
 
 class FitProgress(pl.Callback):
@@ -38,6 +52,7 @@ class FitProgress(pl.Callback):
             return
         self._bar.update(trainer.global_step * self._patches - self._bar.n)
         if isinstance(pl_module, Overfit) and pl_module.watched is not None:
+            self._bar.total = pl_module.steps * self._patches  # a fit may end early
             self._bar.set_postfix_str(f"PSNR {pl_module.psnr_so_far:.2f} dB", refresh=False)
 
     def on_exception(self, *_: Any) -> None:
@@ -101,23 +116,24 @@ class Curve(pl.Callback):
         if not isinstance(pl_module, Overfit) or pl_module.watched is None:
             return
         step = trainer.global_step
-        row = {"presentations": step * self._patches, "seconds": self._now(), **pl_module.watched}
+        row = {"presentations": step * self._patches, "seconds": self.now(), **pl_module.watched}
         for logger in trainer.loggers:
             logger.log_metrics({f"train/{key}": value for key, value in row.items()}, step)
 
     def on_train_end(self, *_: Any) -> None:
         """Stop."""
-        self.seconds, self._since = self._now(), None
+        self.seconds, self._since = self.now(), None
 
     def state_dict(self) -> dict[str, Any]:
         """Into the checkpoint."""
-        return {"seconds": self._now()}
+        return {"seconds": self.now()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From the checkpoint."""
         self.seconds = float(state_dict["seconds"])
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Seconds of fitting so far."""
         return self.seconds + (time.monotonic() - self._since if self._since is not None else 0.0)
 
 

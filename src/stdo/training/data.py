@@ -22,7 +22,8 @@ from stdo.types import F32, I16, I64, U8, FrameSource, Pairs, Progress, UserErro
 from stdo.video.store import Degradation, Prepared, cached_array, prepare
 
 Batch = dict[str, torch.Tensor]
-"""lr: uint8 (B, h, w, 3) windows; hr: uint8 (B, s·h, s·w, 3) patches without halo; chunk: int64 (B,)."""
+"""lr: uint8 (B, h, w, 3) windows; hr: uint8 (B, s·h, s·w, 3) patches without halo; chunk, patch: int64 (B,), the chunk
+and the number over the whole video."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class PatchBatches(Dataset[Batch]):
         top, left = grid.origins[within_B].T * scale
         hr_BHWC = self._video.hr.gather(frame_B, top, left, grid.patch_h * scale, grid.patch_w * scale)
         chunk_B = self._labels[patch_B].astype(np.int64)
-        return {"lr": torch.from_numpy(lr_BHWC), "hr": torch.from_numpy(hr_BHWC), "chunk": torch.from_numpy(chunk_B)}
+        batch = {"lr": lr_BHWC, "hr": hr_BHWC, "chunk": chunk_B, "patch": patch_B}
+        return {key: torch.from_numpy(values) for key, values in batch.items()}
 
 
 class PatchData(pl.LightningDataModule):
@@ -189,6 +191,5 @@ class PatchData(pl.LightningDataModule):
         assert sampler is not None, "call sample() first"
         rank, world, first = (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
         batches = PatchBatches(self.video, self.grid, self._served, sampler, rank, world)
-        pause = sampler.first.steps if isinstance(sampler, Branching) else None
-        blocks = Blocks(sampler.steps, first, sampler.shown, pause)
+        blocks = Blocks(sampler, first, sampler.first.steps if isinstance(sampler, Branching) else None)
         return DataLoader(cast(Dataset[list[Batch]], batches), batch_sampler=blocks, collate_fn=list)

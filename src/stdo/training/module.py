@@ -34,8 +34,10 @@ class Overfit(pl.LightningModule):
     The loss is the distance of each learner's patches, summed over the learners (paper section 4.1: L1): with one
     batch per network and one Adam, which works element by element, that is the same as separate fits.
 
-    steps: steps of the whole fit, for the schedule. border: SR pixels of halo to cut off before the loss. at_once: how
-    many learners each step shows patches to; None: all. loss: a key of `LOSSES`.
+    steps: steps of the whole fit, for the schedule; lowered where it ends early. border: SR pixels of halo to cut off
+    before the loss. at_once: how many learners each step shows patches to; None: all. loss: a key of `LOSSES`.
+    errors: whether steps also return each patch's mean squared error, for whoever judges by it. stride: steps of the
+    schedule that a step takes, 1 but where the fit hurries to its end.
     watched: mean loss, PSNR and learning rate of the step just done, where it is a point of the curve.
     """
 
@@ -53,27 +55,32 @@ class Overfit(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.sharing, self._at_once, self._loss = sharing, at_once or sharing.learners, LOSSES[loss]
-        self._optimizer, self._schedule, self.steps, self._border = optimizer, schedule, steps, border
+        self._optimizer, self._schedule, self._border = optimizer, schedule, border
+        self.steps, self.stride, self.errors = steps, 1.0, False
         self.psnr_so_far: float | None = None
         self.watched: dict[str, float] | None = None
 
-    def training_step(self, block: list[Batch], batch_idx: int) -> None:  # noqa: ARG002
-        """Step after step of a block; each has a batch per learner.
+    def training_step(self, block: list[Batch], batch_idx: int) -> dict[str, list[torch.Tensor]]:  # noqa: ARG002
+        """Step after step of a block; each has a batch per learner. Returns the ``errors`` of each step (B,), if any.
 
         Whatever Lightning does around this call takes as long as a tenth of a small network's step.
         """
+        errors = []
         optimizer, schedule = self.optimizers(), cast(torch.optim.lr_scheduler.LRScheduler, self.lr_schedulers())
         assert not isinstance(optimizer, list)
         for batch in block:
-            loss = self._loss_of(batch)
+            loss, error_B = self._loss_of(batch)
             with torch.autocast(self.device.type, enabled=False):
                 optimizer.zero_grad()
                 self.manual_backward(loss)
                 optimizer.step()
             schedule.step()
+            schedule.last_epoch += self.stride - 1  # type: ignore[assignment]  # a factor is had between steps too
+            errors += [] if error_B is None else [error_B]
             torch.clear_autocast_cache()  # of the weights as they were
+        return {"errors": errors}
 
-    def _loss_of(self, batch: Batch) -> torch.Tensor:
+    def _loss_of(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         sr_NCHW = without_halo(self.sharing(to_float(batch["lr"]), batch["chunk"]), self._border)
         # Networks work channels-last: in that order the loss reads both pictures straight through, four times as fast.
         sr_NHWC, hr_NHWC = sr_NCHW.permute(0, 2, 3, 1).float(), batch["hr"].float().div_(255)
@@ -81,7 +88,7 @@ class Overfit(pl.LightningModule):
         self.watched = None
         if is_watched(self.global_step, self.steps):
             self._watch(sr_NHWC, hr_NHWC, loss)
-        return loss
+        return loss, (sr_NHWC.detach() - hr_NHWC).square_().mean((1, 2, 3)) if self.errors else None
 
     def _watch(self, sr_NHWC: torch.Tensor, hr_NHWC: torch.Tensor, loss: torch.Tensor) -> None:
         value = loss.item() / self._at_once

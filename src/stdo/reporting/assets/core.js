@@ -10,7 +10,7 @@ const state = {
   video: "", backbone: "", scale: "", protocol: "frame", hidden: new Set(),
   sort: { key: null, down: false },
   x: "params", y: "psnr",
-  focus: "", picked: new Map(), frames: "psnr", maps: "psnr", time: 0.5, before: "bicubic", after: "",
+  focus: "", picked: new Map(), frames: "psnr", over: "work", maps: "psnr", time: 0.5, before: "bicubic", after: "",
 };
 
 const byId = (id) => document.getElementById(id);

@@ -70,13 +70,21 @@ function drawFrames() {
   }));
 }
 
+function drawTrainingTools() {
+  byId("training-tools").replaceChildren(segments("Horizontal axis", [["work", "Presentations"], ["seconds", "Seconds"]], state.over, (key) => { state.over = key; drawTraining(); }));
+}
+
 function drawTraining() {
-  const body = byId("training-body"), runs = picked().filter((run) => run.training.length > 1), name = naming(runs);
+  const body = byId("training-body"), runs = picked().filter((run) => run.training.length > 1), name = naming(runs), clock = state.over === "seconds";
   if (!runs.length) return body.replaceChildren(nothing("No chosen run has kept its training curve."));
   const dash = dashes(runs);
-  const lines = runs.map((run, index) => ({ name: name(run), colour: colourOf(run), dash: dash[index], points: smooth(run.training, 0.05), raw: run.training }));
+  const lines = runs.map((run, index) => {
+    const raw = run.training.map(([work, psnr, seconds]) => [clock ? seconds : work, psnr]);
+    return { name: name(run), colour: colourOf(run), dash: dash[index], points: smooth(raw, 0.05), raw };
+  });
   return body.replaceChildren(lineLegend(lines), lineChart("PSNR in training", body.clientWidth, lines, {
-    xName: "patch presentations", yName: "PSNR of the shown patches, dB", describe: (at) => `after ${short(at)} presentations`,
+    xName: clock ? "seconds of training" : "patch presentations", yName: "PSNR of the shown patches, dB",
+    describe: (at) => (clock ? `after ${text(at, 1)} s` : `after ${short(at)} presentations`),
   }), el("p", { class: "quiet" }, "Faint: the batches as they came; lines: their running mean. Training draws batches at random and what it draws differs between methods: one that is shown hard patches stands lower here and may still be better."));
 }
 

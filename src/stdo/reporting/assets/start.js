@@ -12,6 +12,7 @@ drawHeader();
 drawFilters();
 drawCostTools();
 drawFramesTools();
+drawTrainingTools();
 drawMapsTools();
 update();
 
