@@ -4,15 +4,12 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
 from stdo.models.common import Backbone, ordinary, plain
 from stdo.models.sharing import BackboneFactory, Sharing, by_chunk, seeded
-from stdo.types import I64
 
 
 class Modulated(Sharing):
@@ -26,11 +23,11 @@ class Modulated(Sharing):
     Being linear, the modulation folds into the convolution before it: that is how it is trained here as well, and
     `network` gives a plain backbone of unchanged cost.
 
-    seed: of the first weights; the base starts as the network that `Single` would build.
+    seed: of the first weights; the base starts as the network that `Single` would build. bicubic: see `Sharing`.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0) -> None:
-        super().__init__(chunks)
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic: int = 0) -> None:
+        super().__init__(chunks, bicubic)
         self.backbone = seeded(backbone_factory, seed)
         self.names = [name for name, module in self.backbone.named_modules() if self._in_body(name, module)]
         channels = [_conv(self.backbone, name).out_channels for name in self.names]
@@ -39,8 +36,8 @@ class Modulated(Sharing):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             bound = 2**-0.5  # PyTorch's default for a convolution with two inputs
-            self.mix = nn.Parameter(torch.empty(chunks, sum(self._pairs), 2, 3).uniform_(-bound, bound))
-        self.gain = nn.Parameter(torch.zeros(chunks, len(self.names)))
+            self.mix = nn.Parameter(torch.empty(self.served, sum(self._pairs), 2, 3).uniform_(-bound, bound))
+        self.gain = nn.Parameter(torch.zeros(self.served, len(self.names)))
         for name in self.names:
             _replace(self.backbone, name, _ModulatedConv(_conv(self.backbone, name)))
 
@@ -52,18 +49,10 @@ class Modulated(Sharing):
         """See `Sharing.learners`."""
         return 1
 
-    def learner_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
-        """See `Sharing.learner_of`."""
-        return np.zeros(labels.shape, np.int64)
-
     @property
     def networks(self) -> int:
         """See `Sharing.networks`."""
-        return self.chunks
-
-    def network_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
-        """See `Sharing.network_of`."""
-        return labels.astype(np.int64)
+        return self.served
 
     @property
     def params_per_chunk(self) -> int:
@@ -73,7 +62,7 @@ class Modulated(Sharing):
     @torch.no_grad()
     def network(self, chunk: int) -> Backbone:
         """See `Sharing.network`."""
-        assert 0 <= chunk < self.chunks, chunk
+        assert 0 <= chunk < self.served, chunk
         self._fold([chunk])
         folded = copy.deepcopy(self.backbone)
         for name in self.names:
@@ -87,7 +76,7 @@ class Modulated(Sharing):
         base = copy.deepcopy(self.backbone)
         for name in self.names:
             _replace(base, name, copy.deepcopy(self._modulated(name).conv))
-        chosen = [mix.unbind() for mix in self._chosen(list(range(self.chunks)))]
+        chosen = [mix.unbind() for mix in self._chosen(list(range(self.served)))]
         return [plain(base)], [dict(zip(self.names, mixes, strict=True)) for mixes in zip(*chosen, strict=True)]
 
     def branch(self, tensors: Mapping[str, Tensor]) -> None:
