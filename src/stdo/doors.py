@@ -225,7 +225,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         terminal,
     )
     pl.seed_everything(config.seed, verbose=False)
-    backbone = starting(instantiate(config.backbone.network), config.init.weights)
+    backbone = starting(_network(config), config.init.weights)
     network = seeded(backbone, config.seed)  # a backbone that cannot be built is known before decoding
     budget = {"batch": config.budget.batch, "passes": config.budget.passes, "seed": config.seed}
     facts = {
@@ -239,6 +239,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         "study": config.study,
         "chunking": config.chunking.name,
         "sharing": _name_of(config.sharing),
+        "bicubic_chunks": config.sharing.get("bicubic", 0),
         "sampler": _name_of(config.sampler),
         "scorer": config.scorer.name,
         "init": config.init.name,
@@ -271,6 +272,19 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def _network(config: DictConfig) -> Any:
+    """What builds the backbone, as wide as ``backbone.macs`` allows where that is set."""
+    from functools import partial
+
+    from stdo.models.cost import width_for
+
+    network, share = instantiate(config.backbone.network), config.backbone.get("macs")
+    if share is None:
+        return network
+    served = 1 - config.sharing.get("bicubic", 0) / config.chunks
+    return partial(network, width=width_for(network, config.scale, share, served))
 
 
 def _name_of(part: DictConfig) -> str:

@@ -30,7 +30,7 @@ from stdo.evaluation.pictures import comparison, heatmap
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.locks import main_process
 from stdo.models.common import Backbone
-from stdo.models.cost import count
+from stdo.models.cost import macs_per_patch
 from stdo.models.sharing import Sharing
 from stdo.models.weights import load_networks, save_networks
 from stdo.reporting.runs import method_name
@@ -177,13 +177,13 @@ def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
 
 
 def _save(job: Job, sharing: Sharing, sampler: Sampler, seconds: float, device: str) -> None:
-    data = job.data
-    cost = count(sharing.network(0), data.video.scale, *data.grid.window)
+    data, grid, network_of = job.data, job.data.grid, sharing.network_of(np.arange(sharing.chunks)).tolist()
+    macs = macs_per_patch(sharing.distinct(), network_of, data.video.scale, grid.window, (grid.patch_h, grid.patch_w))
     facts = job.facts | {
         "params": sharing.params,
         "params_base": sharing.params_base,
         "params_per_chunk": sharing.params_per_chunk,
-        "macs_per_frame": cost.macs * data.grid.patches,
+        "macs_per_frame": round(int(np.bincount(data.labels.ravel()) @ macs) / len(data.labels)),  # the mean
         "patch_presentations": sampler.presentations,
         "chunk_presentations": sampler.chunk_presentations(),
         "steps": sampler.steps,
@@ -193,7 +193,7 @@ def _save(job: Job, sharing: Sharing, sampler: Sampler, seconds: float, device: 
         "device": device,
     }
     facts |= sampler.facts
-    write_chunks(job.directory, data.scores, data.labels, sharing.network_of(np.arange(sharing.chunks)).tolist())
+    write_chunks(job.directory, data.scores, data.labels, network_of)
     save_networks(job.directory / WEIGHTS, sharing, {"facts": json.dumps(facts)})
 
 
@@ -252,7 +252,7 @@ def _evaluate(job: Job, save: str | None, prepare_seconds: float | None, only: i
 
 def alone(job: Job) -> list[Json]:
     """Measure the first and the last chunk's network, each for every patch (paper, Table 1), unless that was done."""
-    last = len(set(read_chunks(job.directory)[1])) - 1
+    last = max(read_chunks(job.directory)[1])
     done = [(only, job.directory / f"network-{only}") for only in ((0, last) if last else ())]
     return [read_result(out) if (out / RESULT).exists() else evaluate(job, only=only) for only, out in done]
 

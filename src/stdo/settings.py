@@ -105,6 +105,8 @@ RULES: dict[str, Rule] = {
     "video.height": _or_null(_whole(16)),
     "backbone.residual": _one_of("none", "bicubic"),
     "backbone.leak": PART,
+    "backbone.width": SHARE,
+    "backbone.macs": _or_null(SHARE),
     "backbone.depth": _whole(1, 16),
     "backbone.channels": _whole(4, 64),
     "sharing.rank": _whole(1, 255),
@@ -115,6 +117,7 @@ RULES: dict[str, Rule] = {
     "study": _or_null(TEXT),
     "networks_alone": SWITCH,
     **{f"{key}.{name}": rule for key in SAMPLERS for name, rule in SAMPLER_RULES.items()},
+    "sharing.bicubic": _whole(0),
     "init.weights": _or_null(TEXT),
     "init.share": (_between, "must be a number between 0 and 1"),
     "network": _or_null(_whole(0)),
@@ -152,11 +155,16 @@ def check(config: Any) -> None:
 
 
 def check_chunks(config: Any) -> None:
-    """Raise UserError where a list has not one number for each of ``config.chunks`` chunks."""
+    """Raise UserError where a list has not one number for each of ``config.chunks`` chunks, or none has a network."""
     for key in (f"{sampler}.{name}" for sampler in SAMPLERS for name in ("ratios", "weights", "work")):
         numbers = _at(config, key)
         if numbers not in (..., None) and len(numbers) != config["chunks"]:
             raise UserError(f"{key}={numbers}: must be {config['chunks']} numbers, one for each chunk")
+    bicubic, chunking = (_at(config, key) for key in ("sharing.bicubic", "chunking.name"))
+    if bicubic not in (..., 0) and chunking != "score":
+        raise UserError(f"sharing.bicubic={bicubic}: must be 0 with chunking={chunking}, which knows no easy chunks")
+    if bicubic is not ... and bicubic >= config["chunks"]:
+        raise UserError(f"sharing.bicubic={bicubic}: must be less than the number of chunks, {config['chunks']}")
 
 
 def _at(config: Any, key: str) -> Any:

@@ -18,6 +18,9 @@ T = TypeVar("T")
 SCALES = (2, 3, 4)
 """The upscaling factors of the paper, and the ones our networks are built for."""
 
+BICUBIC = -1
+"""What stands in place of a network's number where there is none: whole frames are enlarged bicubically."""
+
 
 class UserError(ValueError):
     """A mistake that the user can mend.

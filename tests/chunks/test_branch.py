@@ -48,8 +48,27 @@ def test_each_network_sees_all_of_its_patches_equally_often() -> None:
 
 
 def test_work_of_the_wrong_length_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^sampler.work=\[1.0, 2.0\]: must be 4 numbers, one for each network$"):
+    with pytest.raises(UserError, match=r"^sampler.work=\[1.0, 2.0\]: must be 4 numbers, one for each chunk$"):
         turns([1, 2])
+
+
+def test_chunks_that_no_network_learns_from_have_no_steps() -> None:
+    learners = np.where(LABELS < 3, LABELS, -1)
+    for work, shares in ((None, [1, 1 / 2, 1 / 3]), ([2, 1, 1, 50], [2, 1, 1])):
+        sampler = Turns(LABELS, learners, batch=4, passes=40, seed=3, work=work)
+        shown = LABELS[draws(sampler)]
+        assert sampler.presentations == 40 * len(LABELS), "their steps are the others'"
+        np.testing.assert_allclose(
+            np.bincount(shown[:, 0], minlength=4)[:3] / len(shown), shares / np.sum(shares), atol=2e-3
+        )
+        assert shown.max() == 2
+    with pytest.raises(UserError, match=r"^sampler.work=\[0.0, 0.0, 0.0, 1.0\]: leaves no work to any network$"):
+        Turns(LABELS, learners, batch=4, passes=1, seed=3, work=[0, 0, 0, 1])
+
+
+def test_work_of_chunks_that_share_a_network_adds_up() -> None:
+    sampler = Turns(LABELS, np.minimum(LABELS, 1), batch=4, passes=40, seed=3, work=[1, 1, 1, 1])
+    assert sampler.facts["work"] == pytest.approx([0.25, 0.75], abs=1e-3)
 
 
 def test_steps_are_apportioned_exactly() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tiny_package import Made, changed, make
 
 from stdo.delivery import labels
-from stdo.delivery.bicubic import enlarge
+from stdo.delivery.bicubic import enlarge, enlarge_part
 from stdo.delivery.client import Player
 from stdo.delivery.package import Package
 from stdo.delivery.runtime import Networks
@@ -33,6 +33,16 @@ PACKAGES = {
     "x264, odd LR size": {"codec": "x264", "width": 74, "height": 50},
     "Matroska": {"member": "lr.mkv"},
     "residual": {"residual": "bicubic"},
+    "a chunk without a network": {"network_of": (0, 1, -1)},
+    "a chunk without a network, odd size, halo": {
+        "network_of": (0, -1),
+        "networks": 1,
+        "scale": 4,
+        "width": 97,
+        "height": 61,
+        "halo": 3,
+        "residual": "bicubic",
+    },
     "residual, halo, scale 4": {"residual": "bicubic", "halo": 3, "scale": 4, "width": 90, "height": 74},
 }
 
@@ -162,6 +172,15 @@ def test_bicubic_equals_the_servers(scale: int, size: tuple[int, int]) -> None:
     difference = np.abs(enlarge(lr_HWC, scale).astype(int) - BicubicUpscaler(scale)(lr_HWC))
     assert difference.max() <= 1
     assert (difference > 0).mean() <= 0.01
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_part_of_a_frame_is_enlarged_as_in_the_frame(scale: int) -> None:
+    lr_HWC = np.random.default_rng(0).integers(0, 256, (23, 17, 3), np.uint8)
+    whole = enlarge(lr_HWC, scale)
+    for top, left, height, width in itertools.product((0, 1, 2, 9), (0, 1, 7), (1, 14), (1, 10)):
+        area = slice(scale * top, scale * (top + height)), slice(scale * left, scale * (left + width))
+        assert np.array_equal(enlarge_part(lr_HWC, scale, top, left, height, width), whole[area])
 
 
 def other_video(tmp_path: Path, width: int, height: int, frames: int) -> bytes:

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from stdo.delivery.package import Package
 from stdo.evaluation.table import closing_table
 from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
-from stdo.models.sharing import Single
+from stdo.models.sharing import Independent, Single
 from stdo.pipeline import Job, evaluate, train
 from stdo.rundir import start_directory
 from stdo.training.data import PatchData, PatchSize
@@ -38,6 +39,10 @@ METHODS = {
     "jstdo": {"split": by_score, "sharing": Single, "halo": 3},
     "cstdo": {"split": by_score, "sharing": Modulated, "scale": 4},
     "lowrank": {"split": by_score, "sharing": LowRank, "halo": 2},
+    "stdo, bicubic": {"split": by_score, "sharing": partial(Independent, bicubic=1), "halo": 2, "scale": 4},
+    "jstdo, bicubic": {"split": by_score, "sharing": partial(Single, bicubic=1)},
+    "cstdo, bicubic": {"split": by_score, "sharing": partial(Modulated, bicubic=1)},
+    "lowrank, bicubic": {"split": by_score, "sharing": partial(LowRank, bicubic=1)},
 }
 
 
@@ -74,7 +79,9 @@ def test_the_viewer_sees_what_the_server_measured(method: str, make_job: MakeJob
     manifest = Package.open(done.path).manifest
     assert dict(manifest.quality.psnr) == seen["psnr"]
     assert manifest.bicubic.psnr["frame"] == before["bicubic"]["psnr"]["frame"]
-    assert manifest.network.networks == (1 if METHODS[method].get("sharing") is Single else before["chunks"])
+    left = before["chunks"] - ("bicubic" in method)
+    assert manifest.network.networks == (1 if method in ("jstdo", "jstdo, bicubic") else left)
+    assert sorted(set(manifest.network.network_of)) == [*[-1][: "bicubic" in method], *range(manifest.network.networks)]
 
 
 def test_every_byte_is_accounted_for(run: Job) -> None:

@@ -61,6 +61,7 @@ VARIABLE = Source(70, 50, 3, Fraction(25), Colour("rgb", "full"), Fraction(1, 10
     [
         {},
         {"network": replace(manifest().network, residual="bicubic")},
+        {"network": replace(manifest().network, network_of=(0, -1, 1))},
         {"source": VARIABLE},
         {"bicubic": Figures({"frame": 1.0, "pooled": 2.0, "y": 3.0}, 0.5)},
     ],
@@ -110,7 +111,7 @@ BAD = {
     "network.params": [[], [["a", [0]]], [["a", [-4, 3]]], [["a", [4]], ["a", [4]]], [["a/b", [4]]], [["a", 4]], "a",
                        [["a", [2**20, 2**20]]], [["a", [1] * 6]]],
     "network.networks": [0, -1, 1, 4097, 2.0],
-    "network.network_of": [[], [0, 2], [0, -1], [0] * 32768, "01", [True]],
+    "network.network_of": [[], [0, 2], [0, -2], [0] * 32768, "01", [True]],
     "network.reach": [-1, 2**40, 1.5, None],
     "quantiser.bits": [0, 5, -8, 64, "8", True],
     "quality": [[], {"psnr": {"frame": 101, "pooled": 1, "y": 1}, "ssim": 1}, {"psnr": {"frame": 1}, "ssim": None}],

@@ -113,9 +113,9 @@ BAD = {
     "budget.batch": [0], "optim.lr": [0], "optim.loss": ["l3", None], "trainer.precision": ["fp8"],
     "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "weights.finetune": [-1, "x"], "out": ["", 3],
     "unpacked": [1, "x"], "backbone.leak": [-0.1, 1, "x", None], "backbone.depth": [0, 17, 2.5],
-    "backbone.channels": [3, 65, "x"], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
-    "sharing.rank": [0, 256, 1.5, "x", None],
-    "budget.min_gain": [0, -1, "x", True],
+    "backbone.channels": [3, 65, "x"], "backbone.width": [0, 1.5, "x", None], "backbone.macs": [0, 1.5, "x"],
+    "sharing.bicubic": [-1, 0.5, "x", None, True], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
+    "sharing.rank": [0, 256, 1.5, "x", None], "budget.min_gain": [0, -1, "x", True],
 }  # fmt: skip
 
 
@@ -195,6 +195,33 @@ def test_lists_must_have_a_number_for_each_chunk(tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError, match=r"sampler.weights=\[1\]: must be 3 numbers"):
         build_job(configured("chunks=3", "sampler=weighted", "sampler.weights=[1]", missing))
     build_job(configured("method=awdnn", "sampler=decay", "sampler.ratios=[0.5]", "video.max_frames=2"))
+
+
+def test_some_chunk_must_have_a_network_and_easy_ones_be_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = "video.path=nowhere.mp4"  # not even looked for
+    with pytest.raises(UserError, match=r"^sharing.bicubic=4: must be less than the number of chunks, 4$"):
+        build_job(configured("sharing.bicubic=4", missing))
+    with pytest.raises(
+        UserError, match=r"^sharing.bicubic=1: must be 0 with chunking=time, which knows no easy chunks$"
+    ):
+        build_job(configured("method=nas", "sharing.bicubic=1", missing))
+    for sharing in ("single", "independent", "modulated"):
+        job = build_job(configured("method=stdo", f"sharing={sharing}", "sharing.bicubic=3"))
+        assert (job.sharing(4).served, job.facts["bicubic_chunks"]) == (1, 3)
+
+
+def test_operations_are_kept_to_by_narrower_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    widths = {}
+    for bicubic in (0, 2):
+        job = build_job(configured("backbone=espcn", "backbone.macs=0.5", f"sharing.bicubic={bicubic}"))
+        widths[bicubic] = job.sharing(4).network(0).width
+        assert job.facts["backbone"] == (f"espcn-{widths[bicubic]:g}" if widths[bicubic] < 1 else "espcn")
+    assert 0.6 < widths[0] < 0.75 and 0.9 < widths[2] <= 1
+    assert build_job(configured("backbone=espcn", "backbone.width=0.5")).sharing(4).network(3).width == 0.5
+    with pytest.raises(UserError, match=r"^backbone.macs=1e-05: must be at least "):
+        build_job(configured("backbone=espcn", "backbone.macs=1e-5"))
 
 
 def test_every_run_has_what_a_run_directory_must_have() -> None:

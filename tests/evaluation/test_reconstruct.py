@@ -60,6 +60,24 @@ def test_without_a_halo_each_patch_is_its_own_picture() -> None:
         assert np.abs(patches[patch].astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("halo", [0, 2])
+def test_chunks_without_a_network_are_bicubic_as_the_whole_frame_is(halo: int) -> None:
+    lr, grid = frame(25, 29), PatchGrid(25, 29, 10, 12, halo)
+    labels = np.array([[0, 1, 1], [1, 0, 1], [0, 1, 0]], np.int16)
+    network = disturbed("espcn", 2)
+    mixed = Reconstructor([network], [0, -1], grid, 2, CPU).patches(lr, labels)
+    alone = Reconstructor([network], [0, 0], grid, 2, CPU).patches(lr, labels)
+    up = torch.nn.functional.interpolate(
+        torch.from_numpy(lr).permute(2, 0, 1)[None].double(), scale_factor=2, mode="bicubic", antialias=True
+    )  # antialias: a = -0.5, and at the frame's edge the kernel is cut off
+    expected = up[0].permute(1, 2, 0).numpy().round().clip(0, 255)
+    for patch, (top, left) in enumerate(grid.origins * 2):
+        if labels.ravel()[patch]:
+            assert np.abs(mixed[patch] - expected[top : top + 20, left : left + 24]).max() <= 1
+        else:
+            assert np.array_equal(mixed[patch], alone[patch])
+
+
 def test_each_patch_goes_through_its_chunks_network() -> None:
     networks = [disturbed("espcn", 3, seed) for seed in range(2)]
     lr, grid = frame(30, 40), PatchGrid(30, 40, 5, 5)

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from stdo.models.cost import count
+from stdo.models.cost import WIDTHS, count, macs_per_patch, width_for
 from stdo.models.registry import BACKBONES, build
-from stdo.types import SCALES
+from stdo.types import BICUBIC, SCALES, UserError
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "cost.py"
 OURS_INSTEAD = {("vdsr", 4): 24.6}
@@ -50,6 +51,68 @@ def test_count_equals_the_hand_formula(name: str, residual: str, scale: int) -> 
     for height, width in ((48, 48), (54, 30)):
         cost = count(network, scale, height, width)
         assert (cost.params, cost.macs) == by_hand(name, residual, scale, height, width)
+
+
+def narrowed(name: str, s: int, width: float) -> tuple[int, int]:
+    """Parameters and MACs for one LR pixel of a narrower network with residual, by hand."""
+    full, half = (max(4, 2 * round(each * width / 2)) for each in (64, 32))
+    layers = {
+        "espcn": [(3, full, 3, 1), (full, full, 3, 1), (full, half, 3, 1), (half, 3 * s * s, 3, 1)],
+        "srcnn": [(3, full, 9, s * s), (full, half, 5, s * s), (half, 3, 5, s * s)],
+        "vdsr": [(3, full, 3, s * s), *[(full, full, 3, s * s)] * 18, (full, 3, 3, s * s)],
+        "edsr": [*[(3, full, 3, 1), *[(full, full, 3, 1)] * 33], (full, full * s * s, 3, 1), (full, 3, 3, s * s)],
+        "wdsr": [
+            *[(3, half, 3, 1), *[(half, 4 * half, 3, 1), (4 * half, half, 3, 1)] * 16],
+            *[(half, 3 * s * s, 3, 1), (3, 3 * s * s, 5, 1)],
+        ],
+    }[name]
+    params = sum(i * o * k * k + o for i, o, k, _ in layers)
+    return params, sum(i * o * k * k * area for i, o, k, area in layers) + 75 * s * s
+
+
+@pytest.mark.parametrize("width", [0.01, 0.25, 0.4, 0.5, 0.75, 1.0])
+@pytest.mark.parametrize("name", [name for name in BACKBONES if name != "ecbsr"])
+def test_narrower_networks_count_what_their_channels_do(name: str, width: float) -> None:
+    network = build(name, 2, residual="bicubic", width=width)
+    cost = count(network, 2, 10, 12)
+    params, macs = narrowed(name, 2, width)
+    assert (cost.params, cost.macs) == (params, macs * 120)
+    assert network.label == (name if width == 1 else f"{name}-{width:g}")
+    assert network.settings == {"leak": 0.0, "width": width}
+
+
+@pytest.mark.parametrize("name", ["espcn", "edsr"])
+def test_widths_that_cannot_be_are_refused_in_one_line(name: str) -> None:
+    for width in (0, -1, 1.5, float("nan")):
+        with pytest.raises(UserError, match=r"^backbone\.width=.*: must be a number above 0, up to 1$"):
+            build(name, 2, width=width)
+    with pytest.raises(UserError, match=r"^backbone\.width=0\.25: too narrow to begin as bicubic: use backbone\.resid"):
+        build(name, 2, width=0.25)
+
+
+def test_a_patch_costs_what_its_chunks_network_does_and_bicubic_has_no_halo() -> None:
+    networks = [build("espcn", 4, residual="bicubic", width=width) for width in (1.0, 0.5)]
+    macs = macs_per_patch(networks, [1, BICUBIC, 0], 4, (14, 16), (10, 12))
+    whole, half = (narrowed("espcn", 4, width)[1] * 14 * 16 for width in (1.0, 0.5))
+    assert macs == [half, 1200 * 10 * 12, whole]
+
+
+@pytest.mark.parametrize("served", [1.0, 0.75, 0.25])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("name", ["espcn", "wdsr"])
+def test_the_width_for_some_operations_is_the_greatest_that_keeps_to_them(
+    name: str, share: float, served: float
+) -> None:
+    def mean(width: float) -> float:
+        return served * narrowed(name, 2, width)[1] + (1 - served) * 300
+
+    fits = [width for width in WIDTHS if mean(width) <= share * narrowed(name, 2, 1)[1]]
+    assert width_for(partial(build, name, 2, residual="bicubic"), 2, share, served) == max(fits)
+
+
+def test_fewer_operations_than_the_narrowest_network_has_are_refused_in_one_line() -> None:
+    with pytest.raises(UserError, match=r"^backbone\.macs=0\.001: must be at least 0\.0\d+ with this backbone"):
+        width_for(partial(build, "espcn", 2, residual="bicubic"), 2, 0.001, 1.0)
 
 
 def test_a_network_counts_as_its_name_does_and_stays_usable() -> None:

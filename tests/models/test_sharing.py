@@ -169,7 +169,7 @@ def test_weights_survive_the_disk(kind: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_networks(path, sharing, {"method": "stdo"})
     networks, meta = load_networks(path)
-    settings = json.dumps({"leak": 0.1, "depth": 4, "channels": 16} if name == "ecbsr" else {"leak": 0.0})
+    settings = json.dumps({"leak": 0.1, "depth": 4, "channels": 16} if name == "ecbsr" else {"leak": 0.0, "width": 1.0})
     known = {"backbone": name, "scale": "2", "networks": str(sharing.networks), "settings": settings}
     assert meta == known | {"method": "stdo", "residual": "bicubic" if name in ("vdsr", "ecbsr") else "none"}
     assert len(networks) == sharing.networks
@@ -210,6 +210,26 @@ def test_settings_are_kept_with_the_networks_and_asked_for(tmp_path: Path) -> No
     safetensors.torch.save_file(tensors, path, meta | {"settings": '{"depth": 10000000}'})
     with pytest.raises(UserError, match=r"^backbone.depth=10000000: must be one of"):
         load_networks(path)
+
+
+@pytest.mark.parametrize("kind", SHARINGS)
+def test_the_last_chunks_may_have_no_network(kind: str, tmp_path: Path) -> None:
+    sharing = SHARINGS[kind](partial(build, "espcn", 2, init="paper"), 4, 5, bicubic=2)
+    labels = np.array([[3, 0], [1, 2]], np.int16)
+    one_each, one = np.array([[-1, 0], [1, -1]]), np.array([[-1, 0], [0, -1]])
+    np.testing.assert_array_equal(sharing.network_of(labels), one if kind == "single" else one_each)
+    np.testing.assert_array_equal(sharing.learner_of(labels), one_each if kind == "independent" else one)
+    assert (sharing.networks, sharing.learners) == {"single": (1, 1), "independent": (2, 2), "modulated": (2, 1)}[kind]
+    two = SHARINGS[kind](partial(build, "espcn", 2, init="paper"), 2, 5)
+    assert sharing.params == two.params
+    for chunk in (0, 1):  # the others' networks are what they are without the two
+        assert torch.equal(sharing.network(chunk)(batch()), two.network(chunk)(batch()))
+    with pytest.raises((AssertionError, IndexError)):
+        sharing.network(2)
+    save_networks(tmp_path / "weights.safetensors", sharing, {})
+    assert len(load_networks(tmp_path / "weights.safetensors")[0]) == sharing.networks
+    with pytest.raises(AssertionError):
+        SHARINGS[kind](partial(build, "espcn", 2), 2, bicubic=2)
 
 
 def test_damaged_weights_are_the_users_problem_in_one_line(tmp_path: Path) -> None:

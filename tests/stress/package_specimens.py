@@ -68,7 +68,7 @@ KINDS = {
     "cafm": Kind(2, 3, (0, 1, 2), 8, "svtav1", (20, 30), deltas="modulations", times=VARIABLE),
     "awdnn": Kind(2, 1, (0,), 32, "lossless", (35, 65), member="lr.mkv", sound=True),
     "nas": Kind(3, 3, (0, 1, 2, 1), 16, "x264", (10, 20)),
-    "rounded": Kind(4, 2, (1, 0), 4, "lossless", (18, 33), halo=1),
+    "rounded": Kind(4, 2, (1, -1, 0), 4, "lossless", (18, 33), halo=1),
 }
 DELTAS = {"cafm": KINDS["cafm"], "lowrank": Kind(2, 3, (0, 1, 2), 8, "x264", (12, 16), deltas="low rank")}
 """Kept apart: a mutation's number picks one of the kinds above, and what it once found it must go on finding."""

@@ -98,9 +98,11 @@ def test_until_it_branches_it_is_the_fit_of_one_network(warm_job) -> None:
         torch.testing.assert_close(tensor, tensors(job)[2][name], rtol=1e-3, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    "sharing", [Independent, *(pytest.param(each, marks=pytest.mark.slow) for each in (Modulated, LowRank))]
-)
+MIXED = partial(Independent, bicubic=1)
+SHARINGS = [Independent, MIXED, *(pytest.param(each, marks=pytest.mark.slow) for each in (Modulated, LowRank))]
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
 def test_killed_anywhere_it_goes_on_to_the_same_weights(warm_job, monkeypatch: pytest.MonkeyPatch, sharing) -> None:
     straight = warm_job("straight", sharing)
     here, steps = train(straight)["branch_step"], train(straight)["steps"]
@@ -127,6 +129,20 @@ def test_killed_anywhere_it_goes_on_to_the_same_weights(warm_job, monkeypatch: p
         killed = warm_job(name, sharing)
         assert all(same(*each) for each in zip(tensors(straight), tensors(killed), strict=True)), die_at
         assert np.array_equal(read_chunks(killed.directory)[0], read_chunks(straight.directory)[0])
+
+
+def test_a_chunk_without_a_network_leaves_its_steps_and_operations_to_the_others(warm_job) -> None:
+    metrics = train(warm_job(sharing=MIXED))
+    networks, _ = load_networks(warm_job().directory / WEIGHTS)
+    labels, network_of = read_chunks(warm_job().directory)
+    assert network_of == [0, 1, -1] and len(networks) == 2
+    assert len(metrics["work"]) == 2 and sum(metrics["work"]) == pytest.approx(1)
+    assert metrics["chunk_presentations"][2] == 0, "none before the branch by ratios, none after it"
+    assert metrics["patch_presentations"] == pytest.approx(3 * metrics["patches"], abs=4)
+    espcn = sum(i * o * 9 for i, o in ((3, 64), (64, 64), (64, 32), (32, 12))) + 300
+    served = (labels < 2).sum()
+    mean = 120 * (espcn * served + 300 * (labels == 2).sum()) / len(labels)
+    assert metrics["macs_per_frame"] == pytest.approx(mean, abs=1)
 
 
 def test_killed_while_it_scores_it_scores_again(warm_job, monkeypatch: pytest.MonkeyPatch) -> None:

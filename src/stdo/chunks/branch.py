@@ -14,8 +14,8 @@ class Turns(Uniform):
 
     Each learner's steps are spread evenly over the fit, so that all go through the same learning rates.
 
-    work: of each learner, 0 or more, on any scale; 0 leaves a network as it starts. None: 1, 1/2, 1/3 … from the
-        hardest chunk to the easiest, which for four chunks is 48, 24, 16 and 12 %.
+    work: of each chunk, 0 or more, on any scale; 0 leaves a network as it starts. Chunks that no network learns from
+        have none. None: 1, 1/2, 1/3 … from the hardest chunk to the easiest, which for four is 48, 24, 16 and 12 %.
     """
 
     SIDE_BY_SIDE = False
@@ -31,10 +31,15 @@ class Turns(Uniform):
         work: Sequence[float] | None = None,
     ) -> None:
         super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed)
-        asked = [1 / (i + 1) for i in range(self.learners)] if work is None else [float(share) for share in work]
-        if len(asked) != self.learners:
-            raise UserError(f"sampler.work={asked}: must be {self.learners} numbers, one for each network")
-        self.counts = apportion(self.steps, asked)
+        label_C, first = np.unique(label_N, return_index=True)
+        asked = [1 / (i + 1) for i in range(len(label_C))] if work is None else [float(share) for share in work]
+        if len(asked) != len(label_C):
+            raise UserError(f"sampler.work={asked}: must be {len(label_C)} numbers, one for each chunk")
+        learner_C = learner_N[first]
+        shares = np.bincount(learner_C[learner_C >= 0], np.array(asked)[learner_C >= 0], self.learners)
+        if not shares.any():
+            raise UserError(f"sampler.work={asked}: leaves no work to any network")
+        self.counts = apportion(self.steps, shares.tolist())
         when = np.concatenate([(np.arange(count) + 0.5) / max(count, 1) for count in self.counts])
         order = np.argsort(when, kind="stable")
         self._learner_S = np.repeat(np.arange(self.learners), self.counts)[order]

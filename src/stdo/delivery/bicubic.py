@@ -1,10 +1,13 @@
-"""Bicubic enlargement in numpy, for patches whose network is not there (yet)."""
+"""Bicubic enlargement in numpy, for patches that have no network, or none yet."""
 
 from functools import lru_cache
 
 import numpy as np
 
 from stdo.types import F32, I64, U8
+
+REACH = 2
+"""LR pixels away from which a pixel still changes the result."""
 
 
 def enlarge(lr_HWC: U8, scale: int) -> U8:
@@ -16,6 +19,17 @@ def enlarge(lr_HWC: U8, scale: int) -> U8:
     return np.ascontiguousarray(frame_WHC.astype(np.uint8).swapaxes(0, 1))
 
 
+def enlarge_part(lr_HWC: U8, scale: int, top: int, left: int, height: int, width: int) -> U8:
+    """What `enlarge` makes of a part of a frame, the pixels around it being seen: (scale·height, scale·width, 3).
+
+    top, left, height, width: of the part in LR pixels. One patch at a time stays in the processor's cache.
+    """
+    above, before = max(top - REACH, 0), max(left - REACH, 0)
+    seen_HWC = lr_HWC[above : top + height + REACH, before : left + width + REACH]
+    rows, cols = (scale * (start - first) for start, first in ((top, above), (left, before)))
+    return enlarge(seen_HWC, scale)[rows : rows + scale * height, cols : cols + scale * width]
+
+
 def _along_rows(frame_HWC: F32, scale: int) -> F32:
     """Enlarge the first axis."""
     index_NK, weight_NK = _taps(len(frame_HWC), scale)
@@ -25,7 +39,7 @@ def _along_rows(frame_HWC: F32, scale: int) -> F32:
     return out
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _taps(length: int, scale: int) -> tuple[I64, F32]:
     """For each of ``scale · length`` outputs its four input pixels and their weights, both (N, 4).
 

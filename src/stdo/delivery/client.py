@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from stdo.chunks.grid import PatchGrid
-from stdo.delivery.bicubic import enlarge
+from stdo.delivery.bicubic import enlarge_part
 from stdo.delivery.labels import Labels
 from stdo.delivery.lr import LrVideo
 from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest
@@ -125,8 +125,10 @@ class Player:
         grid, members_of = self._plan(labels_RC)
         windows = grid.extract(lr_HWC)
         patches = np.empty((grid.patches, grid.patch_h * scale, grid.patch_w * scale, 3), np.uint8)
-        if sum(map(len, members_of.values())) < grid.patches:  # a network has not arrived
-            patches[:] = grid.scaled(scale).extract(enlarge(lr_HWC, scale))
+        served = np.concatenate([*members_of.values(), np.empty(0, np.int64)])
+        for patch in np.setdiff1d(np.arange(grid.patches), served):  # its chunk has no network, or it has not arrived
+            top, left = grid.origins[patch]
+            patches[patch] = enlarge_part(lr_HWC, scale, top, left, grid.patch_h, grid.patch_w)
         border = grid.halo * scale
         for index, members in members_of.items():
             sr_NHWC = self.networks.run(index, windows[members])
@@ -134,7 +136,7 @@ class Player:
         return np.ascontiguousarray(grid.assemble(patches, scale)[: source.height, : source.width])
 
     def _plan(self, labels_RC: I16) -> tuple[PatchGrid, dict[int, I64]]:
-        """How a frame is cut up, and the networks that have arrived, each with the numbers of its windows.
+        """How a frame is cut up, and its networks, where they have arrived, each with the numbers of its windows.
 
         A frame whose patches share one network runs whole where the halo holds all that the network sees: the pixels
         are the same, and the overlap of the halos is saved.
@@ -144,7 +146,7 @@ class Player:
         grid = self._grid
         if self._whole is not None and len(needed) == 1:
             grid, chosen = self._whole, np.repeat(needed, self._whole.patches)
-        return grid, {index: np.flatnonzero(chosen == index) for index in needed if index < len(self.networks)}
+        return grid, {index: np.flatnonzero(chosen == index) for index in needed if 0 <= index < len(self.networks)}
 
     def _networks(self, max_bytes: int | None, precision: str, device: str) -> Networks:
         network = self.manifest.network

@@ -150,9 +150,8 @@ def _contents(
     networks, facts = load_networks(directory / RUN_WEIGHTS)
     device = json.loads(facts["facts"])["device"]
     coded = _coded(directory, data, sampler, loss, delivery, networks[0], network_of, device)
-    labels_TRC = data.labels
-    if len(networks) == 1:  # chunks that share their network are one to the viewer
-        labels_TRC, network_of = np.zeros_like(labels_TRC), [0]
+    numbers, chunk_of = np.unique(network_of, return_inverse=True)  # chunks that share their network: one to the viewer
+    labels_TRC, network_of = chunk_of.astype(np.int16)[data.labels], numbers.tolist()
     one = networks[0]
     network = Network(name_of(one), _params(coded), len(networks), tuple(network_of), one.reach, one.residual)
     grid, video = data.grid, data.video

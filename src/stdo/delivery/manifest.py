@@ -80,7 +80,8 @@ class Patches:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The networks: architecture, tensors in the order of weights.bin, how many, and the one that serves each chunk.
+    """The networks: architecture, tensors in the order of weights.bin, how many, and the one that serves each chunk,
+    or `stdo.types.BICUBIC`.
 
     reach: how many LR pixels away a pixel still changes the result, see `stdo.models.common.Backbone.reach`.
     residual: what the networks predict, see `stdo.models.common.Backbone`; the graph does what it says.

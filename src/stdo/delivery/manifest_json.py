@@ -37,7 +37,7 @@ from stdo.delivery.manifest import (
     Source,
     Stream,
 )
-from stdo.types import SCALES, Colour, Json, UserError
+from stdo.types import BICUBIC, SCALES, Colour, Json, UserError
 
 
 def to_json(manifest: Manifest) -> bytes:
@@ -184,7 +184,7 @@ def _read_network(fields: Fields) -> Network:
         backbone=fields.text("backbone", r"[a-z0-9_]{1,40}"),
         params=params,
         networks=networks,
-        network_of=fields.wholes("network_of", 0, networks - 1, 1, MAX_CHUNKS),
+        network_of=fields.wholes("network_of", BICUBIC, networks - 1, 1, MAX_CHUNKS),
         reach=fields.whole("reach", 0, MAX_SIDE),
         residual=fields.one_of("residual", *RESIDUALS) if "residual" in fields.keys else RESIDUALS[0],  # older packages
     )

@@ -57,7 +57,7 @@ def _networks(player: Player, work: list[tuple[U8, I16]]) -> float:
     jobs = []
     for lr_HWC, labels_RC in work:
         windows, chosen = grid.extract(lr_HWC), network_of[labels_RC.ravel()]
-        indices = [index for index in np.unique(chosen).tolist() if index < len(player.networks)]
+        indices = [index for index in np.unique(chosen).tolist() if 0 <= index < len(player.networks)]
         jobs.append([(index, windows[chosen == index]) for index in indices])
 
     def run(parts: list[tuple[int, U8]]) -> None:

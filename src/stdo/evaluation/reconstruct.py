@@ -9,7 +9,8 @@ from torch import nn
 
 from stdo.chunks.grid import PatchGrid
 from stdo.models.pixels import to_float, to_uint8, without_halo
-from stdo.types import I16, U8, Frames
+from stdo.types import BICUBIC, I16, U8, Frames
+from stdo.video.degrade import BicubicUpscaler
 
 BATCH = 8
 """Windows that go through a network at once: enough to fill a CPU, bounded in memory."""
@@ -19,7 +20,8 @@ BATCH = 8
 class Reconstructor:
     """Super-resolves frames patch by patch, each patch with its chunk's network, in float32.
 
-    networks: plain backbones, in evaluation mode, on ``device``. network_of: the network that serves each chunk.
+    networks: plain backbones, in evaluation mode, on ``device``. network_of: the network that serves each chunk, or
+        `BICUBIC`: its patches are those of the whole frame enlarged.
     """
 
     networks: Sequence[nn.Module]
@@ -39,7 +41,9 @@ class Reconstructor:
         chosen = np.asarray(self.network_of)[labels.ravel()]
         grid, scale = self.grid, self.scale
         out = np.empty((grid.patches, grid.patch_h * scale, grid.patch_w * scale, 3), np.uint8)
-        for index in np.unique(chosen):
+        if (chosen == BICUBIC).any():
+            out[:] = grid.scaled(scale).extract(BicubicUpscaler(scale)(lr_HWC))
+        for index in np.unique(chosen[chosen != BICUBIC]):
             for members in np.array_split(np.flatnonzero(chosen == index), -(-int((chosen == index).sum()) // BATCH)):
                 lr_NCHW = to_float(windows[members].to(self.device))
                 sr_NCHW = without_halo(self.networks[index](lr_NCHW), grid.halo * scale)

@@ -30,6 +30,7 @@ class Backbone(nn.Module, ABC):
         published, the first of `RESIDUALS`.
     leak: slope of the activations below zero, less than 1; 0 is ReLU, as published. A ReLU that is negative for every
         pixel of a video learns nothing more, and large steps can silence a whole layer so.
+    width: channels of the layers in between, as a share of the published ones: above 0, up to 1.
 
     Raises UserError for any other value.
     """
@@ -47,7 +48,14 @@ class Backbone(nn.Module, ABC):
     MEAN: ClassVar[float] = 0.0
     """Grey that `predict` takes from a picture before its layers, so that black is not the zero that padding shows."""
 
-    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None, leak: float = 0.0) -> None:
+    def __init__(
+        self,
+        scale: int,
+        init: str = "bicubic",
+        residual: str | None = None,
+        leak: float = 0.0,
+        width: float = 1.0,
+    ) -> None:
         if scale not in SCALES:
             raise UserError(f"scale={scale}: must be one of {', '.join(map(str, SCALES))}")
         if init not in INITS:
@@ -58,21 +66,35 @@ class Backbone(nn.Module, ABC):
             raise UserError(f"backbone.residual={residual}: must be {' or '.join(self.RESIDUALS)} with {kind}")
         if not 0 <= leak < 1:
             raise UserError(f"backbone.leak={leak}: must be 0 or more, and less than 1")
+        if not 0 < width <= 1:
+            raise UserError(f"backbone.width={width}: must be a number above 0, up to 1")
         super().__init__()
-        self.scale, self.residual, self.leak = scale, residual, leak
+        self.scale, self.residual, self.leak, self.width = scale, residual, leak, width
         self.activation = nn.LeakyReLU(leak, inplace=True) if leak else nn.ReLU(inplace=True)
         self.upsample = Bicubic(scale) if self.ENLARGED or residual == "bicubic" else None
 
     @property
     def label(self) -> str:
         """What tables call it."""
-        return type(self).__name__.lower()
+        name = type(self).__name__.lower()
+        return name if self.width == 1 else f"{name}-{self.width:g}"
 
     @property
     def settings(self) -> dict[str, float]:
         """What makes this network another than the published one of its name and scale, but for ``residual``: the
         constructor's arguments. Kept with its weights."""
-        return {"leak": self.leak}
+        return {"leak": self.leak, "width": self.width}
+
+    def channels(self, published: int) -> int:
+        """How many of a layer's published channels this network has: an even number, 4 or more."""
+        return max(4, 2 * round(published * self.width / 2))
+
+    def check_room(self, conv: nn.Conv2d) -> None:
+        """Raise UserError where ``conv`` has too few outputs to begin as `spread` makes it."""
+        if conv.out_channels < 3 * len(SHIFTS):
+            raise UserError(
+                f"backbone.width={self.width:g}: too narrow to begin as bicubic: use backbone.residual=bicubic"
+            )
 
     @property
     @abstractmethod

@@ -1,12 +1,18 @@
 """What a backbone costs: parameters and multiply-accumulates."""
 
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from stdo.models.common import Backbone, Bicubic, plain
+from stdo.models.common import Backbone, Bicubic, bicubic_kernels, plain
 from stdo.models.registry import build
+from stdo.types import BICUBIC, UserError
+
+WIDTHS = [i / 64 for i in range(1, 65)]
+"""Widths that `width_for` chooses from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +47,37 @@ def count(backbone: str | Backbone, scale: int, height: int = 48, width: int = 4
             module.register_forward_hook(add)
     network(torch.empty(1, 3, height, width, device="meta"))
     return Cost(params=sum(p.numel() for p in network.parameters()), macs=macs)
+
+
+def macs_per_patch(
+    networks: Sequence[Backbone], network_of: Sequence[int], scale: int, window: tuple[int, int], patch: tuple[int, int]
+) -> list[int]:
+    """Multiply-accumulates for one patch of each chunk.
+
+    network_of: the chunks' networks, or `BICUBIC`, which is counted as `count` does, but has no halo. window, patch:
+    height and width of a patch with its halo and without, in LR pixels.
+    """
+    bicubic = 3 * patch[0] * patch[1] * bicubic_kernels(scale).numel()
+    macs = [*(count(network, scale, *window).macs for network in networks), bicubic]  # `BICUBIC` is the last
+    return [macs[number] for number in network_of]
+
+
+def width_for(network: Callable[..., Backbone], scale: int, share: float, served: float) -> float:
+    """The greatest of `WIDTHS` at which a frame costs at most ``share`` of what whole networks cost everywhere.
+
+    network: builds a backbone of a ``width``, for ``scale``. served: the share of patches that have a network; the
+    others are bicubic. Raises UserError where even the narrowest costs more.
+    """
+
+    def macs(width: float) -> int:
+        with torch.random.fork_rng(devices=[]):
+            backbone = network(width=width)
+        return count(backbone, scale).macs
+
+    (bicubic,) = macs_per_patch([], [BICUBIC], scale, (48, 48), (48, 48))
+    whole, others = macs(1.0), (1 - served) * bicubic
+    fitting = bisect_right(WIDTHS, share * whole - others, key=lambda width: served * macs(width))
+    if not fitting:
+        least = (served * macs(WIDTHS[0]) + others) / whole
+        raise UserError(f"backbone.macs={share:g}: must be at least {least:.2g} with this backbone and these chunks")
+    return WIDTHS[fitting - 1]

@@ -5,15 +5,12 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
 from stdo.models.common import Backbone, ordinary, plain
 from stdo.models.sharing import BackboneFactory, Sharing, by_chunk, seeded
-from stdo.types import I64
 
 
 class Deltas(Sharing):
@@ -21,11 +18,11 @@ class Deltas(Sharing):
 
     Deltas are folded into the convolutions before these see a batch, so a chunk's network costs what the base costs.
 
-    seed: of the first weights; the base starts as the network that `Single` would build.
+    seed: of the first weights; the base starts as the network that `Single` would build. bicubic: see `Sharing`.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int) -> None:
-        super().__init__(chunks)
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int, bicubic: int) -> None:
+        super().__init__(chunks, bicubic)
         self.backbone = seeded(backbone_factory, seed)
         convs = {name: module for name, module in self.backbone.named_modules() if isinstance(module, nn.Conv2d)}
         self.names = [name for name in convs if self._changes(name)]
@@ -53,23 +50,15 @@ class Deltas(Sharing):
         """See `Sharing.learners`."""
         return 1
 
-    def learner_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
-        """See `Sharing.learner_of`."""
-        return np.zeros(labels.shape, np.int64)
-
     @property
     def networks(self) -> int:
         """See `Sharing.networks`."""
-        return self.chunks
-
-    def network_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
-        """See `Sharing.network_of`."""
-        return labels.astype(np.int64)
+        return self.served
 
     @torch.no_grad()
     def network(self, chunk: int) -> Backbone:
         """See `Sharing.network`."""
-        assert 0 <= chunk < self.chunks, chunk
+        assert 0 <= chunk < self.served, chunk
         self._fold([chunk])
         network = copy.deepcopy(self.backbone)
         for name in self.names:
@@ -83,7 +72,7 @@ class Deltas(Sharing):
         base = copy.deepcopy(self.backbone)
         for name in self.names:
             _replace(base, name, copy.deepcopy(self.conv(name).conv))
-        return [plain(base)], [self.sent(chunk) for chunk in range(self.chunks)]
+        return [plain(base)], [self.sent(chunk) for chunk in range(self.served)]
 
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
         """See `Sharing.forward`."""

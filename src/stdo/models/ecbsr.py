@@ -66,7 +66,7 @@ class ECBSR(Backbone):
     @property
     def settings(self) -> dict[str, float]:
         """See `Backbone.settings`."""
-        return super().settings | {"depth": len(self.body) // 2, "channels": self.first.out_channels}
+        return {"leak": self.leak, "depth": len(self.body) // 2, "channels": self.first.out_channels}
 
     @property
     def reach(self) -> int:

@@ -5,16 +5,19 @@ from torch import Tensor, nn
 
 from stdo.models.common import Backbone, bicubic_kernels, gather, pass_through, silence, spread
 
+BLOCKS = 16
+
 
 class ResidualBlock(nn.Module):
-    """x + conv(ReLU(conv(x))), 64 channels."""
+    """x + conv(ReLU(conv(x)))."""
 
-    def __init__(self, activation: nn.Module) -> None:
+    def __init__(self, channels: int, activation: nn.Module) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), activation, nn.Conv2d(64, 64, 3, padding=1))
+        first, second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        self.body = nn.Sequential(first, activation, second)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """(N, 64, h, w) -> the same shape."""
+        """(N, channels, h, w) -> the same shape."""
         out_NCHW: Tensor = x_NCHW + self.body(x_NCHW)
         return out_NCHW
 
@@ -32,23 +35,32 @@ class EDSR(Backbone):
     init: ``bicubic``: the linear path head – skip – upsampler – last computes bicubic exactly at every scale, and the
         convolution that ends the body is zero. With ``residual=bicubic`` the last convolution is zero instead.
         ``paper``: PyTorch's default weights.
-    residual: see `Backbone`; with ``bicubic``, the mean is not added again.
+    residual, leak, width: see `Backbone`; with ``residual=bicubic``, the mean is not added again.
     """
 
     BODY = ("body.",)
     MEAN = 0.5
 
-    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None, leak: float = 0.0) -> None:
-        super().__init__(scale, init, residual, leak)
-        self.head = nn.Conv2d(3, 64, 3, padding=1, padding_mode="replicate")
-        self.body = nn.Sequential(*[ResidualBlock(self.activation) for _ in range(16)], nn.Conv2d(64, 64, 3, padding=1))
+    def __init__(
+        self,
+        scale: int,
+        init: str = "bicubic",
+        residual: str | None = None,
+        leak: float = 0.0,
+        width: float = 1.0,
+    ) -> None:
+        super().__init__(scale, init, residual, leak, width)
+        wide = self.channels(64)
+        self.head = nn.Conv2d(3, wide, 3, padding=1, padding_mode="replicate")
+        blocks = [ResidualBlock(wide, self.activation) for _ in range(BLOCKS)]
+        self.body = nn.Sequential(*blocks, nn.Conv2d(wide, wide, 3, padding=1))
         steps = (2, 2) if scale == 4 else (scale,)
         upsampler: list[nn.Module] = []
         for r in steps:
-            conv = nn.Conv2d(64, 64 * r * r, 3, padding=1, padding_mode="replicate")
+            conv = nn.Conv2d(wide, wide * r * r, 3, padding=1, padding_mode="replicate")
             upsampler += [conv, nn.PixelShuffle(r)]
         self.upsampler = nn.Sequential(*upsampler)
-        self.last = nn.Conv2d(64, 3, 3, padding=1)
+        self.last = nn.Conv2d(wide, 3, 3, padding=1)
         if init == "bicubic" and self.residual == "bicubic":
             silence(self.last)
         elif init == "bicubic":
@@ -61,6 +73,7 @@ class EDSR(Backbone):
         The head shifts the colours, the first upsampling filters them. At ×4 that step already computes all sixteen
         phases: four sub-phases wait side by side in its channels, and the second upsampling only puts them in place.
         """
+        self.check_room(self.head)
         spread(self.head)
         tail = self.body[-1]
         assert isinstance(tail, nn.Conv2d)

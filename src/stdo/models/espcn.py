@@ -21,17 +21,25 @@ class ESPCN(Backbone):
     init: ``bicubic``: the colours (never negative, so ReLU leaves them alone) pass two layers in channels of their
         own, the third shifts them in nine ways, the last filters those and hardly hears the others (`FAINT`).
         With ``residual=bicubic`` the last is zero instead. ``paper``: orthogonal weights.
-    residual, leak: see `Backbone`.
+    residual, leak, width: see `Backbone`.
     """
 
     BODY = ("first", "second", "third")
 
-    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None, leak: float = 0.0) -> None:
-        super().__init__(scale, init, residual, leak)
-        self.first = nn.Conv2d(3, 64, 3, padding=1)
-        self.second = nn.Conv2d(64, 64, 3, padding=1)
-        self.third = nn.Conv2d(64, 32, 3, padding=1, padding_mode="replicate")
-        self.last = nn.Conv2d(32, 3 * scale * scale, 3, padding=1, padding_mode="replicate")
+    def __init__(
+        self,
+        scale: int,
+        init: str = "bicubic",
+        residual: str | None = None,
+        leak: float = 0.0,
+        width: float = 1.0,
+    ) -> None:
+        super().__init__(scale, init, residual, leak, width)
+        wide, half = self.channels(64), self.channels(32)
+        self.first = nn.Conv2d(3, wide, 3, padding=1)
+        self.second = nn.Conv2d(wide, wide, 3, padding=1)
+        self.third = nn.Conv2d(wide, half, 3, padding=1, padding_mode="replicate")
+        self.last = nn.Conv2d(half, 3 * scale * scale, 3, padding=1, padding_mode="replicate")
         self.shuffle = nn.PixelShuffle(scale)
         for conv in (self.first, self.second, self.third, self.last):
             gain = 1.0 if conv is self.last else nn.init.calculate_gain("relu")
@@ -44,6 +52,7 @@ class ESPCN(Backbone):
             self._start_bicubic()
 
     def _start_bicubic(self) -> None:
+        self.check_room(self.third)
         pass_through(self.first, 3)
         pass_through(self.second, 3)
         spread(self.third)

@@ -27,21 +27,23 @@ class LowRank(Deltas):
     first chunk's network is the base; the others' ``left`` is zero at first, so that all networks begin as the base.
     The base goes on learning from the patches of all chunks. Biases are the base's.
 
-    rank: of each difference, 1 to 255; where the matrix is smaller, its shorter side. seed: see `Deltas`.
+    rank: of each difference, 1 to 255; where the matrix is smaller, its shorter side. seed, bicubic: see `Deltas`.
 
     Raises UserError for another rank.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, rank: int = 8) -> None:
+    def __init__(
+        self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, rank: int = 8, bicubic: int = 0
+    ) -> None:
         if not 1 <= rank <= MAX_RANK:
             raise UserError(f"sharing.rank={rank}: must be a whole number from 1 to {MAX_RANK}")
-        super().__init__(backbone_factory, chunks, seed)
+        super().__init__(backbone_factory, chunks, seed, bicubic)
         sides = [sides_of(self.conv(name).conv.weight.shape) for name in self.names]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.factors = nn.ModuleList(
                 nn.ModuleList(Factors(high, wide, min(rank, high, wide)) for high, wide in sides)
-                for _ in range(chunks - 1)
+                for _ in range(self.served - 1)
             )
 
     def _changes(self, name: str) -> bool:  # noqa: ARG002 - all of them

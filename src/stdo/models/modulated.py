@@ -19,19 +19,19 @@ class Modulated(Deltas):
 
     Being linear, the modulation folds into the convolution before it.
 
-    seed: see `Deltas`.
+    seed, bicubic: see `Deltas`.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0) -> None:
-        super().__init__(backbone_factory, chunks, seed)
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic: int = 0) -> None:
+        super().__init__(backbone_factory, chunks, seed, bicubic)
         channels = [self.conv(name).conv.out_channels for name in self.names]
         assert self.names and not any(count % 2 for count in channels), channels
         self._pairs = [count // 2 for count in channels]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             bound = 2**-0.5  # PyTorch's default for a convolution with two inputs
-            self.mix = nn.Parameter(torch.empty(chunks, sum(self._pairs), 2, 3).uniform_(-bound, bound))
-        self.gain = nn.Parameter(torch.zeros(chunks, len(self.names)))
+            self.mix = nn.Parameter(torch.empty(self.served, sum(self._pairs), 2, 3).uniform_(-bound, bound))
+        self.gain = nn.Parameter(torch.zeros(self.served, len(self.names)))
 
     def _changes(self, name: str) -> bool:
         return name.startswith(self.backbone.BODY)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stdo.models.common import Backbone, plain
-from stdo.types import I64
+from stdo.types import BICUBIC, I64
 
 BackboneFactory = Callable[[], Backbone]
 """Builds one new backbone, drawing its weights from torch's global generator."""
@@ -22,21 +22,26 @@ class Sharing(nn.Module, ABC):
     ``sharing(lr_NCHW, chunk_N)`` is how training sees the chunks, ``sharing.network(chunk)`` how all that follows does.
 
     chunks: how many chunks there are; chunk numbers are 0 … chunks - 1.
+    bicubic: how many of the last, the easiest, have no network: whole frames are enlarged bicubically for them. Their
+        patches are shown to no learner, unless one learns for all chunks first.
     """
 
-    def __init__(self, chunks: int) -> None:
+    def __init__(self, chunks: int, bicubic: int = 0) -> None:
         super().__init__()
-        assert chunks >= 1, chunks
-        self.chunks = chunks
+        assert 0 <= bicubic < chunks, (bicubic, chunks)
+        self.chunks, self.served = chunks, chunks - bicubic
 
     @property
     @abstractmethod
     def learners(self) -> int:
         """How many sets of weights are trained side by side, each with batches and a loss of its own."""
 
-    @abstractmethod
     def learner_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
-        """Chunk numbers of any shape -> numbers of the learners they train, same shape, 0 … learners - 1."""
+        """Chunk numbers of any shape -> numbers of the learners they train, same shape, 0 … learners - 1, or `BICUBIC`.
+
+        By default either one for each chunk or one for all.
+        """
+        return self._numbered(labels, self.learners)
 
     @property
     def networks(self) -> int:
@@ -44,12 +49,20 @@ class Sharing(nn.Module, ABC):
         return self.learners
 
     def network_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
-        """Chunk numbers of any shape -> numbers of the networks they use, same shape, 0 … networks - 1."""
-        return self.learner_of(labels)
+        """Chunk numbers of any shape -> numbers of the networks they use, 0 … networks - 1; or `BICUBIC`."""
+        return self._numbered(labels, self.networks)
+
+    def _numbered(self, labels: npt.NDArray[np.integer[Any]], count: int) -> I64:
+        assert count in (1, self.served), count
+        numbers = labels.astype(np.int64) if count == self.served else np.zeros(labels.shape, np.int64)
+        return np.where(labels < self.served, numbers, BICUBIC)
 
     @abstractmethod
     def network(self, chunk: int) -> Backbone:
-        """A plain backbone for ``chunk``: a detached copy in evaluation mode with weight norm folded in."""
+        """A plain backbone for ``chunk``: a detached copy in evaluation mode with weight norm folded in.
+
+        chunk: one that has a network, 0 … served - 1.
+        """
 
     @abstractmethod
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
@@ -63,7 +76,7 @@ class Sharing(nn.Module, ABC):
 
     def distinct(self) -> list[Backbone]:
         """Every different network once, as `network` gives it, in the order of `network_of`."""
-        _, first = np.unique(self.network_of(np.arange(self.chunks)), return_index=True)
+        _, first = np.unique(self.network_of(np.arange(self.served)), return_index=True)
         return [self.network(int(chunk)) for chunk in first]
 
     def parts(self) -> tuple[list[Backbone], list[dict[str, Tensor]]]:
@@ -89,17 +102,17 @@ class Sharing(nn.Module, ABC):
     @property
     def params(self) -> int:
         """Parameters that a viewer would receive."""
-        return self.learners * self.params_base + self.chunks * self.params_per_chunk
+        return self.learners * self.params_base + self.served * self.params_per_chunk
 
 
 class Single(Sharing):
     """One network for all chunks.
 
-    seed: of the network's first weights.
+    seed: of the network's first weights. bicubic: see `Sharing`.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0) -> None:
-        super().__init__(chunks)
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic: int = 0) -> None:
+        super().__init__(chunks, bicubic)
         self.backbone = seeded(backbone_factory, seed)
 
     @property
@@ -107,13 +120,9 @@ class Single(Sharing):
         """See `Sharing.learners`."""
         return 1
 
-    def learner_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
-        """See `Sharing.learner_of`."""
-        return np.zeros(labels.shape, np.int64)
-
     def network(self, chunk: int) -> Backbone:
         """See `Sharing.network`."""
-        assert 0 <= chunk < self.chunks, chunk
+        assert 0 <= chunk < self.served, chunk
         return plain(self.backbone)
 
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:  # noqa: ARG002
@@ -125,21 +134,17 @@ class Single(Sharing):
 class Independent(Sharing):
     """One network per chunk, all trained in one fit.
 
-    seed: chunk k starts with the weights that a network built alone with seed + k would have.
+    seed: chunk k starts with the weights that a network built alone with seed + k would have. bicubic: see `Sharing`.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0) -> None:
-        super().__init__(chunks)
-        self.backbones = nn.ModuleList(seeded(backbone_factory, seed + chunk) for chunk in range(chunks))
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic: int = 0) -> None:
+        super().__init__(chunks, bicubic)
+        self.backbones = nn.ModuleList(seeded(backbone_factory, seed + chunk) for chunk in range(self.served))
 
     @property
     def learners(self) -> int:
         """See `Sharing.learners`."""
-        return self.chunks
-
-    def learner_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
-        """See `Sharing.learner_of`."""
-        return labels.astype(np.int64)
+        return self.served
 
     def network(self, chunk: int) -> Backbone:
         """See `Sharing.network`."""

@@ -16,17 +16,25 @@ class SRCNN(Backbone):
     init: ``bicubic``: the colours pass through three channels of their own; where bicubic overshoots below black, ReLU
         cuts it to black, as a picture must be anyway. With ``residual=bicubic`` the last convolution is zero instead.
         ``paper`` keeps PyTorch's default weights.
-    residual: see `Backbone`.
+    residual, leak, width: see `Backbone`.
     """
 
     BODY = ("first", "second")
     ENLARGED = True
 
-    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None, leak: float = 0.0) -> None:
-        super().__init__(scale, init, residual, leak)
-        self.first = nn.Conv2d(3, 64, 9, padding=4, padding_mode="replicate")
-        self.second = nn.Conv2d(64, 32, 5, padding=2, padding_mode="replicate")
-        self.last = nn.Conv2d(32, 3, 5, padding=2, padding_mode="replicate")
+    def __init__(
+        self,
+        scale: int,
+        init: str = "bicubic",
+        residual: str | None = None,
+        leak: float = 0.0,
+        width: float = 1.0,
+    ) -> None:
+        super().__init__(scale, init, residual, leak, width)
+        wide, half = self.channels(64), self.channels(32)
+        self.first = nn.Conv2d(3, wide, 9, padding=4, padding_mode="replicate")
+        self.second = nn.Conv2d(wide, half, 5, padding=2, padding_mode="replicate")
+        self.last = nn.Conv2d(half, 3, 5, padding=2, padding_mode="replicate")
         if init == "bicubic" and self.residual == "bicubic":
             silence(self.last)
         elif init == "bicubic":

@@ -16,19 +16,28 @@ class VDSR(Backbone):
     scale: 2, 3 or 4.
     init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s throughout.
     residual: ``bicubic`` alone: it was the first to predict the residual.
+    leak, width: see `Backbone`.
     """
 
     BODY = ("body.",)
     RESIDUALS = ("bicubic",)
     ENLARGED = True
 
-    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None, leak: float = 0.0) -> None:
-        super().__init__(scale, init, residual, leak)
+    def __init__(
+        self,
+        scale: int,
+        init: str = "bicubic",
+        residual: str | None = None,
+        leak: float = 0.0,
+        width: float = 1.0,
+    ) -> None:
+        super().__init__(scale, init, residual, leak, width)
         layers: list[nn.Module] = []
-        for inputs in (3, *[64] * 18):
-            layers += [nn.Conv2d(inputs, 64, 3, padding=1), self.activation]
+        wide = self.channels(64)
+        for inputs in (3, *[wide] * 18):
+            layers += [nn.Conv2d(inputs, wide, 3, padding=1), self.activation]
         self.body = nn.Sequential(*layers)
-        self.last = nn.Conv2d(64, 3, 3, padding=1)
+        self.last = nn.Conv2d(wide, 3, 3, padding=1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 assert module.bias is not None

@@ -9,8 +9,6 @@ from torch.nn.utils.parametrizations import weight_norm
 from stdo.models.common import Backbone, bicubic_kernels
 
 BLOCKS = 16
-CHANNELS = 32
-WIDE = 4 * CHANNELS
 
 
 def _conv(inputs: int, outputs: int, size: int, gain: float) -> nn.Conv2d:
@@ -29,14 +27,15 @@ def _gain(conv: nn.Conv2d) -> Tensor:
 
 
 class WideBlock(nn.Module):
-    """x + conv(ReLU(conv(x))): 32 channels, four times as many inside."""
+    """x + conv(ReLU(conv(x))), with four times as many channels inside."""
 
-    def __init__(self, activation: nn.Module) -> None:
+    def __init__(self, channels: int, activation: nn.Module) -> None:
         super().__init__()
-        self.body = nn.Sequential(_conv(CHANNELS, WIDE, 3, 2.0), activation, _conv(WIDE, CHANNELS, 3, BLOCKS**-0.5))
+        inside = 4 * channels
+        self.body = nn.Sequential(_conv(channels, inside, 3, 2.0), activation, _conv(inside, channels, 3, BLOCKS**-0.5))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """(N, 32, h, w) -> the same shape."""
+        """(N, channels, h, w) -> the same shape."""
         out_NCHW: Tensor = x_NCHW + self.body(x_NCHW)
         return out_NCHW
 
@@ -55,18 +54,26 @@ class WDSR(Backbone):
     init: ``bicubic``: the skip computes bicubic exactly and the gain of the convolution after the blocks is 0.
         With ``residual=bicubic`` the skip's gain is 0 as well. ``paper``: random directions with gains 2 and 1/√16 in
         the blocks and 1 elsewhere.
-    residual: see `Backbone`; with ``bicubic``, the mean is not added again.
+    residual, leak, width: see `Backbone`; with ``residual=bicubic``, the mean is not added again.
     """
 
     BODY = ("body.",)
     MEAN = 0.5
 
-    def __init__(self, scale: int, init: str = "bicubic", residual: str | None = None, leak: float = 0.0) -> None:
-        super().__init__(scale, init, residual, leak)
+    def __init__(
+        self,
+        scale: int,
+        init: str = "bicubic",
+        residual: str | None = None,
+        leak: float = 0.0,
+        width: float = 1.0,
+    ) -> None:
+        super().__init__(scale, init, residual, leak, width)
         outputs = 3 * scale * scale
-        self.head = _conv(3, CHANNELS, 3, 1.0)
-        self.body = nn.Sequential(*[WideBlock(self.activation) for _ in range(BLOCKS)])
-        self.tail = _conv(CHANNELS, outputs, 3, 1.0)
+        wide = self.channels(32)
+        self.head = _conv(3, wide, 3, 1.0)
+        self.body = nn.Sequential(*[WideBlock(wide, self.activation) for _ in range(BLOCKS)])
+        self.tail = _conv(wide, outputs, 3, 1.0)
         self.skip = _conv(3, outputs, 5, 1.0)
         self.skip.padding_mode = "replicate"
         self.shuffle = nn.PixelShuffle(scale)

@@ -26,7 +26,8 @@ PARTS = ("lr", "audio", "models", "chunks", "graph", "manifest", "total")
 _OWN = {"method", "chunks", "network", "passes", "chunking", "sharing", "sampler", "scorer", "budget", "optim", "init"}
 _COPIED = (
     "video", "width", "height", "frames", "backbone", "residual", "scale", "method", "chunks", "chunking", "sharing",
-    "sampler", "scorer", "init", "network", "seed", "patches", "passes", "batch", "steps", "precision", "device",
+    "bicubic_chunks", "sampler", "scorer", "init", "network", "seed", "patches", "passes", "batch", "steps",
+    "precision", "device",
 )  # fmt: skip
 _ABSOLUTE = re.compile(r"(?<![\w.:/])(?:file://)?/(?:[^/,\]]+/)*([^/,\]]*)")
 

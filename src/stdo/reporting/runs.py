@@ -73,6 +73,8 @@ class Run:
         """Method and what sets it apart from others of its kind, whatever the seed: ``JSTDO k=4 ratios 1 .5 .25 0``."""
         facts = self.metrics
         text = self.method if facts["chunking"] == "whole" else f"{self.method} k={facts['chunks']}"
+        if facts.get("bicubic_chunks"):
+            text += f", {facts['bicubic_chunks']} bicubic"
         asked = self.settings.get("sampler") or {}
         for sampling in ("ratios", "weights"):
             if asked.get(sampling):
