@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "stdo"
 LAYERS = {
     "types": 0,
     "files": 1,
+    "imports": 1,
     "provenance": 1,
     "signals": 1,
     "locks": 2,

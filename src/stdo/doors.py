@@ -6,7 +6,6 @@ Only this module and the doors know Hydra and OmegaConf. Heavy packages are impo
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stdo.files import disk_error
+from stdo.imports import uncollected
 from stdo.locks import RANKS, BusyError
 from stdo.provenance import as_typed
 from stdo.rundir import file_name, read_result
@@ -262,16 +262,6 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         config.optim.loss,
         config.budget.get("min_gain"),  # runs from before it have none
     )
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Import without the garbage collector: it walks all that is being made, finds nothing, and takes half a second."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _network(config: DictConfig) -> Any:

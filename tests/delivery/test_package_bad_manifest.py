@@ -39,7 +39,7 @@ BAD = {
     "a halo without end": (set_to("grid/halo", 16_000), "grid.halo=16000: must be smaller"),
     "a patch of nothing": (set_to("grid/patch_h", 0), "grid.patch_h=0: must be"),
     "a chunk whose network is not there": (set_to("network/network_of", [0, 2]), "network_of"),
-    "a negative network": (set_to("network/network_of", [0, -1]), "network_of"),
+    "a network below none": (set_to("network/network_of", [0, -2]), "network_of"),
     "a path that climbs": (set_to("lr/member", "../../lr.mp4"), "lr.member='../../lr.mp4': must be one of"),
     "an absolute path": (set_to("lr/member", "/etc/passwd"), "lr.member='/etc/passwd': must be one of"),
     "a member of another path": (set_to("members/..~1lr.mp4", {"bytes": 1, "sha256": "0" * 64}), "must be one of"),

@@ -219,7 +219,8 @@ def test_the_last_chunks_may_have_no_network(kind: str, tmp_path: Path) -> None:
     one_each, one = np.array([[-1, 0], [1, -1]]), np.array([[-1, 0], [0, -1]])
     np.testing.assert_array_equal(sharing.network_of(labels), one if kind == "single" else one_each)
     np.testing.assert_array_equal(sharing.learner_of(labels), one_each if kind == "independent" else one)
-    assert (sharing.networks, sharing.learners) == {"single": (1, 1), "independent": (2, 2), "modulated": (2, 1)}[kind]
+    expected = {"single": (1, 1), "independent": (2, 2), "modulated": (2, 1), "lowrank": (2, 1)}
+    assert (sharing.networks, sharing.learners) == expected[kind]
     two = SHARINGS[kind](partial(build, "espcn", 2, init="paper"), 2, 5)
     assert sharing.params == two.params
     for chunk in (0, 1):  # the others' networks are what they are without the two

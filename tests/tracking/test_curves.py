@@ -92,8 +92,8 @@ class TestFit:
         monkeypatch.setattr("stdo.pipeline.evaluate", lambda job, prepare_seconds: {})  # the curve ends before
 
         class Interrupt(pl.Callback):
-            def on_train_batch_end(self, trainer, module, outputs, batch, step) -> None:
-                if step == 14:
+            def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+                if trainer.global_step >= 14:
                     raise Stopped(signal.SIGINT)
 
         def interrupted(callbacks, **settings) -> pl.Trainer:

@@ -115,8 +115,8 @@ class TestOffline:
 
     def test_a_resumed_run_keeps_its_id(self, make_job, trainer, monkeypatch: pytest.MonkeyPatch) -> None:
         class Interrupt(pl.Callback):
-            def on_train_batch_end(self, trainer, module, outputs, batch, step) -> None:
-                if step == 14:
+            def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+                if trainer.global_step >= 14:
                     raise Stopped(signal.SIGINT)
 
         def interrupted(callbacks, **settings) -> pl.Trainer:
