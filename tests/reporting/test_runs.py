@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from stdo.reporting.runs import Run, collect, names
 from stdo.types import UserError
@@ -107,6 +108,12 @@ def test_runs_of_one_name_are_told_apart_by_their_settings(outputs: Path) -> Non
     assert names([run, more, again]) == ["STDO k=2, passes 1", "STDO k=2, passes 9", "STDO k=2, passes 1"]
     cut = Run(run.directory, run.metrics, {}, run.config + "passes_at: 3\n")
     assert names([run, cut]) == ["STDO k=2", "STDO k=2"], "a setting that shapes nothing"
+
+    def of_width(**width: float) -> Run:
+        return Run(run.directory, run.metrics, {}, yaml.safe_dump({**run.settings, "backbone": width}))
+
+    assert names([of_width(), of_width(width=1)]) == ["STDO k=2", "STDO k=2"], "a setting that earlier runs lack"
+    assert names([of_width(), of_width(width=0.5)]) == ["STDO k=2, width 1", "STDO k=2, width 0.5"]
     sparse = Run(run.directory, run.metrics, {}, run.config.replace("every: 1", "every: 2"))
     assert names([run, sparse]) == ["STDO k=2, every 1", "STDO k=2, every 2"]
     weighted = Run(run.directory, run.metrics | {"scorer": "dct"}, {}, f"{run.config}\nsampler: {{ratios: [1, 0.49]}}")

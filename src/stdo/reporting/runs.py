@@ -39,6 +39,9 @@ _SHAPES_NOTHING = re.compile(
     r"|video\.(_target_|path|paths|root)|(.*\.)?seed"
 )
 
+_SINCE = {"backbone.width": 1, "backbone.network.width": 1, "sharing.bicubic": 0}
+"""Settings that runs of earlier versions do not have, and what they would say."""
+
 
 def method_name(method: str) -> str:
     """How a method is written: ``awDNN``, ``STDO``."""
@@ -91,7 +94,7 @@ class Run:
     @cached_property
     def shaping(self) -> dict[str, str]:
         """Every setting that shapes the result, but for the seed and nulls: ``patches.halo`` -> ``4``."""
-        facts = {key: str(self.metrics[key]) for key in _SHAPING_FACTS}
+        facts = {key: str(self.metrics[key]) for key in _SHAPING_FACTS} | {key: str(_SINCE[key]) for key in _SINCE}
         return facts | {
             key: str(value)
             for key, value in _flat(self.settings)
