@@ -3,9 +3,11 @@
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange, VideoReformatter
 from video_clips import WEIGHTS, encode, frame_of, noise, to_rgb
 
 from stdo.types import Colour, UserError
+from stdo.video import colour
 from stdo.video.colour import FromRgb, ToRgb, bit_depth_of, chroma_of, colour_of
 from stdo.video.reader import VideoFile
 
@@ -64,10 +66,10 @@ def test_grey(tmp_path, span, expected, pixel_format, shift):
     levels = np.repeat(np.array([[0, 16, 128, 235, 255]]), 16, 0).repeat(8, 1) << shift
     frame = frame_of([levels], pixel_format)
     frame.color_range = {"full": 2, "limited": 1, "unknown": 0}[span]
-    colour = colour_of(frame)
-    rgb_HWC = ToRgb(colour, 40, 16)(frame)
+    guessed = colour_of(frame)
+    rgb_HWC = ToRgb(guessed, 40, 16)(frame)
     assert np.abs(rgb_HWC[0, ::8].astype(int) - np.array(expected)[:, None]).max() <= (1 if shift else 0)
-    assert colour.assumed == (span == "unknown")
+    assert guessed.assumed == (span == "unknown")
 
 
 def test_curves_that_are_not_applied_are_said(tmp_path):
@@ -123,3 +125,20 @@ def test_shrinking_does_not_depend_on_threads_and_keeps_flat_areas():
 def test_names_of_pixel_formats(name, chroma, bits):
     pixel_format = av.VideoFormat(name)
     assert (chroma_of(pixel_format), bit_depth_of(pixel_format)) == (chroma, bits)
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 64), (50, 30)])
+@pytest.mark.parametrize(("matrix", "span"), CASES)
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p", "nv12", "yuv420p10le", "yuva420p", "p010le"])
+def test_the_way_by_planes_gives_the_bits_of_packed_rgb(pixel_format, matrix, span, width, height):
+    rng = np.random.default_rng(0)
+    frame = av.VideoFrame(96, 64, pixel_format)
+    for plane in frame.planes:
+        plane.update(rng.integers(0, 256, plane.buffer_size, np.uint8))
+    packed = VideoReformatter().reformat(
+        frame, width, height, "rgb24",
+        src_colorspace=colour.MATRICES[matrix], dst_colorspace=colour.MATRICES[matrix],
+        src_color_range=colour.RANGES[span], dst_color_range=ColorRange.JPEG,
+        interpolation=colour._EXACT,
+    )  # fmt: skip
+    np.testing.assert_array_equal(ToRgb(Colour(matrix, span), width, height)(frame), packed.to_ndarray())

@@ -75,9 +75,9 @@ def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid, scale: int) -> F32:
 
     sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3). Returns float32 (rows, cols), capped at `PSNR_CAP`.
     """
-    difference_HWC = np.subtract(sr_HWC, hr_HWC, dtype=np.int16)
     height, width = grid.patch_h * scale, grid.patch_w * scale
-    sums = [_energy(difference_HWC[y : y + height, x : x + width]) for y, x in grid.origins * scale]
+    patches = [(slice(y, y + height), slice(x, x + width)) for y, x in grid.origins * scale]
+    sums = [_energy(np.subtract(sr_HWC[patch], hr_HWC[patch], dtype=np.float32)) for patch in patches]
     return psnr(np.reshape(sums, (grid.rows, grid.cols)) / (3 * height * width)).astype(np.float32)
 
 
@@ -119,9 +119,9 @@ class ByPsnr:
         return np.fromiter(found, np.dtype((np.float32, (grid.rows, grid.cols))))
 
 
-def _energy(difference: npt.NDArray[np.int16]) -> float:
+def _energy(difference: F32) -> float:
     """Sum of squares, by one dot product."""
-    flat = difference.astype(np.float32).ravel()
+    flat = difference.ravel()
     return float(flat @ flat)
 
 

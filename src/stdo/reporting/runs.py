@@ -94,7 +94,9 @@ class Run:
     @cached_property
     def shaping(self) -> dict[str, str]:
         """Every setting that shapes the result, but for the seed and nulls: ``patches.halo`` -> ``4``."""
-        facts = {key: str(self.metrics[key]) for key in _SHAPING_FACTS} | {key: str(_SINCE[key]) for key in _SINCE}
+        facts = {key: str(self.metrics[key]) for key in _SHAPING_FACTS} | {
+            key: str(value) for key, value in _SINCE.items()
+        }
         return facts | {
             key: str(value)
             for key, value in _flat(self.settings)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stdo.types import U8
+from stdo.types import F32, U8
 
 BLOCK = 8
 """Pixels of the smaller side in a block. Fewer call too often, more multiply too many zeros."""
@@ -27,7 +27,7 @@ def resize(frame_HWC: U8, height: int, width: int) -> U8:
     rows, cols, channels = frame_HWC.shape
     down, across = _bands(rows, height, 1), _bands(cols, width, channels)
     picture = frame_HWC.reshape(rows, -1)
-    resized = torch.empty(height, width * channels, dtype=torch.uint8)
+    resized = np.empty((height, width * channels), np.uint8)
     with _one_thread():
         if height <= rows:  # the axis first that leaves less to do for the other
             between = torch.empty(height, cols * channels)
@@ -41,8 +41,7 @@ def resize(frame_HWC: U8, height: int, width: int) -> U8:
                 between[:, band.out] = _floats(picture[:, band.used]) @ band.weights.T
             for band in down:
                 resized[band.out] = _pixels(band.weights @ between[band.used])
-    resized_HWC: U8 = resized.reshape(height, width, channels).numpy()
-    return resized_HWC
+    return resized.reshape(height, width, channels)
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,10 @@ def _floats(pixels: U8) -> torch.Tensor:
     return torch.from_numpy(pixels.astype(np.float32))
 
 
-def _pixels(values: torch.Tensor) -> torch.Tensor:
-    return values.round_().clamp_(0, 255)
+def _pixels(values: torch.Tensor) -> F32:
+    """Whole numbers 0..255, as numpy floats: numpy makes bytes of them ten times as fast as torch."""
+    whole: F32 = values.round_().clamp_(0, 255).numpy()
+    return whole
 
 
 @contextmanager

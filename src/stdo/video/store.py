@@ -4,7 +4,7 @@ A video's folder in the cache is named by its fingerprint and holds ``hr.u8`` (f
 multiple of 12, so that ×2, ×3 and ×4 share it) and one ``lr-….u8`` per degradation. Beside each lies a JSON file
 that is written last: without it the frames do not count.
 
-What is missing is made in one pass, each stage in a thread of its own: decode and write HR, degrade and write LR, and
+What is missing is made in one pass, each stage in a thread of its own: decode, write HR, degrade and write LR, and
 whatever the caller does with the frames while they are at hand.
 """
 
@@ -267,16 +267,17 @@ def _decoded(source: FrameSource, folder: Path, progress: Progress) -> Iterator[
     padding = ((0, height - info.height), (0, width - info.width), (0, 0))
     pts: list[Fraction] = []
 
-    def padded() -> Iterator[U8]:
-        for frame in progress(source, info.frames, "decode"):
+    def padded(frames: Iterator[Frame]) -> Iterator[U8]:
+        for frame in frames:
             pts.append(frame.pts)
             yield np.pad(frame.rgb_HWC, padding, mode="edge") if any(map(any, padding)) else frame.rgb_HWC
 
     def meta() -> Json:
         return {"height": info.height, "width": info.width, "pts": list(map(str, pts))}
 
-    for hr_HWC in _kept(folder / "hr", padded(), meta):
-        yield Frame(pts[-1], hr_HWC)
+    with ahead(progress(source, info.frames, "decode")) as frames:
+        for hr_HWC in _kept(folder / "hr", padded(frames), meta):
+            yield Frame(pts[-1], hr_HWC)
 
 
 def _stored(folder: Path, meta: Json, progress: Progress) -> Iterator[Frame]:
