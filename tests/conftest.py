@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
-from stdo.doors import build_job
+from stdo.jobs import build_job
 from stdo.models.espcn import ESPCN
 from stdo.models.sharing import Independent
 from stdo.pipeline import Job, train

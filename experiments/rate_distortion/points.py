@@ -19,13 +19,14 @@ from hydra.core.override_parser.types import Override
 from stdo.deliver import pack
 from stdo.delivery.client import Player
 from stdo.delivery.deliver import ROUNDED, Delivery
-from stdo.doors import build_job, conf_dir
 from stdo.evaluation.frames import compare, truth
 from stdo.evaluation.vmaf import keep, vmaf
 from stdo.files import atomic
+from stdo.jobs import build_job
 from stdo.pipeline import Job, terminal, train
 from stdo.provenance import provenance
 from stdo.reporting.results import PARTS, command
+from stdo.trust import conf_dir
 from stdo.types import Frame, FrameSource, Json, UserError, VideoInfo
 from stdo.video.reader import VideoFile
 from stdo.video.store import Prepared

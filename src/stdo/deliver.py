@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from stdo.doors import enter, finished_job
+from stdo.doors import enter
+from stdo.jobs import finished_job
 from stdo.settings import check
 from stdo.types import Json
 

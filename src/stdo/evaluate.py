@@ -5,7 +5,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from stdo.doors import enter, finished_job
+from stdo.doors import enter
+from stdo.jobs import finished_job
 from stdo.settings import check
 from stdo.types import UserError
 

@@ -183,6 +183,7 @@ def _save(job: Job, sharing: Sharing, sampler: Sampler, seconds: float, device: 
         "params": sharing.params,
         "params_base": sharing.params_base,
         "params_per_chunk": sharing.params_per_chunk,
+        "bicubic_chunks": sharing.chunks - sharing.served,
         "macs_per_frame": round(int(np.bincount(data.labels.ravel()) @ macs) / len(data.labels)),  # the mean
         "patch_presentations": sampler.presentations,
         "chunk_presentations": sampler.chunk_presentations(),

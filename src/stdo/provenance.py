@@ -62,7 +62,11 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if "cpu family" not in facts:
+        return facts.get("model name", platform.processor())
+    # Virtual machines hide the generation in the name.
+    return f"{facts['model name']} (family {facts['cpu family']}, model {facts['model']})"
 
 
 def _git(*arguments: str) -> str | None:

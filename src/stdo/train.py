@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from stdo.deliver import delivery, pack
-from stdo.doors import build_job, enter
+from stdo.doors import enter
+from stdo.jobs import build_job
 from stdo.types import Json, VideoInfo
 
 if TYPE_CHECKING:

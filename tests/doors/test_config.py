@@ -14,7 +14,7 @@ from stdo.chunks.dct import Dct
 from stdo.chunks.sample import Ratios, Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
-from stdo.doors import build_job, run_directory
+from stdo.jobs import build_job, run_directory
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.settings import RULES, SAMPLER_RULES, SAMPLERS, check
@@ -208,7 +208,25 @@ def test_some_chunk_must_have_a_network_and_easy_ones_be_known(tmp_path: Path, m
         build_job(configured("method=nas", "sharing.bicubic=1", missing))
     for sharing in ("single", "independent", "modulated"):
         job = build_job(configured("method=stdo", f"sharing={sharing}", "sharing.bicubic=3"))
-        assert (job.sharing(4).served, job.facts["bicubic_chunks"]) == (1, 3)
+        assert job.sharing(4).served == 1
+
+
+def test_easy_chunks_are_found_by_bicubics_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = "video.path=nowhere.mp4"
+    for others, refused in {
+        ("scorer=dct",): "needs scorer=bicubic, not dct, to see what bicubic does",
+        ("backbone.macs=0.5",): "must be a number with backbone.macs, which counts with it",
+        ("method=nas",): "must be 0 with chunking=time, which knows no easy chunks",
+    }.items():
+        with pytest.raises(UserError, match=f"^sharing.bicubic=auto: {refused}$"):
+            build_job(configured(*others, "sharing.bicubic=auto", missing))
+    for sharing in ("single", "independent", "modulated", "lowrank"):
+        job = build_job(configured("method=stdo", f"sharing={sharing}", "sharing.bicubic=auto"))
+        job.data.labels = np.arange(8, dtype=np.int16).reshape(2, 2, 2) // 2
+        for easiest, served in ((30, 4), (50, 3)):
+            job.data.scores = np.array([20, 20, 22, 22, 24, 24, easiest, easiest], np.float32).reshape(2, 2, 2)
+            assert job.sharing(4).served == served
 
 
 def test_operations_are_kept_to_by_narrower_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from stdo.doors import finished_job
 from stdo.evaluate import main as evaluate
 from stdo.export import main as export
+from stdo.jobs import finished_job
 from stdo.models.pretrained import PretrainedUpscaler
 from stdo.models.weights import load_networks, load_parts
 from stdo.pipeline import Job, train

@@ -7,8 +7,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from test_train_door import TINY, clip, door
 
-from stdo.doors import build_job, conf_dir, finished_job
+from stdo.jobs import build_job, finished_job
 from stdo.pipeline import evaluate, train
+from stdo.trust import conf_dir
 from stdo.types import Json, UserError
 
 __all__ = ["clip"]  # the fixture

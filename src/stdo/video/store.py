@@ -4,8 +4,7 @@ A video's folder in the cache is named by its fingerprint and holds ``hr.u8`` (f
 multiple of 12, so that ×2, ×3 and ×4 share it) and one ``lr-….u8`` per degradation. Beside each lies a JSON file
 that is written last: without it the frames do not count.
 
-What is missing is made in one pass, each stage in a thread of its own: decode, write HR, degrade and write LR, and
-whatever the caller does with the frames while they are at hand.
+What is missing is made in one pass. Threads of their own decode, write HR, and degrade and write LR; the caller has one.
 """
 
 import contextlib
