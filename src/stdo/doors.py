@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -29,9 +28,6 @@ from stdo.signals import Stopped, heeded
 from stdo.sweeps import BUSY, FAILED, FINISHED, Outcome, Sweep, failures, job_command
 from stdo.trust import conf_dir
 from stdo.types import UserError
-
-if TYPE_CHECKING:
-    pass
 
 OmegaConf.register_new_resolver("pick", lambda choices, key: choices[key], replace=True)
 """``${pick:${choices},${scale}}``: the entry of a mapping that another setting names."""
