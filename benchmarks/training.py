@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [--backbones espcn wdsr] [--precisions bf16-mixed] [--batch 4] [--seconds 4] [--quick]
 
-The bare loop computes the same loss with the same optimizer on a batch that lies in memory as floats; the third loop
+The bare loop computes the same loss with the same optimizer on batches that lie in memory as floats; the third loop
 reads its patches from PNG files through a DataLoader. What is compared runs in turns in one process, so that a noisy
 machine disturbs all alike.
 """
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from statistics import median
 
@@ -44,6 +44,8 @@ from stdo.video.sample import GeneratedClip
 
 SCALE = 4
 ROUNDS = 3
+PRELOADED = 16
+"""Batches in memory for the bare loop."""
 FILES = 64
 """PNG files of each kind."""
 SHARINGS: dict[str, tuple[type[Sharing], int]] = {
@@ -145,12 +147,11 @@ def floats(batch: Batch) -> Batch:
 
 
 def in_memory(data: PatchData, sharing: Sharing, batch: int) -> Iterator[Batch]:
-    """One batch again and again."""
+    """The first batches again and again: one alone would have a luck of its own in how many chunks it shows."""
     labels = data.labels.ravel().astype(np.int64)
     sampler = Uniform(labels, sharing.learner_of(labels), batch=batch, passes=1, seed=0)
-    only = floats(PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)[0])
-    while True:
-        yield only
+    batches = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)
+    return cycle([floats(batches[step]) for step in range(PRELOADED)])
 
 
 class Pngs(Dataset[Batch]):
