@@ -23,7 +23,7 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from pytorch_lightning.profilers import SimpleProfiler
+from pytorch_lightning.profilers import PassThroughProfiler, SimpleProfiler
 from torch.utils.data import DataLoader, Dataset
 
 from common import machine, note, options, tsv
@@ -60,10 +60,13 @@ adam = partial(torch.optim.Adam, lr=1e-4)
 
 
 class Clock(pl.Callback):
-    """Times of the blocks of steps, and of the parts of a step, which Lightning's profiler measures."""
+    """Times of the blocks of steps, and of the parts of a step, which Lightning's profiler measures.
 
-    def __init__(self) -> None:
-        self.profiler = SimpleProfiler()
+    profile: whether that takes part; it has a price of its own, so what is compared does without.
+    """
+
+    def __init__(self, profile: bool = False) -> None:
+        self.profiler = SimpleProfiler() if profile else PassThroughProfiler()
         self._ends: list[tuple[int, float]] = []
         self._backward = 0.0
 
@@ -98,6 +101,7 @@ class Clock(pl.Callback):
 
     def _spent(self, name: str) -> float:
         """Seconds in all of what the profiler calls so."""
+        assert isinstance(self.profiler, SimpleProfiler), "only a clock with profile=True knows the parts"
         recorded = self.profiler.recorded_durations
         return sum(sum(seconds) for action, seconds in recorded.items() if action.endswith(name))
 
@@ -111,12 +115,14 @@ def prepared(cache: Path, networks: int) -> PatchData:
     return data
 
 
-def through_lightning(data: PatchData, sharing: Sharing, batch: int, steps: int, precision: str) -> Clock:
+def through_lightning(
+    data: PatchData, sharing: Sharing, batch: int, steps: int, precision: str, profile: bool = False
+) -> Clock:
     """A fit with the callbacks that every fit has."""
     labels = data.labels.ravel()
     sampler = partial(Uniform, batch=batch, passes=steps * batch * sharing.learners / labels.size, seed=0)
     shown = data.sample(sampler, sharing.learner_of(labels)).batch_size * sharing.learners
-    clock = Clock()
+    clock = Clock(profile)
     trainer = pl.Trainer(
         max_epochs=1, accelerator="cpu", precision=precision, profiler=clock.profiler,
         callbacks=[Curve(shown), FitProgress(shown), clock],
@@ -198,20 +204,20 @@ class Work:
     pngs: Path
 
 
-def measure(work: Work) -> tuple[int, list[tuple[float, float, float]], list[Clock]]:
-    """Patches per step; seconds per step through Lightning, bare and from PNG, turn by turn; the clocks."""
+def measure(work: Work) -> tuple[int, list[tuple[float, float, float]], list[float]]:
+    """Patches per step; seconds per step through Lightning, bare and from PNG, turn by turn; `Clock.parts`."""
     data, make, batch, precision = work.data, work.make, work.batch, work.precision
     shown = batch * make().learners
     short = bare(make(), in_memory(data, make(), batch), 4, precision)
     steps = int(np.clip(work.seconds / short, 5, 120))
     files = Pngs(work.pngs, data, shown)
-    turns, clocks = [], []
+    turns = []
     for _ in range(ROUNDS):
-        clocks.append(through_lightning(data, make(), batch, steps, precision))
+        through = through_lightning(data, make(), batch, steps, precision).step()
         in_floats = bare(make(), in_memory(data, make(), batch), steps, precision)
         from_files = bare(make(), map(floats, DataLoader(files, batch_size=None)), steps, precision)
-        turns.append((clocks[-1].step(), in_floats, from_files))
-    return shown, turns, clocks
+        turns.append((through, in_floats, from_files))
+    return shown, turns, through_lightning(data, make(), batch, steps, precision, profile=True).parts()
 
 
 def first_step() -> tuple[float, float]:
@@ -234,10 +240,9 @@ def first_step() -> tuple[float, float]:
 def row(backbone: str, precision: str, name: str, work: Work) -> None:
     """Measure and print one row."""
     note(backbone, precision, name)
-    shown, turns, clocks = measure(work)
+    shown, turns, parts = measure(work)
     rates = [f"{shown / median(column):.0f}" for column in zip(*turns, strict=True)]
     ratios = [f"{median(turn[other] / turn[0] for turn in turns):.3f}" for other in (1, 2)]
-    parts = np.median([clock.parts() for clock in clocks], axis=0)
     tsv(backbone, precision, name, *rates, *ratios, *(f"{part:.2f}" for part in parts))
 
 
