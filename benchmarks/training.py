@@ -241,7 +241,7 @@ def row(backbone: str, precision: str, name: str, work: Work) -> None:
     """Measure and print one row."""
     note(backbone, precision, name)
     shown, turns, parts = measure(work)
-    rates = [f"{shown / median(column):.0f}" for column in zip(*turns, strict=True)]
+    rates = [f"{shown / median(column):.3g}" for column in zip(*turns, strict=True)]
     ratios = [f"{median(turn[other] / turn[0] for turn in turns):.3f}" for other in (1, 2)]
     tsv(backbone, precision, name, *rates, *ratios, *(f"{part:.2f}" for part in parts))
 
