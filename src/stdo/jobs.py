@@ -133,7 +133,6 @@ def _with_easy_chunks(make: Callable[..., Sharing], data: PatchData, chunks: int
 
 def _network(config: DictConfig) -> Any:
     """What builds the backbone, as wide as ``backbone.macs`` allows where that is set."""
-
     from stdo.models.cost import width_for
 
     network, share = instantiate(config.backbone.network), config.backbone.get("macs")

@@ -63,10 +63,10 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    if "cpu family" not in facts:
-        return facts.get("model name", platform.processor())
-    # Virtual machines hide the generation in the name.
-    return f"{facts['model name']} (family {facts['cpu family']}, model {facts['model']})"
+    name = facts.get("model name", platform.processor())
+    if not {"cpu family", "model"} <= facts.keys():
+        return name
+    return f"{name} (family {facts['cpu family']}, model {facts['model']})"  # the name of a virtual one may hide them
 
 
 def _git(*arguments: str) -> str | None:
