@@ -13,6 +13,7 @@ LAYERS = {
     "types": 0,
     "files": 1,
     "imports": 1,
+    "kernels": 1,
     "provenance": 1,
     "signals": 1,
     "locks": 2,

@@ -75,9 +75,11 @@ def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid, scale: int) -> F32:
 
     sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3). Returns float32 (rows, cols), capped at `PSNR_CAP`.
     """
+    from stdo import kernels  # not at the start: a run on prepared videos needs none
+
     height, width = grid.patch_h * scale, grid.patch_w * scale
-    patches = [(slice(y, y + height), slice(x, x + width)) for y, x in grid.origins * scale]
-    sums = [_energy(np.subtract(sr_HWC[patch], hr_HWC[patch], dtype=np.float32)) for patch in patches]
+    pair = np.ascontiguousarray(sr_HWC), np.ascontiguousarray(hr_HWC)
+    sums = [kernels.energy(*pair, top, left, height, width) for top, left in (grid.origins * scale).tolist()]
     return psnr(np.reshape(sums, (grid.rows, grid.cols)) / (3 * height * width)).astype(np.float32)
 
 
@@ -117,12 +119,6 @@ class ByPsnr:
         """Patch PSNR of a whole video, float32 (T, rows, cols), capped at `PSNR_CAP`."""
         found = (patch_psnr(self.upscale(lr_HWC), hr_HWC, grid, scale) for lr_HWC, hr_HWC in frames)
         return np.fromiter(found, np.dtype((np.float32, (grid.rows, grid.cols))))
-
-
-def _energy(difference: F32) -> float:
-    """Sum of squares, by one dot product."""
-    flat = difference.ravel()
-    return float(flat @ flat)
 
 
 def named(function: str) -> Upscaler:

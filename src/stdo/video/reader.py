@@ -14,6 +14,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from stdo.types import Colour, Frame, UserError, VideoInfo
+from stdo.video.ahead import ahead
 from stdo.video.clock import Clock
 from stdo.video.colour import ToRgb, bit_depth_of, chroma_of, colour_of
 from stdo.video.container import MAX_PIXELS, complaints, decoded, local_file, name_of, opened, packets
@@ -136,13 +137,13 @@ class VideoFile:
 
     def _timed(self) -> Iterator[Frame]:
         """Frames at their times since the first of the file, from some moment at or before the start of the span."""
-        with opened(self._path) as (container, stream):
+        with opened(self._path) as (container, stream), ahead(self._from_key_frame(container, stream)) as frames:
             rate = self._info.rate * self._span.every
             clock = Clock(rate, stream.time_base or 1 / rate, self._first)
             to_rgb = self._converter(self._info.colour)
             changes = wanted = 0
             try:
-                for frame in self._from_key_frame(container, stream):
+                for frame in frames:
                     time = clock(frame.dts if self._by_dts else frame.pts, frame.duration)
                     if time < self._span.start:
                         continue
