@@ -25,8 +25,8 @@ $(READY): pyproject.toml constraints.txt
 train: $(READY) ## Overfit WDSR ×4 to the default clip (ARGS='video.path=… method=nas …' changes anything)
 	$(BIN)/python -m stdo.train backbone=wdsr scale=4 chunks=4 $(ARGS)
 
-test: $(READY) ## Run the tests, without the slow ones
-	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+test: $(READY) ## Run the tests, without the slow ones, on up to four cores
+	$(BIN)/python -m pytest -m 'not slow' -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-slow: $(READY) ## Run the slow tests alone
 	$(BIN)/python -m pytest -m slow $(ARGS)
