@@ -7,6 +7,7 @@ Each row prepares a video (25 frames a second) and trains ESPCN for some steps, 
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -86,8 +87,13 @@ def job(path: str, frames: int, chunks: int) -> None:
         print(json.dumps([prepared, trained, memory, peak_rss(), disk]))
 
 
-def row(folder: Path, what: str, value: float, height: int, frames: int, chunks: int, jobs: int = 1) -> None:
-    """Run ``jobs`` jobs at the same time and print the slowest's time, the sum of their memory and disk."""
+def row(
+    folder: Path, what: str, value: float, height: int, frames: int, chunks: int, jobs: int = 1, **variables: str
+) -> None:
+    """Run ``jobs`` jobs at the same time and print the slowest's time, the sum of their memory and disk.
+
+    variables: of the environment, beside those that are set.
+    """
     note(what, value)
     source = clip(None, height, RATE, folder)
     need = jobs * frames * 3 * source.info.width * height * (1 + 1 / SCALE**2)
@@ -96,7 +102,7 @@ def row(folder: Path, what: str, value: float, height: int, frames: int, chunks:
         return
     command = [sys.executable, __file__, "job", source.path, str(frames), str(chunks)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    running = [subprocess.Popen(command, text=True, **pipes) for _ in range(jobs)]
+    running = [subprocess.Popen(command, text=True, env=os.environ | variables, **pipes) for _ in range(jobs)]
     found = [json.loads(one.communicate()[0]) for one in running]
     prepared, trained = (max(one[n] for one in found) for n in (0, 1))
     memory, peak, disk = (sum(one[n] for one in found) for n in (2, 3, 4))
@@ -124,6 +130,8 @@ def main() -> None:
             row(folder, "chunks", chunks, 720, seconds * RATE, chunks)
         for jobs in chosen.jobs[short]:
             row(folder, "jobs", jobs, 720, seconds * RATE, 4, jobs)
+        for jobs in chosen.jobs[short]:  # a thread that waits for another keeps its core
+            row(folder, "jobs, 1 thread", jobs, 720, seconds * RATE, 4, jobs, OMP_NUM_THREADS="1")
 
 
 if __name__ == "__main__":
