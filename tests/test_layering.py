@@ -40,6 +40,18 @@ LAYERS = {
     "report": 11,
 }
 MODULES = sorted(SOURCE.rglob("*.py"))
+LAB = [
+    "torch",
+    "pytorch_lightning",
+    "hydra",
+    "omegaconf",
+    "matplotlib",
+    "PIL",
+    "torchmetrics",
+    "tqdm",
+    "filelock",
+    "numba",
+]
 WITHOUT_LAB = [
     "stdo.types",
     "stdo.files",
@@ -110,8 +122,7 @@ def test_chunks_know_no_network() -> None:
 
 @pytest.mark.parametrize("module", WITHOUT_LAB)
 def test_the_base_install_is_enough_for(module: str) -> None:
-    lab = ("torch", "pytorch_lightning", "hydra", "omegaconf", "matplotlib", "PIL", "torchmetrics", "tqdm", "filelock")
-    code = f"import sys, {module}; print([name for name in {lab} if name in sys.modules])"
+    code = f"import sys, {module}; print([name for name in {LAB} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -29,7 +29,7 @@ def resize(frame_HWC: U8, height: int, width: int) -> U8:
 
 @lru_cache(maxsize=16)
 def _taps(length: int, out: int) -> tuple[I64, F32]:
-    """One axis of ``length`` pixels resampled to ``out``: the first pixel that each is made of, and the weights from there.
+    """One axis of ``length`` pixels resampled to ``out``: the first pixel of each, and the weights from there.
 
     Returns: first (out,), weights (out, K) that sum to 1; 0 beyond the last pixel.
     """

@@ -4,7 +4,7 @@ A video's folder in the cache is named by its fingerprint and holds ``hr.u8`` (f
 multiple of 12, so that ×2, ×3 and ×4 share it) and one ``lr-….u8`` per degradation. Beside each lies a JSON file
 that is written last: without it the frames do not count.
 
-What is missing is made in one pass: one thread makes RGB, one writes HR, one degrades and writes LR, one is the caller's.
+What is missing is made in one pass: a thread makes RGB, one writes HR, one degrades and writes LR, one is the caller's.
 """
 
 import contextlib
