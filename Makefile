@@ -28,8 +28,8 @@ train: $(READY) ## Overfit WDSR ×4 to the default clip (ARGS='video.path=… me
 test: $(READY) ## Run the tests, without the slow ones, on up to four cores
 	$(BIN)/python -m pytest -m 'not slow' -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
-test-slow: $(READY) ## Run the slow tests alone
-	$(BIN)/python -m pytest -m slow $(ARGS)
+test-slow: $(READY) ## Run the slow tests alone, on up to two cores
+	$(BIN)/python -m pytest -m slow -n logical --maxprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(READY) ## Check style, format and types
 	$(BIN)/ruff check .

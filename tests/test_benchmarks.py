@@ -39,7 +39,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import prepare
 with tempfile.TemporaryDirectory() as folder:
-    prepare.compare(None, 288, 3, Path(folder))
+    prepare.compare(None, 288, 3, 2, Path(folder))
     kept = {path.parent.name for path in Path(folder, "published", "HR").rglob("*.png")}
     assert kept == {"HR", "0", "1", "2", "3"}, kept
 """
