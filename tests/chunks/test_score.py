@@ -41,6 +41,23 @@ def test_a_video_is_scored_frame_by_frame_in_order() -> None:
         assert np.allclose(scores[t], plain(lr[t].repeat(2, 0).repeat(2, 1), hr[t], grid, 2), atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("upscale", "made"),
+    [
+        (lambda lr: lr, "uint8 (4, 6, 3)"),
+        (lambda lr: lr.repeat(3, 0).repeat(2, 1), "uint8 (12, 12, 3)"),
+        (lambda lr: lr.repeat(2, 0).repeat(2, 1)[..., 0], "uint8 (8, 12)"),
+        (lambda lr: lr.repeat(2, 0).repeat(2, 1) / 255, "float64 (8, 12, 3)"),
+        (lambda lr: None, "object ()"),
+    ],
+)
+def test_an_upscaler_that_makes_something_else_is_refused(upscale, made: str) -> None:
+    pair = np.zeros((4, 6, 3), np.uint8), np.zeros((8, 12, 3), np.uint8)
+    with pytest.raises(UserError) as refused:
+        ByPsnr(upscale).scores(iter([pair]), PatchGrid(4, 6, 2, 3), 2)
+    assert str(refused.value) == f"scorer: its SR frame is {made}: must be uint8 (8, 12, 3)"
+
+
 def test_a_callable_is_found_by_its_name() -> None:
     assert named("numpy:flipud") is np.flipud
 

@@ -73,9 +73,15 @@ def strips(images: U8) -> Iterator[slice]:
 def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid, scale: int) -> F32:
     """PSNR in dB of every patch of one frame, over the patch's whole rectangle (without halo).
 
-    sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3). Returns float32 (rows, cols), capped at `PSNR_CAP`.
+    sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3). Returns float32 (rows, cols), capped at `PSNR_CAP`. Raises
+    UserError where an upscaler made something else: compiled loops would read beyond it.
     """
     from stdo import kernels  # not at the start: a run on prepared videos needs none
+
+    assert hr_HWC.shape == (grid.height * scale, grid.width * scale, 3), (hr_HWC.shape, grid, scale)
+    made, needed = (f"{image.dtype} {image.shape}" for image in (np.asarray(sr_HWC), hr_HWC))
+    if made != needed:
+        raise UserError(f"scorer: its SR frame is {made}: must be {needed}")
 
     height, width = grid.patch_h * scale, grid.patch_w * scale
     pair = np.ascontiguousarray(sr_HWC), np.ascontiguousarray(hr_HWC)

@@ -21,6 +21,7 @@ def resize(frame_HWC: U8, height: int, width: int) -> U8:
     from stdo import kernels  # not at the start: a run on prepared videos needs none
 
     rows, cols, channels = frame_HWC.shape
+    assert frame_HWC.dtype == np.uint8 and channels == 3, (frame_HWC.dtype, frame_HWC.shape)  # loops check no bounds
     resized = np.empty((height, width, channels), np.uint8)
     along = kernels.shrink if height <= rows else kernels.enlarge  # the axis first that leaves less for the other
     along(np.ascontiguousarray(frame_HWC), *_taps(rows, height), *_taps(cols, width), resized)
