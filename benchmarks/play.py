@@ -99,7 +99,9 @@ def runtimes(network: Backbone, scale: int, threads: int) -> dict[str, Callable[
     for name, windows in (("patches", patches), ("frame", frame)):
         for precision in PRECISIONS:
             networks = Networks(graph, [state], scale, threads, precision)
-            found[f"openvino {precision} {name}"] = partial(side_by_side, threads, networks.run, 0, windows)
+            found[f"openvino {precision} {name}"] = partial(
+                side_by_side, threads, in_openvino, networks, windows, scale
+            )
         found[f"onnxruntime float32 {name}"] = partial(side_by_side, threads, session, windows)
     found["pytorch float32 patches"] = partial(in_pytorch, network, torch.from_numpy(patches), threads)
     return found
@@ -110,6 +112,12 @@ def side_by_side(threads: int, run: Callable[..., object], *arguments: object) -
     with ThreadPoolExecutor(threads) as pool:
         for future in [pool.submit(run, *arguments) for _ in range(threads)]:
             future.result()
+
+
+def in_openvino(networks: Networks, windows: np.ndarray, scale: int) -> None:
+    """Windows as the player computes them, into memory of their own."""
+    count, height, width, _ = windows.shape
+    networks.run(0, windows, np.empty((count, scale * height, scale * width, 3), np.uint8), range(count))
 
 
 def in_onnxruntime(graph: bytes, state: dict[str, np.ndarray]) -> Callable[[np.ndarray], None]:

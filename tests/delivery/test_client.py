@@ -82,9 +82,9 @@ def test_a_frame_of_one_network_runs_whole_where_the_halo_holds_all_it_sees(
     made = make(tmp_path, backbone, scale, 2, (1, 1), 45 * scale, 37 * scale, 2, halo=halo, strength=0.001)
     run, shapes = Networks.run, set()
 
-    def seen(networks: Networks, index: int, windows_NHWC: np.ndarray) -> np.ndarray:
+    def seen(networks: Networks, index: int, windows_NHWC: np.ndarray, *rest: object) -> None:
         shapes.add(windows_NHWC.shape)
-        return run(networks, index, windows_NHWC)
+        run(networks, index, windows_NHWC, *rest)
 
     monkeypatch.setattr(Networks, "run", seen)
     played = [rgb_HWC for _, rgb_HWC in Player(made.path, threads=1)]

@@ -109,8 +109,8 @@ class Player:
                     labels_RC = self.labels[t]
                     if t == self.span.start:  # side by side, where frames would ask for one after the other
                         grid_of_it, members_of = self._plan(labels_RC)
-                        for index, members in members_of.items():
-                            pool.submit(self.networks.prepare, index, len(members), grid_of_it.window)
+                        for index in members_of:
+                            pool.submit(self.networks.prepare, index, grid_of_it.window)
                     pending.append((self.manifest.source.pts(t), pool.submit(self.frame, lr_HWC, labels_RC)))
                     if len(pending) > ahead:
                         yield _taken(pending)
@@ -123,16 +123,15 @@ class Player:
         """The SR frame, uint8 (height, width, 3) of native size, of an LR frame and its patches' chunks."""
         scale, source = self._scale, self.manifest.source
         grid, members_of = self._plan(labels_RC)
-        windows = grid.extract(lr_HWC)
-        patches = np.empty((grid.patches, grid.patch_h * scale, grid.patch_w * scale, 3), np.uint8)
+        windows, border = grid.extract(lr_HWC), grid.halo * scale
+        made = np.empty((grid.patches, *(scale * side for side in grid.window), 3), np.uint8)
+        patches = made[:, border : made.shape[1] - border, border : made.shape[2] - border]
         served = np.concatenate([*members_of.values(), np.empty(0, np.int64)])
         for patch in np.setdiff1d(np.arange(grid.patches), served):  # its chunk has no network, or it has not arrived
             top, left = grid.origins[patch]
             patches[patch] = enlarge_part(lr_HWC, scale, top, left, grid.patch_h, grid.patch_w)
-        border = grid.halo * scale
         for index, members in members_of.items():
-            sr_NHWC = self.networks.run(index, windows[members])
-            patches[members] = sr_NHWC[:, border : sr_NHWC.shape[1] - border, border : sr_NHWC.shape[2] - border]
+            self.networks.run(index, windows, made, members.tolist())
         return np.ascontiguousarray(grid.assemble(patches, scale)[: source.height, : source.width])
 
     def _plan(self, labels_RC: I16) -> tuple[PatchGrid, dict[int, I64]]:

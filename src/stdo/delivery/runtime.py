@@ -1,7 +1,7 @@
 """Networks on the viewer's device, by OpenVINO: windows of pixels in, patches of pixels out. No torch here.
 
-Windows of one network go through it `BATCH` at a time, on one core: larger batches are no quicker, batches whose size
-is left open are slower, and cores that share a batch wait for each other (docs/decisions/0010-runtime.md).
+Windows go through a network one by one, each on one core: batches are no quicker, and cores that share a window wait
+for each other (docs/decisions/0010-runtime.md).
 """
 
 import contextlib
@@ -9,13 +9,12 @@ import functools
 import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-import numpy as np
 import openvino as ov
-from openvino import opset13 as op
 
 from stdo.delivery.graph_check import check_graph
+from stdo.delivery.model import MAX_HELD, complaints, held, network_model
 from stdo.types import F32, SCALES, U8, UserError
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
@@ -24,29 +23,17 @@ PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 WAIT = 60.0
 """Seconds after which a network that does not answer counts as dead."""
 
-BATCH = 5
-"""Windows that go through a network at once; what is left over goes one by one."""
-
 RESIDENT = 128
-"""Networks that are kept ready at once by default, each once per size of batch; each holds a few MB."""
+"""Networks that are kept ready at once by default; each holds a few MB for every thread."""
 
-_OPERATIONS = {
-    "Add", "Broadcast", "Clamp", "Concat", "Constant", "Convert", "Convolution", "DepthToSpace", "Divide",
-    "GroupConvolution", "Multiply", "PRelu", "Pad", "Parameter", "Relu", "Reshape", "Result", "Round", "ShapeOf",
-    "Subtract", "Transpose", "VariadicSplit",
-}  # fmt: skip
-"""What a backbone is made of, between pixels, as OpenVINO reads it. Others are refused: packages come from anywhere."""
-_MAX_HELD = 2**27
-"""Numbers that the steps of a network may hold at once for one window; 512 MiB."""
-_BATCHED = 2**24
-"""Numbers held by a batch up to which batches pay; where windows hold more they go one by one."""
 _HELD_PER_THREAD = 2**25
-"""Numbers for each thread that all networks together may hold; never less than `_MAX_HELD` in all. Beyond it, fewer
+"""Numbers for each thread that all networks together may hold; never less than `MAX_HELD` in all. Beyond it, fewer
 windows are computed at once and fewer networks stay ready."""
 _LARGE = 2**25
 """Numbers that a window should hold at most, where there is a choice: 128 MiB."""
-_MAX_MACS = 2**41
-"""Multiplications for one window: half a minute on two cores."""
+
+_Window = tuple[int, int]
+"""Height and width in LR pixels."""
 
 
 @functools.cache
@@ -86,115 +73,78 @@ class Networks:
             raise UserError(f"device={device}: must be one of {', '.join(self._core.available_devices)}")
         self._graph, self._weights, self._scale = graph, weights, scale
         self._threads, self._device, self._resident = threads, device, resident
-        self._settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]}
+        self._settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "NUM_STREAMS": 1}
         if device == "CPU":  # networks take turns; pinned, all would wait for the same cores
-            self._settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
-        self._ready: OrderedDict[tuple[int, _Size], _Lazy] = OrderedDict()
-        self._numbers_of: dict[tuple[int, int], int] = {}
+            self._settings |= {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
+        self._ready: OrderedDict[tuple[int, _Window], _Lazy] = OrderedDict()
+        self._numbers_of: dict[_Window, int] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._weights)
 
-    def prepare(self, index: int, count: int, window: tuple[int, int]) -> None:
-        """Make network ``index`` ready for ``count`` windows of a height and width, which takes a tenth of a second."""
-        for size, _ in self._parts(count, *window):
-            self._pool(index, size)
+    def prepare(self, index: int, window: _Window) -> None:
+        """Make network ``index`` ready for windows of a height and width, which takes a tenth of a second."""
+        self._pool(index, window)
 
-    def run(self, index: int, windows_NHWC: U8) -> U8:
-        """Patches that network ``index`` makes of windows, rounded to 8 bit.
+    def run(self, index: int, windows_NHWC: U8, out_NHWC: U8, members: Iterable[int]) -> None:
+        """Write the patches that network ``index`` makes of some windows, rounded to 8 bit.
 
-        windows_NHWC: uint8 (N, h, w, 3), C-contiguous. Returns uint8 (N, scale·h, scale·w, 3).
+        windows_NHWC: uint8 (N, h, w, 3). out_NHWC: uint8 (N, scale·h, scale·w, 3), C-contiguous as they are. members:
+        numbers of the windows.
         """
-        count, height, width, _ = windows_NHWC.shape
-        out_NHWC = np.empty((count, height * self._scale, width * self._scale, 3), np.uint8)
-        for size, starts in self._parts(count, height, width):
-            with self._pool(index, size).request() as request:
-                for at in starts:
-                    batch = slice(at, at + size[0])
-                    out_NHWC[batch] = request.infer([windows_NHWC[batch]], share_inputs=True, share_outputs=True)[0]
-        return out_NHWC
+        with self._pool(index, windows_NHWC.shape[1:3]).request() as request:
+            for at in members:  # in our memory: handed over at each call it would be copied, and looked at for 0.1 ms
+                request.set_input_tensor(ov.Tensor(windows_NHWC[at : at + 1], shared_memory=True))
+                request.set_output_tensor(ov.Tensor(out_NHWC[at : at + 1], shared_memory=True))
+                request.infer(share_outputs=True)
 
     @property
     def largest(self) -> int:
         """LR pixels of a window above which the memory of one window is more than quickness is worth."""
         side = 64
-        return _LARGE * side * side // self._numbers(side, side) if self._weights else _LARGE
+        return _LARGE * side * side // self._numbers((side, side)) if self._weights else _LARGE
 
-    def _parts(self, count: int, height: int, width: int) -> list[tuple["_Size", range]]:
-        """How ``count`` windows are divided: sizes of batches, and where those begin."""
-        most = BATCH if BATCH * self._numbers(height, width) <= _BATCHED else 1
-        batched = count - count % most
-        parts = [((most, height, width), range(0, batched, most)), ((1, height, width), range(batched, count))]
-        return [(size, starts) for size, starts in parts if starts]
-
-    def _numbers(self, height: int, width: int) -> int:
+    def _numbers(self, window: _Window) -> int:
         """What a network holds for one window of that size; all networks are alike in this."""
         with self._lock:
-            if (height, width) not in self._numbers_of:
-                self._numbers_of[height, width] = _held(self._model(0, (1, height, width)))
-            return self._numbers_of[height, width]
+            if window not in self._numbers_of:
+                self._numbers_of[window] = held(self._model(0, window))
+            return self._numbers_of[window]
 
-    def _requests(self, size: "_Size") -> int:
-        """How many windows or batches of a size may be computed at once, in every network."""
-        batch, height, width = size
-        return max(1, min(self._threads, self._budget // (batch * self._numbers(height, width) * len(self._weights))))
+    def _requests(self, window: _Window) -> int:
+        """How many windows of a size may be computed at once, in every network."""
+        return max(1, min(self._threads, self._budget // (self._numbers(window) * len(self._weights))))
 
     @property
     def _budget(self) -> int:
-        return max(_MAX_HELD, self._threads * _HELD_PER_THREAD)
+        return max(MAX_HELD, self._threads * _HELD_PER_THREAD)
 
-    def _pool(self, index: int, size: "_Size") -> "_Pool":
-        batch, height, width = size
-        most = self._budget // (batch * self._numbers(height, width) * self._requests(size))
+    def _pool(self, index: int, window: _Window) -> "_Pool":
+        most = self._budget // (self._numbers(window) * self._requests(window))
         with self._lock:
-            lazy = self._ready.setdefault((index, size), _Lazy())
-            self._ready.move_to_end((index, size))
+            lazy = self._ready.setdefault((index, window), _Lazy())
+            self._ready.move_to_end((index, window))
             if len(self._ready) > max(1, min(self._resident, most)):
                 self._ready.popitem(last=False)
-        return lazy(functools.partial(self._made, index, size))
+        return lazy(functools.partial(self._made, index, window))
 
-    def _made(self, index: int, size: "_Size") -> "_Pool":
-        model, requests = self._model(index, size), self._requests(size)
-        with _complaints():
-            settings = self._settings | {"NUM_STREAMS": requests}
-            return _Pool(self._core.compile_model(model, self._device, settings), requests)
+    def _made(self, index: int, window: _Window) -> "_Pool":
+        model, requests = self._model(index, window), self._requests(window)
+        with complaints():
+            return _Pool([self._core.compile_model(model, self._device, self._settings) for _ in range(requests)])
 
-    def _model(self, index: int, size: "_Size") -> ov.Model:
-        """Network ``index`` for windows of that size, checked."""
-        batch, height, width = size
-        with _complaints():
-            model = _bound(self._core.read_model(self._graph), self._weights[index], [batch, 3, height, width])
-            model = _on_pixels(model, [*size, 3])
-            _check_steps(model)
-            expected = [batch, height * self._scale, width * self._scale, 3]
-            if model.output(0).shape != ov.Shape(expected):
-                raise UserError(f"graph.onnx: its result is {model.output(0).shape}: must be {expected}")
-            return model
-
-
-@contextlib.contextmanager
-def _complaints() -> Iterator[None]:
-    """Whatever OpenVINO says of a graph becomes one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (RuntimeError, ValueError, OverflowError) as error:  # also where its names are no text
-        raise UserError(f"graph.onnx: damaged, or its weights do not fit ({_first_line(error)})") from error
-
-
-_Size = tuple[int, int, int]
-"""Windows that go through a network at once, their height and width."""
+    def _model(self, index: int, window: _Window) -> ov.Model:
+        return network_model(self._core, self._graph, self._weights[index], self._scale, window)
 
 
 class _Pool:
-    """A network made ready, with as many requests as threads may use it at once."""
+    """A network made ready as often as threads may use it at once: with one stream each, which waits for nobody."""
 
-    def __init__(self, compiled: ov.CompiledModel, threads: int) -> None:
+    def __init__(self, compiled: Sequence[ov.CompiledModel]) -> None:
         self._requests: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
-        for _ in range(threads):
-            self._requests.put(compiled.create_infer_request())
+        for each in compiled:
+            self._requests.put(each.create_infer_request())
 
     @contextlib.contextmanager
     def request(self) -> Iterator[ov.InferRequest]:
@@ -217,82 +167,3 @@ class _Lazy:
         with self._lock:
             self._pool = self._pool or make()
             return self._pool
-
-
-def _bound(model: ov.Model, weights: Mapping[str, F32], shape: list[int]) -> ov.Model:
-    """The model with its weights in place and for inputs of a fixed shape."""
-    for parameter in model.get_parameters():
-        name = parameter.get_friendly_name()
-        if name in weights:
-            if parameter.get_partial_shape() != ov.PartialShape(weights[name].shape):
-                raise UserError(f"graph.onnx: {name} is {parameter.get_partial_shape()}: must be {weights[name].shape}")
-            constant = op.constant(weights[name])
-            for target in parameter.output(0).get_target_inputs():
-                target.replace_source_output(constant.output(0))
-            model.remove_parameter(parameter)
-    left = [parameter.get_friendly_name() for parameter in model.get_parameters()]
-    if left != ["lr"] or len(model.outputs) != 1:
-        raise UserError(f"graph.onnx: its inputs but for weights are {left}: must be ['lr'], and one output")
-    model.reshape(shape)
-    return model
-
-
-def _on_pixels(model: ov.Model, shape: list[int]) -> ov.Model:
-    """The model from uint8 (N, h, w, 3) to uint8 (N, scale·h, scale·w, 3), as stdo.models.pixels converts them."""
-    pixels = op.parameter(shape, np.uint8, name="pixels")
-    image = op.divide(op.convert(pixels, "f32"), op.constant(np.float32(255)))
-    image = op.transpose(image, op.constant(np.array([0, 3, 1, 2])))
-    for target in model.get_parameters()[0].output(0).get_target_inputs():
-        target.replace_source_output(image.output(0))
-    result = model.get_results()[0].input_value(0)
-    levels = op.round(op.multiply(result, op.constant(np.float32(255))), "half_to_even")
-    levels = op.convert(op.clamp(levels, 0.0, 255.0), "u8")
-    return ov.Model([op.result(op.transpose(levels, op.constant(np.array([0, 2, 3, 1]))))], [pixels], "network")
-
-
-def _check_steps(model: ov.Model) -> None:
-    """Raise UserError for a graph that is none of a backbone: other operations, or more work than one may have."""
-    work = 0.0
-    for step in model.get_ordered_ops():
-        if step.get_type_name() not in _OPERATIONS:
-            raise UserError(f"graph.onnx: step {step.get_type_name()}: must be one of {', '.join(sorted(_OPERATIONS))}")
-        if any(output.get_partial_shape().is_dynamic for output in step.outputs()):
-            raise UserError("graph.onnx: a step's size does not follow from the window's")
-        if step.get_type_name().endswith("Convolution"):
-            results, (_, weights) = _count(step.outputs()), step.input_values()
-            work += results * _count([weights]) / step.output(0).shape[1]
-    batch = model.input(0).shape[0]
-    if _held(model) > batch * _MAX_HELD:
-        raise UserError(f"graph.onnx: its steps hold more than {_MAX_HELD} numbers at once for a window")
-    if work > batch * _MAX_MACS:
-        raise UserError(f"graph.onnx: {work / batch:.3g} multiplications for a window: must be at most {_MAX_MACS:.3g}")
-
-
-def _held(model: ov.Model) -> int:
-    """How many numbers are in memory at once, at most, when steps run in order. Weights are not counted."""
-    steps = [step for step in model.get_ordered_ops() if step.get_type_name() != "Constant"]
-    sources = [{value.get_node().get_name() for value in step.input_values()} for step in steps]
-    last = {name: at for at, names in enumerate(sources) for name in names}
-    held: dict[str, float] = {}
-    most = 0.0
-    for at, (step, names) in enumerate(zip(steps, sources, strict=True)):
-        done = [name for name in names if last[name] == at]
-        if step.get_type_name() in ("Relu", "PRelu"):  # in place
-            for name in done:
-                held.pop(name, None)
-        held[step.get_name()] = _count(step.outputs())
-        most = max(most, sum(held.values()))
-        for name in done:
-            held.pop(name, None)
-    return max(1, round(most))
-
-
-def _count(values: Sequence[ov.Output]) -> float:
-    """Of all values together. As float: sides of a hostile graph have products beyond 64 bits."""
-    return float(sum(np.prod(tuple(value.get_shape()), dtype=float) for value in values))
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    shown = "".join(each if each.isprintable() else "?" for each in lines[-1]) if lines else type(error).__name__
-    return shown[:160]

@@ -54,15 +54,15 @@ def _peak() -> str:
 def _networks(player: Player, work: list[tuple[U8, I16]]) -> float:
     """Frames per second of the networks alone: windows in memory, results dropped."""
     grid, network_of = player.manifest.patch_grid, np.asarray(player.manifest.network.network_of)
-    jobs = []
-    for lr_HWC, labels_RC in work:
-        windows, chosen = grid.extract(lr_HWC), network_of[labels_RC.ravel()]
-        indices = [index for index in np.unique(chosen).tolist() if 0 <= index < len(player.networks)]
-        jobs.append([(index, windows[chosen == index]) for index in indices])
+    sides = [player.manifest.scale * side for side in grid.window]
+    jobs = [(grid.extract(lr_HWC), network_of[labels_RC.ravel()]) for lr_HWC, labels_RC in work]
 
-    def run(parts: list[tuple[int, U8]]) -> None:
-        for index, windows in parts:
-            player.networks.run(index, windows)
+    def run(job: tuple[U8, I16]) -> None:
+        windows, chosen = job
+        patches = np.empty((len(windows), *sides, 3), np.uint8)
+        for index in np.unique(chosen).tolist():
+            if 0 <= index < len(player.networks):
+                player.networks.run(index, windows, patches, np.flatnonzero(chosen == index).tolist())
 
     with ThreadPoolExecutor(player.threads) as pool:
         return _rate(len(jobs), lambda: _exhaust(pool.map(run, jobs, timeout=WAIT)))
