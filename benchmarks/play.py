@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ import torch
 from common import machine, tsv
 from stdo.chunks.grid import PatchGrid
 from stdo.delivery import labels, weights
+from stdo.delivery.client import Player
 from stdo.delivery.graph import export_graph
 from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest, Network, Patches, Source, Stream
 from stdo.delivery.package import write_package
@@ -78,8 +80,14 @@ def make_package(folder: Path, network: Backbone, networks: int, frames: int, sc
         CHUNKS: labels.encode(labels_TRC, networks),
         "lr.mp4": folder / "lr.mp4",
     }
-    write_package(folder / "benchmark.stdo", manifest, members)
-    return folder / "benchmark.stdo"
+    path = folder / "benchmark.stdo"
+    write_package(path, manifest, members)
+    player = Player(path)
+    observed = player.networks.observe()
+    next(iter(player))
+    ranges = observed.ranges(networks, manifest.network.convolutions)
+    write_package(path, replace(manifest, network=replace(manifest.network, ranges=ranges)), members)
+    return path
 
 
 def grid_of(scale: int) -> PatchGrid:
@@ -97,8 +105,13 @@ def runtimes(network: Backbone, scale: int, threads: int) -> dict[str, Callable[
     session = in_onnxruntime(graph, state)
     found: dict[str, Callable[[], object]] = {}
     for name, windows in (("patches", patches), ("frame", frame)):
+        watched = Networks(graph, [state], scale, threads)
+        observed = watched.observe()
+        in_openvino(watched, windows, scale)
+        names = [key for key, array in state.items() if array.ndim == 4]
+        ranges = [dict(zip(names, observed.ranges(1, names)[0], strict=True))]
         for precision in PRECISIONS:
-            networks = Networks(graph, [state], scale, threads, precision)
+            networks = Networks(graph, [state], scale, threads, precision, ranges=ranges)
             found[f"openvino {precision} {name}"] = partial(
                 side_by_side, threads, in_openvino, networks, windows, scale
             )

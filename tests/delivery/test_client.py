@@ -252,7 +252,8 @@ def test_signed_noise_plays_or_is_one_line(name: str, member: str, tmp_path: Pat
         ({"start": 9}, "start=9 duration=None: no frame there"),
         ({"threads": 0}, "threads=0: must be from 1"),
         ({"max_network_bytes": -1}, "max_network_bytes=-1: must be 0 or more"),
-        ({"precision": "int8"}, "precision=int8: must be one of"),
+        ({"precision": "float16"}, "precision=float16: must be one of float32, bfloat16, int8"),
+        ({"precision": "int8"}, "precision=int8: the package does not tell the ranges it needs"),
     ],
 )
 def test_settings_out_of_range_name_the_value(settings: dict, message: str, made: Made) -> None:

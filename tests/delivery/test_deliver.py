@@ -98,6 +98,16 @@ def test_every_byte_is_accounted_for(run: Job) -> None:
     assert "bytes     lr " in table and "kbit/s" in table and "dB at 8 bits" in table
 
 
+def test_it_tells_the_ranges_that_players_in_8_bits_need(run: Job) -> None:
+    done = delivered(run)
+    network = Package.open(done.path).manifest.network
+    assert [len(each) for each in network.ranges] == [len(network.convolutions)] * network.networks
+    assert all(low <= high for each in network.ranges for low, high in each)
+    both = [[rgb.astype(float) for _, rgb in Player(done.path, precision=each)] for each in ("float32", "int8")]
+    errors = [np.square(a - b).mean() for a, b in zip(*both, strict=True)]
+    assert len(errors) == len(run.data.video.lr) and 0 < max(errors) < 4, "42 dB"
+
+
 def test_fewer_bits_weigh_less(run: Job) -> None:
     done = {bits: delivered(run, bits=bits).metrics for bits in (32, 8)}
     assert done[8]["bytes"]["models"] < 0.3 * done[32]["bytes"]["models"]

@@ -62,6 +62,7 @@ VARIABLE = Source(70, 50, 3, Fraction(25), Colour("rgb", "full"), Fraction(1, 10
         {},
         {"network": replace(manifest().network, residual="bicubic")},
         {"network": replace(manifest().network, network_of=(0, -1, 1))},
+        {"network": replace(manifest().network, ranges=(((0.0, 1.0),), ((-0.5, 2.25),)))},
         {"source": VARIABLE},
         {"bicubic": Figures({"frame": 1.0, "pooled": 2.0, "y": 3.0}, 0.5)},
     ],
@@ -71,9 +72,10 @@ def test_reads_back_as_written(changes: dict) -> None:
     assert sealed(fields_of(to_json(manifest(**changes)))) == to_json(manifest(**changes)), "the digest as documented"
 
 
-def test_a_package_from_before_residuals_reads_as_none() -> None:
+@pytest.mark.parametrize("field", ["residual", "ranges"])
+def test_a_package_from_before_a_field_reads_as_without(field: str) -> None:
     fields = fields_of(to_json(manifest()))
-    del fields["network"]["residual"]
+    del fields["network"][field]
     assert from_json(sealed(fields)) == manifest()
 
 
@@ -108,6 +110,10 @@ BAD = {
     "grid.halo": [-1, 16384],
     "network.backbone": ["", "../espcn", 3],
     "network.residual": ["", "nearest", None, ["none"]],
+    "network.ranges": [[], "text", [[[0, 1]]], [[[0, 1]]] * 3, [[[0, 1], [0, 1]]] * 2, [[[0, 1]], [[1, 0]]],
+                       [[[0, 1]], [[0]]], [[[0, 1]], [[0, True]]], [[[0, 1]], [[0, 1e7]]], [[[0, 1]], [["0", 1]]],
+                       [[[0, 1]], [[0, float("nan")]]], [[[0, 1]], [[-float("inf"), 1]]], [[[0, 1]], [None]],
+                       [[[0, 1]], None]],
     "network.params": [[], [["a", [0]]], [["a", [-4, 3]]], [["a", [4]], ["a", [4]]], [["a/b", [4]]], [["a", 4]], "a",
                        [["a", [2**20, 2**20]]], [["a", [1] * 6]]],
     "network.networks": [0, -1, 1, 4097, 2.0],

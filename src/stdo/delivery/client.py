@@ -150,7 +150,9 @@ class Player:
     def _networks(self, max_bytes: int | None, precision: str, device: str) -> Networks:
         network = self.manifest.network
         weights = decode(self.package.read(WEIGHTS), network.params, network.networks, self.manifest.bits, max_bytes)
-        return Networks(self.package.read(GRAPH), weights, self.manifest.scale, self.threads, precision, device)
+        graph, scale = self.package.read(GRAPH), self.manifest.scale
+        named = [dict(zip(network.convolutions, each, strict=True)) for each in network.ranges or ()]
+        return Networks(graph, weights, scale, self.threads, precision, device, ranges=named)
 
 
 def _taken(pending: "deque[tuple[Fraction, Future[U8]]]") -> tuple[Fraction, U8]:

@@ -95,7 +95,7 @@ def deliver(
         draft = folder / f"draft{SUFFIX}"
         write_package(draft, manifest, members, delivery.unpacked)
         check_stream(Package.open(draft), video, progress)
-        manifest = replace(manifest, quality=measure(draft, video, progress), bicubic=_figures(metrics["bicubic"]))
+        manifest = replace(measured(manifest, draft, video, progress), bicubic=_figures(metrics["bicubic"]))
         write_package(target, manifest, members, delivery.unpacked)
     metrics |= _costs(Package.open(target), delivery)
     write_result(directory, metrics)
@@ -119,11 +119,19 @@ def is_delivered(metrics: Json, delivery: Delivery, path: Path) -> bool:
     return path.exists() and (made.get("bits"), made.get("finetune")) == (delivery.bits, delivery.finetune)
 
 
-def measure(package: Path, video: Prepared, progress: Progress) -> Figures:
-    """Play a package as a viewer would and compare with the ground truth."""
+def measured(manifest: Manifest, package: Path, video: Prepared, progress: Progress) -> Manifest:
+    """Play a package as a viewer would. Its manifest with how near it is to the truth, and what convolutions read."""
+    player, network = Player(package), manifest.network
+    observed = player.networks.observe()
+    quality = _compared(player, video, progress)
+    ranges = observed.ranges(network.networks, network.convolutions)
+    return replace(manifest, quality=quality, network=replace(network, ranges=ranges))
+
+
+def _compared(player: Player, video: Prepared, progress: Progress) -> Figures:
     errors, frames, similar = [], [], []
     lumas = []
-    for t, (pts, rgb_HWC) in enumerate(progress(Player(package), len(video.lr), "measure")):
+    for t, (pts, rgb_HWC) in enumerate(progress(player, len(video.lr), "measure")):
         hr_HWC = np.asarray(video.hr[t])[: video.height, : video.width]
         assert pts == video.pts[t], (t, pts, video.pts[t])
         errors.append(float(squared_error(hr_HWC, rgb_HWC).mean(dtype=np.float64)) / 3)

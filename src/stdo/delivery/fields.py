@@ -129,6 +129,15 @@ class Fields:
         self.check(good, key, value, f"1 to {most} different names, each with up to 5 sides from 1 to {_SIDE}")
         return tuple((name, tuple(sides)) for name, sides in value)
 
+    def ranges(self, key: str, rows: int, columns: int, most: float) -> tuple[tuple[tuple[float, float], ...], ...]:
+        """``rows`` times ``columns`` pairs of numbers from ``-most`` to ``most``, the second not below the first."""
+        value = self.take(key)
+        good = isinstance(value, list) and len(value) == rows
+        good = good and all(isinstance(row, list) and len(row) == columns for row in value)
+        good = good and all(_range(pair, most) for row in value for pair in row)
+        self.check(good, key, value, f"{rows} times {columns} rising pairs of numbers from {-most:g} to {most:g}")
+        return tuple(tuple((float(low), float(high)) for low, high in row) for row in value)
+
 
 _SIDE = 2**20
 
@@ -143,3 +152,10 @@ def _shape(value: object) -> bool:
     name, sides = value
     named = isinstance(name, str) and re.fullmatch(r"[\w.]{1,200}", name) is not None
     return named and isinstance(sides, list) and len(sides) <= 5 and all(_whole(side, 1, _SIDE) for side in sides)
+
+
+def _range(value: object, most: float) -> bool:
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in value)
+    return numbers and -most <= value[0] <= value[1] <= most

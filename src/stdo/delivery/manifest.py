@@ -19,6 +19,7 @@ MAX_CHUNKS = 32_767  # labels are int16
 MAX_NETWORKS = 4096
 MAX_TENSORS = 4096
 MAX_WEIGHTS = 2**25  # of all networks together; 128 MiB as float32, and as much again where they are computed
+MAX_RANGE = 1e6  # of what convolutions read, either way
 MAX_PATCHES = 2**27  # of the whole video; 256 MiB of labels
 MAX_WINDOWS = 2**26  # HR pixels of all windows of one frame; 200 MB as RGB
 MAX_BYTES = {MANIFEST: 2**24, GRAPH: 2**20, WEIGHTS: 5 * MAX_WEIGHTS, CHUNKS: 2**28, **dict.fromkeys(STREAMS, 2**40)}
@@ -85,6 +86,8 @@ class Network:
 
     reach: how many LR pixels away a pixel still changes the result, see `stdo.models.common.Backbone.reach`.
     residual: what the networks predict, see `stdo.models.common.Backbone`; the graph does what it says.
+    ranges: for each network the smallest and the largest number that each of its convolutions reads, over the whole
+    video, in the order of their weights in ``params``; None where that was not measured.
     """
 
     backbone: str
@@ -93,6 +96,12 @@ class Network:
     network_of: tuple[int, ...]
     reach: int
     residual: str = "none"
+    ranges: tuple[tuple[tuple[float, float], ...], ...] | None = None
+
+    @property
+    def convolutions(self) -> tuple[str, ...]:
+        """Names of the convolutions' weights: the tensors with four sides."""
+        return tuple(name for name, shape in self.params if len(shape) == 4)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from stdo.delivery.manifest import (
     MAX_NETWORKS,
     MAX_PATCHES,
     MAX_PIXELS,
+    MAX_RANGE,
     MAX_SIDE,
     MAX_TENSORS,
     MAX_WEIGHTS,
@@ -180,6 +181,7 @@ def _read_patches(fields: Fields) -> Patches:
 def _read_network(fields: Fields) -> Network:
     networks = fields.whole("networks", 1, MAX_NETWORKS)
     params = fields.shapes("params", MAX_TENSORS)
+    convolutions = sum(len(shape) == 4 for _, shape in params)
     network = Network(
         backbone=fields.text("backbone", r"[a-z0-9_]{1,40}"),
         params=params,
@@ -187,6 +189,9 @@ def _read_network(fields: Fields) -> Network:
         network_of=fields.wholes("network_of", BICUBIC, networks - 1, 1, MAX_CHUNKS),
         reach=fields.whole("reach", 0, MAX_SIDE),
         residual=fields.one_of("residual", *RESIDUALS) if "residual" in fields.keys else RESIDUALS[0],  # older packages
+        ranges=fields.optional("ranges", lambda key: fields.ranges(key, networks, convolutions, MAX_RANGE))
+        if "ranges" in fields.keys
+        else None,
     )
     fields.end()
     numbers = networks * sum(prod(shape) for _, shape in params)

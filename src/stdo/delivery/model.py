@@ -15,6 +15,8 @@ _OPERATIONS = {
     "Subtract", "Transpose", "VariadicSplit",
 }  # fmt: skip
 """What a backbone is made of, between pixels, as OpenVINO reads it. Others are refused: packages come from anywhere."""
+PICTURE = "lr"
+"""Name of what the pixels become: the graph's input."""
 MAX_HELD = 2**27
 """Numbers that the steps of a network may hold at once for one window; 512 MiB."""
 _MAX_MACS = 2**41
@@ -57,13 +59,13 @@ def _bound(model: ov.Model, weights: Mapping[str, F32], shape: list[int]) -> ov.
         if name in weights:
             if parameter.get_partial_shape() != ov.PartialShape(weights[name].shape):
                 raise UserError(f"graph.onnx: {name} is {parameter.get_partial_shape()}: must be {weights[name].shape}")
-            constant = op.constant(weights[name])
+            constant = op.constant(weights[name], name=name)
             for target in parameter.output(0).get_target_inputs():
                 target.replace_source_output(constant.output(0))
             model.remove_parameter(parameter)
     left = [parameter.get_friendly_name() for parameter in model.get_parameters()]
-    if left != ["lr"] or len(model.outputs) != 1:
-        raise UserError(f"graph.onnx: its inputs but for weights are {left}: must be ['lr'], and one output")
+    if left != [PICTURE] or len(model.outputs) != 1:
+        raise UserError(f"graph.onnx: its inputs but for weights are {left}: must be [{PICTURE!r}], and one output")
     model.reshape(shape)
     return model
 
@@ -72,7 +74,7 @@ def _on_pixels(model: ov.Model, shape: list[int]) -> ov.Model:
     """The model from uint8 (N, h, w, 3) to uint8 (N, scale·h, scale·w, 3), as stdo.models.pixels converts them."""
     pixels = op.parameter(shape, np.uint8, name="pixels")
     image = op.divide(op.convert(pixels, "f32"), op.constant(np.float32(255)))
-    image = op.transpose(image, op.constant(np.array([0, 3, 1, 2])))
+    image = op.transpose(image, op.constant(np.array([0, 3, 1, 2])), name=PICTURE)
     for target in model.get_parameters()[0].output(0).get_target_inputs():
         target.replace_source_output(image.output(0))
     result = model.get_results()[0].input_value(0)

@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import openvino as ov
 
 from stdo.delivery.graph_check import check_graph
+from stdo.delivery.int8 import Observed, Range, quantised, weight_levels
 from stdo.delivery.model import MAX_HELD, complaints, held, network_model
 from stdo.types import F32, SCALES, U8, UserError
 
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-"""``float32`` gives the server's pixels, to one level. ``bfloat16`` is quicker on CPUs that have it, to two levels."""
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+"""``float32`` gives the server's pixels, to one level. ``bfloat16`` is quicker on CPUs that have it, to a few levels.
+``int8`` (convolutions alone, the rest in fp32) is quicker still where 8-bit products are, and as close."""
 
 WAIT = 60.0
 """Seconds after which a network that does not answer counts as dead."""
@@ -48,7 +50,8 @@ class Networks:
 
     graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``. weights: of each network, by name.
     scale: 2, 3 or 4. threads: how many windows are computed at once. precision: one of `PRECISIONS`. device: OpenVINO's
-    name of it. resident: how many networks stay ready.
+    name of it. resident: how many networks stay ready. ranges: for each network what its convolutions read, by the name
+    of their weights; ``int8`` needs them.
 
     Raises UserError for a graph that is damaged or is no backbone's, weights that do not fit it, a precision or a
     device that is not there.
@@ -63,15 +66,21 @@ class Networks:
         precision: str = "float32",
         device: str = "CPU",
         resident: int = RESIDENT,
+        ranges: Sequence[Mapping[str, Range]] = (),
     ) -> None:
         assert scale in SCALES and threads >= 1, (scale, threads)
         if precision not in PRECISIONS:
             raise UserError(f"precision={precision}: must be one of {', '.join(PRECISIONS)}")
+        if precision == "int8" and not ranges:
+            raise UserError("precision=int8: the package does not tell the ranges it needs; deliver it again")
         check_graph(graph)
         self._core = core()
         if device not in self._core.available_devices:
             raise UserError(f"device={device}: must be one of {', '.join(self._core.available_devices)}")
         self._graph, self._weights, self._scale = graph, weights, scale
+        self._ranges = ranges if precision == "int8" else ()
+        self._levels = weight_levels(self._core, device) if self._ranges else 0
+        self._observed: Observed | None = None
         self._threads, self._device, self._resident = threads, device, resident
         self._settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "NUM_STREAMS": 1}
         if device == "CPU":  # networks take turns; pinned, all would wait for the same cores
@@ -87,6 +96,12 @@ class Networks:
         """Make network ``index`` ready for windows of a height and width, which takes a tenth of a second."""
         self._pool(index, window)
 
+    def observe(self) -> Observed:
+        """From now on, keep what convolutions read. Only before the first use."""
+        assert not self._ready
+        self._observed = Observed()
+        return self._observed
+
     def run(self, index: int, windows_NHWC: U8, out_NHWC: U8, members: Iterable[int]) -> None:
         """Write the patches that network ``index`` makes of some windows, rounded to 8 bit.
 
@@ -96,8 +111,10 @@ class Networks:
         with self._pool(index, windows_NHWC.shape[1:3]).request() as request:
             for at in members:  # in our memory: handed over at each call it would be copied, and looked at for 0.1 ms
                 request.set_input_tensor(ov.Tensor(windows_NHWC[at : at + 1], shared_memory=True))
-                request.set_output_tensor(ov.Tensor(out_NHWC[at : at + 1], shared_memory=True))
+                request.set_output_tensor(0, ov.Tensor(out_NHWC[at : at + 1], shared_memory=True))
                 request.infer(share_outputs=True)
+                if self._observed:
+                    self._observed.add(index, request.get_output_tensor(1).data)
 
     @property
     def largest(self) -> int:
@@ -132,6 +149,10 @@ class Networks:
     def _made(self, index: int, window: _Window) -> "_Pool":
         model, requests = self._model(index, window), self._requests(window)
         with complaints():
+            if self._ranges:
+                model = quantised(model, self._ranges[index], self._levels)
+            if self._observed is not None:
+                model = self._observed.watched(model)
             return _Pool([self._core.compile_model(model, self._device, self._settings) for _ in range(requests)])
 
     def _model(self, index: int, window: _Window) -> ov.Model:
