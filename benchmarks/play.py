@@ -1,6 +1,6 @@
 """How fast a package plays, beside its networks alone, and which runtime computes them fastest.
 
-    python benchmarks/play.py [--backbone espcn] [--residual bicubic] [--scale 4] [--networks 4] [--frames 48]
+    python benchmarks/play.py [--backbone espcn] [--residual bicubic] [--scale 4] [--networks 4] [--frames 120]
                               [--threads 1 2] [--rounds 5]
 
 A package of 1080p is made of a generated clip and untrained networks, whose speed is that of trained ones. Runtimes
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--residual", choices=["none", "bicubic"], help="what the networks predict; as published")
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--networks", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
