@@ -86,7 +86,7 @@ class Networks:
         if device == "CPU":  # networks take turns; pinned, all would wait for the same cores
             self._settings |= {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
         self._ready: OrderedDict[tuple[int, _Window], _Lazy] = OrderedDict()
-        self._numbers_of: dict[_Window, int] = {}
+        self._steps_of: dict[_Window, int] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -120,14 +120,18 @@ class Networks:
     def largest(self) -> int:
         """LR pixels of a window above which the memory of one window is more than quickness is worth."""
         side = 64
-        return _LARGE * side * side // self._numbers((side, side)) if self._weights else _LARGE
+        return _LARGE * side * side // self._steps((side, side)) if self._weights else _LARGE
+
+    def _steps(self, window: _Window) -> int:
+        """How many numbers the steps of a network hold for one window of that size; all networks are alike in this."""
+        with self._lock:
+            if window not in self._steps_of:
+                self._steps_of[window] = held(self._model(0, window))
+            return self._steps_of[window]
 
     def _numbers(self, window: _Window) -> int:
-        """What a network holds for one window of that size; all networks are alike in this."""
-        with self._lock:
-            if window not in self._numbers_of:
-                self._numbers_of[window] = held(self._model(0, window))
-            return self._numbers_of[window]
+        """What a network holds that is made ready for one thread: steps and weights."""
+        return self._steps(window) + sum(array.size for array in self._weights[0].values())
 
     def _requests(self, window: _Window) -> int:
         """How many windows of a size may be computed at once, in every network."""
