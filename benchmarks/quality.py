@@ -20,8 +20,6 @@ def main() -> None:
     """Print the table."""
     chosen = options(__doc__, passes=[1.0, 4.0, 16.0], methods=METHODS, video=None)
     passes = chosen.passes[:2] if chosen.quick else chosen.passes
-    print(f"# {machine()}; espcn x4, 4 chunks")
-    tsv("method", "passes", "presentations", "train_s", "psnr", "over_bicubic")
     fixed = ["backbone=espcn", "chunks=4", "video.height=360", "video.every=5", "video.max_frames=24", "trainer=cpu"]
     fixed += [f"video.path={Path(chosen.video).absolute()}"] if chosen.video else []
     with tempfile.TemporaryDirectory() as folder:
@@ -31,6 +29,8 @@ def main() -> None:
                 command = [sys.executable, "-m", "stdo.train", *fixed, f"method={method}", f"budget.passes={length}"]
                 subprocess.run(command, cwd=folder, check=True, capture_output=True)
         found = [json.loads(path.read_text()) for path in Path(folder).glob("outputs/*/*/metrics.json")]
+    print(f"# {machine()}; espcn x4, 4 chunks, video {found[0]['video']}")
+    tsv("method", "passes", "presentations", "train_s", "psnr", "over_bicubic")
     for run in sorted(found, key=lambda run: (chosen.methods.index(run["method"]), run["patch_presentations"])):
         psnr, gain = run["psnr"]["frame"], run["psnr"]["frame"] - run["bicubic"]["psnr"]["frame"]
         shown = run["patch_presentations"]
