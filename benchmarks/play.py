@@ -1,7 +1,7 @@
 """How fast a package plays, beside its networks alone, and which runtime computes them fastest.
 
-    python benchmarks/play.py [--backbone espcn] [--residual bicubic] [--scale 4] [--networks 4] [--frames 120]
-                              [--threads 1 2] [--rounds 5]
+    python benchmarks/play.py [--backbone espcn] [--residual bicubic] [--scale 4] [--networks 4] [--halo 0]
+                              [--frames 120] [--threads 1 2] [--rounds 5]
 
 A package of 1080p is made of a generated clip and untrained networks, whose speed is that of trained ones. Runtimes
 take turns in one process: frames per second, and per second of one core, which counts when the machine is shared. The
@@ -51,14 +51,14 @@ next(iter(Player(sys.argv[1], threads=int(sys.argv[2]), precision=sys.argv[3])))
 """
 
 
-def make_package(folder: Path, network: Backbone, networks: int, frames: int, scale: int) -> Path:
+def make_package(folder: Path, network: Backbone, networks: int, frames: int, scale: int, halo: int = 0) -> Path:
     """A package as `stdo.deliver` writes it, of networks that were never trained and labels drawn at random."""
     height, width = HEIGHT // scale, WIDTH // scale
     clip = GeneratedClip(width=width, height=height, frames=frames, rate=24, seed=0)
     with VideoWriter(folder / "lr.mp4", width, height, Fraction(24), "x264", crf=20) as writer:
         for frame in clip:
             writer.write(frame)
-    grid = grid_of(scale)
+    grid = grid_of(scale, halo)
     rng = np.random.default_rng(0)
     labels_TRC = rng.integers(0, networks, (1, grid.rows, grid.cols)).repeat(frames, 0).astype(np.int16)
     tensors = {name: tensor.numpy() for name, tensor in plain(network).state_dict().items()}
@@ -90,9 +90,9 @@ def make_package(folder: Path, network: Backbone, networks: int, frames: int, sc
     return path
 
 
-def grid_of(scale: int) -> PatchGrid:
-    """The paper's grid on the LR frame."""
-    return PatchSize().grid(HEIGHT // scale, WIDTH // scale, scale)
+def grid_of(scale: int, halo: int = 0) -> PatchGrid:
+    """The paper's grid on the LR frame, without a halo; B-STDO has one of 2."""
+    return PatchSize(halo=halo).grid(HEIGHT // scale, WIDTH // scale, scale)
 
 
 def runtimes(network: Backbone, scale: int, threads: int) -> dict[str, Callable[[], object]]:
@@ -195,6 +195,7 @@ def main() -> None:
     parser.add_argument("--residual", choices=["none", "bicubic"], help="what the networks predict; as published")
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--networks", type=int, default=4)
+    parser.add_argument("--halo", type=int, default=0, help="LR pixels of context around the package's patches")
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
@@ -205,7 +206,7 @@ def main() -> None:
     for threads in options.threads:
         compare(network, options.scale, threads, options.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        package = make_package(Path(folder), network, options.networks, options.frames, options.scale)
+        package = make_package(Path(folder), network, options.networks, options.frames, options.scale, options.halo)
         for threads in options.threads:
             play(package, threads)
 

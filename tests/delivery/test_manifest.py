@@ -79,6 +79,14 @@ def test_a_package_from_before_a_field_reads_as_without(field: str) -> None:
     assert from_json(sealed(fields)) == manifest()
 
 
+def test_more_ranges_than_any_package_has_are_refused_before_they_are_read() -> None:
+    network = replace(manifest().network, params=tuple((f"{i}", (1, 1, 1, 1)) for i in range(66)), networks=2000)
+    fields = fields_of(to_json(manifest(network=network)))
+    fields["network"]["ranges"] = [[[0, 1]] * 66] * 2000
+    with pytest.raises(UserError, match=r"network.ranges=132000: must be at most 131072"):
+        from_json(sealed(fields))
+
+
 def test_times_are_exact() -> None:
     assert manifest().source.pts(2) == Fraction(2 * 1001, 30000)
     assert VARIABLE.pts(2) == Fraction(90, 1000)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,37 @@ def test_threads_may_share_it() -> None:
     for thread in threads:
         thread.join(60)
     assert len(worst) == 80 and max(worst) <= 1
+
+
+def test_a_network_is_made_ready_as_often_as_threads_ask_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, made_ready = [], Networks._made
+    monkeypatch.setattr(Networks, "_made", lambda *each: made.append(each) or made_ready(*each))
+    networks = Networks(graph_of("espcn", 2), [weights_of(disturbed("espcn", 2))], 2, 3)
+    for _ in range(3):
+        networks.prepare(0, (10, 12))
+    assert len(made) == 1, "one after the other they share it"
+    everyone = threading.Barrier(3)
+
+    def hold() -> None:
+        with networks._request(0, (10, 12)):
+            everyone.wait(30)
+
+    threads = [threading.Thread(target=hold) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(made) == 3
+
+
+def test_whoever_waits_for_a_network_that_cannot_be_made_hears_why() -> None:
+    """One may be made at a time; the second thread waits for the first one's."""
+    networks = Networks(graph_of("espcn", 4), [weights_of(disturbed("espcn", 2))], 2, 1)
+    networks._steps_of[10, 12] = 1
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(networks.prepare, 0, (10, 12)) for _ in range(4)]:
+            with pytest.raises(UserError, match=r"graph\.onnx"):
+                future.result(30)
 
 
 def test_more_networks_than_are_kept_ready() -> None:

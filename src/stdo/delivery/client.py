@@ -151,7 +151,8 @@ class Player:
         network = self.manifest.network
         weights = decode(self.package.read(WEIGHTS), network.params, network.networks, self.manifest.bits, max_bytes)
         graph, scale = self.package.read(GRAPH), self.manifest.scale
-        named = [dict(zip(network.convolutions, each, strict=True)) for each in network.ranges or ()]
+        told = network.ranges or () if precision == "int8" else ()
+        named = [dict(zip(network.convolutions, each, strict=True)) for each in told]
         return Networks(graph, weights, scale, self.threads, precision, device, ranges=named)
 
 

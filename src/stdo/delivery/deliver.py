@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
-from math import lcm
+from math import isfinite, lcm
 from pathlib import Path
 from statistics import fmean
 
@@ -20,7 +20,19 @@ from stdo.delivery import labels, weights
 from stdo.delivery.client import Player
 from stdo.delivery.finetune import batches_of, finetune, load_weights
 from stdo.delivery.graph import export_graph
-from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Figures, Manifest, Network, Patches, Source, Stream
+from stdo.delivery.manifest import (
+    CHUNKS,
+    GRAPH,
+    MAX_RANGE,
+    MAX_RANGES,
+    WEIGHTS,
+    Figures,
+    Manifest,
+    Network,
+    Patches,
+    Source,
+    Stream,
+)
 from stdo.delivery.package import SUFFIX, Package, write_package
 from stdo.delivery.rounding import rounded, windows_of
 from stdo.delivery.stream import Muxed, check_stream, write_stream
@@ -125,7 +137,9 @@ def measured(manifest: Manifest, package: Path, video: Prepared, progress: Progr
     observed = player.networks.observe()
     quality = _compared(player, video, progress)
     ranges = observed.ranges(network.networks, network.convolutions)
-    return replace(manifest, quality=quality, network=replace(network, ranges=ranges))
+    good = len(ranges) * len(network.convolutions) <= MAX_RANGES
+    good = good and all(isfinite(low + high) and max(-low, high) <= MAX_RANGE for each in ranges for low, high in each)
+    return replace(manifest, quality=quality, network=replace(network, ranges=ranges if good else None))
 
 
 def _compared(player: Player, video: Prepared, progress: Progress) -> Figures:

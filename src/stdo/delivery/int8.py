@@ -1,7 +1,7 @@
 """Convolutions in 8 bits. What one reads is rounded to 256 levels of its range, its weights to 127 steps either way.
 
 x86 processors without VNNI add pairs of products in 16 bits, which overflow; there weights have 63 steps. The server
-has seen every frame there is, so the ranges in a package are no estimates: nothing is ever cut off.
+has seen every frame there is, so the ranges in a package are no estimates: they hold all that is read in fp32.
 """
 
 import threading
@@ -11,7 +11,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from stdo.delivery.model import PICTURE
+from stdo.delivery.model import PICTURE, complaints
 from stdo.types import F32, UserError
 
 Range = tuple[float, float]
@@ -36,8 +36,8 @@ class Observed:
     def watched(self, model: ov.Model) -> ov.Model:
         """The model with a second result, for `add`. All models have the same convolutions."""
         convolutions = _convolutions(model)
-        self._names = list(convolutions)
-        sources = [_reads(each).get_source_output() for each in convolutions.values()]
+        self._names = [name for name, _ in convolutions]
+        sources = [_reads(each).get_source_output() for _, each in convolutions]
         axes, one = op.constant(np.arange(4)), op.constant(np.array([1]))
         ends = [
             op.reshape(end(each, axes), one, False).output(0)
@@ -65,14 +65,24 @@ class Observed:
         return float(f"{low:.6g}"), float(f"{high:.6g}")
 
 
-def weight_levels(core: ov.Core, device: str) -> int:
+def weight_levels(core: ov.Core, device: str, settings: Mapping[str, object]) -> int:
     """How many levels weights may have there so that sums of products are right: tried on the largest ones."""
+    right = np.allclose(_largest_sums(core, device, settings, WEIGHT_LEVELS), _SUM, rtol=0.01)
+    return WEIGHT_LEVELS if right else FEWER_LEVELS
+
+
+_SUM = 16 * 3 * 3
+
+
+def _largest_sums(core: ov.Core, device: str, settings: Mapping[str, object], levels: int) -> F32:
+    """Sums of the largest weights times the largest numbers, as they come out there; each should be `_SUM`."""
     ones = np.ones((1, 16, 8, 8), np.float32)
     read, weights = op.parameter(ones.shape, np.float32), op.constant(np.ones((16, 16, 3, 3), np.float32), name="w")
     convolution = op.convolution(read, weights, [1, 1], [0, 0], [0, 0], [1, 1])
-    model = quantised(ov.Model([op.result(convolution)], [read], "largest"), {"w": (0.0, 1.0)}, WEIGHT_LEVELS)
-    sums = core.compile_model(model, device)([ones])[0]
-    return WEIGHT_LEVELS if np.allclose(sums, 16 * 3 * 3, rtol=0.01) else FEWER_LEVELS
+    model = quantised(ov.Model([op.result(convolution)], [read], "largest"), {"w": (0.0, 1.0)}, levels)
+    with complaints():
+        sums: F32 = core.compile_model(model, device, dict(settings))([ones])[0]
+    return sums
 
 
 def quantised(model: ov.Model, ranges: Mapping[str, Range], levels: int) -> ov.Model:
@@ -80,9 +90,8 @@ def quantised(model: ov.Model, ranges: Mapping[str, Range], levels: int) -> ov.M
 
     ranges: by the name of a convolution's weights. levels: of weights, see `weight_levels`.
     """
-    for name, convolution in _convolutions(model).items():
-        read = _reads(convolution)
-        source = read.get_source_output()
+    found = [(*each, _reads(each[1])) for each in _convolutions(model)]
+    for name, convolution, read, source in [(*each, each[2].get_source_output()) for each in found]:
         low, high = _PICTURE if source.get_node().get_friendly_name() == PICTURE else _found(ranges, name)
         read.replace_source_output(_rounded(source, *_around_zero(low, high), LEVELS))
         weight = convolution.input_value(1)
@@ -92,10 +101,10 @@ def quantised(model: ov.Model, ranges: Mapping[str, Range], levels: int) -> ov.M
     return model
 
 
-def _convolutions(model: ov.Model) -> dict[str, ov.Node]:
-    """Those with weights of their own, by the weights' name. Bicubic enlargement is a group convolution."""
+def _convolutions(model: ov.Model) -> list[tuple[str, ov.Node]]:
+    """Each with the name of its weights. Bicubic enlargement is none: it is a group convolution."""
     steps = (step for step in model.get_ordered_ops() if step.get_type_name() == "Convolution")
-    return {step.input_value(1).get_node().get_friendly_name(): step for step in steps}
+    return [(step.input_value(1).get_node().get_friendly_name(), step) for step in steps]
 
 
 def _reads(convolution: ov.Node) -> ov.Input:
@@ -108,12 +117,12 @@ def _reads(convolution: ov.Node) -> ov.Input:
 
 def _found(ranges: Mapping[str, Range], name: str) -> Range:
     if name not in ranges:
-        raise UserError(f"graph.onnx: {name:.40}: a convolution whose range the package does not tell")
+        raise UserError(f"graph.onnx: {ascii(name)[1:-1]:.40}: a convolution whose range the package does not tell")
     return ranges[name]
 
 
 def _around_zero(low: float, high: float) -> Range:
-    """The range, widened so that it holds 0 and 0 is one of its steps: as what surrounds a window is."""
+    """The range with 0 in it, moved by half a step at most so that 0 is a level: as what surrounds a window is."""
     low, high = min(low, 0.0), max(high, 0.0)
     step = (high - low) / (LEVELS - 1) or 1.0
     below = round(-low / step)

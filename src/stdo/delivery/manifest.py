@@ -18,8 +18,9 @@ MAX_FRAMES = 10_000_000
 MAX_CHUNKS = 32_767  # labels are int16
 MAX_NETWORKS = 4096
 MAX_TENSORS = 4096
-MAX_WEIGHTS = 2**25  # of all networks together; 128 MiB as float32, and as much again where they are computed
+MAX_WEIGHTS = 2**25  # of all networks together; 128 MiB as float32; the runtime has a budget of its own
 MAX_RANGE = 1e6  # of what convolutions read, either way
+MAX_RANGES = 2**17  # networks times convolutions
 MAX_PATCHES = 2**27  # of the whole video; 256 MiB of labels
 MAX_WINDOWS = 2**26  # HR pixels of all windows of one frame; 200 MB as RGB
 MAX_BYTES = {MANIFEST: 2**24, GRAPH: 2**20, WEIGHTS: 5 * MAX_WEIGHTS, CHUNKS: 2**28, **dict.fromkeys(STREAMS, 2**40)}
@@ -29,6 +30,10 @@ RESIDUALS = ("none", "bicubic")
 BITS = (32, 16, 8, 6, 4)
 MATRICES = ("bt601", "bt709", "bt2020", "fcc", "smpte240m", "rgb")
 FIGURES = ("frame", "pooled", "y")
+
+
+Ranges = tuple[tuple[tuple[float, float], ...], ...]
+"""Of each network, of each convolution: the smallest and the largest number that it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ class Network:
     network_of: tuple[int, ...]
     reach: int
     residual: str = "none"
-    ranges: tuple[tuple[tuple[float, float], ...], ...] | None = None
+    ranges: Ranges | None = None
 
     @property
     def convolutions(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from stdo.delivery.manifest import (
     MAX_PATCHES,
     MAX_PIXELS,
     MAX_RANGE,
+    MAX_RANGES,
     MAX_SIDE,
     MAX_TENSORS,
     MAX_WEIGHTS,
@@ -35,6 +36,7 @@ from stdo.delivery.manifest import (
     Member,
     Network,
     Patches,
+    Ranges,
     Source,
     Stream,
 )
@@ -189,14 +191,21 @@ def _read_network(fields: Fields) -> Network:
         network_of=fields.wholes("network_of", BICUBIC, networks - 1, 1, MAX_CHUNKS),
         reach=fields.whole("reach", 0, MAX_SIDE),
         residual=fields.one_of("residual", *RESIDUALS) if "residual" in fields.keys else RESIDUALS[0],  # older packages
-        ranges=fields.optional("ranges", lambda key: fields.ranges(key, networks, convolutions, MAX_RANGE))
-        if "ranges" in fields.keys
-        else None,
+        ranges=_read_ranges(fields, networks, convolutions) if "ranges" in fields.keys else None,  # older packages
     )
     fields.end()
     numbers = networks * sum(prod(shape) for _, shape in params)
     fields.check(numbers <= MAX_WEIGHTS, "params", numbers, f"at most {MAX_WEIGHTS}")
     return network
+
+
+def _read_ranges(fields: Fields, networks: int, convolutions: int) -> Ranges | None:
+    def pairs(key: str) -> Ranges:
+        told = networks * convolutions
+        fields.check(told <= MAX_RANGES, key, told, f"at most {MAX_RANGES}")
+        return fields.ranges(key, networks, convolutions, MAX_RANGE)
+
+    return fields.optional("ranges", pairs)
 
 
 def _read_bits(fields: Fields) -> int:

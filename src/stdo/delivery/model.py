@@ -119,17 +119,17 @@ def held(model: ov.Model) -> int:
     steps = [step for step in model.get_ordered_ops() if step.get_type_name() != "Constant"]
     sources = [{value.get_node().get_name() for value in step.input_values()} for step in steps]
     last = {name: at for at, names in enumerate(sources) for name in names}
-    held: dict[str, float] = {}
+    alive: dict[str, float] = {}
     most = 0.0
     for at, (step, names) in enumerate(zip(steps, sources, strict=True)):
         done = [name for name in names if last[name] == at]
         if step.get_type_name() in ("Relu", "PRelu"):  # in place
             for name in done:
-                held.pop(name, None)
-        held[step.get_name()] = _count(step.outputs())
-        most = max(most, sum(held.values()))
+                alive.pop(name, None)
+        alive[step.get_name()] = _count(step.outputs())
+        most = max(most, sum(alive.values()))
         for name in done:
-            held.pop(name, None)
+            alive.pop(name, None)
     return max(1, round(most))
 
 

@@ -6,7 +6,6 @@ for each other (docs/decisions/0010-runtime.md).
 
 import contextlib
 import functools
-import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,10 +19,10 @@ from stdo.types import F32, SCALES, U8, UserError
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """``float32`` gives the server's pixels, to one level. ``bfloat16`` is quicker on CPUs that have it, to a few levels.
-``int8`` (convolutions alone, the rest in fp32) is quicker still where 8-bit products are, and as close."""
+``int8`` (convolutions alone, the rest in fp32) is quicker still, and a little further off (docs/decisions/0021)."""
 
-WAIT = 60.0
-"""Seconds after which a network that does not answer counts as dead."""
+WAIT = 600.0
+"""Seconds after which a network that others use counts as dead: the largest take half a minute for each window."""
 
 RESIDENT = 128
 """Networks that are kept ready at once by default; each holds a few MB for every thread."""
@@ -79,13 +78,13 @@ class Networks:
             raise UserError(f"device={device}: must be one of {', '.join(self._core.available_devices)}")
         self._graph, self._weights, self._scale = graph, weights, scale
         self._ranges = ranges if precision == "int8" else ()
-        self._levels = weight_levels(self._core, device) if self._ranges else 0
         self._observed: Observed | None = None
         self._threads, self._device, self._resident = threads, device, resident
         self._settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "NUM_STREAMS": 1}
         if device == "CPU":  # networks take turns; pinned, all would wait for the same cores
             self._settings |= {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
-        self._ready: OrderedDict[tuple[int, _Window], _Lazy] = OrderedDict()
+        self._levels = weight_levels(self._core, device, self._settings) if self._ranges else 0
+        self._ready: OrderedDict[tuple[int, _Window], _Pool] = OrderedDict()
         self._steps_of: dict[_Window, int] = {}
         self._lock = threading.Lock()
 
@@ -94,7 +93,8 @@ class Networks:
 
     def prepare(self, index: int, window: _Window) -> None:
         """Make network ``index`` ready for windows of a height and width, which takes a tenth of a second."""
-        self._pool(index, window)
+        with self._request(index, window):
+            pass
 
     def observe(self) -> Observed:
         """From now on, keep what convolutions read. Only before the first use."""
@@ -108,12 +108,12 @@ class Networks:
         windows_NHWC: uint8 (N, h, w, 3). out_NHWC: uint8 (N, scale·h, scale·w, 3), C-contiguous as they are. members:
         numbers of the windows.
         """
-        with self._pool(index, windows_NHWC.shape[1:3]).request() as request:
+        with self._request(index, windows_NHWC.shape[1:3]) as request:
             for at in members:  # in our memory: handed over at each call it would be copied, and looked at for 0.1 ms
                 request.set_input_tensor(ov.Tensor(windows_NHWC[at : at + 1], shared_memory=True))
                 request.set_output_tensor(0, ov.Tensor(out_NHWC[at : at + 1], shared_memory=True))
                 request.infer(share_outputs=True)
-                if self._observed:
+                if self._observed is not None:
                     self._observed.add(index, request.get_output_tensor(1).data)
 
     @property
@@ -141,54 +141,66 @@ class Networks:
     def _budget(self) -> int:
         return max(MAX_HELD, self._threads * _HELD_PER_THREAD)
 
+    @contextlib.contextmanager
+    def _request(self, index: int, window: _Window) -> Iterator[ov.InferRequest]:
+        """Network ``index`` for oneself alone, for the length of a block."""
+        pool = self._pool(index, window)
+        request = pool.taken(functools.partial(self._made, index, window))
+        try:
+            yield request
+        finally:
+            pool.give(request)
+
     def _pool(self, index: int, window: _Window) -> "_Pool":
-        most = self._budget // (self._numbers(window) * self._requests(window))
+        requests = self._requests(window)
+        most = self._budget // (self._numbers(window) * requests)
         with self._lock:
-            lazy = self._ready.setdefault((index, window), _Lazy())
+            pool = self._ready.setdefault((index, window), _Pool(requests))
             self._ready.move_to_end((index, window))
             if len(self._ready) > max(1, min(self._resident, most)):
                 self._ready.popitem(last=False)
-        return lazy(functools.partial(self._made, index, window))
+        return pool
 
-    def _made(self, index: int, window: _Window) -> "_Pool":
-        model, requests = self._model(index, window), self._requests(window)
+    def _made(self, index: int, window: _Window) -> ov.InferRequest:
         with complaints():
+            model = self._model(index, window)
             if self._ranges:
                 model = quantised(model, self._ranges[index], self._levels)
             if self._observed is not None:
                 model = self._observed.watched(model)
-            return _Pool([self._core.compile_model(model, self._device, self._settings) for _ in range(requests)])
+            return self._core.compile_model(model, self._device, self._settings).create_infer_request()
 
     def _model(self, index: int, window: _Window) -> ov.Model:
         return network_model(self._core, self._graph, self._weights[index], self._scale, window)
 
 
 class _Pool:
-    """A network made ready as often as threads may use it at once: with one stream each, which waits for nobody."""
+    """A network made ready once for each thread that asks for it at the same time, at most ``left`` times: with one
+    stream each, which waits for nobody."""
 
-    def __init__(self, compiled: Sequence[ov.CompiledModel]) -> None:
-        self._requests: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
-        for each in compiled:
-            self._requests.put(each.create_infer_request())
+    def __init__(self, left: int) -> None:
+        self._left = left
+        self._free: list[ov.InferRequest] = []
+        self._changed = threading.Condition()
 
-    @contextlib.contextmanager
-    def request(self) -> Iterator[ov.InferRequest]:
-        """A request of one's own for the length of a block."""
-        request = self._requests.get(timeout=WAIT)
+    def taken(self, make: Callable[[], ov.InferRequest]) -> ov.InferRequest:
+        """One that is free, a new one, or the next that is given back."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._free or self._left, WAIT):
+                raise UserError(f"a network did not answer within {WAIT:g} s")
+            if self._free:
+                return self._free.pop()
+            self._left -= 1
         try:
-            yield request
-        finally:
-            self._requests.put(request)
+            return make()
+        except BaseException:
+            with self._changed:  # whoever waits tries it as well, and says why not
+                self._left += 1
+                self._changed.notify()
+            raise
 
-
-class _Lazy:
-    """A network that is made ready by the first thread that asks for it, while others make other ones."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pool: _Pool | None = None
-
-    def __call__(self, make: Callable[[], _Pool]) -> _Pool:
-        with self._lock:
-            self._pool = self._pool or make()
-            return self._pool
+    def give(self, request: ov.InferRequest) -> None:
+        """Give it back."""
+        with self._changed:
+            self._free.append(request)
+            self._changed.notify()
