@@ -90,8 +90,10 @@ def quantised(model: ov.Model, ranges: Mapping[str, Range], levels: int) -> ov.M
 
     ranges: by the name of a convolution's weights. levels: of weights, see `weight_levels`.
     """
-    found = [(*each, _reads(each[1])) for each in _convolutions(model)]
-    for name, convolution, read, source in [(*each, each[2].get_source_output()) for each in found]:
+    convolutions = _convolutions(model)
+    reads = [_reads(each) for _, each in convolutions]
+    sources = [read.get_source_output() for read in reads]  # all of them first: two may read through one padding
+    for (name, convolution), read, source in zip(convolutions, reads, sources, strict=True):
         low, high = _PICTURE if source.get_node().get_friendly_name() == PICTURE else _found(ranges, name)
         read.replace_source_output(_rounded(source, *_around_zero(low, high), LEVELS))
         weight = convolution.input_value(1)
