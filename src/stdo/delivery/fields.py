@@ -135,7 +135,7 @@ class Fields:
         good = isinstance(value, list) and len(value) == rows
         good = good and all(isinstance(row, list) and len(row) == columns for row in value)
         good = good and all(_range(pair, most) for row in value for pair in row)
-        self.check(good, key, value, f"{rows} times {columns} rising pairs of numbers from {-most:g} to {most:g}")
+        self.check(good, key, value, f"{rows} times {columns} pairs from {-most:g} to {most:g}, none falling")
         return tuple(tuple((float(low), float(high)) for low, high in row) for row in value)
 
 

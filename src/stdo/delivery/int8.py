@@ -11,11 +11,9 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from stdo.delivery.manifest import Range, Ranges
 from stdo.delivery.model import PICTURE, complaints
 from stdo.types import F32, UserError
-
-Range = tuple[float, float]
-"""Smallest and largest number that a convolution reads."""
 
 LEVELS = 256
 WEIGHT_LEVELS, FEWER_LEVELS = 255, 127
@@ -54,7 +52,7 @@ class Observed:
             np.minimum(seen[::2], ends[::2], out=seen[::2])
             np.maximum(seen[1::2], ends[1::2], out=seen[1::2])
 
-    def ranges(self, networks: int, names: Sequence[str]) -> tuple[tuple[Range, ...], ...]:
+    def ranges(self, networks: int, names: Sequence[str]) -> Ranges:
         """Of so many networks' convolutions with these weights, to six digits; (0, 0) where one was never used."""
         return tuple(tuple(self._range(network, name) for name in names) for network in range(networks))
 

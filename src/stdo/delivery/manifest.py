@@ -32,8 +32,10 @@ MATRICES = ("bt601", "bt709", "bt2020", "fcc", "smpte240m", "rgb")
 FIGURES = ("frame", "pooled", "y")
 
 
-Ranges = tuple[tuple[tuple[float, float], ...], ...]
-"""Of each network, of each convolution: the smallest and the largest number that it reads."""
+Range = tuple[float, float]
+"""The smallest and the largest number that a convolution reads."""
+Ranges = tuple[tuple[Range, ...], ...]
+"""Of each network, of each convolution."""
 
 
 @dataclass(frozen=True, slots=True)

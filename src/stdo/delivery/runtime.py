@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import openvino as ov
 
 from stdo.delivery.graph_check import check_graph
-from stdo.delivery.int8 import Observed, Range, quantised, weight_levels
+from stdo.delivery.int8 import Observed, quantised, weight_levels
+from stdo.delivery.manifest import Range
 from stdo.delivery.model import MAX_HELD, complaints, held, network_model
 from stdo.types import F32, SCALES, U8, UserError
 
