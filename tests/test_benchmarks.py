@@ -1,11 +1,17 @@
 """The benchmarks run, in small, and the GPU's checks itself where there is none."""
 
+import json
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
+
+from stdo.delivery.runtime import PRECISIONS
+from stdo.video.sample import GeneratedClip
+from stdo.video.writer import VideoWriter
 
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 
@@ -29,6 +35,34 @@ def test_a_part_leaves_a_file_that_names_no_path(tmp_path: Path) -> None:
     assert found.startswith("# gpu")
     assert "no GPU here" in found
     assert str(tmp_path.parent) not in found
+
+
+@pytest.mark.slow
+def test_what_precisions_cost_is_measured_on_delivered_runs(tmp_path: Path) -> None:
+    tiny = ["backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "budget.passes=1"]
+    with VideoWriter(tmp_path / "clip.mp4", 96, 72, Fraction(25), "x264", crf=10) as writer:
+        for frame in GeneratedClip(width=96, height=72, frames=3, rate=25, seed=0):
+            writer.write(frame)
+    command = [
+        sys.executable,
+        "-m",
+        "stdo.train",
+        *tiny,
+        f"video.path={tmp_path / 'clip.mp4'}",
+        "trainer=cpu",
+        "deliver=true",
+    ]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=True)
+    (metrics,) = tmp_path.glob("outputs/*/*/metrics.json")
+    delivered = json.loads(metrics.read_text())["delivered"]["psnr"]["frame"]
+    rows = [
+        line.split("\t")
+        for line in run(SCRIPTS / "precisions.py", metrics.parent, "--cache", tmp_path / "cache").splitlines()[2:]
+    ]
+    assert [row[2] for row in rows] == list(PRECISIONS)
+    assert float(rows[0][3]) == pytest.approx(delivered, abs=6e-4)
+    assert [float(rows[0][at]) for at in (4, 5, 6)] == [0, 0, 0]
+    assert all(float(row[5]) > 0 and int(row[6]) >= 1 for row in rows[1:])
 
 
 @pytest.mark.slow
