@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stdo.chunks.split import easy_chunks
 from stdo.doors import command_of
-from stdo.imports import uncollected
+from stdo.imports import quickly
 from stdo.rundir import file_name, read_result
 from stdo.settings import AUTO, check, check_chunks
 from stdo.trust import NEVER_BUILT, load_config, refuse_foreign, refuse_untrusted
@@ -54,7 +54,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
     directory: the run directory; None derives it from the configuration and the video's content.
     """
     check(config)
-    with uncollected():
+    with quickly():
         import pytorch_lightning as pl
 
         from stdo.models.sharing import seeded
