@@ -1,6 +1,7 @@
 """Patches per second of training, through Lightning, in a bare loop and from PNG files, and where the time goes.
 
-    python benchmarks/training.py [--backbones espcn wdsr] [--precisions bf16-mixed] [--batch 4] [--seconds 4] [--quick]
+    python benchmarks/training.py [--backbones espcn wdsr] [--precisions bf16-mixed] [--batch 4] [--seconds 4]
+                                  [--rounds 3] [--quick]
 
 The bare loop computes the same loss with the same optimizer on batches that lie in memory as floats; the third loop
 reads its patches from PNG files through a DataLoader. What is compared runs in turns in one process, so that a noisy
@@ -43,7 +44,6 @@ from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.sample import GeneratedClip
 
 SCALE = 4
-ROUNDS = 3
 PRELOADED = 16
 """Batches in memory for the bare loop."""
 FILES = 64
@@ -202,6 +202,7 @@ class Work:
     seconds: float
     precision: str
     pngs: Path
+    rounds: int
 
 
 def measure(work: Work) -> tuple[int, list[tuple[float, float, float]], list[float]]:
@@ -212,7 +213,7 @@ def measure(work: Work) -> tuple[int, list[tuple[float, float, float]], list[flo
     steps = int(np.clip(work.seconds / short, 5, 120))
     files = Pngs(work.pngs, data, shown)
     turns = []
-    for _ in range(ROUNDS):
+    for _ in range(work.rounds):
         through = through_lightning(data, make(), batch, steps, precision).step()
         in_floats = bare(make(), in_memory(data, make(), batch), steps, precision)
         from_files = bare(make(), map(floats, DataLoader(files, batch_size=None)), steps, precision)
@@ -248,7 +249,9 @@ def row(backbone: str, precision: str, name: str, work: Work) -> None:
 
 def main() -> None:
     """Print the tables."""
-    chosen = options(__doc__, backbones=sorted(BACKBONES), precisions=["32-true", "bf16-mixed"], batch=4, seconds=4.0)
+    chosen = options(
+        __doc__, backbones=sorted(BACKBONES), precisions=["32-true", "bf16-mixed"], batch=4, seconds=4.0, rounds=3
+    )
     backbones = ["espcn"] if chosen.quick else chosen.backbones
     precisions = [resolve("auto", "cpu")] if chosen.quick else chosen.precisions
     seconds = 1.0 if chosen.quick else chosen.seconds
@@ -260,12 +263,8 @@ def main() -> None:
         data = {networks: prepared(Path(folder), networks) for _, networks in SHARINGS.values()}
         for backbone, precision, (name, (kind, networks)) in product(backbones, precisions, SHARINGS.items()):
             make = partial(kind, partial(BACKBONES[backbone], SCALE), networks)
-            row(
-                backbone,
-                precision,
-                name,
-                Work(data[networks], make, chosen.batch, seconds, precision, Path(folder, "png")),
-            )
+            work = Work(data[networks], make, chosen.batch, seconds, precision, Path(folder, "png"), chosen.rounds)
+            row(backbone, precision, name, work)
     note("time to the first step")
     tsv("first_run_s", "second_run_s")
     tsv(*(f"{seconds:.2f}" for seconds in first_step()))

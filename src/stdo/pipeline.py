@@ -81,7 +81,7 @@ class Job:
     command: the words of the command that repeats this run, for its provenance.
     tracker: who is told of the run beside its directory.
     warm: where one network learns for all chunks first: ``sampler`` as ``then`` -> which patches the whole fit shows.
-    loss: see `stdo.training.module.LOSSES`. min_gain: dB per minute under which a fit ends early; None: never.
+    loss: see `stdo.training.loss.LOSSES`. min_gain: dB per minute under which a fit ends early; None: never.
     """
 
     directory: Path

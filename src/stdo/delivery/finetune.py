@@ -14,11 +14,11 @@ from stdo.chunks.sample import Sampler
 from stdo.delivery.delta import fold
 from stdo.delivery.weights import Tensors, Weights
 from stdo.models.common import Backbone
-from stdo.models.pixels import to_float, without_halo
+from stdo.models.pixels import to_float
 from stdo.models.sharing import by_chunk
 from stdo.models.weights import load_parts
 from stdo.training.data import Batch, PatchBatches, PatchData
-from stdo.training.module import LOSSES
+from stdo.training.loss import loss_of
 from stdo.types import F32, Progress, UserError, silent
 
 LR = 0.003
@@ -62,7 +62,7 @@ def finetune(
 
     rounded: what `stdo.delivery.rounding.rounded` made of ``before``, the weights as they were trained. bits: 8 or
     fewer. backbone: the architecture. batches: ``updates`` of them, as training sees them. network_of: the network of
-    each chunk. border: HR pixels of halo to cut off. loss: the fit's, a key of `LOSSES`.
+    each chunk. border: HR pixels of halo to cut off. loss: the fit's, a key of `stdo.training.loss.LOSSES`.
 
     Raises UserError for a loss that is not finite.
     """
@@ -74,8 +74,7 @@ def finetune(
     number_of = torch.as_tensor(network_of)
     for batch in progress(batches, updates, "finetune"):
         sr_NCHW = learned.enlarge(backbone, to_float(batch["lr"].to(device)), number_of[batch["chunk"]])
-        hr_NHWC = batch["hr"].to(device).float().div_(255)
-        error = LOSSES[loss](without_halo(sr_NCHW, border).permute(0, 2, 3, 1), hr_NHWC)
+        error, _ = loss_of(loss, sr_NCHW, batch["hr"].to(device), border)
         if not math.isfinite(error.item()):
             raise UserError(f"weights.finetune: the loss became {error.item()}; set weights.finetune=0")
         optimizer.zero_grad()

@@ -34,7 +34,6 @@ def network_model(
     height, width = window
     with complaints():
         model = _bound(core.read_model(graph), weights, [1, 3, height, width])
-        _add_before_shuffle(model)
         model = _on_pixels(model, [1, height, width, 3])
         _check_steps(model)
         expected = [1, height * scale, width * scale, 3]
@@ -70,18 +69,6 @@ def _bound(model: ov.Model, weights: Mapping[str, F32], shape: list[int]) -> ov.
         raise UserError(f"graph.onnx: its inputs but for weights are {left}: must be [{PICTURE!r}], and one output")
     model.reshape(shape)
     return model
-
-
-def _add_before_shuffle(model: ov.Model) -> None:
-    """Where two shuffled pictures are added, as with a residual over bicubic, shuffle their sum: the same numbers."""
-    for step in model.get_ordered_ops():
-        added = [value.get_node() for value in step.input_values()] if step.get_type_name() == "Add" else []
-        if added and all(each.get_type_name() == "DepthToSpace" for each in added):
-            (left, how), (right, other) = ((each.input_value(0), each.get_attributes()) for each in added)
-            if how == other and left.get_partial_shape() == right.get_partial_shape():
-                shuffled = op.depth_to_space(op.add(left, right), **how)
-                for target in step.output(0).get_target_inputs():
-                    target.replace_source_output(shuffled.output(0))
 
 
 def _on_pixels(model: ov.Model, shape: list[int]) -> ov.Model:

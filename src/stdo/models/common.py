@@ -45,6 +45,9 @@ class Backbone(nn.Module, ABC):
     ENLARGED: ClassVar[bool] = False
     """Whether `predict` works on the bicubic picture rather than on the LR one."""
 
+    SHUFFLED: ClassVar[bool] = False
+    """Whether the pixels that `predict` makes of an LR pixel still lie in its channels, and `forward` shuffles them."""
+
     MEAN: ClassVar[float] = 0.0
     """Grey that `predict` takes from a picture before its layers, so that black is not the zero that padding shows."""
 
@@ -71,7 +74,7 @@ class Backbone(nn.Module, ABC):
         super().__init__()
         self.scale, self.residual, self.leak, self.width = scale, residual, leak, width
         self.activation = nn.LeakyReLU(leak, inplace=True) if leak else nn.ReLU(inplace=True)
-        self.upsample = Bicubic(scale) if self.ENLARGED or residual == "bicubic" else None
+        self.upsample = Bicubic(scale, shuffled=not self.SHUFFLED) if self.ENLARGED or residual == "bicubic" else None
 
     @property
     def label(self) -> str:
@@ -105,15 +108,18 @@ class Backbone(nn.Module, ABC):
         """LR (N, 3, h, w) float in [0, 1] -> SR (N, 3, scale·h, scale·w), not clamped. The input is left alone."""
         up_NCHW = lr_NCHW if self.upsample is None else self.upsample(lr_NCHW)
         out_NCHW = self.predict(up_NCHW if self.ENLARGED else lr_NCHW)
-        if self.residual == "bicubic":
-            return out_NCHW + up_NCHW
-        return out_NCHW + self.MEAN if self.MEAN else out_NCHW
+        if self.residual == "bicubic":  # before the shuffle: one of a sum is quicker than two
+            out_NCHW = out_NCHW + up_NCHW
+        elif self.MEAN:
+            out_NCHW = out_NCHW + self.MEAN
+        return pixel_shuffle(out_NCHW, self.scale) if self.SHUFFLED else out_NCHW
 
     @abstractmethod
     def predict(self, x_NCHW: Tensor) -> Tensor:
         """LR picture, or the bicubic one (`ENLARGED`) -> the SR picture without `MEAN`, or its difference from bicubic.
 
-        Shapes: (N, 3, h, w) or (N, 3, scale·h, scale·w) -> (N, 3, scale·h, scale·w). The input is left alone.
+        Shapes: (N, 3, h, w) or (N, 3, scale·h, scale·w) -> (N, 3, scale·h, scale·w), or (N, 3·scale², h, w) where it is
+        to be `SHUFFLED`. The input is left alone.
         """
 
 
@@ -137,13 +143,15 @@ class Bicubic(nn.Module):
     The interior equals ``interpolate(mode="bicubic", antialias=True)``. As a grouped convolution it is several times
     faster, exports to any runtime, and repeats the edge as `PatchGrid` does instead of renormalising the kernel there.
     Never in half precision, not even under autocast: a picture would lose a quarter of a grey level.
+
+    shuffled: False leaves the pixels that an LR pixel becomes in its channels, (N, 3·scale², h, w).
     """
 
     kernels: Tensor
 
-    def __init__(self, scale: int, a: float = -0.5) -> None:
+    def __init__(self, scale: int, a: float = -0.5, shuffled: bool = True) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.shuffled = scale, shuffled
         kernels = bicubic_kernels(scale, a)[:, None].repeat(3, 1, 1, 1)
         self.register_buffer("kernels", kernels, persistent=False)
 
@@ -152,7 +160,8 @@ class Bicubic(nn.Module):
         device = "cpu" if lr_NCHW.is_meta else lr_NCHW.device.type  # autocast knows no meta tensors
         with torch.autocast(device, enabled=False):
             padded_NCHW = pad(lr_NCHW.to(self.kernels.dtype), (2, 2, 2, 2), mode="replicate")
-            return pixel_shuffle(conv2d(padded_NCHW, self.kernels, groups=3), self.scale)
+            blocks_NCHW = conv2d(padded_NCHW, self.kernels, groups=3)
+            return pixel_shuffle(blocks_NCHW, self.scale) if self.shuffled else blocks_NCHW
 
 
 @torch.no_grad()

@@ -27,6 +27,7 @@ class ECBSR(Backbone):
     """
 
     BODY = ("body.",)
+    SHUFFLED = True
     RESIDUALS = ("bicubic",)
     MEAN = 0.5
 
@@ -49,7 +50,6 @@ class ECBSR(Backbone):
         for _ in range(depth):
             self.body.extend([nn.Conv2d(channels, channels, 3, padding=1), self.activation])
         self.last = nn.Conv2d(channels, 3 * scale * scale, 3, padding=1)
-        self.shuffle = nn.PixelShuffle(scale)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=leak)
@@ -75,5 +75,5 @@ class ECBSR(Backbone):
 
     def predict(self, x_NCHW: Tensor) -> Tensor:
         """See `Backbone.predict`."""
-        sr_NCHW: Tensor = self.shuffle(self.last(self.body(self.activation(self.first(x_NCHW - self.MEAN)))))
-        return sr_NCHW
+        out_NCHW: Tensor = self.last(self.body(self.activation(self.first(x_NCHW - self.MEAN))))
+        return out_NCHW

@@ -25,6 +25,7 @@ class ESPCN(Backbone):
     """
 
     BODY = ("first", "second", "third")
+    SHUFFLED = True
 
     def __init__(
         self,
@@ -40,7 +41,6 @@ class ESPCN(Backbone):
         self.second = nn.Conv2d(wide, wide, 3, padding=1)
         self.third = nn.Conv2d(wide, half, 3, padding=1, padding_mode="replicate")
         self.last = nn.Conv2d(half, 3 * scale * scale, 3, padding=1, padding_mode="replicate")
-        self.shuffle = nn.PixelShuffle(scale)
         for conv in (self.first, self.second, self.third, self.last):
             gain = 1.0 if conv is self.last else nn.init.calculate_gain("relu")
             nn.init.orthogonal_(conv.weight, gain)
@@ -73,5 +73,5 @@ class ESPCN(Backbone):
         x_NCHW = self.activation(self.first(x_NCHW))
         x_NCHW = self.activation(self.second(x_NCHW))
         x_NCHW = self.activation(self.third(x_NCHW))
-        sr_NCHW: Tensor = self.shuffle(self.last(x_NCHW))
-        return sr_NCHW
+        out_NCHW: Tensor = self.last(x_NCHW)
+        return out_NCHW

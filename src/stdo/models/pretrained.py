@@ -64,7 +64,7 @@ class PretrainedUpscaler:
         if colour == "auto":
             colour = "ycbcr" if not ours and backbone in ("srcnn", "vdsr") else "rgb"
         if network.upsample is not None:
-            network.upsample = Bicubic(scale, bicubic_a)
+            network.upsample = Bicubic(scale, bicubic_a, shuffled=not network.SHUFFLED)
         self.colour = colour
         self.network = network.to(device)
         self.device = device

@@ -58,6 +58,7 @@ class WDSR(Backbone):
     """
 
     BODY = ("body.",)
+    SHUFFLED = True
     MEAN = 0.5
 
     def __init__(
@@ -76,7 +77,6 @@ class WDSR(Backbone):
         self.tail = _conv(wide, outputs, 3, 1.0)
         self.skip = _conv(3, outputs, 5, 1.0)
         self.skip.padding_mode = "replicate"
-        self.shuffle = nn.PixelShuffle(scale)
         if init == "bicubic":
             self._start_bicubic()
 
@@ -99,6 +99,5 @@ class WDSR(Backbone):
     def predict(self, x_NCHW: Tensor) -> Tensor:
         """See `Backbone.predict`."""
         x_NCHW = x_NCHW - self.MEAN
-        out_NCHW = self.tail(self.body(self.head(x_NCHW))) + self.skip(x_NCHW)
-        sr_NCHW: Tensor = self.shuffle(out_NCHW)
-        return sr_NCHW
+        out_NCHW: Tensor = self.tail(self.body(self.head(x_NCHW))) + self.skip(x_NCHW)
+        return out_NCHW

@@ -5,23 +5,20 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
 from stdo.chunks.score import psnr
 from stdo.models.lowrank import Factors
-from stdo.models.pixels import to_float, without_halo
+from stdo.models.pixels import to_float
 from stdo.models.sharing import Sharing
 from stdo.training.blocks import is_watched
 from stdo.training.data import Batch
+from stdo.training.loss import loss_of
 from stdo.types import UserError
 
 EXPLODED = 10.0
 """A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less than a tenth."""
-
-LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
-"""What a fit makes small: the mean absolute error (the papers'), or the mean squared error, which PSNR measures."""
 
 Optimizer = Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]
 """Two groups of parameters -> what moves them; ``filters`` of a group says whether it holds the convolutions' banks."""
@@ -35,7 +32,7 @@ class Overfit(pl.LightningModule):
     batch per network and one Adam, which works element by element, that is the same as separate fits.
 
     steps: steps of the whole fit, for the schedule; lowered where it ends early. border: SR pixels of halo to cut off
-    before the loss. at_once: how many learners each step shows patches to; None: all. loss: a key of `LOSSES`.
+    before the loss. at_once: how many learners each step shows patches to; None: all. loss: a key of `loss.LOSSES`.
     errors: whether steps also return each patch's mean squared error, for whoever judges by it. stride: steps of the
     schedule that a step takes, 1 but where the fit hurries to its end.
     watched: mean loss, PSNR and learning rate of the step just done, where it is a point of the curve.
@@ -54,7 +51,7 @@ class Overfit(pl.LightningModule):
         loss: str = "l1",
     ) -> None:
         super().__init__()
-        self.sharing, self._at_once, self._loss = sharing, at_once or sharing.learners, LOSSES[loss]
+        self.sharing, self._at_once, self._loss = sharing, at_once or sharing.learners, loss
         self._optimizer, self._schedule, self._border = optimizer, schedule, border
         self.steps, self.stride, self.errors = steps, 1.0, False
         self.psnr_so_far: float | None = None
@@ -81,20 +78,21 @@ class Overfit(pl.LightningModule):
         return {"errors": errors}
 
     def _loss_of(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
-        sr_NCHW = without_halo(self.sharing(to_float(batch["lr"]), batch["chunk"]), self._border)
-        # Networks work channels-last: in that order the loss reads both pictures straight through, four times as fast.
-        sr_NHWC, hr_NHWC = sr_NCHW.permute(0, 2, 3, 1).float(), batch["hr"].float().div_(255)
-        loss = self._loss(sr_NHWC, hr_NHWC) * self._at_once
+        sr_NCHW = self.sharing(to_float(batch["lr"]), batch["chunk"])
+        loss, apart_NHWC = loss_of(self._loss, sr_NCHW, batch["hr"], self._border)
+        loss = loss * self._at_once
         self.watched = None
-        if is_watched(self.global_step, self.steps):
-            self._watch(sr_NHWC, hr_NHWC, loss)
-        return loss, (sr_NHWC.detach() - hr_NHWC).square_().mean((1, 2, 3)) if self.errors else None
+        watched = is_watched(self.global_step, self.steps)
+        error_B = apart_NHWC.square().mean((1, 2, 3)) if watched or self.errors else None
+        if watched and error_B is not None:
+            self._watch(loss, error_B)
+        return loss, error_B if self.errors else None
 
-    def _watch(self, sr_NHWC: torch.Tensor, hr_NHWC: torch.Tensor, loss: torch.Tensor) -> None:
+    def _watch(self, loss: torch.Tensor, error_B: torch.Tensor) -> None:
         value = loss.item() / self._at_once
         if not value <= EXPLODED:
             raise diverged(f"a loss of {value:.3g}", self)
-        now = float(psnr(F.mse_loss(sr_NHWC.detach(), hr_NHWC).item(), peak=1.0))
+        now = float(psnr(error_B.mean().item(), peak=1.0))
         self.psnr_so_far = now if self.psnr_so_far is None else 0.9 * self.psnr_so_far + 0.1 * now
         self.watched = {"loss": value, "psnr": now, "lr": rate_of(self)}
 
