@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from stdo.files import atomic, atomic_folder, scratch, sweep_up
+from stdo.files import FLUSHED, atomic, atomic_folder, atomic_stream, scratch, sweep_up
 from stdo.types import UserError
 
 HOLD = """
@@ -95,4 +96,29 @@ def test_sigterm_leaves_nothing(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     process.wait(10)
     sweep_up(tmp_path)
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("advice", [True, False])
+def test_a_stream_holds_what_was_appended_whether_or_not_it_was_flushed_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, advice: bool
+) -> None:
+    if not advice:
+        monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    wide_HWC = np.random.default_rng(0).integers(0, 256, (1000, 5000, 4), np.uint8)
+    parts = [wide_HWC[:, :, :3], wide_HWC[:3, ::2, 1:], *[wide_HWC] * (FLUSHED // wide_HWC.nbytes + 1), wide_HWC[:1]]
+    with atomic_stream(tmp_path / "frames.u8") as append:
+        for part in parts:
+            append(part)
+        assert not (tmp_path / "frames.u8").exists()
+    assert (tmp_path / "frames.u8").read_bytes() == b"".join(part.tobytes() for part in parts)
+    assert left(tmp_path) == []
+
+
+def test_a_stream_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "frames.u8").write_text("old")
+    with pytest.raises(RuntimeError), atomic_stream(tmp_path / "frames.u8") as append:
+        append(np.zeros(2 * FLUSHED, np.uint8))
+        raise RuntimeError("on the way")
+    assert (tmp_path / "frames.u8").read_text() == "old"
     assert left(tmp_path) == []

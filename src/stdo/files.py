@@ -10,11 +10,16 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stdo.types import UserError
+import numpy as np
+
+from stdo.types import U8, UserError
+
+FLUSHED = 1 << 26
+"""Bytes of a stream after which they are sent to the disk."""
 
 
 @contextmanager
@@ -38,6 +43,23 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         partial.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+@contextmanager
+def atomic_stream(path: Path) -> Iterator[Callable[[U8], None]]:
+    """`atomic` for gigabytes: yields what appends pixels to the file. The disk has most of them before the end."""
+    with atomic(path) as partial, partial.open("wb") as file:
+        begun = 0
+
+        def append(pixels: U8) -> None:
+            nonlocal begun
+            file.write(np.ascontiguousarray(pixels).data)
+            if (end := file.tell()) - begun >= FLUSHED and hasattr(os, "posix_fadvise"):
+                file.flush()  # from here the system begins to write all that to the disk, and nobody waits for it
+                os.posix_fadvise(file.fileno(), begun, end - begun, os.POSIX_FADV_DONTNEED)
+                begun = end
+
+        yield append
 
 
 @contextmanager

@@ -91,17 +91,21 @@ def enlarge(frame_HWC: U8, first_Y: I64, weights_Y4: F32, first_X: I64, weights_
 
 
 @compiled
-def energy(one_HWC: U8, other_HWC: U8, top: int, left: int, height: int, width: int) -> int:
-    """Sum of the squared differences within a rectangle, exact where it is at most 22,000 pixels wide."""
+def energies(one_HWC: U8, other_HWC: U8, origin_N2: I64, height: int, width: int, out_N: I64) -> None:
+    """Sums of the squared differences within rectangles of equal size, given by their first row and column.
+
+    Exact where they are at most 22,000 pixels wide.
+    """
     channels = one_HWC.shape[2]
     one_HS, other_HS = one_HWC.reshape(len(one_HWC), -1), other_HWC.reshape(len(other_HWC), -1)
-    total = np.int64(0)
-    for y in range(top, top + height):
-        one_S = one_HS[y, left * channels : (left + width) * channels]
-        other_S = other_HS[y, left * channels : (left + width) * channels]
-        row = np.uint32(0)  # sums of 32 bits are twice as fast
-        for s in range(len(one_S)):
-            difference = np.int32(one_S[s]) - np.int32(other_S[s])
-            row = np.uint32(row + np.uint32(difference * difference))
-        total += row
-    return int(total)
+    for n in range(len(origin_N2)):
+        top, first, last = origin_N2[n, 0], origin_N2[n, 1] * channels, (origin_N2[n, 1] + width) * channels
+        total = np.int64(0)
+        for y in range(top, top + height):
+            one_S, other_S = one_HS[y, first:last], other_HS[y, first:last]
+            row = np.uint32(0)  # sums of 32 bits are twice as fast
+            for s in range(len(one_S)):
+                difference = np.int32(one_S[s]) - np.int32(other_S[s])
+                row = np.uint32(row + np.uint32(difference * difference))
+            total += row
+        out_N[n] = total

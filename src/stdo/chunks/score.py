@@ -84,9 +84,11 @@ def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid, scale: int) -> F32:
         raise UserError(f"scorer: its SR frame is {made}: must be {needed}")
 
     height, width = grid.patch_h * scale, grid.patch_w * scale
-    pair = np.ascontiguousarray(sr_HWC), np.ascontiguousarray(hr_HWC)
-    sums = [kernels.energy(*pair, top, left, height, width) for top, left in (grid.origins * scale).tolist()]
-    return psnr(np.reshape(sums, (grid.rows, grid.cols)) / (3 * height * width)).astype(np.float32)
+    sums = np.empty(grid.patches, np.int64)
+    kernels.energies(
+        np.ascontiguousarray(sr_HWC), np.ascontiguousarray(hr_HWC), grid.origins * scale, height, width, sums
+    )
+    return psnr(sums.reshape(grid.rows, grid.cols) / (3 * height * width)).astype(np.float32)
 
 
 class Scorer(Protocol):

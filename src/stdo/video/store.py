@@ -23,7 +23,7 @@ from typing import Protocol
 
 import numpy as np
 
-from stdo.files import atomic, disk_error, sweep_up
+from stdo.files import atomic, atomic_stream, disk_error, sweep_up
 from stdo.locks import exclusive
 from stdo.types import I64, U8, Colour, Frame, FrameSource, Json, Pairs, Progress, UserError, VideoInfo, silent
 from stdo.video.ahead import ahead
@@ -290,10 +290,10 @@ def _kept(stem: Path, frames: Iterable[U8], meta: Callable[[], Json]) -> Iterato
     """The same frames while they are written; then their JSON. Both under a temporary name first."""
     shape: tuple[int, ...] = ()
     count = 0
-    with atomic(stem.with_suffix(".u8")) as partial, partial.open("wb") as file:
+    with atomic_stream(stem.with_suffix(".u8")) as append:
         for frame_HWC in frames:
             shape = frame_HWC.shape
-            file.write(np.ascontiguousarray(frame_HWC).data)
+            append(frame_HWC)
             count += 1
             yield frame_HWC
     with atomic(stem.with_suffix(".json")) as partial:
