@@ -116,9 +116,13 @@ def test_a_stream_holds_what_was_appended_whether_or_not_it_was_flushed_on_the_w
 
 
 def test_a_stream_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic_stream(tmp_path / "frames.u8") as append:
+            append(np.zeros(2 * FLUSHED, np.uint8))
+            raise RuntimeError("on the way")
+
     (tmp_path / "frames.u8").write_text("old")
-    with pytest.raises(RuntimeError), atomic_stream(tmp_path / "frames.u8") as append:
-        append(np.zeros(2 * FLUSHED, np.uint8))
-        raise RuntimeError("on the way")
+    with pytest.raises(RuntimeError, match="on the way"):
+        fail()
     assert (tmp_path / "frames.u8").read_text() == "old"
     assert left(tmp_path) == []
