@@ -1,5 +1,6 @@
 """Files are whole or not there; what a killed process left goes, what a living one writes stays."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -99,12 +100,7 @@ def test_sigterm_leaves_nothing(tmp_path: Path) -> None:
     assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("advice", [True, False])
-def test_a_stream_holds_what_was_appended_whether_or_not_it_was_flushed_on_the_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, advice: bool
-) -> None:
-    if not advice:
-        monkeypatch.delattr(os, "posix_fadvise", raising=False)
+def test_a_stream_holds_what_was_appended(tmp_path: Path) -> None:
     wide_HWC = np.random.default_rng(0).integers(0, 256, (1000, 5000, 4), np.uint8)
     parts = [wide_HWC[:, :, :3], wide_HWC[:3, ::2, 1:], *[wide_HWC] * (FLUSHED // wide_HWC.nbytes + 1), wide_HWC[:1]]
     with atomic_stream(tmp_path / "frames.u8") as append:
@@ -113,6 +109,29 @@ def test_a_stream_holds_what_was_appended_whether_or_not_it_was_flushed_on_the_w
         assert not (tmp_path / "frames.u8").exists()
     assert (tmp_path / "frames.u8").read_bytes() == b"".join(part.tobytes() for part in parts)
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_the_disk_says_on_the_way_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    """The kernel tells of a failed write once: to the flush on the way, not to the one in the end."""
+    told: list[int] = []
+    flush = os.fsync
+
+    def fails_once(descriptor: int) -> None:
+        told.append(descriptor)
+        if len(told) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(descriptor)
+
+    def write() -> None:
+        with atomic_stream(tmp_path / "frames.u8") as append:
+            for _ in range(1 + more):
+                append(np.zeros(2 * FLUSHED, np.uint8))
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    with pytest.raises(UserError, match="disk is full|No space"):
+        write()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stream_that_fails_leaves_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,18 +49,20 @@ def atomic(path: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_stream(path: Path) -> Iterator[Callable[[U8], None]]:
     """`atomic` for gigabytes: yields what appends pixels to the file. The disk has most of them before the end."""
-    with atomic(path) as partial, partial.open("wb") as file:
+    with atomic(path) as partial, partial.open("wb") as file, ThreadPoolExecutor(1) as flusher:
         begun = 0
+        flushed: Future[None] = flusher.submit(lambda: None)
 
         def append(pixels: U8) -> None:
-            nonlocal begun
+            nonlocal begun, flushed
             file.write(np.ascontiguousarray(pixels).data)
-            if (end := file.tell()) - begun >= FLUSHED and hasattr(os, "posix_fadvise"):
-                file.flush()  # from here the system begins to write all that to the disk, and nobody waits for it
-                os.posix_fadvise(file.fileno(), begun, end - begun, os.POSIX_FADV_DONTNEED)
-                begun = end
+            if (end := file.tell()) - begun >= FLUSHED and flushed.done():
+                flushed.result()  # an error of the disk is told once, and to nobody else
+                file.flush()
+                begun, flushed = end, flusher.submit(os.fsync, file.fileno())
 
         yield append
+        flushed.result()
 
 
 @contextmanager
