@@ -61,7 +61,7 @@ def test_gradients_reach_the_weights_as_by_torch(kind: str) -> None:
 def test_the_differences_are_what_is_left_of_both_pictures() -> None:
     sr_NCHW, hr_NHWC = pictures(torch.float32, 3)
     expected = cut(sr_NCHW, 3).numpy().astype("float64") - hr_NHWC.numpy() / 255
-    _, apart_NHWC = loss_of("l1", sr_NCHW.requires_grad_(), hr_NHWC, 3)
-    assert not apart_NHWC.requires_grad
-    assert abs(apart_NHWC.numpy() - expected).max() < 1e-7
-    assert (apart_NHWC[:, ::4] == 0).all()
+    _, difference_NHWC = loss_of("l1", sr_NCHW.requires_grad_(), hr_NHWC, 3)
+    assert not difference_NHWC.requires_grad
+    assert abs(difference_NHWC.numpy() - expected).max() < 1e-7
+    assert (difference_NHWC[:, ::4] == 0).all()

@@ -23,8 +23,14 @@ class Loss:
 
 
 LOSSES = {
-    "l1": Loss(lambda apart: apart.abs().mean(), lambda apart, above: apart.sign_().mul_(above / apart.numel())),
-    "l2": Loss(lambda apart: apart.square().mean(), lambda apart, above: apart.mul_(2 / apart.numel()).mul_(above)),
+    "l1": Loss(
+        lambda difference: difference.abs().mean(),
+        lambda difference, above: difference.sign_().mul_(above / difference.numel()),
+    ),
+    "l2": Loss(
+        lambda difference: difference.square().mean(),
+        lambda difference, above: difference.mul_(2 / difference.numel()).mul_(above),
+    ),
 }
 """The mean absolute error (paper section 4.1), and the mean squared error, which PSNR measures."""
 
@@ -39,24 +45,24 @@ def loss_of(kind: str, sr_NCHW: Tensor, hr_NHWC: Tensor, border: int = 0) -> tup
     border: pixels on every side of ``sr`` that ``hr`` is without.
     """
     with torch.no_grad():
-        apart_NHWC = hr_NHWC.float().div_(255)
-        torch.sub(without_halo(sr_NCHW, border).permute(0, 2, 3, 1), apart_NHWC, out=apart_NHWC)
-    loss: Tensor = _Mean.apply(sr_NCHW, apart_NHWC, border, LOSSES[kind])  # type: ignore[no-untyped-call]
-    return loss, apart_NHWC
+        difference_NHWC = hr_NHWC.float().div_(255)
+        torch.sub(without_halo(sr_NCHW, border).permute(0, 2, 3, 1), difference_NHWC, out=difference_NHWC)
+    loss: Tensor = _Mean.apply(sr_NCHW, difference_NHWC, border, LOSSES[kind])  # type: ignore[no-untyped-call]
+    return loss, difference_NHWC
 
 
 class _Mean(torch.autograd.Function):
     """The loss as a function of the network's result."""
 
     @staticmethod
-    def forward(ctx: Any, sr_NCHW: Tensor, apart_NHWC: Tensor, border: int, loss: Loss) -> Tensor:
-        ctx.apart, ctx.border, ctx.loss = apart_NHWC, border, loss
+    def forward(ctx: Any, sr_NCHW: Tensor, difference_NHWC: Tensor, border: int, loss: Loss) -> Tensor:
+        ctx.difference, ctx.border, ctx.loss = difference_NHWC, border, loss
         ctx.shape, ctx.dtype = sr_NCHW.shape, sr_NCHW.dtype
-        return loss.mean(apart_NHWC)
+        return loss.mean(difference_NHWC)
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
-        inner_NCHW = ctx.loss.gradient(ctx.apart, above).permute(0, 3, 1, 2)
+        inner_NCHW = ctx.loss.gradient(ctx.difference, above).permute(0, 3, 1, 2)
         if not ctx.border:
             return inner_NCHW, None, None, None
         samples, channels, height, width = ctx.shape

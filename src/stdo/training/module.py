@@ -79,11 +79,11 @@ class Overfit(pl.LightningModule):
 
     def _loss_of(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         sr_NCHW = self.sharing(to_float(batch["lr"]), batch["chunk"])
-        loss, apart_NHWC = loss_of(self._loss, sr_NCHW, batch["hr"], self._border)
+        loss, difference_NHWC = loss_of(self._loss, sr_NCHW, batch["hr"], self._border)
         loss = loss * self._at_once
         self.watched = None
         watched = is_watched(self.global_step, self.steps)
-        error_B = apart_NHWC.square().mean((1, 2, 3)) if watched or self.errors else None
+        error_B = difference_NHWC.square().mean((1, 2, 3)) if watched or self.errors else None
         if watched and error_B is not None:
             self._watch(loss, error_B)
         return loss, error_B if self.errors else None
