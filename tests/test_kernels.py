@@ -1,7 +1,14 @@
 """Sums against numpy's in 64 bits; what resamples is tested in video/test_degrade.py."""
 
+import errno
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from numba.core.caching import IndexDataCacheFile
 
 from stdo.kernels import compiled, energies
 
@@ -34,3 +41,42 @@ def test_without_a_folder_for_machine_code_it_is_compiled_all_the_same() -> None
     scope: dict[str, object] = {}
     exec("def twice(x):\n    return 2 * x", scope)
     assert compiled(scope["twice"])(21) == 42
+
+
+@pytest.fixture
+def twice(tmp_path: Path) -> Callable[[int], int]:
+    """A function that a file holds, so that its machine code can be kept beside it."""
+    path = tmp_path / "loops.py"
+    path.write_text("def twice(x):\n    return 2 * x\n")
+    return runpy.run_path(str(path))["twice"]
+
+
+def hits(function: Callable[[int], int]) -> int:
+    """How often a new kernel finds machine code that was kept, being called once."""
+    kernel: Any = compiled(function)
+    assert kernel(21) == 42
+    return sum(kernel.stats.cache_hits.values())
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95\xff", b"no pickle", b"\x80\x04K\x01."])
+def test_damaged_machine_code_is_compiled_and_kept_anew(
+    twice: Callable, tmp_path: Path, kind: str, content: bytes
+) -> None:
+    assert (hits(twice), hits(twice)) == (0, 1)
+    (path,) = tmp_path.rglob(f"*.{kind}")
+    whole = path.read_bytes()
+    for damage in (content, whole[:-20]):
+        path.write_bytes(damage)
+        assert (hits(twice), hits(twice)) == (0, 1)
+
+
+def test_where_the_disk_takes_no_machine_code_it_is_compiled_each_time(
+    twice: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(IndexDataCacheFile, "_open_for_write", full)
+    assert (hits(twice), hits(twice)) == (0, 0)
+    assert not list(tmp_path.rglob("*.nb*"))

@@ -4,11 +4,13 @@ They hold no lock of Python's, and each keeps to the thread that calls it: whoev
 A kernel is compiled when it is first called, and kept beside this file or in the user's cache for the next process.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.core.caching import FunctionCache
 
 from stdo.types import F32, I64, U8
 
@@ -16,13 +18,29 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class _Kept(FunctionCache):
+    """Numba's files of machine code; a damaged one, or a disk that takes none, costs a compilation and nothing else."""
+
+    def load_overload(self, *asked: Any) -> Any:
+        """The code, or None where it has to be compiled."""
+        try:
+            return super().load_overload(*asked)  # type: ignore[no-untyped-call]
+        except Exception:  # what pickle says of bytes that it did not write may be anything
+            with contextlib.suppress(OSError):
+                self.flush()  # type: ignore[no-untyped-call]  # or saving stumbles as well
+            return None
+
+    def save_overload(self, *made: Any) -> None:
+        """Keep the code for the next process."""
+        with contextlib.suppress(OSError):
+            super().save_overload(*made)  # type: ignore[no-untyped-call]
+
+
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Machine code of ``function``, kept between processes where there is a folder for it."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        kernel = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither this folder nor the user's cache can be written
-        kernel = numba.njit(**options)(function)
+    kernel: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    with contextlib.suppress(RuntimeError):  # neither this folder nor the user's cache can be written
+        kernel._cache = _Kept(function)  # type: ignore[no-untyped-call]  # as Numba's own ``enable_caching`` does
     return cast("Callable[P, R]", kernel)
 
 
