@@ -43,12 +43,20 @@ def test_without_a_folder_for_machine_code_it_is_compiled_all_the_same() -> None
     assert compiled(scope["twice"])(21) == 42
 
 
+def function_in(path: Path, factor: int) -> Callable[[int], int]:
+    """A function that a file holds, so that its machine code can be kept beside it."""
+    path.write_text(f"def times(x):\n    return {factor} * x\n")
+    return runpy.run_path(str(path))["times"]
+
+
 @pytest.fixture
 def twice(tmp_path: Path) -> Callable[[int], int]:
-    """A function that a file holds, so that its machine code can be kept beside it."""
-    path = tmp_path / "loops.py"
-    path.write_text("def twice(x):\n    return 2 * x\n")
-    return runpy.run_path(str(path))["twice"]
+    return function_in(tmp_path / "loops.py", 2)
+
+
+def full(*_: object) -> None:
+    """What a full disk says."""
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def hits(function: Callable[[int], int]) -> int:
@@ -74,9 +82,17 @@ def test_damaged_machine_code_is_compiled_and_kept_anew(
 def test_where_the_disk_takes_no_machine_code_it_is_compiled_each_time(
     twice: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     monkeypatch.setattr(IndexDataCacheFile, "_open_for_write", full)
     assert (hits(twice), hits(twice)) == (0, 0)
     assert not list(tmp_path.rglob("*.nb*"))
+
+
+def test_older_machine_code_is_not_taken_for_code_that_found_no_room(
+    twice: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hits(twice) == 0
+    newer = function_in(tmp_path / "loops.py", 2000)  # of another size: the clock may not have moved
+    with monkeypatch.context() as disk:
+        disk.setattr(IndexDataCacheFile, "_save_data", full)
+        assert compiled(newer)(21) == 42_000
+    assert compiled(newer)(21) == 42_000

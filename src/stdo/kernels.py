@@ -6,6 +6,7 @@ A kernel is compiled when it is first called, and kept beside this file or in th
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
@@ -26,14 +27,19 @@ class _Kept(FunctionCache):
         try:
             return super().load_overload(*asked)  # type: ignore[no-untyped-call]
         except Exception:  # what pickle says of bytes that it did not write may be anything
-            with contextlib.suppress(OSError):
-                self.flush()  # type: ignore[no-untyped-call]  # or saving stumbles as well
+            self._forget()  # or saving stumbles as well
             return None
 
     def save_overload(self, *made: Any) -> None:
         """Keep the code for the next process."""
-        with contextlib.suppress(OSError):
+        try:
             super().save_overload(*made)  # type: ignore[no-untyped-call]
+        except OSError:
+            self._forget()  # the index is written first: it might name a file that older code is in
+
+    def _forget(self) -> None:
+        with contextlib.suppress(OSError):
+            Path(self._cache_file._index_path).unlink()
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
