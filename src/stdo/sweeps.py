@@ -76,12 +76,18 @@ def job_command(
         whole_sweep: keep the sweep with all that it sets, and have this one job of it. For sweeps of the user's own,
             which may set anything; ours only choose an experiment.
     """
-    kept = [o for o in overrides if not o.lstrip("+").startswith("hydra.") or "hydra.searchpath" in o.split("=")[0]]
+    kept = [each for each in overrides if not _of_hydra(each)]
     if whole_sweep:
         return ["train.py", *flags, *kept, "hydra.mode=RUN"]
     kept = [o for o in kept if not o.startswith(("sweep=", "experiment="))]
     chosen = [f"experiment={experiment}"] if experiment else []
     return ["train.py", *flags, *chosen, *kept]
+
+
+def _of_hydra(override: str) -> bool:
+    """Whether an override says how Hydra works, and not where it finds configurations."""
+    name = override.partition("=")[0].lstrip("+~")
+    return name.startswith(("hydra.", "hydra/")) and name != "hydra.searchpath"
 
 
 def best_of(outcomes: Sequence[Outcome], psnr: Callable[[str | None], float | None]) -> str:
