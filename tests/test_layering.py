@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "stdo"
 
 LAYERS = {
     "types": 0,
+    "console": 1,
     "files": 1,
     "foreign": 1,
     "imports": 1,
@@ -31,6 +32,7 @@ LAYERS = {
     "reporting": 6,
     "pipeline": 7,
     "trust": 8,
+    "words": 8,
     "doors": 9,
     "jobs": 10,
     "deliver": 11,
@@ -55,6 +57,7 @@ LAB = [
 ]
 WITHOUT_LAB = [
     "stdo.types",
+    "stdo.console",
     "stdo.files",
     "stdo.foreign",
     "stdo.signals",

@@ -16,7 +16,7 @@ from stdo.chunks.split import easy_chunks
 from stdo.doors import command_of
 from stdo.imports import quickly
 from stdo.rundir import file_name, read_result
-from stdo.settings import AUTO, check, check_chunks
+from stdo.settings import AUTO, check, check_chunks, one_form, whole_numbers
 from stdo.trust import NEVER_BUILT, load_config, refuse_foreign, refuse_untrusted
 from stdo.types import FrameSource
 
@@ -53,6 +53,8 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
 
     directory: the run directory; None derives it from the configuration and the video's content.
     """
+    config = config.copy()
+    whole_numbers(config)
     check(config)
     with quickly():
         import pytorch_lightning as pl
@@ -64,7 +66,6 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         from stdo.training.data import PatchData
         from stdo.training.precision import resolve
 
-    config = config.copy()
     if config.chunking.name == "whole":
         config.chunks = 1
     check_chunks(config)
@@ -148,9 +149,18 @@ def _name_of(part: DictConfig) -> str:
 
 
 def run_directory(config: DictConfig, source: FrameSource) -> Path:
-    """``<outputs>/<video>/<name>-<hash8>``, the hash over everything that changes the result."""
+    """``<outputs>/<video>/<name>-<hash8>``, the hash over everything that changes the result.
+
+    Equal settings give one directory, however they are written. A directory that an earlier version made for the very
+    words, such as ``budget.passes=2.0``, is still taken.
+    """
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
     kept |= {"fingerprint": source.fingerprint(), "precision": config.trainer.precision}
-    digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
-    return Path(config.paths.outputs) / file_name(source.info.name) / f"{config.name}-{digest}"
+    folder = Path(config.paths.outputs) / file_name(source.info.name)
+    now, before = (folder / f"{config.name}-{_digest(each)}" for each in (one_form(kept), kept))
+    return before if before.exists() and not now.exists() else now
+
+
+def _digest(settings: Any) -> str:
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4).hexdigest()

@@ -46,7 +46,7 @@ def frame_table(directory: Path) -> list[Json]:
     path = directory / "frames.csv"
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return [{key: float(text) if text else None for key, text in row.items()} for row in csv.DictReader(file)]
 
 
@@ -60,5 +60,5 @@ def crop_table(directory: Path) -> list[Json]:
     folder = directory / "crops"
     if not (folder / "crops.json").exists():
         return []
-    listed: list[Json] = json.loads((folder / "crops.json").read_text())
+    listed: list[Json] = json.loads((folder / "crops.json").read_text(encoding="utf-8"))
     return [crop | {"files": {name: folder / file for name, file in crop["files"].items()}} for crop in listed]
