@@ -213,7 +213,7 @@ def _forget_one(folder: Path) -> None:
     with contextlib.suppress(OSError):
         if stat.S_ISREG(os.fstat(owner).st_mode) and hold(owner):
             content = os.read(owner, len(CONTENT) + 1)
-            killed_early = content == b"" and os.listdir(folder) == [OWNER]
+            killed_early = content == b"" and [path.name for path in folder.iterdir()] == [OWNER]
             if content == CONTENT or killed_early:
                 shutil.rmtree(folder, ignore_errors=True)
     os.close(owner)

@@ -17,9 +17,7 @@ from stdo.types import Json, UserError
 
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 _WITHOUT_WAITING = os.O_NONBLOCK  # opening a FIFO that has no writer would wait for one
-_STEERING = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _REFUSED = {
     errno.ELOOP: "is a symbolic link",
     errno.ENOTDIR: "is not a folder, or a symbolic link",

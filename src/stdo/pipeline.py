@@ -48,6 +48,7 @@ from stdo.rundir import (
     write_result,
     write_rows,
 )
+from stdo.runfiles import read_facts
 from stdo.signals import deferred
 from stdo.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_loggers, forget, tracked
 from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast, hush
@@ -221,8 +222,8 @@ def _evaluate(job: Job, save: str | None, prepare_seconds: float | None, only: i
     data.prepare_data()
     data.setup()
     networks, meta = load_networks(job.directory / WEIGHTS)
-    facts = json.loads(meta["facts"]) | {"network": only}
-    labels, network_of = read_chunks(job.directory)
+    facts = read_facts(job.directory / WEIGHTS, meta) | {"network": only}
+    labels, network_of = read_chunks(job.directory, (len(data.video.lr), data.grid.rows, data.grid.cols), len(networks))
     out = job.directory
     if only is not None:
         if not 0 <= only < len(networks):
