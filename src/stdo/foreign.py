@@ -7,6 +7,7 @@ device that never ends, or a FIFO that nobody writes to. Everything that reads s
 import errno
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from stdo.types import Json, UserError
 
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 _WITHOUT_WAITING = os.O_NONBLOCK  # opening a FIFO that has no writer would wait for one
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _REFUSED = {
     errno.ELOOP: "is a symbolic link",
     errno.ENOTDIR: "is not a folder, or a symbolic link",
@@ -120,6 +122,17 @@ def parse_json(text: bytes, what: str, constants: bool = False) -> Any:
         raise UserError(f"{what}: damaged (it is not JSON){why}") from error
 
 
+def printable(text: str) -> str:
+    """A text without what steers a terminal: control characters, changes of direction and halves of surrogate pairs.
+
+    Each becomes ``?``. Whatever comes from a file of somebody else and goes to the terminal passes through here.
+
+    >>> printable("clip\\x1b[2J\\u202egpj.exe")
+    'clip?[2J?gpj.exe'
+    """
+    return _STEERING.sub("?", text)
+
+
 class _TwiceError(ValueError):
     """A key that an object has twice."""
 
@@ -168,5 +181,4 @@ def _reason(error: Exception) -> str:
 
 
 def _plain(path: Path) -> str:
-    """A path for a message: whatever would steer a terminal is left out."""
-    return "".join(each if each.isprintable() else "?" for each in str(path))
+    return printable(str(path))

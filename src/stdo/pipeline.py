@@ -48,11 +48,13 @@ from stdo.rundir import (
     write_result,
     write_rows,
 )
+from stdo.runfiles import read_facts
 from stdo.signals import deferred
 from stdo.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_loggers, forget, tracked
 from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast, hush
 from stdo.training.data import PatchData
 from stdo.training.module import Optimizer, Overfit, Schedule
+from stdo.training.processes import environment, fit_of
 from stdo.training.stop import StopWhenSlow
 from stdo.training.warm import Branch
 from stdo.types import F32, I16, Json, T, UserError
@@ -107,9 +109,11 @@ def train(job: Job, force: bool = False) -> Json:
     force: begin again even so. Returns the content of metrics.json. Raises `stdo.locks.BusyError` while another process
     is at this run.
     """
-    with claimed(job.directory):
+    with fit_of(job.trainer), claimed(job.directory):
         finished = not force and (job.directory / RESULT).exists()
-        if not finished:
+        if finished and not main_process():
+            return {}
+        if not finished and main_process():
             start_directory(job.directory, job.config, job.command, force)
             if force:
                 forget(job.directory)
@@ -129,6 +133,8 @@ def _run(job: Job, tracker: Tracker) -> Json:
         trainer = _fit(job, tracker)
         if not trainer.is_global_zero:
             return {}
+    elif not main_process():
+        return {}
     return evaluate(job, prepare_seconds=prepared)
 
 
@@ -154,7 +160,7 @@ def _fit(job: Job, tracker: Tracker) -> pl.Trainer:
                 max_epochs=1,
                 callbacks=[*branch, curve, *stop, FitProgress(sampler.shown), kept],
                 logger=curve_loggers(job.directory, tracker),
-                plugins=[AtomicCheckpointIO()],
+                plugins=[AtomicCheckpointIO(), *environment(job.trainer)],
                 use_distributed_sampler=False,  # every process sees every step, and takes its share of its patches
             )
             trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
@@ -216,8 +222,8 @@ def _evaluate(job: Job, save: str | None, prepare_seconds: float | None, only: i
     data.prepare_data()
     data.setup()
     networks, meta = load_networks(job.directory / WEIGHTS)
-    facts = json.loads(meta["facts"]) | {"network": only}
-    labels, network_of = read_chunks(job.directory)
+    facts = read_facts(job.directory / WEIGHTS, meta) | {"network": only}
+    labels, network_of = read_chunks(job.directory, (len(data.video.lr), data.grid.rows, data.grid.cols), len(networks))
     out = job.directory
     if only is not None:
         if not 0 <= only < len(networks):

@@ -40,10 +40,13 @@ def task(config: DictConfig) -> None:
     from stdo.reporting.forecast import forecast
     from stdo.reporting.runs import collect
     from stdo.reporting.table import comparison_table
+    from stdo.reporting.whole import whole
 
     runs = [run for run in collect(where) if settings["networks_alone"] or run.metrics["network"] is None]
     if not runs:
         raise UserError("runs: all of them are of one network alone; networks_alone=true shows them")
+    if settings["html"] or plot.get("kind") in ("heatmaps", "crops"):
+        runs = whole(runs, pictures=True)
     written = _write(out, runs, plot, str(title), settings["html"])
     said = [comparison_table(runs)] if target is None else [comparison_table(runs), forecast(runs, target)]
     sys.stdout.write("\n\n".join([*said, f"{out}\n  {'  '.join(written)}\n"]))

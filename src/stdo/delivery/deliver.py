@@ -1,6 +1,5 @@
 """From a finished run to its package: the server's side."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -43,6 +42,7 @@ from stdo.models.registry import name_of
 from stdo.models.weights import load_networks
 from stdo.rundir import WEIGHTS as RUN_WEIGHTS
 from stdo.rundir import claimed, file_name, read_chunks, read_result, write_result
+from stdo.runfiles import read_facts
 from stdo.training.data import PatchData
 from stdo.types import Json, Progress, UserError, VideoInfo
 from stdo.video.degrade import Degrade
@@ -168,9 +168,10 @@ def _contents(
     directory: Path, data: PatchData, sampler: Callable[..., Sampler], loss: str, delivery: Delivery, muxed: Muxed
 ) -> tuple[Manifest, dict[str, Path | bytes]]:
     """The manifest, as yet without what is measured, and all other members."""
-    data.labels, network_of = read_chunks(directory)
-    networks, facts = load_networks(directory / RUN_WEIGHTS)
-    device = json.loads(facts["facts"])["device"]
+    networks, meta = load_networks(directory / RUN_WEIGHTS)
+    shape = len(data.video.lr), data.grid.rows, data.grid.cols
+    data.labels, network_of = read_chunks(directory, shape, len(networks))
+    device = read_facts(directory / RUN_WEIGHTS, meta)["device"]
     coded = _coded(directory, data, sampler, loss, delivery, networks[0], network_of, device)
     numbers, chunk_of = np.unique(network_of, return_inverse=True)  # chunks that share their network: one to the viewer
     labels_TRC, network_of = chunk_of.astype(np.int16)[data.labels], numbers.tolist()

@@ -53,7 +53,7 @@ def export(directory: Path, patches: PatchSize, wanted: Export, say: Callable[[s
     grid, scale = _grid(patches, read_result(directory))
     height, width = _size(wanted.size, grid, scale)
     networks, _ = load_networks(directory / WEIGHTS)
-    _, network_of = read_chunks(directory)
+    _, network_of = read_chunks(directory, networks=len(networks))
     target = _target(directory, wanted)
     with complaints(target), atomic_folder(target) as folder:
         written = []

@@ -13,8 +13,9 @@ import numpy as np
 from stdo.evaluation.crops import GAIN, HARDEST
 from stdo.evaluation.table import PROTOCOLS
 from stdo.reporting.look import look
+from stdo.reporting.names import names
 from stdo.reporting.page_origin import origin, origin_notes
-from stdo.reporting.runs import Run, names
+from stdo.reporting.runs import Run
 from stdo.types import F32, Json
 
 FRAME_POINTS, CURVE_POINTS, MAP_FRAMES = 600, 100, 60
@@ -73,7 +74,7 @@ def _with_own_videos(runs: Sequence[Run]) -> list[Run]:
     """The runs; a video that was cut, shrunk or coded in another way gets another name, as no figure fits both."""
 
     def codec(run: Run) -> str:
-        degrade = run.settings.get("degrade", {})
+        degrade = run.settings.get("degrade") or {}
         return f", {degrade['codec']} crf {degrade.get('crf')}" if degrade.get("codec") else ""
 
     additions: tuple[Callable[[Run], str], ...] = (
@@ -161,7 +162,8 @@ def _frame_curves(run: Run, pool: Pool) -> Json | None:
     shown = [rows[index] for index in _spread(len(rows), FRAME_POINTS)]
 
     def column(name: str, digits: int) -> str:
-        return pool.add(",".join(f"{row[name]:.{digits}f}" if math.isfinite(row[name]) else "" for row in shown))
+        values = [row.get(name, math.nan) for row in shown]
+        return pool.add(",".join(f"{value:.{digits}f}" if math.isfinite(value) else "" for value in values))
 
     return {"frame": column("frame", 0), "ours": column("psnr", 2), "bicubic": column("bicubic_psnr", 2)}
 
@@ -201,7 +203,7 @@ def _edges(run: Run, rows: int, cols: int) -> tuple[list[int], list[int]]:
     from stdo.training.data import PatchSize  # needs torch, which takes seconds to load
 
     scale, height, width = (run.metrics[name] for name in ("scale", "height", "width"))
-    size = run.settings.get("patches", {})
+    size = run.settings.get("patches") or {}
     grid = PatchSize(size.get("height"), size.get("width")).grid(-(-height // scale), -(-width // scale), scale)
     if (grid.rows, grid.cols) != (rows, cols):  # the configuration is not the run's own: all patches alike
         return [height * row // rows for row in range(rows + 1)], [width * col // cols for col in range(cols + 1)]
@@ -214,14 +216,14 @@ def _add_crops(runs: Sequence[tuple[Run, Json]], pool: Pool) -> int:
 
     Those that all runs of a video have come first, so that runs can be compared.
     """
-    listed = [(entry, _worth_showing(run.crops())) for run, entry in runs]
+    listed = [(run, entry, _worth_showing(run.crops())) for run, entry in runs]
     spent = left_out = 0
-    for rank in range(max((len(crops) for _, crops in listed), default=0)):
-        for entry, crops in listed:
+    for rank in range(max((len(crops) for *_, crops in listed), default=0)):
+        for run, entry, crops in listed:
             if rank >= len(crops):
                 continue
             before = set(pool.values)
-            images = {name: pool.add(_image(Path(file))) for name, file in crops[rank]["files"].items()}
+            images = {name: pool.add(_image(run, crops[rank], name)) for name in crops[rank]["files"]}
             new = set(images.values()) - before
             cost = sum(len(pool.values[key]) for key in new)
             if spent + cost > IMAGE_BYTES:
@@ -253,8 +255,8 @@ def _overlap(crop: Json, other: Json) -> float:
     return float(covered)
 
 
-def _image(file: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+def _image(run: Run, crop: Json, name: str) -> str:
+    return f"data:image/png;base64,{base64.b64encode(run.picture(crop, name)).decode()}"
 
 
 def _left_out_notes(runs: int, pictured: int, crops: int) -> list[str]:

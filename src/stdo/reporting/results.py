@@ -10,8 +10,9 @@ from statistics import fmean
 from stdo.evaluation.table import PROTOCOLS
 from stdo.files import atomic
 from stdo.provenance import as_typed
+from stdo.reporting.names import names
 from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_frames, paper_gain
-from stdo.reporting.runs import Run, names
+from stdo.reporting.runs import Run
 from stdo.types import Json
 
 EQUAL_WORK = 0.02
