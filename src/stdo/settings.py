@@ -101,6 +101,8 @@ RULES: dict[str, Rule] = {
     "paths.outputs": TEXT,
     "paths.cache": TEXT,
     "video.path": _or_null(TEXT),
+    "video.paths": _or_null(TEXTS),
+    "video.root": _or_null(TEXT),
     "video.start": NOT_NEGATIVE,
     "video.duration": _or_null(POSITIVE),
     "video.every": _whole(1),
