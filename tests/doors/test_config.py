@@ -101,6 +101,7 @@ def test_budgets_choose_the_learning_rate(backbone: str) -> None:
 BAD = {
     "scale": [5, "x", True], "chunks": [0, 1.5, "x"], "seed": [-1], "force": [1, "x"], "name": [""],
     "checkpoint_seconds": [-1], "paths.outputs": [""], "paths.cache": [3], "video.path": [7],
+    "video.paths": ["x", [3]], "video.root": [7, ""],
     "video.start": [-1, "x"], "video.duration": [0], "video.max_frames": [0, 2.5], "video.height": [3],
     "backbone.residual": ["all", True, None],
     "patches.height": [0], "patches.width": [0], "patches.halo": [-1], "degrade.crf": [-1, "x"],

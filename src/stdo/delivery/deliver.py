@@ -35,11 +35,12 @@ from stdo.delivery.manifest import (
 from stdo.delivery.package import SUFFIX, Package, write_package
 from stdo.delivery.rounding import rounded, windows_of
 from stdo.delivery.stream import Muxed, check_stream, write_stream
+from stdo.evaluation.identity import own_video
 from stdo.evaluation.metrics import luma, ssim
 from stdo.files import scratch
 from stdo.models.common import Backbone
 from stdo.models.registry import name_of
-from stdo.models.weights import load_networks
+from stdo.models.weights import load_networks, read_safetensors
 from stdo.rundir import WEIGHTS as RUN_WEIGHTS
 from stdo.rundir import claimed, file_name, read_chunks, read_result, write_result
 from stdo.runfiles import read_facts
@@ -98,10 +99,9 @@ def deliver(
     target = delivery.path(directory, data.info.name)
     if not target.parent.is_dir():
         raise UserError(f"out={target}: there is no folder {target.parent}")
-    data.prepare_data()
-    data.setup()
-    video, progress = data.video, data.progress
+    progress = data.progress
     with claimed(directory), _scratch(target) as folder:
+        video = _own_video(directory, data, metrics)
         muxed = write_stream(folder, video, data.source, _degrade(data).codec is not None, progress)
         manifest, members = _contents(directory, data, sampler, loss, delivery, muxed)
         draft = folder / f"draft{SUFFIX}"
@@ -112,6 +112,14 @@ def deliver(
     metrics |= _costs(Package.open(target), delivery)
     write_result(directory, metrics)
     return Delivered(target, metrics, muxed.notes)
+
+
+def _own_video(directory: Path, data: PatchData, metrics: Json) -> Prepared:
+    """Open the run's video, and make the run's labels those of ``data``; nothing is scored."""
+    _, meta = read_safetensors(directory / RUN_WEIGHTS)
+    data.labels, _ = read_chunks(directory)
+    known = metrics | read_facts(directory / RUN_WEIGHTS, meta)
+    return own_video(directory, known, data.labels, data.source, data.grid, data.open_video)
 
 
 @contextmanager

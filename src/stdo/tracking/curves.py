@@ -14,7 +14,8 @@ from stdo.files import atomic, disk_error
 
 CURVES = "curves.csv"
 COLUMNS = ("step", "presentations", "seconds", "loss", "psnr", "lr")
-"""Steps done, patches shown by then, seconds of fitting, mean L1 loss, PSNR of the step's patches in dB, rate."""
+"""Steps done, patches shown by then, seconds of fitting, mean loss (``optim.loss``: L1 or L2), PSNR of the step's
+patches in dB, learning rate."""
 
 Write = Callable[[Mapping[str, float], int], None]
 """(row, steps done); the keys of the curve are ``train/loss`` and so on."""
