@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.error import ArgumentError, ExperimentalError, InvalidDataError, PatchWelcomeError
+from av.error import ArgumentError, ExperimentalError, FFmpegError, InvalidDataError, PatchWelcomeError
 from av.format import ContainerFormat
 from av.packet import Packet
 from av.stream import Stream
@@ -58,34 +58,34 @@ class Cut:
         warm_up = length if packet.stream.type == "audio" else 0  # decoders of sound need the packet before
         if start + length + warm_up <= self.begin or (self.end is not None and start >= self.end):
             return None
-        shown = _shift(packet, -self.begin)
-        if shown < 0 and packet.stream.type == "subtitle":
-            packet.duration = (packet.duration or 0) + shown
+        packet.pts = stamp
+        packet.dts = stamp if packet.dts is None else packet.dts
+        _shift(packet, -self.begin)
+        if packet.pts < 0 and packet.stream.type == "subtitle":
+            packet.duration = (packet.duration or 0) + packet.pts
             packet.pts = packet.dts = 0
         return packet
 
 
-def _shift(packet: Packet[Any], seconds: Fraction) -> int:
-    """Move a packet in time, in ticks that are fine enough; a missing time of decoding becomes that of presentation.
-
-    Returns when it is shown.
-    """
+def _shift(packet: Packet[Any], seconds: Fraction) -> None:
+    """Move a packet in time, in ticks that are fine enough. Times that it does not have stay away."""
     finer = ceil(packet.time_base / _COARSEST)
-    tick = packet.time_base / finer
-    moved = round(seconds / tick)
-    pts = packet.pts if packet.pts is not None else packet.dts
-    dts = packet.dts if packet.dts is not None else pts
-    assert pts is not None and dts is not None
-    packet.time_base = tick
-    packet.pts, packet.dts = pts * finer + moved, dts * finer + moved
+    packet.time_base /= finer
+    moved = round(seconds / packet.time_base)
+    packet.pts = None if packet.pts is None else packet.pts * finer + moved
+    packet.dts = None if packet.dts is None else packet.dts * finer + moved
     packet.duration = (packet.duration or 0) * finer
-    return packet.pts
 
 
 def opened(stack: ExitStack, path: Path) -> InputContainer:
     """A local file, opened until ``stack`` ends."""
     options = {"protocol_whitelist": "file"}
     return stack.enter_context(av.open(str(path), metadata_errors="replace", container_options=options))
+
+
+def error_text(error: FFmpegError | ValueError) -> str:
+    """What FFmpeg says of an error, without the names of files."""
+    return str(error.strerror) if isinstance(error, FFmpegError) else str(error)
 
 
 def first_time(stream: VideoStream) -> Fraction:
@@ -115,11 +115,17 @@ Timed = tuple[bool, "Packet[Any]"]
 
 
 def in_order(video: InputContainer, other: InputContainer, kept: Sequence[Stream], cut: Cut) -> Iterator[Timed]:
-    """Packets of the first video stream and of ``kept`` streams by the time of decoding; True for the video's."""
+    """Packets of the first video stream and of ``kept`` streams by the time of decoding; True for the video's.
+
+    The first picture is at 0, also where its container begins later, as MPEG-TS does.
+    """
+    picture = video.streams.video[0]
+    origin = first_time(picture)
 
     def of_video() -> Iterator[Timed]:
-        for packet in video.demux(video.streams.video[0]):
+        for packet in video.demux(picture):
             if packet.size:
+                _shift(packet, -origin)
                 yield True, packet
 
     def of_other() -> Iterator[Timed]:

@@ -10,7 +10,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from stdo.delivery.client import Player
-from stdo.delivery.mux import Cut, first_time, join, opened
+from stdo.delivery.mux import Cut, error_text, first_time, join, opened
 from stdo.delivery.package import complaints
 from stdo.delivery.tracks import Track, name_of, streams_beside, with_first_packets
 from stdo.delivery.trial import held_by, holds
@@ -65,7 +65,7 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
             with atomic(out) as partial:
                 _, refused = join(partial, kind, opened(stack, silent), other, kept, _cut(player, other))
         except (FFmpegError, ValueError) as error:
-            raise UserError(f"{out}: the frames cannot be joined with the sound ({error})") from error
+            raise UserError(f"{out}: the frames cannot be joined with the sound ({error_text(error)})") from error
     return (*notes, *refused)
 
 

@@ -14,7 +14,7 @@ from av.error import FFmpegError
 from stdo.delivery.beside import KINDS, beside
 from stdo.delivery.lr import LrVideo
 from stdo.delivery.manifest import STREAMS
-from stdo.delivery.mux import Cut, join, opened
+from stdo.delivery.mux import Cut, error_text, join, opened
 from stdo.delivery.package import Package
 from stdo.types import Frame, FrameSource, Progress, UserError, silent
 from stdo.video.reader import VideoFile
@@ -56,11 +56,6 @@ def write_stream(
             what = f"{source.info.name}: the LR video cannot be joined with its sound"
             raise UserError(f"{what} ({error_text(error)})") from error
     return Muxed(path, sound, (*carried.notes, *refused))
-
-
-def error_text(error: FFmpegError | ValueError) -> str:
-    """What FFmpeg says of an error, without the names of files."""
-    return str(error.strerror) if isinstance(error, FFmpegError) else str(error)
 
 
 def check_stream(package: Package, video: Prepared, progress: Progress = silent) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import av
 from av.container import OutputContainer
 from av.error import FFmpegError
+from av.format import ContainerFormat
+from av.stream import Stream
 
 from stdo.delivery.tracks import Track
 
@@ -59,22 +61,40 @@ def _by_name(kind: str, track: Track) -> bool:
 
 
 def holds(kind: str, track: Track) -> bool:
-    """Whether a container of FFmpeg's format ``kind`` takes the track.
+    """Whether a container of FFmpeg's format ``kind`` takes the track, and gives it back.
 
     Its header and the first packets of the track are written into a temporary folder.
     """
     if track.kind not in CARRIED or (track.template.codec_context is None and track.kind != "attachment"):
         return False
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / "trial"
+        try:
+            with writing(trial, kind, [track]) as out:
+                stream = track.added(out, kind)
+                out.start_encoding()
+                track.write_content(out, stream)
+                for each in track.first if track.has_packets else ():
+                    out.mux_one(each.packet(stream))
+        except (FFmpegError, ValueError):
+            return False
+        return _comes_back(trial, kind, track)
+
+
+def _comes_back(path: Path, kind: str, track: Track) -> bool:
+    """Whether a file is read with the track in it: MPEG-TS takes anything, as bytes of which nobody knows more."""
+    if track.has_packets and not track.first:  # the header alone tells little of it
+        return True
+    reader = kind if kind in av.formats_available and ContainerFormat(kind).is_input else None  # small files
     try:
-        with tempfile.TemporaryDirectory() as folder, writing(Path(folder) / "trial", kind, [track]) as out:
-            stream = track.added(out, kind)
-            out.start_encoding()
-            track.write_content(out, stream)
-            for each in track.first if track.has_packets else ():
-                out.mux_one(each.packet(stream))
+        with av.open(str(path), format=reader, container_options={"protocol_whitelist": "file"}) as written:
+            return any(each.type == track.template.type and _is_known(each) for each in written.streams)
     except (FFmpegError, ValueError):
-        return False
-    return True
+        return True  # it is too little to be recognised
+
+
+def _is_known(stream: Stream) -> bool:
+    return stream.type == "attachment" or stream.codec_context is not None
 
 
 def held_by(kind: str, tracks: Sequence[Track]) -> list[Track]:
