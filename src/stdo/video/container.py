@@ -31,6 +31,8 @@ _NOT_VIDEO = {
 }
 _FORMATS = ",".join(sorted(av.formats_available - _NOT_VIDEO))
 _BUFFER = 1 << 20
+_THOROUGH = {"probesize": str(1 << 50), "analyzeduration": str(10**15), "fflags": "nobuffer"}
+"""Read as far as it takes to know the parameters of every stream, and keep none of what was read on the way."""
 _FRAME_BY_FRAME = ("h264", "mpeg4", "rv30", "rv40")
 """Decoders that mark a frame whose holes they filled; with several frames at once some leave before their mark."""
 
@@ -82,12 +84,15 @@ def complaints(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(path: Path, thorough: bool = False) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and the video stream that is used.
+
+    thorough: read on until the parameters of every stream are known, if need be the whole file. Such a container tells
+    of its streams; its packets are not to be read.
 
     Raises UserError for a playlist, for no video in it, for an unknown codec and for frames of over `MAX_PIXELS`.
     """
-    limits = {"protocol_whitelist": "none", "format_whitelist": _FORMATS}
+    limits = {"protocol_whitelist": "none", "format_whitelist": _FORMATS} | (_THOROUGH if thorough else {})
     options = {"max_pixels": str(MAX_PIXELS)}
     with path.open("rb") as file:
         try:
