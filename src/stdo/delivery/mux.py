@@ -14,6 +14,7 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.video.stream import VideoStream
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -62,6 +63,8 @@ def target(out: OutputContainer, template: Stream) -> Stream:
     stream.time_base = template.time_base
     stream.metadata.update(template.metadata)
     stream.disposition = template.disposition
+    if isinstance(stream, VideoStream) and isinstance(template, VideoStream) and template.sample_aspect_ratio:
+        stream.codec_context.sample_aspect_ratio = template.sample_aspect_ratio  # AV1 itself does not hold it
     return stream
 
 

@@ -14,6 +14,9 @@ from stdo.delivery.mux import CARRIED, Cut, join, opened
 from stdo.delivery.package import complaints
 from stdo.files import atomic, scratch
 from stdo.types import U8, UserError
+from stdo.video.marks import write_boxes
+from stdo.video.packets import timescale
+from stdo.video.ticks import Timeline
 from stdo.video.writer import VideoWriter
 
 CODEC, CRF, PRESET = "x264", 12, "fast"
@@ -49,14 +52,22 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
         with complaints(player.package.path):
             other = stack.enter_context(player.lr.opened())
         kept, notes = _carried(out, folder / out.name, [s for s in other.streams if s.type in CARRIED])
-        silent = folder / f"silent{out.suffix}"
+        silent = folder / "silent.mp4"  # it holds times and marks exactly
         size = source.width, source.height
-        with VideoWriter(silent, *size, source.rate, CODEC, CRF, PRESET, source.colour) as writer:
+        times = [source.pts(t) - cut.begin for t in player.span]
+        timeline = Timeline(times, source.shown(player.span.stop - 1))
+        with VideoWriter(
+            silent, *size, source.rate, CODEC, CRF, PRESET, source.colour, timeline=timeline, marks=source.marks
+        ) as writer:
             for pts, rgb_HWC in frames:
                 writer.write((pts - cut.begin, rgb_HWC))
         try:
-            with atomic(out) as partial, av.open(str(partial), "w") as joined:
-                join(joined, opened(stack, silent), other, kept, cut)
+            with atomic(out) as partial:
+                video = opened(stack, silent)
+                options = timescale(out, video.streams.video[0].time_base or Fraction(1, 1000))
+                with av.open(str(partial), "w", container_options=options) as joined:
+                    join(joined, video, other, kept, cut)
+                write_boxes(partial, source.marks)
         except (FFmpegError, ValueError) as error:
             raise UserError(f"{out}: the frames cannot be joined with the sound ({error})") from error
     return notes

@@ -82,10 +82,15 @@ def complaints(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and the video stream that is used.
+def opened(path: Path, most: int = MAX_PIXELS) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and the video stream that is used; no other stream of it is decoded.
 
-    Raises UserError for a playlist, for no video in it, for an unknown codec and for frames of over `MAX_PIXELS`.
+    Args:
+        path: A local file.
+        most: Pixels of a frame; a decoder that meets a larger one refuses it before it allocates.
+
+    Raises:
+        UserError: It is a playlist, holds no video, or one of an unknown codec or of frames of over `MAX_PIXELS`.
     """
     limits = {"protocol_whitelist": "none", "format_whitelist": _FORMATS}
     options = {"max_pixels": str(MAX_PIXELS)}
@@ -99,7 +104,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 "not a video that FFmpeg can read; playlists, other lists of files, text and raw samples are not read"
             ) from error
         with container:
-            yield container, _video_stream(container, options)
+            yield container, _video_stream(container, {"max_pixels": str(most)})
 
 
 def videos_of(container: Container) -> list[VideoStream]:

@@ -55,8 +55,8 @@ class Joined:
     def __iter__(self) -> Iterator[Frame]:
         begin = Fraction(0)
         for part in self._parts:
-            last = Fraction(0)
+            end = Fraction(0)
             for frame in part:
-                yield Frame(begin + frame.pts, frame.rgb_HWC)
-                last = frame.pts
-            begin += last + 1 / part.info.rate
+                yield Frame(begin + frame.pts, frame.rgb_HWC, frame.length)
+                end = frame.pts + (frame.length or 1 / part.info.rate)
+            begin += end
