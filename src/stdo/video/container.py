@@ -16,7 +16,7 @@ import av
 from av.container import Container, InputContainer
 from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from stdo.types import UserError
@@ -124,6 +124,9 @@ def _video_stream(container: InputContainer, options: dict[str, str]) -> VideoSt
     if context.width * context.height > MAX_PIXELS:
         most = MAX_PIXELS // 10**6
         raise UserError(f"frames of {context.width}x{context.height}: at most {most} million pixels are read")
+    for other in container.streams:
+        if other is not stream:
+            other.discard = Discard.all
     context.options = options
     stream.thread_type = "SLICE" if context.name in _FRAME_BY_FRAME else "AUTO"
     return stream

@@ -77,7 +77,9 @@ def ticks_of(times: Sequence[Fraction], last: Fraction) -> Ticks:
 def held(number: Fraction) -> Fraction:
     """The nearest fraction whose numerator and denominator have 31 bits, as a manifest holds them."""
     if number < 1:
-        return 1 / held(1 / number) if number > Fraction(1, MOST) else Fraction(1, MOST)
+        return 1 / held(1 / number)
+    if number > MOST:
+        return Fraction(MOST)
     return number if max(number.as_integer_ratio()) <= MOST else number.limit_denominator(max(1, int(MOST / number)))
 
 

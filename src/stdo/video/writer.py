@@ -23,7 +23,7 @@ from stdo.types import U8, Colour, Frame, Marks, UserError
 from stdo.video.colour import FromRgb, chroma_of, customary_matrix, tags_of
 from stdo.video.marks import coded, tags, write_boxes
 from stdo.video.packets import PacketWriter, timescale
-from stdo.video.ticks import MOST, Timeline, ticks_of
+from stdo.video.ticks import MOST, Timeline, held, ticks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ class VideoWriter:
         return self._stamp, max(1, round(self._last / base))
 
     def _stream(self, out: OutputContainer, base: Fraction) -> VideoStream:
-        rate = min(self.rate, _FASTEST.get(self._codec, self.rate))
+        rate = held(min(self.rate, _FASTEST.get(self._codec, self.rate)))
         stream = out.add_stream(self._encoder.name, rate=rate, options=self._options)
         assert isinstance(stream, VideoStream), stream
         context = stream.codec_context
