@@ -164,7 +164,7 @@ class Maker:
         info, video = self.info, self.video
         began = time.perf_counter()
         with VideoWriter(
-            path, info.width, info.height, info.rate, codec, crf, PRESETS[codec], colour=info.colour
+            path, info.width, info.height, info.rate, codec, crf, PRESETS[codec], info.colour, timeline=video.timeline
         ) as writer:
             for frame in terminal(zip(video.pts, truth(video), strict=True), len(video.hr), f"{codec} crf {crf}"):
                 writer.write(frame)

@@ -155,7 +155,10 @@ def _sink(folder: Path, video: Prepared, save: str | None) -> Iterator[Sink | No
     if path.is_dir():
         shutil.rmtree(path)
     info = video.info
-    with VideoWriter(path, info.width, info.height, info.rate, codec, crf=crf, colour=info.colour) as writer:
+    size, colour = (info.width, info.height), info.colour
+    with VideoWriter(
+        path, *size, info.rate, codec, crf, colour=colour, timeline=video.timeline, marks=info.marks
+    ) as writer:
         yield writer.write
 
 

@@ -58,13 +58,13 @@ def beside(source: FrameSource) -> Iterator[Beside]:
             tracks, notes = _tracks(stack, source.path)
             member, kept = _chosen(tracks)
             notes += [_lost(each, tracks, member) for each in tracks if each not in kept]
-            container, _ = stack.enter_context(opened(source.path))
+            container, _ = stack.enter_context(opened(source.path, beside=True))
         yield Beside(container, member, tuple(kept), tuple(notes))
 
 
 def _tracks(stack: ExitStack, path: Path) -> tuple[list[Track], list[str]]:
     """All that is beside the picture of a file, and notes on what is not even looked at."""
-    container, picture = stack.enter_context(opened(path))
+    container, picture = stack.enter_context(opened(path, beside=True))
     streams = streams_beside(picture)
     foreign = [each for each in streams if of_another_program(each, picture)]
     notes = [f"{each.type} stream {each.index} ({name_of(each)}) is left out: {_OTHER_PROGRAM}" for each in foreign]
@@ -73,7 +73,7 @@ def _tracks(stack: ExitStack, path: Path) -> tuple[list[Track], list[str]]:
     tracks = with_first_packets(container, streams, {})
     if all(each.known for each in tracks):
         return tracks, notes
-    thorough, _ = stack.enter_context(opened(path, thorough=True))
+    thorough, _ = stack.enter_context(opened(path, beside=True, thorough=True))
     templates = {each.index: _same(each.stream, thorough) for each in tracks}
     return [Track(each.stream, templates[each.index], each.first) for each in tracks], notes
 

@@ -48,6 +48,10 @@ from stdo.training.data import PatchData
 from stdo.types import Json, Progress, UserError, VideoInfo
 from stdo.video.degrade import Degrade
 from stdo.video.store import Prepared
+from stdo.video.ticks import counted, held
+
+_EXACT = Fraction(1, 10**6)
+"""Seconds to which the manifest holds times whose fractions fit no 31 bits."""
 
 ROUNDED = 8
 """Weights of this many bits or fewer are rounded; those of more are sent as numbers of 16 or 32 bits."""
@@ -155,7 +159,7 @@ def _compared(player: Player, video: Prepared, progress: Progress) -> Figures:
     lumas = []
     for t, (pts, rgb_HWC) in enumerate(progress(player, len(video.lr), "measure")):
         hr_HWC = np.asarray(video.hr[t])[: video.height, : video.width]
-        assert pts == video.pts[t], (t, pts, video.pts[t])
+        assert abs(pts - video.pts[t]) < _EXACT, (t, pts, video.pts[t])
         errors.append(float(squared_error(hr_HWC, rgb_HWC).mean(dtype=np.float64)) / 3)
         frames.append(float(psnr(errors[-1])))
         hr, sr = luma(hr_HWC), luma(rgb_HWC)
@@ -253,18 +257,21 @@ def _stream(degrade: Degrade, muxed: Muxed, video: Prepared) -> Stream:
 
 
 def _source(info: VideoInfo, video: Prepared) -> Source:
-    time_base, ticks = _timing(video.pts, info.rate)
-    return Source(video.width, video.height, len(video.pts), info.rate, info.colour, time_base, ticks)
+    rate = held(info.rate)
+    time_base, ticks = _timing(video.pts, rate, video.last)
+    last = None if video.last in (1 / rate, 1 / info.rate) else held(video.last)
+    return Source(video.width, video.height, len(video.pts), rate, info.colour, time_base, ticks, last, info.marks)
 
 
-def _timing(pts: Sequence[Fraction], rate: Fraction) -> tuple[Fraction, tuple[int, ...]] | tuple[None, None]:
+def _timing(
+    pts: Sequence[Fraction], rate: Fraction, last: Fraction
+) -> tuple[Fraction, tuple[int, ...]] | tuple[None, None]:
     """Time base and ticks of frames that are not evenly spaced."""
     if all(time == t / rate for t, time in enumerate(pts)):
         return None, None
     ticks_per_second = lcm(*(time.denominator for time in pts))
-    if ticks_per_second >= 2**31:
-        ticks_per_second = 10**9
-    return Fraction(1, ticks_per_second), tuple(round(time * ticks_per_second) for time in pts)
+    ticks = counted(pts, last, ticks_per_second if ticks_per_second < 2**31 else 10**9)
+    return ticks.base, ticks.stamps
 
 
 def _figures(measured: Json) -> Figures:

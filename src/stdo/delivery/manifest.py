@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from stdo.chunks.grid import PatchGrid
-from stdo.types import Colour
+from stdo.types import UNMARKED, Colour, Marks
 
 VERSION = 1
 MANIFEST, GRAPH, WEIGHTS, CHUNKS = "manifest.json", "graph.onnx", "weights.bin", "chunks.bin"
@@ -15,6 +15,7 @@ STREAMS = ("lr.mp4", "lr.mkv")
 MAX_SIDE = 16_384
 MAX_PIXELS = 2**25  # a frame of 7680x4320; 100 MB as RGB
 MAX_FRAMES = 10_000_000
+MAX_SECONDS = 10**8  # three years; FFmpeg counts in 64 bits
 MAX_CHUNKS = 32_767  # labels are int16
 MAX_NETWORKS = 4096
 MAX_TENSORS = 4096
@@ -43,7 +44,8 @@ class Source:
     """The video as the viewer sees it.
 
     width, height: pixels. rate: average frames per second. ticks: when each frame is shown, in units of ``time_base``
-    seconds, from 0 on; None: frame t is shown at t / rate.
+    seconds, from 0 on; None: frame t is shown at t / rate. last: seconds that the last frame is shown; None: one
+    average interval. marks: what players are told beside the pixels.
     """
 
     width: int
@@ -53,6 +55,8 @@ class Source:
     colour: Colour
     time_base: Fraction | None = None
     ticks: tuple[int, ...] | None = None
+    last: Fraction | None = None
+    marks: Marks = UNMARKED
 
     def pts(self, t: int) -> Fraction:
         """When frame ``t`` is shown, in seconds."""
@@ -60,8 +64,14 @@ class Source:
 
     @property
     def seconds(self) -> Fraction:
-        """How long the video is; its last frame is shown for one average interval."""
-        return self.pts(self.frames - 1) + 1 / self.rate
+        """How long the video is."""
+        return self.pts(self.frames - 1) + self.shown(self.frames - 1)
+
+    def shown(self, t: int) -> Fraction:
+        """For how many seconds frame ``t`` is shown."""
+        if t < self.frames - 1:
+            return self.pts(t + 1) - self.pts(t)
+        return self.last or 1 / self.rate
 
 
 @dataclass(frozen=True, slots=True)

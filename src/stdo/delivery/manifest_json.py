@@ -24,6 +24,7 @@ from stdo.delivery.manifest import (
     MAX_PIXELS,
     MAX_RANGE,
     MAX_RANGES,
+    MAX_SECONDS,
     MAX_SIDE,
     MAX_TENSORS,
     MAX_WEIGHTS,
@@ -40,6 +41,7 @@ from stdo.delivery.manifest import (
     Source,
     Stream,
 )
+from stdo.delivery.marks_json import from_fields, to_fields
 from stdo.types import BICUBIC, SCALES, Colour, Json, UserError
 
 
@@ -60,7 +62,9 @@ def to_json(manifest: Manifest) -> bytes:
             "rate": list(source.rate.as_integer_ratio()),
             "times": timing,
             "colour": {part: getattr(source.colour, part) for part in ("matrix", "range", "primaries", "transfer")},
-        },
+        }
+        | ({} if source.last is None else {"last": list(source.last.as_integer_ratio())})
+        | to_fields(source.marks),
         "lr": {part: getattr(manifest.lr, part) for part in Stream.__slots__},
         "grid": {part: getattr(manifest.grid, part) for part in Patches.__slots__},
         "network": {part: getattr(network, part) for part in Network.__slots__},
@@ -144,6 +148,8 @@ def _read_source(fields: Fields) -> Source:
         ),
         time_base=times.fraction("time_base") if times else None,
         ticks=times.wholes("ticks", 0, 2**62, frames, frames) if times else None,
+        last=fields.fraction("last") if "last" in fields.keys else None,  # only where it is no average interval
+        marks=from_fields(fields),
     )
     for part in (fields, colour, times):
         if part:
@@ -157,6 +163,7 @@ def _read_source(fields: Fields) -> Source:
     if source.ticks:
         rising = source.ticks[0] == 0 and all(a < b for a, b in zip(source.ticks, source.ticks[1:], strict=False))
         fields.check(rising, "times.ticks", source.ticks[:3], "rising, from 0 on")
+    fields.check(source.seconds <= MAX_SECONDS, "seconds", float(source.seconds), f"at most {MAX_SECONDS}")
     return source
 
 

@@ -16,6 +16,9 @@ from stdo.delivery.tracks import Track, name_of, streams_beside, with_first_pack
 from stdo.delivery.trial import held_by, holds
 from stdo.files import atomic, scratch
 from stdo.types import U8, UserError
+from stdo.video.marks import write_boxes
+from stdo.video.packets import timescale
+from stdo.video.ticks import Timeline
 from stdo.video.writer import VideoWriter
 
 CODEC, CRF, PRESET = "x264", 12, "fast"
@@ -56,14 +59,21 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
             other = stack.enter_context(player.lr.opened())
         kind = _kind(out)
         kept, notes = _carried(out, kind, tracks)
-        silent = folder / f"silent{out.suffix}"
+        silent = folder / "silent.mp4"  # it holds times and marks exactly
         size = source.width, source.height
-        with VideoWriter(silent, *size, source.rate, CODEC, CRF, PRESET, source.colour) as writer:
+        times = [source.pts(t) - begin for t in player.span]
+        timeline = Timeline(times, source.shown(player.span.stop - 1))
+        with VideoWriter(
+            silent, *size, source.rate, CODEC, CRF, PRESET, source.colour, timeline=timeline, marks=source.marks
+        ) as writer:
             for pts, rgb_HWC in frames:
                 writer.write((pts - begin, rgb_HWC))
         try:
             with atomic(out) as partial:
-                _, refused = join(partial, kind, opened(stack, silent), other, kept, _cut(player, other))
+                video = opened(stack, silent)
+                options = timescale(out, video.streams.video[0].time_base or Fraction(1, 1000))
+                _, refused = join(partial, kind, video, other, kept, _cut(player, other), options)
+                write_boxes(partial, source.marks)
         except (FFmpegError, ValueError) as error:
             raise UserError(f"{out}: the frames cannot be joined with the sound ({error_text(error)})") from error
     return (*notes, *refused)

@@ -17,6 +17,8 @@ from stdo.delivery.manifest import STREAMS
 from stdo.delivery.mux import Cut, error_text, join, opened
 from stdo.delivery.package import Package
 from stdo.types import Frame, FrameSource, Progress, UserError, silent
+from stdo.video.marks import write_boxes
+from stdo.video.packets import timescale
 from stdo.video.reader import VideoFile
 from stdo.video.store import Prepared
 from stdo.video.writer import VideoWriter
@@ -49,12 +51,14 @@ def write_stream(
         path = folder / carried.member
         # bitexact: no dates and random numbers, so that the same run gives the same bytes
         options = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if carried.member == STREAMS[0] else {})
+        options |= timescale(path, small.streams.video[0].time_base or Fraction(1, 1000))
         try:
             other, kind = carried.container or small, KINDS[carried.member]
             sound, refused = join(path, kind, small, other, carried.tracks, _cut(video, source), options)
         except (FFmpegError, ValueError) as error:
             what = f"{source.info.name}: the LR video cannot be joined with its sound"
             raise UserError(f"{what} ({error_text(error)})") from error
+        write_boxes(path, video.info.marks)
     return Muxed(path, sound, (*carried.notes, *refused))
 
 
@@ -71,7 +75,10 @@ def check_stream(package: Package, video: Prepared, progress: Progress = silent)
 
 def _lossless(path: Path, video: Prepared, progress: Progress) -> Path:
     height, width = video.lr.shape[1:3]
-    with VideoWriter(path, width, height, video.info.rate, "lossless", colour=video.info.colour) as writer:
+    info = video.info
+    with VideoWriter(
+        path, width, height, info.rate, "lossless", colour=info.colour, timeline=video.timeline, marks=info.marks
+    ) as writer:
         for t in progress(range(len(video.lr)), len(video.lr), "encode"):
             writer.write(Frame(video.pts[t], video.lr[t]))
     return path
@@ -81,4 +88,4 @@ def _cut(video: Prepared, source: FrameSource) -> Cut:
     if not isinstance(source, VideoFile):
         return Cut(Fraction(0), None)
     begin, ends_early = source.stretch()
-    return Cut(begin, begin + video.pts[-1] + 1 / video.info.rate if ends_early else None)
+    return Cut(begin, begin + video.pts[-1] + video.last if ends_early else None)

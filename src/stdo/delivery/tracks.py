@@ -130,6 +130,8 @@ def target(out: OutputContainer, template: Stream) -> Stream:
     stream = out.add_stream_from_template(template, opaque=True)  # AV1 has another name as a decoder
     stream.time_base = template.time_base
     stream.disposition = template.disposition
+    if isinstance(stream, VideoStream) and isinstance(template, VideoStream) and template.sample_aspect_ratio:
+        stream.codec_context.sample_aspect_ratio = template.sample_aspect_ratio  # AV1 itself does not hold it
     return _described(stream, template.metadata)
 
 

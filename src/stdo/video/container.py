@@ -16,7 +16,7 @@ import av
 from av.container import Container, InputContainer
 from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from stdo.types import UserError
@@ -84,13 +84,20 @@ def complaints(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(path: Path, thorough: bool = False) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(
+    path: Path, most: int = MAX_PIXELS, beside: bool = False, thorough: bool = False
+) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and the video stream that is used.
 
-    thorough: read on until the parameters of every stream are known, if need be the whole file. Such a container tells
-    of its streams; its packets are not to be read.
+    Args:
+        path: A local file.
+        most: Pixels of a frame; a decoder that meets a larger one refuses it before it allocates.
+        beside: Whether the packets of other streams are wanted as well; otherwise the container passes over them.
+        thorough: Whether to read on until the parameters of every stream are known, if need be the whole file. Such a
+            container tells of its streams; its packets are not to be read.
 
-    Raises UserError for a playlist, for no video in it, for an unknown codec and for frames of over `MAX_PIXELS`.
+    Raises:
+        UserError: It is a playlist, holds no video, or one of an unknown codec or of frames of over `MAX_PIXELS`.
     """
     limits = {"protocol_whitelist": "none", "format_whitelist": _FORMATS} | (_THOROUGH if thorough else {})
     options = {"max_pixels": str(MAX_PIXELS)}
@@ -104,7 +111,11 @@ def opened(path: Path, thorough: bool = False) -> Iterator[tuple[InputContainer,
                 "not a video that FFmpeg can read; playlists, other lists of files, text and raw samples are not read"
             ) from error
         with container:
-            yield container, _video_stream(container, options)
+            stream = _video_stream(container, {"max_pixels": str(most)})
+            for other in container.streams:
+                if other is not stream and not beside:
+                    other.discard = Discard.all
+            yield container, stream
 
 
 def videos_of(container: Container) -> list[VideoStream]:
