@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "stdo"
 LAYERS = {
     "types": 0,
     "files": 1,
+    "cores": 1,
     "foreign": 1,
     "imports": 1,
     "kernels": 1,
@@ -55,6 +56,7 @@ LAB = [
 ]
 WITHOUT_LAB = [
     "stdo.types",
+    "stdo.cores",
     "stdo.files",
     "stdo.foreign",
     "stdo.signals",

@@ -7,7 +7,6 @@ Decoding and stitching happen in Python threads, one frame each, the networks in
 encode them meanwhile.
 """
 
-import os
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
@@ -19,13 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from stdo.chunks.grid import PatchGrid
+from stdo.cores import usable_cores
 from stdo.delivery.bicubic import enlarge_part
 from stdo.delivery.labels import Labels
 from stdo.delivery.lr import LrVideo
 from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest
 from stdo.delivery.package import Package, complaints
 from stdo.delivery.runtime import Networks
-from stdo.delivery.weights import decode
+from stdo.delivery.weights import Stored
 from stdo.types import I16, I64, U8, UserError
 
 _AHEAD = 2
@@ -74,7 +74,7 @@ class Player:
             raise UserError(f"threads={threads}: must be from 1 to {_MAX_THREADS}")
         if max_network_bytes is not None and max_network_bytes < 0:
             raise UserError(f"max_network_bytes={max_network_bytes}: must be 0 or more")
-        self.threads = threads or min(len(os.sched_getaffinity(0)), _MAX_THREADS)
+        self.threads = threads or min(usable_cores(), _MAX_THREADS)
         self.package = Package.open(path)
         self.span = _span(self.manifest, start, duration)
         with complaints(self.package.path):
@@ -88,6 +88,8 @@ class Player:
         self._network_of = np.asarray(self.manifest.network.network_of)
         self._grid, self._scale = grid, self.manifest.scale
         pays = grid.halo >= self.manifest.network.reach and whole.pixels < grid.pixels
+        with complaints(self.package.path):
+            self.networks.check_work(whole if pays and chunks == 1 else grid)
         self._whole = whole if pays else None
 
     @property
@@ -149,7 +151,7 @@ class Player:
 
     def _networks(self, max_bytes: int | None, precision: str, device: str) -> Networks:
         network = self.manifest.network
-        weights = decode(self.package.read(WEIGHTS), network.params, network.networks, self.manifest.bits, max_bytes)
+        weights = Stored(self.package.read(WEIGHTS), network.params, network.networks, self.manifest.bits, max_bytes)
         graph, scale = self.package.read(GRAPH), self.manifest.scale
         told = network.ranges or () if precision == "int8" else ()
         named = [dict(zip(network.convolutions, each, strict=True)) for each in told]

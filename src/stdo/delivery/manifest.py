@@ -15,6 +15,7 @@ STREAMS = ("lr.mp4", "lr.mkv")
 MAX_SIDE = 16_384
 MAX_PIXELS = 2**25  # a frame of 7680x4320; 100 MB as RGB
 MAX_FRAMES = 10_000_000
+MAX_SECONDS = 10**8  # three years: what is shown later overflows the 64 bits that containers count ticks with
 MAX_CHUNKS = 32_767  # labels are int16
 MAX_NETWORKS = 4096
 MAX_TENSORS = 4096
