@@ -10,6 +10,7 @@ from av.error import FFmpegError
 from av.stream import Stream
 
 from stdo.delivery.client import Player
+from stdo.delivery.memory import encoder_options
 from stdo.delivery.mux import CARRIED, Cut, join, opened
 from stdo.delivery.package import complaints
 from stdo.files import atomic, scratch
@@ -51,7 +52,8 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
         kept, notes = _carried(out, folder / out.name, [s for s in other.streams if s.type in CARRIED])
         silent = folder / f"silent{out.suffix}"
         size = source.width, source.height
-        with VideoWriter(silent, *size, source.rate, CODEC, CRF, PRESET, source.colour) as writer:
+        options = encoder_options(source.width * source.height, player.threads)
+        with VideoWriter(silent, *size, source.rate, CODEC, CRF, PRESET, source.colour, options=options) as writer:
             for pts, rgb_HWC in frames:
                 writer.write((pts - cut.begin, rgb_HWC))
         try:
