@@ -13,6 +13,7 @@ LAYERS = {
     "types": 0,
     "console": 1,
     "files": 1,
+    "cores": 1,
     "foreign": 1,
     "imports": 1,
     "kernels": 1,
@@ -63,6 +64,7 @@ LAB = [
 WITHOUT_LAB = [
     "stdo.types",
     "stdo.console",
+    "stdo.cores",
     "stdo.files",
     "stdo.foreign",
     "stdo.signals",

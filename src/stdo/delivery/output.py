@@ -10,6 +10,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from stdo.delivery.client import Player
+from stdo.delivery.memory import encoder_options
 from stdo.delivery.mux import Cut, error_text, first_time, join, opened
 from stdo.delivery.package import complaints
 from stdo.delivery.tracks import Track, name_of, streams_beside, with_first_packets
@@ -63,8 +64,18 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
         size = source.width, source.height
         times = [source.pts(t) - begin for t in player.span]
         timeline = Timeline(times, source.shown(player.span.stop - 1))
+        settings = encoder_options(source.width * source.height, player.threads)
         with VideoWriter(
-            silent, *size, source.rate, CODEC, CRF, PRESET, source.colour, timeline=timeline, marks=source.marks
+            silent,
+            *size,
+            source.rate,
+            CODEC,
+            CRF,
+            PRESET,
+            source.colour,
+            timeline=timeline,
+            marks=source.marks,
+            options=settings,
         ) as writer:
             for pts, rgb_HWC in frames:
                 writer.write((pts - begin, rgb_HWC))
