@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stdo.files import disk_error
+from stdo.foreign import printable
 from stdo.locks import RANKS, BusyError
 from stdo.provenance import as_typed
 from stdo.signals import Stopped, heeded
@@ -142,7 +143,7 @@ def one_line(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UserError):
-            return " ".join(str(cause).split())
+            return printable(" ".join(str(cause).split()))
         cause = cause.__cause__
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
@@ -153,4 +154,4 @@ def one_line(error: BaseException) -> str:
     unknown = re.match(r"Could not override '([^']+)'", str(error))
     if unknown:
         return f"{unknown[1]}: no such setting; --cfg job lists them all"
-    return " ".join(str(error).split())
+    return printable(" ".join(str(error).split()))
