@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from stdo import __version__
 from stdo.console import prepare
 from stdo.files import disk_error
+from stdo.foreign import printable
 from stdo.locks import RANKS, BusyError
 from stdo.provenance import as_typed
 from stdo.rundir import read_result
@@ -225,7 +226,7 @@ def one_line(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UserError):
-            return " ".join(str(cause).split())
+            return printable(" ".join(str(cause).split()))
         cause = cause.__cause__
     if isinstance(error, OverrideParseException):
         advice = how_to_quote(error)
@@ -240,4 +241,4 @@ def one_line(error: BaseException) -> str:
     unknown = re.match(r"Could not override '([^']+)'", str(error))
     if unknown:
         return f"{unknown[1]}: no such setting; --cfg job lists them all"
-    return " ".join(str(error).split())
+    return printable(" ".join(str(error).split()))

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from stdo.foreign import printable
 from stdo.locks import exclusive, main_process
 from stdo.provenance import provenance
 from stdo.runfiles import read_arrays, read_metrics
+from stdo.runschema import NEEDED
 from stdo.types import BICUBIC, F32, I16, Json, UserError
 
 RESULT, WEIGHTS, CHUNKS, MAPS = "metrics.json", "weights.safetensors", "chunks.npz", "maps.npz"
@@ -102,10 +104,13 @@ def start_directory(directory: Path, config: str, command: Sequence[str], force:
         raise UserError(f"{directory}: cannot be written ({error.strerror}); set paths.outputs") from error
 
 
-def read_result(directory: Path) -> Json:
-    """The content of metrics.json of a finished run. Raises UserError where there is none, or it is damaged."""
+def read_result(directory: Path, needed: AbstractSet[str] = NEEDED) -> Json:
+    """The content of metrics.json of a finished run, with the fields that are needed of it.
+
+    Raises UserError where there is none, or it is damaged.
+    """
     try:
-        return read_metrics(directory)
+        return read_metrics(directory, needed)
     except FileNotFoundError as error:
         raise UserError(f"run={directory}: not a finished run (no {RESULT} in it)") from error
 

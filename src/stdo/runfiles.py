@@ -10,6 +10,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -44,14 +45,23 @@ _END = struct.Struct("<4s4H2LH")
 _FEW_MEMBERS, _LOCATOR = 16, 20
 
 
-def read_metrics(directory: Path, name: str = "metrics.json") -> Json:
-    """The figures of a finished run. Raises FileNotFoundError where there are none."""
-    found: Json = _json(directory, name, MAX_METRICS)
-    lacking = sorted(NEEDED - found.keys()) if isinstance(found, dict) else sorted(NEEDED)
+def read_metrics(directory: Path, needed: AbstractSet[str] = NEEDED) -> Json:
+    """Read the figures of a finished run.
+
+    Args:
+        directory: The run directory, or the folder of one network of it.
+        needed: Fields that must be there.
+
+    Raises:
+        FileNotFoundError: There is no metrics.json.
+        UserError: It is not what it must be.
+    """
+    found: Json = _json(directory, "metrics.json", MAX_METRICS)
+    lacking = sorted(needed - found.keys()) if isinstance(found, dict) else sorted(needed)
     if lacking:
         shown = ", ".join(lacking[:4])
-        raise UserError(f"run={printable(str(directory))}: is of another version (no {shown} in its {name})")
-    record(METRICS)(found, str(directory / name))
+        raise UserError(f"run={printable(str(directory))}: is of another version (no {shown} in its metrics.json)")
+    record(METRICS)(found, str(directory / "metrics.json"))
     return found
 
 

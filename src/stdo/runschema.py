@@ -3,7 +3,7 @@
 Another version may write more, so fields that are not known pass. `stdo.runfiles` reads the files.
 """
 
-from stdo.schema import Rule, each, number, one_of, optional, record, table, text, whole
+from stdo.schema import Rule, both, each, number, one_of, optional, record, table, text, whole
 from stdo.types import SCALES
 
 MAX_SIDE = 1024
@@ -40,9 +40,7 @@ METRICS: dict[str, Rule] = {
     "bicubic": record(_BICUBIC, {"psnr", "ssim"}),
     "chunk_psnr": each(_DB, 32767),
     **dict.fromkeys(("chunk_patches", "chunk_presentations", "ratios", "weights", "work"), _NUMBERS),
-    "seconds": record(
-        dict.fromkeys(("prepare", "score", "evaluate"), _SECONDS) | {"train": number(0, 1e12)}, {"train"}
-    ),
+    "seconds": both(table(_SECONDS), record({"train": number(0, 1e12)}, {"train"})),
     "stopped": optional(
         record(
             {"step": _COUNT, "saved": _COUNT, "seconds": number(0, 1e12), "gain": number(-1e9, 1e9)},

@@ -91,6 +91,16 @@ def optional(inner: Rule) -> Rule:
     return rule
 
 
+def both(first: Rule, second: Rule) -> Rule:
+    """What two rules ask for."""
+
+    def rule(value: Any, place: str) -> None:
+        first(value, place)
+        second(value, place)
+
+    return rule
+
+
 def each(inner: Rule, most: int) -> Rule:
     """A list of at most so many values, each as the rule asks for."""
 

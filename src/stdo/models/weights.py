@@ -18,15 +18,14 @@ from stdo.models.common import Backbone, plain
 from stdo.models.lowrank import MAX_RANK, sides_of
 from stdo.models.registry import BACKBONES, build, name_of
 from stdo.models.sharing import BackboneFactory, Sharing
-from stdo.settings import POSITIVE, RULES
 from stdo.types import SCALES, UserError
 
 BASE, DELTAS = "base", {3: "modulation", 2: "difference"}
 """What the names of the tensors begin with that are there beside the networks; of deltas, by their dimensions."""
 
 
-MAX_BYTES, MAX_NETWORKS, MOST = 1 << 32, 32767, 1000
-"""Bytes of a weights file, networks in it, and the largest value of any setting of a backbone."""
+MAX_BYTES, MAX_NETWORKS = 1 << 32, 32767
+"""Bytes of a weights file, and networks in it."""
 
 
 def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -> None:
@@ -180,17 +179,15 @@ def _settings(path: str | Path, meta: Mapping[str, str]) -> dict[str, float]:
         settings = parse_json(meta.get("settings", "{}").encode("utf-8", "replace"), "settings")
         known = inspect.signature(BACKBONES[meta["backbone"]]).parameters if meta["backbone"] in BACKBONES else {}
         good = settings.keys() <= known.keys() - {"scale", "init", "residual"}
-        if good and all(_in_range(key, value) for key, value in settings.items()):
+        if good and all(map(_is_number, settings.values())):
             return dict(settings)
     except (UserError, AttributeError):
         pass
     raise UserError(f"{path}: settings={meta['settings'][:80]!r} of its networks are none of {meta['backbone'][:40]!r}")
 
 
-def _in_range(key: str, value: object) -> bool:
-    """Whether a setting of a backbone is one that training takes; others could ask for any memory."""
-    good, _ = RULES.get(f"backbone.{key}", POSITIVE)
-    return isinstance(value, int | float) and not isinstance(value, bool) and good(value) and value <= MOST
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,12 +9,14 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from stdo.evaluation.crops import GAIN, HARDEST
 from stdo.evaluation.table import PROTOCOLS
 from stdo.reporting.look import look
 from stdo.reporting.names import names
 from stdo.reporting.page_origin import origin, origin_notes
+from stdo.reporting.publish import published
 from stdo.reporting.runs import Run
 from stdo.types import F32, Json
 
@@ -36,13 +38,19 @@ class Pool:
         return key
 
 
-def page_data(runs: Sequence[Run], title: str) -> Json:
-    """Everything the page shows. Figures that do not exist are None; nothing is NaN."""
+def page_data(runs: Sequence[Run], title: str, private: bool = False) -> Json:
+    """Everything the page shows. Figures that do not exist are None; nothing is NaN.
+
+    Args:
+        runs: As `stdo.reporting.runs.collect` sorts them.
+        title: Of the page.
+        private: Whether the page tells whole paths, uncommitted changes and machines, see `origin`.
+    """
     pool = Pool()
     runs = _with_own_videos(runs)
     points = names(runs)
     entries = [
-        _entry(run, pool) | {"name": name, "point": point}
+        _entry(run, pool, private) | {"name": name, "point": point}
         for run, name, point in zip(runs, _names(runs, points), points, strict=True)
     ]
     pictured = best_of_each_method(entries)
@@ -55,7 +63,7 @@ def page_data(runs: Sequence[Run], title: str) -> Json:
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "protocols": list(PROTOCOLS),
         "methods": [{"key": key, "name": name, "shape": look(key).marker} for key, name in methods.items()],
-        "origin": origin_notes(runs),
+        "origin": origin_notes(runs, private),
         "notes": _left_out_notes(len(runs), len(pictured), left_out),
         "runs": entries,
         "pool": pool.values,
@@ -108,7 +116,7 @@ def _home(run: Run) -> Path:
     return run.directory if run.metrics["network"] is None else run.directory.parent
 
 
-def _entry(run: Run, pool: Pool) -> Json:
+def _entry(run: Run, pool: Pool, private: bool) -> Json:
     metrics = run.metrics
     copied = (
         "video", "method", "backbone", "scale", "chunks", "seed", "network", "frames", "patches", "psnr", "ssim",
@@ -117,9 +125,18 @@ def _entry(run: Run, pool: Pool) -> Json:
         "precision", "chunking", "sharing", "sampler", "scorer", "width", "height", "bytes", "bitrate_kbps",
     )  # fmt: skip
     entry = {key: metrics.get(key) for key in copied}
+    entry = entry if private else published(entry)
     entry |= {"directory": _home(run).name, "curves": _frame_curves(run, pool), "training": _training_curve(run)}
-    entry |= {"config": pool.add(run.config), "origin": _kept_once(origin(run), pool), "maps": None, "crops": []}
+    entry |= {"config": pool.add(_config(run, private)), "origin": _kept_once(origin(run, private), pool)}
+    entry |= {"maps": None, "crops": []}
     return _finite(entry)
+
+
+def _config(run: Run, private: bool) -> str:
+    """The run's configuration as YAML."""
+    if private or not run.config:
+        return run.config
+    return str(yaml.safe_dump(published(run.settings), sort_keys=False, allow_unicode=True))
 
 
 def _kept_once(found: Json, pool: Pool) -> Json:
