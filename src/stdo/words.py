@@ -16,12 +16,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 
-from stdo.settings import ALL_TEXTS, LISTS_OF_TEXTS, PATHS, at_home
+from stdo.settings import ALL_TEXTS, LISTS_OF_TEXTS, PATHS, RULES, at_home
 from stdo.types import UserError
 
 _SETTING = re.compile(r"(?P<start>\+{0,2}(?P<key>[A-Za-z_][\w.]*)=)(?P<value>.*)", re.DOTALL)
 _SWEEPS = re.compile(r"-m|--multirun|hydra\.mode=(hydra\.types\.)?(RunMode\.)?MULTIRUN|sweep=(?!null$).+")
-_QUOTED = re.compile(r"""\s*("(\\.|[^"\\])*"|'(\\.|[^'\\])*')\s*""", re.DOTALL)
+_QUOTED = re.compile(r"""[ \t]*("(\\.|[^"\\])*"|'(\\.|[^'\\])*')[ \t]*""", re.DOTALL)
+_FUNCTION = re.compile(r"\s*[A-Za-z_]\w*\s*\(")
 _PIECE = re.compile(r"""\s*("(\\.|[^"\\])*"|'(\\.|[^'\\])*')\s*(?=,|$)|[^,]*""", re.DOTALL)
 
 
@@ -66,15 +67,23 @@ class _Value:
         if not typed or typed.lower() == "null" or _QUOTED.fullmatch(typed):
             return typed
 
-        read = _read(typed)
-        if isinstance(read, str) and (read == typed or self._there(read)):  # the second: with Hydra's own escapes
-            return typed
         pieces = _pieces(typed)
+        if self._hydra_reads_it(typed, pieces):
+            return typed
         if self._sweeps and len(pieces) > 1:
             return ",".join(self._list(piece) for piece in self._joined(pieces))
-        if read is Ellipsis and (self._sweeps or typed.startswith("str(") or self._some_there(pieces)):
-            return typed  # a function of Hydra's, or a sweep without -m, which Hydra has a line for
         return self._list(typed)
+
+    def _hydra_reads_it(self, typed: str, pieces: Sequence[str]) -> bool:
+        """Whether Hydra makes of a value what is meant, or has a line for it."""
+        read = _read(typed)
+        if isinstance(read, str):
+            return read == typed or self._there(read)  # the second: with Hydra's own escapes
+        if read is not Ellipsis:
+            return False
+        if _FUNCTION.match(typed):
+            return self._sweeps or typed.startswith("str(")
+        return not self._sweeps and len(pieces) > 1 and any(self._there(piece) for piece in pieces)
 
     def _list(self, typed: str) -> str:
         """One value, which may be a list."""
@@ -92,21 +101,23 @@ class _Value:
         if "${" in typed and self._there(typed):
             advice = "stands for another setting; rename it, or link to it by another name"
             raise UserError(f"{self._key}={typed}: ${{ in a name {advice}")
-        return typed if _read(typed) == typed else quoted(typed)
+        plain = "\\" not in typed and _read(typed) == typed  # a backslash would escape the comma behind it
+        return typed if plain else quoted(typed)
 
     def _joined(self, pieces: Sequence[str]) -> list[str]:
         """Values between commas, a name that holds commas being one where such a file is there."""
         values, at = [], 0
         while at < len(pieces):
             ends = range(len(pieces), at, -1)
-            wholes = ((end, ",".join(pieces[at:end])) for end in ends)
-            found = next(((end, whole) for end, whole in wholes if self._there(whole)), None)
-            at, value = found or (at + 1, pieces[at])
-            values.append(value if self._there(value) else value.strip())
+            wholes = ((end, self._as_it_is_there(",".join(pieces[at:end]))) for end in ends)
+            found = next(((end, whole) for end, whole in wholes if whole is not None), None)
+            at, value = found or (at + 1, pieces[at].strip())
+            values.append(value)
         return values
 
-    def _some_there(self, pieces: Sequence[str]) -> bool:
-        return len(pieces) > 1 and any(self._there(piece) for piece in pieces)
+    def _as_it_is_there(self, value: str) -> str | None:
+        """A name, with or without the blanks around it, if something of that name is there."""
+        return next((name for name in (value, value.strip()) if self._there(name)), None)
 
     def _there(self, path: str) -> bool:
         """Whether this is the name of something that is there."""
@@ -134,7 +145,7 @@ def _read(typed: str) -> Any:
         override = OverridesParser.create().parse_rule(f"key={typed}", "override")
     except HydraException:
         return None
-    if override.is_sweep_override() or re.match(r"\s*[A-Za-z_]\w*\s*\(", typed):
+    if override.is_sweep_override() or _FUNCTION.match(typed):
         return Ellipsis
     return override.value()
 
@@ -168,6 +179,8 @@ def how_to_quote(error: OverrideParseException) -> str | None:
     if not found:
         return None
     key, value = found[1], found[2]
+    if key in RULES and key not in ALL_TEXTS:
+        return None
     if not re.fullmatch(r"~?\+{0,2}[A-Za-z_$][\w$.@/-]*", key, re.ASCII):
         return f"{key.lstrip('+')}: no such setting; --cfg job lists them all"
     return f"{key}={value}: cannot be read as it stands; quoted it can: {shlex.quote(f'{key}={quoted(value)}')}"

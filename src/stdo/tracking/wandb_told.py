@@ -43,11 +43,20 @@ def told_to_wandb() -> Json:
         settings.update_from_system_settings()
         settings.update_from_env_vars(dict(os.environ))
     except ValueError as error:
-        raise UserError(f"logger=wandb: W&B's settings: {' '.join(str(error).split())}") from error
+        raise UserError(f"logger=wandb: W&B's {_complaint(error)}") from error
     told = {name: getattr(settings, name) for name in settings.model_fields_set - {"settings_system"}}
     if "WANDB_SILENT" not in os.environ:
         told.pop("silent")  # that was us
     return told
+
+
+def _complaint(error: ValueError) -> str:
+    """Which setting, its value and what is allowed, of an error of pydantic's."""
+    errors: list[Json] = getattr(error, "errors", list)()
+    if not errors:
+        return " ".join(str(error).split())
+    name = ".".join(map(str, errors[0]["loc"]))
+    return f"setting {name}={errors[0]['input']}: {errors[0]['msg']}"
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,8 @@ def _who_says(mode: str) -> str:
         return f"WANDB_MODE={mode}"
     import wandb
 
-    settings = wandb.setup().settings
-    for path in (settings.settings_workspace, settings.settings_system):
+    here = wandb.Settings().settings_workspace  # read before WANDB_DIR is
+    for path in (here, wandb.setup().settings.settings_system):
         parser = configparser.ConfigParser(interpolation=None)
         with suppress(OSError, ValueError, configparser.Error):
             if path and parser.read(path, encoding="utf-8") and parser.has_option("default", "mode"):
@@ -88,7 +97,7 @@ def reachable(asked: Mode) -> Mode:
     """Online where there is an API key and, unless online was asked for in W&B's own ways, the server answers."""
     import wandb
 
-    settings = wandb.setup().settings
+    settings = wandb.setup(wandb.Settings(mode="online")).settings  # told to be offline, W&B looks for no key
     try:
         if not wandb.login(prompt=False, verify=False):
             return Mode("offline", "no API key; wandb login asks for one")
