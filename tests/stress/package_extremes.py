@@ -13,7 +13,7 @@ import numpy as np
 
 from stdo.chunks.grid import PatchGrid
 from stdo.delivery import labels
-from stdo.delivery.coding import join, split
+from stdo.delivery.coding import join
 from stdo.types import Frame
 from stdo.video.writer import VideoWriter
 
@@ -42,6 +42,13 @@ def stream(width: int, height: int, frames: int) -> bytes:
     """The same for whoever asks first, in any thread."""
     with _ENCODING:
         return _stream(width, height, frames)
+
+
+def _parts(data: bytes) -> list[bytes]:
+    """What `join` joined."""
+    count = int.from_bytes(data[:4], "little")
+    ends = np.frombuffer(data, "<u4", count, 4).cumsum() + 4 * (count + 1)
+    return [data[start:end] for start, end in zip([4 * (count + 1), *ends[:-1]], ends, strict=True)]
 
 
 def _times(draw: Draw, fields: Fields, members: Members) -> None:
@@ -115,7 +122,7 @@ def _grid(draw: Draw, fields: Fields, members: Members) -> None:
 def _networks(draw: Draw, fields: Fields, members: Members) -> None:
     """Up to 4,096 networks: the same ones again, or empty deltas."""
     network, count = fields["network"], draw.choice((9, 256, 4096))
-    header, *parts = [part for part, _ in split(members["weights.bin"], "weights.bin")]
+    header, *parts = _parts(members["weights.bin"])
     if header[1:]:
         parts = [parts[0], *(draw.choice((b"", part)) for part in parts[1:] * count)][: count + 1]
     else:

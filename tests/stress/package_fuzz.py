@@ -27,7 +27,7 @@ if __name__ == "__main__":
 
 from package_mutations import Mutation, mutation
 
-LIMIT = 60.0
+LIMIT = 120.0
 """Seconds after which a package that neither plays nor is refused counts as a hang."""
 MEMORY = 1 << 30
 TARGETS = (
