@@ -32,6 +32,7 @@ LAYERS = {
     "reporting": 6,
     "fitting": 7,
     "pipeline": 8,
+    "rehearsal": 8,
     "trust": 9,
     "doors": 10,
     "jobs": 11,
@@ -115,7 +116,7 @@ def test_hydra_stays_in_the_doors(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports(path)}
     if LAYERS.get(room(path), 0) < LAYERS["trust"]:
         assert not roots & {"hydra", "omegaconf"}
-    if room(path) not in ("training", "tracking", "fitting", "jobs"):
+    if room(path) not in ("training", "tracking", "fitting", "rehearsal", "jobs"):
         assert "pytorch_lightning" not in roots
 
 

@@ -116,8 +116,8 @@ def deliver(
 
 def _own_video(directory: Path, data: PatchData, metrics: Json) -> Prepared:
     """Open the run's video, and make the run's labels those of ``data``; nothing is scored."""
-    _, meta = read_safetensors(directory / RUN_WEIGHTS)
     data.labels, _ = read_chunks(directory)
+    _, meta = read_safetensors(directory / RUN_WEIGHTS)
     known = metrics | json.loads(meta.get("facts", "{}"))
     return own_video(directory, known, data.labels, data.source, data.grid, data.open_video)
 
