@@ -11,7 +11,6 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-import torch
 
 from stdo import __version__
 from stdo.chunks.sample import Sampler
@@ -38,6 +37,7 @@ from stdo.delivery.rounding import rounded, windows_of
 from stdo.delivery.stream import Muxed, check_stream, write_stream
 from stdo.evaluation.identity import own_video
 from stdo.evaluation.metrics import luma, ssim
+from stdo.evaluation.reconstruct import device_of
 from stdo.files import scratch
 from stdo.models.common import Backbone
 from stdo.models.registry import name_of
@@ -224,7 +224,7 @@ def _coded(
     learner_N = np.asarray(network_of)[data.labels.ravel()]
     shown = data.sample(partial(sampler, passes=delivery.finetune), learner_N)
     border = data.grid.halo * data.video.scale
-    where = torch.device(device if torch.cuda.is_available() else "cpu")
+    where = device_of(device)
     return finetune(
         coded,
         trained,
