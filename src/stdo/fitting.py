@@ -11,6 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from tqdm import tqdm
 
 from stdo.chunks.branch import Branching
@@ -72,14 +73,17 @@ class Job:
     loss: str = "l1"
     min_gain: float | None = None
 
+    def sampling(self) -> Callable[..., Sampler]:
+        """Chunk and learner of each patch -> which patches the whole fit shows."""
+        return self.sampler if self.warm is None else partial(self.warm, then=self.sampler)
+
 
 def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     """Train, and keep the weights and the chunks."""
     hush()
     data, labels = job.data, job.data.labels
     sharing = job.sharing(int(labels.max()) + 1)
-    sampling = job.sampler if job.warm is None else partial(job.warm, then=job.sampler)
-    sampler = data.sample(sampling, sharing.learner_of(labels.ravel()))
+    sampler = data.sample(job.sampling(), sharing.learner_of(labels.ravel()))
     border = data.grid.halo * data.video.scale
     module = Overfit(sharing, job.optimizer, job.schedule, sampler.steps, border, sampler.at_once, job.loss)
     last = job.directory / CHECKPOINT
@@ -103,6 +107,15 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
             dist.destroy_process_group()
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of GPU memory: lower budget.batch ({sampler.batch_size}) or use trainer=cpu") from error
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: Lightning refuses the fit ({' '.join(str(error).split())[:300]})") from error
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        raise UserError(
+            f"out of memory: lower budget.batch ({sampler.batch_size}), patches.halo ({data.grid.halo}), "
+            "patches.height or patches.width"
+        ) from error
     if trainer.is_global_zero:
         _save(job, sharing, sampler, curve.seconds, str(trainer.strategy.root_device))
     return trainer
@@ -114,7 +127,8 @@ def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
     alone = Reconstructor([network.to(device)], [0], grid, video.scale, device)
     chunk = np.zeros((grid.rows, grid.cols), np.int16)
     scorer = ByPsnr(lambda lr_HWC: grid.assemble(alone.patches(lr_HWC, chunk), video.scale))
-    return scorer.scores(((video.lr[t], video.hr[t]) for t in range(len(video.lr))), grid, video.scale)
+    frames = data.progress(range(len(video.lr)), len(video.lr), "score anew")
+    return scorer.scores(((video.lr[t], video.hr[t]) for t in frames), grid, video.scale)
 
 
 def _save(job: Job, sharing: Sharing, sampler: Sampler, seconds: float, device: str) -> None:

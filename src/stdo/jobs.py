@@ -17,14 +17,16 @@ from stdo.chunks.split import easy_chunks
 from stdo.doors import command_of
 from stdo.imports import quickly
 from stdo.places import cache_of, candidates
-from stdo.rundir import file_name, read_result
+from stdo.rundir import RESULT, file_name, read_result
 from stdo.settings import AUTO, check, check_chunks, one_form, whole_numbers
-from stdo.trust import NEVER_BUILT, load_config, refuse_foreign, refuse_untrusted
+from stdo.trust import NEVER_BUILT, conf_dir, load_config, refuse_foreign, refuse_untrusted
 from stdo.types import FrameSource, Json, UserError
 
 if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from stdo.fitting import Job
     from stdo.models.sharing import Sharing
-    from stdo.pipeline import Job
     from stdo.training.data import PatchData
 
 NOT_IN_HASH = (
@@ -126,19 +128,22 @@ def build_job(config: DictConfig, directory: Path | None = None, source: FrameSo
     with quickly():
         import pytorch_lightning as pl
 
+        from stdo.fitting import Job, terminal
         from stdo.models.sharing import seeded
         from stdo.models.weights import starting
-        from stdo.pipeline import Job, terminal
+        from stdo.rehearsal import rehearse
         from stdo.tracking.tracker import FilesOnly
         from stdo.training.data import PatchData
         from stdo.training.precision import resolve
 
+    finished = directory is not None
     if config.chunking.name == "whole":
         config.chunks = 1
     check_chunks(config)
     config.trainer.precision = resolve(config.trainer.precision, config.trainer.accelerator)
     settings = OmegaConf.to_container(config, resolve=True)
     refuse_untrusted(settings)
+    trainer = None if finished else _tried_trainer(config)
     if source is None:
         source = instantiate(config.video)
     data = PatchData(
@@ -171,7 +176,7 @@ def build_job(config: DictConfig, directory: Path | None = None, source: FrameSo
         "init": config.init.name,
         **budget,
     }
-    return Job(
+    job = Job(
         directory or run_directory(config, source),
         OmegaConf.to_yaml(_with_places(config), resolve=True),
         facts,
@@ -188,6 +193,24 @@ def build_job(config: DictConfig, directory: Path | None = None, source: FrameSo
         config.optim.loss,
         config.budget.get("min_gain"),  # runs from before it have none
     )
+    if trainer is not None and (config.force or not (job.directory / RESULT).exists()):
+        rehearse(job, trainer, network, config.chunks, config.sharing.get("bicubic") == AUTO)
+    return job
+
+
+def _tried_trainer(config: DictConfig) -> pl.Trainer:
+    """Lightning's Trainer as the configuration asks for it. Sets the strategy that several processes need."""
+    from stdo.training.trainer import check_settings, strategy_for, tried
+
+    check_settings(config.trainer)
+    usual = OmegaConf.load(conf_dir() / "trainer" / "auto.yaml")
+    assert isinstance(usual, DictConfig)
+    trainer = tried(instantiate(config.trainer), config.trainer, usual)
+    strategy = config.trainer.get("strategy")
+    wanted = strategy_for(trainer, strategy)
+    if wanted != strategy:
+        OmegaConf.update(config, "trainer.strategy", wanted, force_add=True)
+    return trainer
 
 
 def _with_places(config: DictConfig) -> DictConfig:

@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from stdo.evaluation.crops import choose_crops, hardest, save_crops
 from stdo.evaluation.identity import FINGERPRINT, check_source, fingerprint_of, own_video
 from stdo.evaluation.measure import Measured, Sink, measure, pictures_of
 from stdo.evaluation.pictures import comparison, heatmap
-from stdo.evaluation.reconstruct import Reconstructor
+from stdo.evaluation.reconstruct import Reconstructor, device_of
 from stdo.fitting import Job, fit, terminal
 from stdo.locks import main_process
 from stdo.models.weights import load_networks
@@ -110,7 +109,7 @@ def _evaluate(job: Job, save: str | None, prepare_seconds: float | None, only: i
             raise UserError(f"network={only}: must be from 0 to {len(networks) - 1}, the networks of this run")
         network_of, out = [only] * len(network_of), job.directory / f"network-{only}"
         out.mkdir(exist_ok=True)
-    device = torch.device(facts["device"] if torch.cuda.is_available() else "cpu")
+    device = device_of(facts["device"])
     for network in networks:
         network.to(device).eval()
     reconstructor = Reconstructor(networks, network_of, data.grid, data.video.scale, device)

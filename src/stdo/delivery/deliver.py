@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-import torch
 
 from stdo import __version__
 from stdo.chunks.sample import Sampler
@@ -37,6 +36,7 @@ from stdo.delivery.rounding import rounded, windows_of
 from stdo.delivery.stream import Muxed, check_stream, write_stream
 from stdo.evaluation.identity import own_video
 from stdo.evaluation.metrics import luma, ssim
+from stdo.evaluation.reconstruct import device_of
 from stdo.files import scratch
 from stdo.models.common import Backbone
 from stdo.models.registry import name_of
@@ -120,8 +120,8 @@ def deliver(
 
 def _own_video(directory: Path, data: PatchData, metrics: Json) -> Prepared:
     """Open the run's video, and make the run's labels those of ``data``; nothing is scored."""
-    _, meta = read_safetensors(directory / RUN_WEIGHTS)
     data.labels, _ = read_chunks(directory)
+    _, meta = read_safetensors(directory / RUN_WEIGHTS)
     known = metrics | read_facts(directory / RUN_WEIGHTS, meta)
     return own_video(directory, known, data.labels, data.source, data.grid, data.open_video)
 
@@ -229,7 +229,7 @@ def _coded(
     learner_N = np.asarray(network_of)[data.labels.ravel()]
     shown = data.sample(partial(sampler, passes=delivery.finetune), learner_N)
     border = data.grid.halo * data.video.scale
-    where = torch.device(device if torch.cuda.is_available() else "cpu")
+    where = device_of(device)
     return finetune(
         coded,
         trained,

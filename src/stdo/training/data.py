@@ -175,6 +175,10 @@ class PatchData(pl.LightningDataModule):
         self.score_seconds = time.perf_counter() - began - waited
         return scores
 
+    def split_as(self, scores_TRC: F32) -> I16:
+        """The labels that scores would give, (T, rows, cols); nothing is kept."""
+        return self._split(scores_TRC, self._chunks)
+
     def sample(self, sampler: Callable[..., PatchSampler], learner_N: I64) -> PatchSampler:
         """Make the sampler for this video. learner_N: the learner of each patch."""
         self._sampler = sampler(self.labels.ravel().astype(np.int64), learner_N)
