@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +40,13 @@ def delivery(config: DictConfig) -> Delivery:
     )
 
 
-def pack(job: Job, delivery: Delivery) -> Json:
-    """Write a run's package and say where. Returns the content of metrics.json."""
+def pack(job: Job, delivery: Delivery, told: Sequence[str] = ()) -> Json:
+    """Write a run's package and say where, with its notes but those told before; returns metrics.json's content."""
     from stdo.delivery.deliver import deliver
 
     delivered = deliver(job.directory, job.data, job.sampler, delivery, job.loss)
-    sys.stderr.write("".join(f"note: {note}\n" for note in delivered.notes) + f"{delivered.path}\n")
+    notes = [note for note in delivered.notes if note not in told]
+    sys.stderr.write("".join(f"note: {note}\n" for note in notes) + f"{delivered.path}\n")
     return delivered.metrics
 
 

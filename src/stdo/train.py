@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,8 @@ from omegaconf import DictConfig
 from stdo.deliver import delivery, pack
 from stdo.doors import enter
 from stdo.jobs import build_job
-from stdo.types import Json, VideoInfo
+from stdo.settings import AUTO
+from stdo.types import Json, UserError, VideoInfo
 
 if TYPE_CHECKING:
     from stdo.pipeline import Job
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 def task(config: DictConfig) -> Path:
     """One run, or one job of a sweep."""
     job = build_job(config)
+    told: tuple[str, ...] = ()
     from stdo.evaluation.table import closing_table
     from stdo.pipeline import alone, train
     from stdo.rundir import RESULT
@@ -28,9 +32,10 @@ def task(config: DictConfig) -> Path:
         sys.stderr.write(f"{job.directory} is finished; this is its result (force=true trains again)\n")
     else:
         sys.stderr.write(f"{summary(job.data.info)}\n")
+        job, told = _packable(job, config)
     metrics = train(job, config.force)
     if metrics and config.deliver:
-        metrics = _packed(job, config, metrics)
+        metrics = _packed(job, config, metrics, told)
     if metrics:
         results = [metrics, *(alone(job) if config.networks_alone else ())]
         sys.stdout.write("\n\n".join(closing_table(result) for result in results))
@@ -38,14 +43,51 @@ def task(config: DictConfig) -> Path:
     return job.directory
 
 
-def _packed(job: Job, config: DictConfig, metrics: Json) -> Json:
-    """Deliver the run, unless that was done."""
+def _packable(job: Job, config: DictConfig) -> tuple[Job, tuple[str, ...]]:
+    """Say what a package of the run will lack, before anything is decoded.
+
+    Raises UserError where there will be none though it is asked for; a note says so where it is not.
+
+    Returns:
+        The job, which looks at its networks once more where their number is not known before patches are scored; and
+        the notes that were printed.
+    """
+    from stdo.delivery.plan import Networks, check_run, stream_notes
+    from stdo.models.sharing import Sharing
+
+    data, bits = job.data, config.weights.bits
+    bicubic = config.sharing.get("bicubic", 0)
+
+    def checked(chunks: int) -> Sharing:
+        sharing = job.sharing(chunks)
+        _unless_asked(config, lambda: check_run(data, Networks.of(sharing), bits))
+        return sharing
+
+    networks = None if bicubic == AUTO else Networks.expected(job.sharing, job.facts["chunks"], bicubic)
+    _unless_asked(config, lambda: check_run(data, networks, bits))
+    notes = stream_notes(data) if config.deliver else ()
+    sys.stderr.write("".join(f"note: {note}\n" for note in notes))
+    return (job if networks is not None else replace(job, sharing=checked)), notes
+
+
+def _unless_asked(config: DictConfig, check: Callable[[], None]) -> None:
+    """Make a note of what is wrong with a package that nobody asked for."""
+    try:
+        check()
+    except UserError as error:
+        if config.deliver:
+            raise
+        sys.stderr.write(f"note: this run cannot be packed: {error}\n")
+
+
+def _packed(job: Job, config: DictConfig, metrics: Json, told: tuple[str, ...]) -> Json:
+    """Deliver the run, unless that was done. told: notes that were printed before."""
     from stdo.delivery.deliver import is_delivered
 
     wanted = delivery(config)
     if is_delivered(metrics, wanted, wanted.path(job.directory, job.data.info.name)):
         return metrics
-    return pack(job, wanted)
+    return pack(job, wanted, told)
 
 
 def summary(info: VideoInfo) -> str:

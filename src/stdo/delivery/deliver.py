@@ -32,6 +32,7 @@ from stdo.delivery.manifest import (
     Stream,
 )
 from stdo.delivery.package import SUFFIX, Package, write_package
+from stdo.delivery.plan import Networks, check_run, printable_name
 from stdo.delivery.rounding import rounded, windows_of
 from stdo.delivery.stream import Muxed, check_stream, write_stream
 from stdo.evaluation.identity import own_video
@@ -103,6 +104,9 @@ def deliver(
     target = delivery.path(directory, data.info.name)
     if not target.parent.is_dir():
         raise UserError(f"out={target}: there is no folder {target.parent}")
+    networks, _ = load_networks(directory / RUN_WEIGHTS)
+    served = tuple(sorted(set(read_chunks(directory, networks=len(networks))[1])))
+    check_run(data, Networks(networks[0], len(networks), served), delivery.bits)
     progress = data.progress
     with claimed(directory), _scratch(target) as folder:
         video = _own_video(directory, data, metrics)
@@ -192,7 +196,7 @@ def _contents(
     grid, video = data.grid, data.video
     manifest = Manifest(
         generator=f"stdo {__version__}",
-        name="".join(each for each in data.info.name if each.isprintable())[:400] or "video",
+        name=printable_name(data.info),
         scale=video.scale,
         source=_source(data.info, video),
         lr=_stream(_degrade(data), muxed, video),

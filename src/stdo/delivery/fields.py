@@ -21,6 +21,18 @@ def parse(text: bytes, file: str) -> Json:
     return fields
 
 
+class FieldError(UserError):
+    """A field that is out of its range.
+
+    field: its path, such as ``source.width``. value: as it is. allowed: what it must be.
+    """
+
+    def __init__(self, file: str, field: str, value: object, allowed: str) -> None:
+        shown = "".join(each if each.isprintable() else "?" for each in repr(value))[:_LONGEST]
+        super().__init__(f"{file}: {field}={shown}: must be {allowed}")
+        self.field, self.value, self.allowed = field, value, allowed
+
+
 class Fields:
     """A JSON object, whose fields are taken one by one; `end` refuses any that was not asked for.
 
@@ -42,8 +54,7 @@ class Fields:
     def check(self, holds: bool, key: str, value: object, allowed: str) -> None:
         """Raise UserError for a field's value unless it ``holds``."""
         if not holds:
-            shown = "".join(each if each.isprintable() else "?" for each in repr(value))[:_LONGEST]
-            raise UserError(f"{self._file}: {self._name(key)}={shown}: must be {allowed}")
+            raise FieldError(self._file, self._name(key), value, allowed)
 
     def _name(self, key: str) -> str:
         return f"{self._path}{key}".rstrip(".")[:_LONGEST] or "content"

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from heapq import merge
-from itertools import chain
+from itertools import chain, islice
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ from av.error import ArgumentError, ExperimentalError, FFmpegError, InvalidDataE
 from av.format import ContainerFormat
 from av.packet import Packet
 from av.stream import Stream
-from av.video.stream import VideoStream
 
 from stdo.delivery.tracks import Track, demuxed, target
 from stdo.delivery.trial import keeps_chapters, writing
@@ -32,6 +31,9 @@ OF_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder", 
 
 _COARSEST = Fraction(1, 10_000)
 """Seconds of a tick in which packets are moved: AVI counts some sound in packets, which are too long for that."""
+
+_REORDERED = 32
+"""Packets among which that of the first picture is: codecs reorder at most 16."""
 
 _NEGATIVE = 0x40000
 """FFmpeg's mark of a format that can hold times before 0 (AVFMT_TS_NEGATIVE)."""
@@ -88,14 +90,23 @@ def error_text(error: FFmpegError | ValueError) -> str:
     return str(error.strerror) if isinstance(error, FFmpegError) else str(error)
 
 
-def first_time(stream: VideoStream) -> Fraction:
-    """When the first picture of a video is shown, in seconds on the clock of its container.
+def first_time(container: InputContainer) -> Fraction:
+    """When the first picture of a container is shown, in seconds on its clock.
 
     That is not always 0: where sound begins before the picture, Matroska moves all streams, having no negative times.
+    The packets say it. A stream's ``start_time`` is a guess, and 0 where FFmpeg may not decode.
+
+    Args:
+        container: Just opened; it is to be opened anew for its packets.
     """
-    if stream.start_time is None or stream.time_base is None:
-        return Fraction(0)
-    return stream.start_time * stream.time_base
+    picture = container.streams.video[0]
+    times: list[Fraction] = []
+    for packet in container.demux(picture):
+        if packet.size and packet.pts is not None:
+            times.append(packet.pts * packet.time_base)
+        if len(times) == _REORDERED:
+            break
+    return min(times, default=Fraction(0))
 
 
 def chapters(source: InputContainer, cut: Cut) -> list[Chapter]:
@@ -120,13 +131,15 @@ def in_order(video: InputContainer, other: InputContainer, kept: Sequence[Stream
     The first picture is at 0, also where its container begins later, as MPEG-TS does.
     """
     picture = video.streams.video[0]
-    origin = first_time(picture)
 
     def of_video() -> Iterator[Timed]:
-        for packet in video.demux(picture):
-            if packet.size:
-                _shift(packet, -origin)
-                yield True, packet
+        packets = (packet for packet in video.demux(picture) if packet.size)
+        waiting = list(islice(packets, _REORDERED))
+        times = [packet.pts * packet.time_base for packet in waiting if packet.pts is not None]
+        origin = min(times, default=Fraction(0))
+        for packet in chain(waiting, packets):
+            _shift(packet, -origin)
+            yield True, packet
 
     def of_other() -> Iterator[Timed]:
         for packet in demuxed(other, kept):

@@ -6,7 +6,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.container import InputContainer
 from av.error import FFmpegError
 
 from stdo.delivery.client import Player
@@ -56,7 +55,7 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
     source, begin = player.manifest.source, player.manifest.source.pts(player.span.start)
     with scratch(out) as folder, ExitStack() as stack:
         with complaints(player.package.path):
-            tracks = _tracks(stack, player)
+            tracks, origin = _tracks(stack, player)
             other = stack.enter_context(player.lr.opened())
         kind = _kind(out)
         kept, notes = _carried(out, kind, tracks)
@@ -83,24 +82,26 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
             with atomic(out) as partial:
                 video = opened(stack, silent)
                 options = timescale(out, video.streams.video[0].time_base or Fraction(1, 1000))
-                _, refused = join(partial, kind, video, other, kept, _cut(player, other), options)
+                _, refused = join(partial, kind, video, other, kept, _cut(player, origin), options)
                 write_boxes(partial, source.marks)
         except (FFmpegError, ValueError) as error:
             raise UserError(f"{out}: the frames cannot be joined with the sound ({error_text(error)})") from error
     return (*notes, *refused)
 
 
-def _cut(player: Player, other: InputContainer) -> Cut:
-    """The stretch that is played, on the clock of the LR stream, whose first picture is not always at 0."""
-    source, span, origin = player.manifest.source, player.span, first_time(other.streams.video[0])
+def _cut(player: Player, origin: Fraction) -> Cut:
+    """The stretch that is played, on the clock of the LR stream, whose first picture is shown at ``origin``."""
+    source, span = player.manifest.source, player.span
     end = None if span.stop == source.frames else origin + source.pts(span.stop)
     return Cut(origin + source.pts(span.start), end)
 
 
-def _tracks(stack: ExitStack, player: Player) -> list[Track]:
-    """What the package's LR stream holds beside its picture."""
+def _tracks(stack: ExitStack, player: Player) -> tuple[list[Track], Fraction]:
+    """What the package's LR stream holds beside its picture, and when its first picture is shown."""
+    with player.lr.opened() as container:
+        origin = first_time(container)
     container = stack.enter_context(player.lr.opened())
-    return with_first_packets(container, streams_beside(container.streams.video[0]), {})
+    return with_first_packets(container, streams_beside(container.streams.video[0]), {}), origin
 
 
 def _kind(out: Path) -> str:

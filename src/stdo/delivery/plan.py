@@ -1,0 +1,189 @@
+"""What becomes of a run in a package, found out before anything is decoded or trained: by the checks of the last step.
+
+The streams that go with the picture are tried (`stdo.delivery.beside`), the ranges of the manifest are those that
+`stdo.delivery.manifest_json` holds every package to, and large patches are tried in the player's runtime.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import isqrt, prod
+
+import numpy as np
+
+from stdo import __version__
+from stdo.delivery.beside import beside
+from stdo.delivery.fields import FieldError
+from stdo.delivery.manifest import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    MAX_WINDOWS,
+    STREAMS,
+    Manifest,
+    Network,
+    Patches,
+    Source,
+    Stream,
+)
+from stdo.delivery.manifest_json import to_json
+from stdo.models.common import Backbone
+from stdo.models.registry import name_of
+from stdo.models.sharing import Sharing
+from stdo.training.data import PatchData
+from stdo.types import BICUBIC, UserError, VideoInfo
+from stdo.video.degrade import Degrade
+from stdo.video.reader import VideoFile
+from stdo.video.span import MIN_HEIGHT
+
+_SURE = 2**19
+"""HR pixels of a padded patch that any backbone computes in the memory that players give it."""
+
+_UNKNOWN = Network("unknown", (("weight", (1,)),), 1, (0,), 0)
+"""Stands for networks whose number depends on what is not decoded yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The networks that a run has or will have.
+
+    one: any of them. count: how many. network_of: as in the manifest, each number once.
+    """
+
+    one: Backbone
+    count: int
+    network_of: tuple[int, ...]
+
+    @classmethod
+    def of(cls, sharing: Sharing) -> Networks:
+        """Those of a run that is about to train them."""
+        return cls(sharing.network(0), sharing.networks, _numbers(sharing.networks, sharing.served < sharing.chunks))
+
+    @classmethod
+    def expected(cls, build: Callable[[int], Sharing], chunks: int, bicubic: int) -> Networks:
+        """Those that ``build(chunks)`` would make, where ``bicubic`` chunks have none; at most two are built."""
+        few = build(min(chunks, bicubic + 2))
+        count = 1 if few.networks < few.served else chunks - bicubic
+        return cls(few.network(0), count, _numbers(count, bicubic > 0))
+
+    @property
+    def told(self) -> Network:
+        """As the manifest tells of them."""
+        params = tuple((name, tuple(tensor.shape)) for name, tensor in self.one.state_dict().items())
+        return Network(name_of(self.one), params, self.count, self.network_of, self.one.reach, self.one.residual)
+
+
+def _numbers(count: int, bicubic: bool) -> tuple[int, ...]:
+    return (BICUBIC, *range(count)) if bicubic else tuple(range(count))
+
+
+def stream_notes(data: PatchData) -> tuple[str, ...]:
+    """What the package will not hold of the source, one line each. Raises UserError where the source is damaged."""
+    with beside(data.source) as carried:
+        return carried.notes
+
+
+def check_run(data: PatchData, networks: Networks | None, bits: int) -> None:
+    """Raise UserError, in one line that names the settings, for a run that no package can hold.
+
+    Args:
+        data: The run's video, patches and codec; nothing of it is decoded.
+        networks: None: not known yet.
+        bits: Of a weight in the package.
+    """
+    draft = _draft(data, _UNKNOWN if networks is None else networks.told, bits)
+    try:
+        to_json(draft)
+    except FieldError as error:
+        raise UserError(_explained(error, data, draft)) from error
+    if networks is not None:
+        _check_window(data, networks.one)
+
+
+def _draft(data: PatchData, network: Network, bits: int) -> Manifest:
+    """The manifest of the package, as far as it is known."""
+    info, grid, degrade = data.info, data.grid, data.degrade
+    assert isinstance(degrade, Degrade), degrade
+    preset = None if degrade.preset is None else str(degrade.preset)
+    return Manifest(
+        generator=f"stdo {__version__}",
+        name=printable_name(info),
+        scale=degrade.scale,
+        source=Source(info.width, info.height, info.frames or 1, info.rate.limit_denominator(2**31 - 1), info.colour),
+        lr=Stream(STREAMS[0], grid.width, grid.height, degrade.codec or "lossless", degrade.crf, preset),
+        grid=Patches(grid.patch_h, grid.patch_w, grid.halo),
+        network=network,
+        bits=bits,
+        members={},
+    )
+
+
+def printable_name(info: VideoInfo) -> str:
+    """What the manifest calls a video."""
+    return "".join(each for each in info.name if each.isprintable())[:400] or "video"
+
+
+def _explained(error: FieldError, data: PatchData, draft: Manifest) -> str:
+    """What a value out of the manifest's range means to whoever sets a run up: settings, what is allowed, a way out."""
+    info, grid, network, allowed = data.info, data.grid, draft.network, error.allowed
+    source = f"video.path={data.source.path}" if isinstance(data.source, VideoFile) else f"video {info.name}"
+    size, patches = (
+        f"{source}: {info.width}x{info.height} pixels",
+        f"patches of {grid.patch_w}x{grid.patch_h} LR pixels",
+    )
+    shrunk = f"video.height={_fitting_height(info)} shrinks the frames"
+    fewer = "lower chunks or backbone.width, or share one network (sharing=single)"
+    said = {
+        "source.width": f"{size}: in a package each side must be {allowed}; {shrunk}",
+        "source.height": f"{size}: in a package each side must be {allowed}; {shrunk}",
+        "source.width·height": f"{size}: in a package a frame must have {allowed} pixels; {shrunk}",
+        "source.frames": f"{source}: in a package its frames must be {allowed}; video.max_frames takes fewer",
+        "network.params": f"chunks: {network.networks} networks of {network.backbone} have {error.value} "
+        f"weights: in a package they must have {allowed}; {fewer}",
+        "network.networks": f"chunks: {error.value} networks: in a package they must be {allowed}; {fewer}",
+        "network.network_of": f"chunks: {len(network.network_of)} in all: in a package they must be {allowed}",
+        "patches": f"patches.height, patches.width: {error.value} {patches} in the whole video: in a package they must "
+        f"be {allowed}; raise these settings",
+        "grid.halo": f"patches.halo={grid.halo}: in a package it must be {_fitting_halo(data)} or less for {patches}",
+        "lr.crf": f"degrade.crf={error.value}: in a package it must be {allowed}",
+        "lr.preset": f"degrade.preset={error.value}: in a package it must be {allowed}",
+    }
+    return said.get(error.field, f"{error.field}={error.value}: in a package it must be {allowed}")
+
+
+def _fitting_height(info: VideoInfo) -> int:
+    """The largest height to which frames can be shrunk so that a package holds them."""
+    share = min(Fraction(1), Fraction(MAX_SIDE, info.width), Fraction(MAX_SIDE, info.height))
+    pixels = info.width * info.height * share**2
+    if pixels > MAX_PIXELS:
+        share *= Fraction(isqrt(int(MAX_PIXELS / pixels * 10**12)), 10**6)
+    return max(MIN_HEIGHT, int(info.height * share) - 1)
+
+
+def _fitting_halo(data: PatchData) -> int:
+    """The largest halo that a package holds for patches of this size."""
+    grid = replace(data.grid, halo=0)
+    most = MAX_WINDOWS // (grid.patches * data.degrade.scale**2)  # LR pixels of a padded patch
+    return bisect_right(range(data.grid.halo), most, key=lambda halo: prod(replace(grid, halo=halo).window)) - 1
+
+
+def _check_window(data: PatchData, network: Backbone) -> None:
+    """Raise UserError where players would refuse to compute patches as large as these."""
+    scale = data.degrade.scale
+    height, width = data.grid.window
+    if height * width * scale**2 <= _SURE:
+        return
+    from stdo.delivery.graph import export_graph
+    from stdo.delivery.model import network_model
+    from stdo.delivery.runtime import core
+
+    tensors = {name: np.asarray(tensor) for name, tensor in network.state_dict().items()}
+    try:
+        network_model(core(), export_graph(network), tensors, scale, (height, width))
+    except UserError as error:
+        reason = str(error).partition(": ")[2]
+        settings = f"patches.height={data.grid.patch_h} patches.width={data.grid.patch_w} patches.halo={data.grid.halo}"
+        what = f"players cannot compute {name_of(network)} on patches as large as these"
+        raise UserError(f"{settings}: {what} ({reason}); lower these settings") from error
