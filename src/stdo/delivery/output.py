@@ -16,7 +16,6 @@ from stdo.files import atomic, scratch
 from stdo.types import U8, UserError
 from stdo.video.marks import write_boxes
 from stdo.video.packets import timescale
-from stdo.video.ticks import Timeline
 from stdo.video.writer import VideoWriter
 
 CODEC, CRF, PRESET = "x264", 12, "fast"
@@ -54,8 +53,7 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
         kept, notes = _carried(out, folder / out.name, [s for s in other.streams if s.type in CARRIED])
         silent = folder / "silent.mp4"  # it holds times and marks exactly
         size = source.width, source.height
-        times = [source.pts(t) - cut.begin for t in player.span]
-        timeline = Timeline(times, source.shown(player.span.stop - 1))
+        timeline = source.timeline(player.span)
         with VideoWriter(
             silent, *size, source.rate, CODEC, CRF, PRESET, source.colour, timeline=timeline, marks=source.marks
         ) as writer:
