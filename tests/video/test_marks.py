@@ -143,9 +143,11 @@ def test_joined_videos_with_different_marks_say_so(tmp_path: Path) -> None:
 
 
 def test_marks_that_are_not_carried_are_named(tmp_path: Path) -> None:
-    quincunx = Marks(stereo=Stereo("checkerboard", True))
-    path = written(tmp_path / "a.mkv", "x264", quincunx)
-    assert VideoFile(path).info.marks.stereo == quincunx.stereo
+    odd = Marks(stereo=Stereo("checkerboard", True))
+    path = written(tmp_path / "a.mkv", "x264", odd)
+    info = VideoFile(path).info
+    assert info.marks.stereo == odd.stereo
+    assert any("only Matroska can tell" in note for note in info.notes)
     turned = h264("b.mp4", rotation=(90,), **{"x264-params": "frame-packing=4"})(tmp_path)
     info = VideoFile(turned).info
     assert info.marks.stereo is None
