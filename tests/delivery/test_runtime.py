@@ -132,7 +132,7 @@ def test_a_network_is_made_ready_as_often_as_threads_ask_at_the_same_time(monkey
 def test_whoever_waits_for_a_network_that_cannot_be_made_hears_why() -> None:
     """One may be made at a time; the second thread waits for the first one's."""
     networks = Networks(graph_of("espcn", 4), [weights_of(disturbed("espcn", 2))], 2, 1)
-    networks._steps_of[10, 12] = 1
+    networks._costs_of[10, 12] = 1, 1.0
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(networks.prepare, 0, (10, 12)) for _ in range(4)]:
             with pytest.raises(UserError, match=r"graph\.onnx"):

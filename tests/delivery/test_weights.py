@@ -210,7 +210,7 @@ def test_low_rank_differences_are_added_on_the_client(bits: int, kind: str) -> N
 
 def test_differences_that_cannot_be_are_refused() -> None:
     data, params = encode(Weights([network()], DELTAS["differences"]), 8), params_of(network())
-    parts = [part for part, _ in split(data, "weights.bin")]
+    parts = [part for part, _ in split(data, "weights.bin", 5)]
     assert parts[0] == bytes([8, 0b10100000, 2]) and parts[2] == b""
     shapes = dict(params)
     for header, words in (

@@ -1,6 +1,7 @@
 """Warm starts as a user types them: general weights, one network that branches, and what comes of the run."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,15 @@ def test_a_branched_run_does_the_work_of_the_others_and_keeps_what_it_did(clip: 
     assert metrics["params"] == 2 * jstdo["params"]
     assert json.loads((directory / "metrics.json").read_text()) == metrics
     assert evaluate(finished_job(directory, None))["psnr"] == metrics["psnr"]
+
+
+def test_scoring_in_the_middle_of_a_fit_shows_how_far_it_is(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(clip, tmp_path, "method=bstdo", "budget.passes=1")
+    said = capsys.readouterr().err
+    assert re.search(r"score anew: 100%.*6/6 \[\d\d:\d\d<", said), "with the time that is left"
+    assert said.index("train:") < said.index("score anew:") < said.index("train: 100%")
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Samplers that show patches to one network at a time: the chunks' in turns, or one for all first and theirs then."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -81,7 +82,11 @@ class Branching(Sampler):
         self.first = first(label_N, np.zeros_like(learner_N), batch=batch, passes=share * passes, seed=seed)
         left = self.steps - self.first.steps
         if left < 1:
-            raise UserError(f"init.share={share}: leaves none of the fit's {self.steps} steps to the chunks' networks")
+            least = least_passes(len(label_N), batch, share)
+            raise UserError(
+                f"budget.passes={passes:g}: must be at least {least:g} for this video with init=warm: one network has "
+                f"init.share={share:g} of the steps, and each step shows budget.batch={batch} of {len(label_N)} patches"
+            )
         self._then = partial(then, batch=batch, passes=left * batch / len(label_N), seed=seed)
         if self._then(label_N, learner_N).at_once != 1:
             raise UserError("init=warm: needs a sampler that shows patches to one network at a time: sampler=turns")
@@ -107,6 +112,20 @@ class Branching(Sampler):
         """See `Sampler.batch`."""
         here = self.first.steps
         return self.first.batch(step) if step < here else self.then.batch(step - here)
+
+
+def least_passes(patches: int, batch: int, share: float) -> float:
+    """The fewest passes, in four digits, with which `Branching` leaves a step to the chunks' networks.
+
+    >>> least_passes(60, 4, 0.5), least_passes(60, 4, 0.9)
+    (0.1334, 0.3334)
+    """
+    steps = max(2, math.floor(0.5 / (1 - share)))
+    while steps - max(1, round(share * steps)) < 1:
+        steps += 1
+    exact = steps * batch / patches
+    digit = 10.0 ** (math.floor(math.log10(exact)) - 3)
+    return float(f"{math.ceil(exact / digit) * digit:.4g}")
 
 
 def apportion(total: int, shares: Sequence[float]) -> list[int]:

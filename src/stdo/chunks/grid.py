@@ -103,12 +103,16 @@ class PatchGrid:
         cols: I64 = np.clip(self.origins[patch, 1, None] + offsets, 0, self.width - 1)
         return cols
 
-    def extract(self, frame_HWC: U8) -> U8:
-        """All windows of one LR frame (height, width, C): (patches, patch_h + 2·halo, patch_w + 2·halo, C)."""
+    def extract(self, frame_HWC: U8, patches: range | None = None) -> U8:
+        """Windows of one LR frame (height, width, C): (N, patch_h + 2·halo, patch_w + 2·halo, C).
+
+        patches: numbers of theirs; None: all.
+        """
         assert frame_HWC.shape[:2] == (self.height, self.width), frame_HWC.shape
         halo, height, width = self.halo, self.patch_h + 2 * self.halo, self.patch_w + 2 * self.halo
         padded = np.pad(frame_HWC, ((halo, halo), (halo, halo), (0, 0)), mode="edge") if halo else frame_HWC
-        return np.stack([padded[top : top + height, left : left + width] for top, left in self.origins])
+        origins = self.origins if patches is None else self.origins[patches.start : patches.stop]
+        return np.stack([padded[top : top + height, left : left + width] for top, left in origins])
 
     def coarsest(self, pixels: int) -> "PatchGrid":
         """The same frame and halo in the fewest bands of full width whose windows have at most ``pixels`` LR pixels.
@@ -131,12 +135,21 @@ class PatchGrid:
         expected = (self.patches, self.patch_h * scale, self.patch_w * scale)
         assert patches_NHWC.shape[:3] == expected, (patches_NHWC.shape, expected)
         frame = np.empty((self.height * scale, self.width * scale, patches_NHWC.shape[3]), patches_NHWC.dtype)
-        for row, (top, bottom) in enumerate(self.owned_rows * scale):
-            for col, (left, right) in enumerate(self.owned_cols * scale):
-                dy, dx = top - self.tops[row] * scale, left - self.lefts[col] * scale
-                patch = patches_NHWC[row * self.cols + col]
-                frame[top:bottom, left:right] = patch[dy : dy + bottom - top, dx : dx + right - left]
+        self.place(frame, patches_NHWC, range(self.patches), scale)
         return frame
+
+    def place(self, frame_HWC: U8, patches_NHWC: U8, patches: range, scale: int = 1) -> None:
+        """Write some patches into a frame; each writes the pixels that it owns.
+
+        frame_HWC: ``scale`` times as large as the LR frame, or cut off at the right and at the bottom. patches_NHWC:
+        (N, scale·patch_h, scale·patch_w, C). patches: their numbers.
+        """
+        for number, patch in zip(patches, patches_NHWC, strict=True):
+            row, col = divmod(number, self.cols)
+            (top, bottom), (left, right) = self.owned_rows[row] * scale, self.owned_cols[col] * scale
+            part = frame_HWC[top:bottom, left:right]
+            dy, dx = top - self.tops[row] * scale, left - self.lefts[col] * scale
+            part[...] = patch[dy : dy + part.shape[0], dx : dx + part.shape[1]]
 
 
 def _starts(length: int, patch: int) -> I64:

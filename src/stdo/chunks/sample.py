@@ -10,6 +10,9 @@ import numpy as np
 
 from stdo.types import I64, Json, UserError
 
+MAX_STEPS = 10**8
+"""Most steps of a fit: a week of the quickest network; samplers may keep a list of them."""
+
 
 class Sampler(ABC):
     """Shows patches to learners: the sets of weights that are trained side by side.
@@ -35,6 +38,9 @@ class Sampler(ABC):
         self.learners = int(learner_N.max()) + 1
         self.at_once = self.learners if self.SIDE_BY_SIDE else 1
         self.steps = max(1, round(passes * len(label_N) / self.shown))
+        if self.steps > MAX_STEPS:
+            most = MAX_STEPS * self.shown / len(label_N)
+            raise UserError(f"budget.passes={passes:g}: must be at most {most:.3g} for this video, {MAX_STEPS:,} steps")
         self.stopped: Json | None = None
 
     def stop(self, steps: int, why: Json) -> None:

@@ -7,7 +7,6 @@ Decoding and stitching happen in Python threads, one frame each, the networks in
 encode them meanwhile.
 """
 
-import os
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
@@ -19,20 +18,19 @@ from pathlib import Path
 import numpy as np
 
 from stdo.chunks.grid import PatchGrid
+from stdo.cores import usable_cores
 from stdo.delivery.bicubic import enlarge_part
 from stdo.delivery.labels import Labels
 from stdo.delivery.lr import LrVideo
 from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest
+from stdo.delivery.memory import frames_held
 from stdo.delivery.package import Package, complaints
 from stdo.delivery.runtime import Networks
-from stdo.delivery.weights import decode
+from stdo.delivery.weights import Stored
 from stdo.types import I16, I64, U8, UserError
 
-_AHEAD = 2
-"""Frames under way for each thread: enough that none waits while frames are taken, little in memory."""
-
-_HELD = 256 << 20
-"""Bytes of frames under way, at most: few where frames are huge."""
+_GROUP = 1 << 22
+"""HR pixels of the windows that are computed together: of a frame of 1080p all, of huge ones a part after another."""
 
 WAIT = 600.0
 """Seconds after which a frame that does not come counts as lost. Deep networks take long on large frames."""
@@ -74,7 +72,7 @@ class Player:
             raise UserError(f"threads={threads}: must be from 1 to {_MAX_THREADS}")
         if max_network_bytes is not None and max_network_bytes < 0:
             raise UserError(f"max_network_bytes={max_network_bytes}: must be 0 or more")
-        self.threads = threads or min(len(os.sched_getaffinity(0)), _MAX_THREADS)
+        self.threads = threads or min(usable_cores(), _MAX_THREADS)
         self.package = Package.open(path)
         self.span = _span(self.manifest, start, duration)
         with complaints(self.package.path):
@@ -88,12 +86,19 @@ class Player:
         self._network_of = np.asarray(self.manifest.network.network_of)
         self._grid, self._scale = grid, self.manifest.scale
         pays = grid.halo >= self.manifest.network.reach and whole.pixels < grid.pixels
+        with complaints(self.package.path):
+            self.networks.check_work(whole if pays and chunks == 1 else grid)
         self._whole = whole if pays else None
 
     @property
     def manifest(self) -> Manifest:
         """What the package tells of itself."""
         return self.package.manifest
+
+    @property
+    def held(self) -> int:
+        """How many frames may be under way at once."""
+        return frames_held(self.manifest.source.width * self.manifest.source.height, self.threads)
 
     def __len__(self) -> int:
         """How many frames it yields."""
@@ -102,7 +107,7 @@ class Player:
     def __iter__(self) -> Iterator[tuple[Fraction, U8]]:
         pending: deque[tuple[Fraction, Future[U8]]] = deque()
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="stdo-play")
-        ahead = min(_AHEAD * self.threads, _HELD // (self.manifest.source.width * self.manifest.source.height * 3))
+        ahead = self.held - 1
         try:
             with complaints(self.package.path):
                 for t, lr_HWC in zip(self.span, self.lr.frames(self.span.start), strict=False):
@@ -119,20 +124,35 @@ class Player:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def frame(self, lr_HWC: U8, labels_RC: I16) -> U8:
-        """The SR frame, uint8 (height, width, 3) of native size, of an LR frame and its patches' chunks."""
-        scale, source = self._scale, self.manifest.source
+    def frame(self, lr_HWC: U8, labels_RC: I16, out: U8 | None = None) -> U8:
+        """The SR frame, uint8 (height, width, 3) of native size, of an LR frame and its patches' chunks.
+
+        out: where it is written; None: a new array.
+        """
+        source = self.manifest.source
+        frame = np.empty((source.height, source.width, 3), np.uint8) if out is None else out
         grid, members_of = self._plan(labels_RC)
-        windows, border = grid.extract(lr_HWC), grid.halo * scale
-        made = np.empty((grid.patches, *(scale * side for side in grid.window), 3), np.uint8)
-        patches = made[:, border : made.shape[1] - border, border : made.shape[2] - border]
-        served = np.concatenate([*members_of.values(), np.empty(0, np.int64)])
-        for patch in np.setdiff1d(np.arange(grid.patches), served):  # its chunk has no network, or it has not arrived
-            top, left = grid.origins[patch]
-            patches[patch] = enlarge_part(lr_HWC, scale, top, left, grid.patch_h, grid.patch_w)
+        height, width = grid.window
+        at_once = max(1, _GROUP // (height * width * self._scale**2))
+        for first in range(0, grid.patches, at_once):
+            self._patches(frame, lr_HWC, grid, members_of, range(first, min(first + at_once, grid.patches)))
+        return frame
+
+    def _patches(self, frame: U8, lr_HWC: U8, grid: PatchGrid, members_of: dict[int, I64], patches: range) -> None:
+        """Compute some patches of a frame, into it."""
+        scale, border = self._scale, grid.halo * self._scale
+        windows = grid.extract(lr_HWC, patches)
+        made = np.empty((len(patches), *(scale * side for side in grid.window), 3), np.uint8)
+        inner = made[:, border : made.shape[1] - border, border : made.shape[2] - border]
+        bicubic = np.ones(len(patches), bool)
         for index, members in members_of.items():
-            self.networks.run(index, windows, made, members.tolist())
-        return np.ascontiguousarray(grid.assemble(patches, scale)[: source.height, : source.width])
+            here = members[(members >= patches.start) & (members < patches.stop)] - patches.start
+            bicubic[here] = False
+            self.networks.run(index, windows, made, here.tolist())
+        for at in np.flatnonzero(bicubic).tolist():  # the chunk has no network, or it has not arrived
+            top, left = grid.origins[patches.start + at]
+            inner[at] = enlarge_part(lr_HWC, scale, top, left, grid.patch_h, grid.patch_w)
+        grid.place(frame, inner, patches, scale)
 
     def _plan(self, labels_RC: I16) -> tuple[PatchGrid, dict[int, I64]]:
         """How a frame is cut up, and its networks, where they have arrived, each with the numbers of its windows.
@@ -149,7 +169,7 @@ class Player:
 
     def _networks(self, max_bytes: int | None, precision: str, device: str) -> Networks:
         network = self.manifest.network
-        weights = decode(self.package.read(WEIGHTS), network.params, network.networks, self.manifest.bits, max_bytes)
+        weights = Stored(self.package.read(WEIGHTS), network.params, network.networks, self.manifest.bits, max_bytes)
         graph, scale = self.package.read(GRAPH), self.manifest.scale
         told = network.ranges or () if precision == "int8" else ()
         named = [dict(zip(network.convolutions, each, strict=True)) for each in told]

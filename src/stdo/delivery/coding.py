@@ -45,7 +45,7 @@ def packed(encoder: Coder) -> bytes:
 
 
 @contextmanager
-def unpacking(data: bytes, name: str) -> Iterator[Coder]:
+def unpacking(data: bytes | memoryview, name: str) -> Iterator[Coder]:
     """A decoder of ``data``; what is read in the block must be all that was written.
 
     Whatever the bytes are, it gives symbols of the models' alphabets or raises UserError, naming ``name``.
@@ -67,20 +67,29 @@ def join(blobs: Sequence[bytes]) -> bytes:
     return b"".join([sizes.tobytes(), *blobs])
 
 
-def split(data: bytes, name: str) -> list[tuple[bytes, int]]:
+def split(data: bytes, name: str, most: int) -> list[tuple[memoryview, int]]:
     """The blobs that `join` put together, each with the number of bytes of ``data`` up to its end.
 
-    Raises UserError where the sizes do not add up.
+    Args:
+        data: What `join` made.
+        name: The member, for the message.
+        most: How many blobs there may be: what the manifest promises. Nothing is made for more.
+
+    Raises:
+        UserError: There are more, or the sizes do not add up.
     """
     words = len(data) // 4
     count = int(np.frombuffer(data, "<u4", 1)[0]) if words else -1
     if not 0 <= count < words:
         raise damaged(name, "its table of sizes is cut short")
+    if count > most:
+        raise damaged(name, f"{count} parts, where {most} belong")
     sizes = np.frombuffer(data, "<u4", count, offset=4).astype(np.int64)
     ends = 4 * (count + 1) + np.cumsum(sizes)
     if int(sizes.sum()) + 4 * (count + 1) != len(data):
         raise damaged(name, f"its parts do not add up to {len(data)} bytes")
-    return [(data[end - size : end], int(end)) for size, end in zip(sizes.tolist(), ends.tolist(), strict=True)]
+    view = memoryview(data)  # slices of it take no memory
+    return [(view[end - size : end], int(end)) for size, end in zip(sizes.tolist(), ends.tolist(), strict=True)]
 
 
 def damaged(name: str, why: str) -> UserError:

@@ -1,6 +1,5 @@
 """From a finished run to its package: the server's side."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +10,6 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-import torch
 
 from stdo import __version__
 from stdo.chunks.sample import Sampler
@@ -36,13 +34,16 @@ from stdo.delivery.manifest import (
 from stdo.delivery.package import SUFFIX, Package, write_package
 from stdo.delivery.rounding import rounded, windows_of
 from stdo.delivery.stream import Muxed, check_stream, write_stream
+from stdo.evaluation.identity import own_video
 from stdo.evaluation.metrics import luma, ssim
+from stdo.evaluation.reconstruct import device_of
 from stdo.files import scratch
 from stdo.models.common import Backbone
 from stdo.models.registry import name_of
-from stdo.models.weights import load_networks
+from stdo.models.weights import load_networks, read_safetensors
 from stdo.rundir import WEIGHTS as RUN_WEIGHTS
 from stdo.rundir import claimed, file_name, read_chunks, read_result, write_result
+from stdo.runfiles import read_facts
 from stdo.training.data import PatchData
 from stdo.types import Json, Progress, UserError, VideoInfo
 from stdo.video.degrade import Degrade
@@ -102,10 +103,9 @@ def deliver(
     target = delivery.path(directory, data.info.name)
     if not target.parent.is_dir():
         raise UserError(f"out={target}: there is no folder {target.parent}")
-    data.prepare_data()
-    data.setup()
-    video, progress = data.video, data.progress
+    progress = data.progress
     with claimed(directory), _scratch(target) as folder:
+        video = _own_video(directory, data, metrics)
         muxed = write_stream(folder, video, data.source, _degrade(data).codec is not None, progress)
         manifest, members = _contents(directory, data, sampler, loss, delivery, muxed)
         draft = folder / f"draft{SUFFIX}"
@@ -116,6 +116,14 @@ def deliver(
     metrics |= _costs(Package.open(target), delivery)
     write_result(directory, metrics)
     return Delivered(target, metrics, muxed.notes)
+
+
+def _own_video(directory: Path, data: PatchData, metrics: Json) -> Prepared:
+    """Open the run's video, and make the run's labels those of ``data``; nothing is scored."""
+    data.labels, _ = read_chunks(directory)
+    _, meta = read_safetensors(directory / RUN_WEIGHTS)
+    known = metrics | read_facts(directory / RUN_WEIGHTS, meta)
+    return own_video(directory, known, data.labels, data.source, data.grid, data.open_video)
 
 
 @contextmanager
@@ -172,9 +180,10 @@ def _contents(
     directory: Path, data: PatchData, sampler: Callable[..., Sampler], loss: str, delivery: Delivery, muxed: Muxed
 ) -> tuple[Manifest, dict[str, Path | bytes]]:
     """The manifest, as yet without what is measured, and all other members."""
-    data.labels, network_of = read_chunks(directory)
-    networks, facts = load_networks(directory / RUN_WEIGHTS)
-    device = json.loads(facts["facts"])["device"]
+    networks, meta = load_networks(directory / RUN_WEIGHTS)
+    shape = len(data.video.lr), data.grid.rows, data.grid.cols
+    data.labels, network_of = read_chunks(directory, shape, len(networks))
+    device = read_facts(directory / RUN_WEIGHTS, meta)["device"]
     coded = _coded(directory, data, sampler, loss, delivery, networks[0], network_of, device)
     numbers, chunk_of = np.unique(network_of, return_inverse=True)  # chunks that share their network: one to the viewer
     labels_TRC, network_of = chunk_of.astype(np.int16)[data.labels], numbers.tolist()
@@ -220,7 +229,7 @@ def _coded(
     learner_N = np.asarray(network_of)[data.labels.ravel()]
     shown = data.sample(partial(sampler, passes=delivery.finetune), learner_N)
     border = data.grid.halo * data.video.scale
-    where = torch.device(device if torch.cuda.is_available() else "cpu")
+    where = device_of(device)
     return finetune(
         coded,
         trained,

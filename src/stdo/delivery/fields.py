@@ -1,12 +1,12 @@
 """JSON taken apart field by field, each with its type and its range. Standard library alone."""
 
-import json
 import re
 from collections.abc import Callable
 from fractions import Fraction
 from math import isfinite
-from typing import Any, NoReturn
+from typing import Any
 
+from stdo.foreign import parse_json
 from stdo.types import Json, T, UserError
 
 _LONGEST = 60
@@ -14,18 +14,11 @@ _LONGEST = 60
 
 
 def parse(text: bytes, file: str) -> Json:
-    """A JSON object from a file of that name. Raises UserError where it is none."""
-    try:
-        fields = json.loads(text.decode("utf-8"), parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file}: damaged (it is not JSON)") from error
+    """A JSON object from a file of that name. Raises UserError where it is none, or has a key twice."""
+    fields = parse_json(text, file)
     if not isinstance(fields, dict):
         raise UserError(f"{file}: damaged (it is not a JSON object)")
     return fields
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(text)  # NaN and infinities are no JSON
 
 
 class Fields:

@@ -45,8 +45,9 @@ class Labels:
             raise UserError(f"labels of shape {shape}: must be 1 or more each, at most {MOST_LABELS} in a frame")
         if not 1 <= chunks <= np.iinfo(np.int16).max:
             raise UserError(f"chunks={chunks}: must be from 1 to {np.iinfo(np.int16).max}")
-        self._segments = [blob for blob, _ in split(data, NAME)]
-        if len(self._segments) != -(-frames // self._span):
+        expected = -(-frames // self._span)
+        self._segments = [blob for blob, _ in split(data, NAME, expected)]
+        if len(self._segments) != expected:
             raise damaged(NAME, f"{len(self._segments)} segments cannot hold {frames} frames")
         self._held = -1
         self._labels: I16
@@ -132,7 +133,7 @@ def _encode_segment(labels_TP: I64, chunks: int) -> bytes:
     return packed(coder)
 
 
-def _decode_segment(data: bytes, shape: tuple[int, int], chunks: int) -> I16:
+def _decode_segment(data: bytes | memoryview, shape: tuple[int, int], chunks: int) -> I16:
     labels_TP = np.zeros(shape, np.int64)
     with unpacking(data, NAME) as decoder:
         if chunks > 1:

@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 from stdo.delivery.manifest import STREAMS, Manifest
 from stdo.types import U8, UserError
 from stdo.video.colour import ToRgb, colour_of
+from stdo.video.container import videos_of
 
 FORMATS = dict(zip(STREAMS, ("mov", "matroska"), strict=True))
 """FFmpeg's readers. Said, not probed: a playlist in place of the video would open files of its choice."""
@@ -20,10 +21,10 @@ FORMATS = dict(zip(STREAMS, ("mov", "matroska"), strict=True))
 DECODERS = {"lossless": "h264", "x264": "h264", "x265": "hevc", "svtav1": "av1"}
 """The one kind of video that each codec of a package writes: FFmpeg knows hundreds more, many of them old."""
 
-_LIMITS = {
-    "codec_whitelist": "h264,hevc,av1,libdav1d",  # what is carried along is copied, never decoded
-    "protocol_whitelist": "none",  # nothing but the member is opened
-}
+_DECODED = "h264,hevc,av1,libdav1d"  # what is carried along is copied, never decoded
+_LIMITS = {"protocol_whitelist": "none"}  # nothing but the member is opened
+_ROUNDED = 128
+"""Pixels that decoders add to a side at most, for blocks and vectors."""
 
 
 class LrVideo:
@@ -62,33 +63,53 @@ class LrVideo:
         return UserError(f"{lr.member}: {what}: must be {self._count} frames of {lr.width}x{lr.height} pixels")
 
     @contextmanager
-    def opened(self) -> Iterator[InputContainer]:
-        """The member as FFmpeg reads it, until the block ends. Raises UserError where it cannot be read."""
+    def opened(self, decoding: bool = False) -> Iterator[InputContainer]:
+        """The member as FFmpeg reads it, until the block ends.
+
+        Args:
+            decoding: Whether frames are wanted. Otherwise FFmpeg may decode nothing at all.
+
+        Raises:
+            UserError: It cannot be read, or holds more than one video or none. Covers are no videos.
+        """
+        limits = _LIMITS | {"codec_whitelist": _DECODED if decoding else "none"}
         with self._open_file() as file:
             kind = FORMATS[self._lr.member]
             try:
-                container = av.open(file, "r", format=kind, metadata_errors="replace", container_options=_LIMITS)
+                container = av.open(
+                    file, "r", format=kind, metadata_errors="replace", options=self._largest, container_options=limits
+                )
             except (FFmpegError, ValueError) as error:
                 raise UserError(f"{self._lr.member}: damaged ({error})") from error
             with container:
+                videos = videos_of(container)
+                if len(videos) != 1:
+                    raise self._wrong(f"it holds {len(videos)} videos")
                 yield container
+
+    @property
+    def _largest(self) -> dict[str, str]:
+        """What decoders may allocate for a frame; they round its sides up. A stream may change its size on the way."""
+        lr = self._lr
+        return {"max_pixels": str((lr.width + _ROUNDED) * (lr.height + _ROUNDED))}
 
     def _video(self, container: InputContainer) -> VideoStream:
         """The LR stream, after all that its header says has been compared with the manifest."""
-        stream, lr = next(iter(container.streams.video), None), self._lr
-        if stream is None or stream.codec_context is None:
-            raise self._wrong("it holds no video")
+        (stream,), lr = videos_of(container), self._lr
+        if stream.codec_context is None:
+            raise self._wrong("it holds no video that FFmpeg knows")
         coded = stream.codec_context.codec.canonical_name
         if coded != DECODERS[lr.codec]:
             raise UserError(f"{lr.member}: its video is {coded}: must be {DECODERS[lr.codec]}")
         if (stream.width, stream.height) != (lr.width, lr.height):  # before anything is allocated
             raise self._wrong(f"its frames have {stream.width}x{stream.height} pixels")
+        stream.codec_context.options = self._largest
         stream.thread_type = "AUTO"
         return stream
 
     def _decoded(self, first: int) -> Iterator[av.VideoFrame]:
         """Decode from frame ``first`` on, beginning at the last key frame before it."""
-        with self.opened() as container:
+        with self.opened(decoding=True) as container:
             stream = self._video(container)
             if not first:
                 yield from container.decode(stream)
@@ -107,7 +128,7 @@ class LrVideo:
                     yield frame
             if started:
                 return
-        with self.opened() as container:
+        with self.opened(decoding=True) as container:
             for number, frame in enumerate(container.decode(self._video(container))):
                 if number >= first:
                     yield frame

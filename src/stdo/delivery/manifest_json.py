@@ -163,7 +163,8 @@ def _read_source(fields: Fields) -> Source:
     if source.ticks:
         rising = source.ticks[0] == 0 and all(a < b for a, b in zip(source.ticks, source.ticks[1:], strict=False))
         fields.check(rising, "times.ticks", source.ticks[:3], "rising, from 0 on")
-    fields.check(source.seconds <= MAX_SECONDS, "seconds", float(source.seconds), f"at most {MAX_SECONDS}")
+    seconds, allowed = float(source.seconds), f"at most {MAX_SECONDS} seconds"
+    fields.check(source.seconds <= MAX_SECONDS, "times, rate", seconds, allowed)
     return source
 
 

@@ -17,10 +17,10 @@ _OPERATIONS = {
 """What a backbone is made of, between pixels, as OpenVINO reads it. Others are refused: packages come from anywhere."""
 PICTURE = "lr"
 """Name of what the pixels become: the graph's input."""
-MAX_HELD = 2**27
-"""Numbers that the steps of a network may hold at once for one window; 512 MiB."""
-_MAX_MACS = 2**41
-"""Multiplications for one window: half a minute on two cores."""
+MAX_HELD = 3 * 2**25
+"""Numbers that the steps of a network may hold at once for one window; 384 MiB."""
+MAX_MACS = 2**44
+"""Multiply-accumulates for one frame, all its windows together: five minutes on one core."""
 
 
 def network_model(
@@ -84,21 +84,32 @@ def _on_pixels(model: ov.Model, shape: list[int]) -> ov.Model:
     return ov.Model([op.result(op.transpose(levels, op.constant(np.array([0, 2, 3, 1]))))], [pixels], "network")
 
 
+def macs(model: ov.Model) -> float:
+    """Multiply-accumulates for one window."""
+    work = 0.0
+    for step in model.get_ordered_ops():
+        if step.get_type_name().endswith("Convolution"):
+            results, (_, weights) = _count(step.outputs()), step.input_values()
+            work += results * _count([weights]) / step.output(0).shape[1]
+    return work
+
+
 def _check_steps(model: ov.Model) -> None:
     """Raise UserError for a graph that is none of a backbone: other operations, or more work than one may have."""
-    work = 0.0
     for step in model.get_ordered_ops():
         if step.get_type_name() not in _OPERATIONS:
             raise UserError(f"graph.onnx: step {step.get_type_name()}: must be one of {', '.join(sorted(_OPERATIONS))}")
         if any(output.get_partial_shape().is_dynamic for output in step.outputs()):
             raise UserError("graph.onnx: a step's size does not follow from the window's")
-        if step.get_type_name().endswith("Convolution"):
-            results, (_, weights) = _count(step.outputs()), step.input_values()
-            work += results * _count([weights]) / step.output(0).shape[1]
     if held(model) > MAX_HELD:
         raise UserError(f"graph.onnx: its steps hold more than {MAX_HELD} numbers at once for a window")
-    if work > _MAX_MACS:
-        raise UserError(f"graph.onnx: {work:.3g} multiplications for a window: must be at most {_MAX_MACS:.3g}")
+    check_work(macs(model))
+
+
+def check_work(work: float) -> None:
+    """Raise UserError for more multiply-accumulates than a frame may cost."""
+    if work > MAX_MACS:
+        raise UserError(f"graph.onnx: {work:.3g} multiplications for a frame: must be at most {MAX_MACS:.3g}")
 
 
 def held(model: ov.Model) -> int:

@@ -6,18 +6,21 @@ nothing between or behind them. So nothing in it can name another file, overlap,
 
 import hashlib
 import io
+import os
 import shutil
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from stdo.delivery.manifest import CHUNKS, GRAPH, MANIFEST, MAX_BYTES, STREAMS, WEIGHTS, Manifest, Member
 from stdo.delivery.manifest_json import from_json, to_json
+from stdo.delivery.place import Place
 from stdo.files import atomic, atomic_folder
+from stdo.foreign import open_below, open_file
 from stdo.types import UserError
 
 SUFFIX = ".stdo"
@@ -27,59 +30,79 @@ _END = struct.Struct("<4s4H2LH")
 _ENTRY = struct.Struct("<4s4B4H3L5H2L")
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the bytes of a member are."""
-
-    path: Path
-    start: int
-    bytes: int
-
-
 class Package:
     """A package that is read; `open` makes one.
 
-    path: the file or folder. manifest: checked. Members are looked up when they are asked for; each one's size is
-    checked on opening, its SHA-256 before any of it is handed out for the first time.
+    Files are opened once. Each member's size is checked on opening, its SHA-256 before any of it is handed out for the
+    first time; what is read of it again later must still be the same.
+
+    Args:
+        path: The file or folder, for messages.
+        manifest: Checked.
+        places: Where the members are.
+        files: The one file, or those of a folder by name.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, places: Mapping[str, _Place]) -> None:
-        self.path, self.manifest, self._places = path, manifest, places
-        self._checked: set[str] = set()
+    def __init__(
+        self, path: Path, manifest: Manifest, places: Mapping[str, Place], files: Mapping[str, BinaryIO]
+    ) -> None:
+        self.path, self.manifest, self._places, self._files = path, manifest, places, files
+        self._total = sum(Place(file, 0).bytes for file in files.values())
+        self._digests: dict[str, list[bytes]] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> "Package":
         """Open a package. Raises UserError, in one line, where it is missing, damaged or not a package."""
         path = Path(path)
         with complaints(path):
-            places = _folder(path) if path.is_dir() else _zip(path)
-            place = places[MANIFEST]
-            _check_size(MANIFEST, place.bytes)
-            manifest = from_json(_read(place))
-            if set(manifest.names) != set(places):
-                raise UserError(f"holds {', '.join(sorted(places))}: must be {', '.join(sorted(manifest.names))}")
-            for name, member in (manifest.members or {}).items():
-                if places[name].bytes != member.bytes:
-                    raise UserError(f"{name}: has {places[name].bytes} bytes: must be {member.bytes}")
-            if not manifest.members:
-                raise UserError(f"{MANIFEST}: names no members")
-            return cls(path, manifest, places)
+            return cls._of(path, _folder(path) if path.is_dir() else _file(path))
+
+    @classmethod
+    def held(cls, path: Path, descriptors: Mapping[str, int]) -> "Package":
+        """A package that another process has opened, of its `descriptors`. path: for messages. Raises as `open`."""
+        with complaints(path):
+            return cls._of(path, {name: os.fdopen(number, "rb") for name, number in descriptors.items()})
+
+    @property
+    def descriptors(self) -> dict[str, int]:
+        """Of the one open file, or of those of a folder by name; for `held`."""
+        return {name: file.fileno() for name, file in self._files.items()}
+
+    @classmethod
+    def _of(cls, path: Path, files: Mapping[str, BinaryIO]) -> "Package":
+        places = _zip(files[_WHOLE]) if _WHOLE in files else {name: Place(file, 0) for name, file in files.items()}
+        place = places[MANIFEST]
+        _check_size(MANIFEST, place.bytes)
+        manifest = from_json(place.read())
+        if set(manifest.names) != set(places):
+            raise UserError(f"holds {', '.join(sorted(places))}: must be {', '.join(sorted(manifest.names))}")
+        for name, member in (manifest.members or {}).items():
+            if places[name].bytes != member.bytes:
+                raise UserError(f"{name}: has {places[name].bytes} bytes: must be {member.bytes}")
+        if not manifest.members:
+            raise UserError(f"{MANIFEST}: names no members")
+        return cls(path, manifest, places, files)
 
     def read(self, name: str) -> bytes:
         """The content of a member. Raises UserError where it is damaged."""
         with complaints(self.path):
-            data = _read(self._places[name])
+            data = self._places[name].read()
             self._check(name, hashlib.sha256(data).hexdigest())
             return data
 
     def file(self, name: str) -> io.BufferedReader:
-        """A member as a seekable binary file; the caller closes it. Raises UserError where it is damaged."""
+        """A member as a seekable binary file; the caller closes it.
+
+        Raises:
+            UserError: It is damaged. Reading raises OSError where it was changed since it was checked.
+        """
         with complaints(self.path):
             place = self._places[name]
-            if name not in self._checked:
-                with _buffered(place) as whole:
-                    self._check(name, hashlib.file_digest(whole, "sha256").hexdigest())
-            return _buffered(place)
+            if name not in self._digests:
+                digest, blocks = place.digests()
+                self._check(name, digest)
+                self._digests[name] = blocks
+            return place.file(self._digests[name])
 
     def sizes(self) -> dict[str, int]:
         """Bytes of ``lr`` (without sound), ``audio``, ``models``, ``chunks``, ``graph``, ``manifest`` and ``total``.
@@ -88,16 +111,14 @@ class Package:
         """
         lr, audio = self._places[self.manifest.lr.member].bytes, self.manifest.lr.audio_bytes
         sizes = {name: place.bytes for name, place in self._places.items()}
-        total = sum(sizes.values()) if self.path.is_dir() else self.path.stat().st_size
         counted = {"lr": lr - audio, "audio": audio}
         counted |= {"models": sizes[WEIGHTS], "chunks": sizes[CHUNKS], "graph": sizes[GRAPH]}
-        return counted | {"manifest": total - sum(counted.values()), "total": total}
+        return counted | {"manifest": self._total - sum(counted.values()), "total": self._total}
 
     def _check(self, name: str, digest: str) -> None:
         assert self.manifest.members is not None
         if digest != self.manifest.members[name].sha256:
             raise UserError(f"{name}: damaged (its SHA-256 is another)")
-        self._checked.add(name)
 
 
 def write_package(
@@ -178,40 +199,54 @@ def _write_folder(path: Path, members: Mapping[str, Path | bytes]) -> None:
                 shutil.copyfileobj(source, target, _BLOCK)
 
 
-def _folder(path: Path) -> dict[str, _Place]:
-    files = {name: path / name for name in MAX_BYTES if (path / name).is_file()}
+_WHOLE = ""
+"""What the one file of a package goes by, where members of a folder go by their names."""
+
+
+def _folder(path: Path) -> dict[str, BinaryIO]:
+    """The members of an unpacked package, opened; other files in it are not looked at."""
+    files: dict[str, BinaryIO] = {}
+    for name in MAX_BYTES:
+        with suppress(FileNotFoundError):
+            files[name] = open_below(path, name, MAX_BYTES[name])
     if MANIFEST not in files:
         raise UserError(f"is not an unpacked package (no {MANIFEST} in it)")
-    return {name: _Place(file, 0, file.stat().st_size) for name, file in files.items()}
+    return files
 
 
-def _zip(path: Path) -> dict[str, _Place]:
+def _file(path: Path) -> dict[str, BinaryIO]:
+    try:
+        return {_WHOLE: open_file(path, sum(MAX_BYTES.values()))}
+    except FileNotFoundError:
+        raise UserError("no such file") from None
+
+
+def _zip(file: BinaryIO) -> dict[str, Place]:
     """Where the members of a ZIP are, after every byte around them has been compared with what we write."""
-    if not path.is_file():
-        raise UserError("is not a file" if path.exists() else "no such file")
-    with path.open("rb") as file:
-        directory = _directory(file, path.stat().st_size)
-        try:
-            infos = zipfile.ZipFile(file).infolist()
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
-            raise UserError("damaged (its ZIP directory cannot be read)") from error
-        names = tuple(info.orig_filename for info in infos)
-        if names not in _ORDERS:
-            shown = ", ".join(ascii(name)[1:41] for name in names)
-            raise UserError(f"holds {shown}: must be {', '.join(_ORDERS[0])}, in this order")
-        places, entries, position = {}, b"", 0
-        for info in infos:
-            own = _info(info.filename, info.file_size, info.CRC)
-            header = own.FileHeader(zip64=False)
-            file.seek(position)
-            if file.read(len(header)) != header:
-                raise UserError(f"{info.filename}: damaged (its ZIP header is not as packages have it)")
-            places[info.filename] = _Place(path, position + len(header), info.file_size)
-            entries += _entry(own, position)
-            position += len(header) + info.file_size
-        if entries != directory:
-            raise UserError("damaged (its ZIP directory is not as packages have it)")
-        return places
+    whole = Place(file, 0)
+    reader = whole.file()  # with a position of its own, where processes share the open file
+    directory = _directory(reader, whole.bytes)
+    try:
+        infos = zipfile.ZipFile(reader).infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+        raise UserError("damaged (its ZIP directory cannot be read)") from error
+    names = tuple(info.orig_filename for info in infos)
+    if names not in _ORDERS:
+        shown = ", ".join(ascii(name)[1:41] for name in names)
+        raise UserError(f"holds {shown}: must be {', '.join(_ORDERS[0])}, in this order")
+    places, entries, position = {}, b"", 0
+    for info in infos:
+        own = _info(info.filename, info.file_size, info.CRC)
+        header = own.FileHeader(zip64=False)
+        reader.seek(position)
+        if reader.read(len(header)) != header:
+            raise UserError(f"{info.filename}: damaged (its ZIP header is not as packages have it)")
+        places[info.filename] = Place(file, position + len(header), info.file_size)
+        entries += _entry(own, position)
+        position += len(header) + info.file_size
+    if entries != directory:
+        raise UserError("damaged (its ZIP directory is not as packages have it)")
+    return places
 
 
 def _directory(file: BinaryIO, size: int) -> bytes:
@@ -234,48 +269,3 @@ def _entry(info: zipfile.ZipInfo, position: int) -> bytes:
     name, size, rights = info.filename.encode(), info.file_size, info.external_attr
     sizes = (info.CRC, size, size, len(name), 0, 0)
     return _ENTRY.pack(b"PK\1\2", 20, 3, 20, 0, 0, 0, 0, 0x21, *sizes, 0, 0, rights, position) + name
-
-
-class _Window(io.RawIOBase):
-    """The bytes of one member as a file."""
-
-    def __init__(self, place: _Place) -> None:
-        super().__init__()
-        self._file, self._start, self._bytes = place.path.open("rb"), place.start, place.bytes
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._bytes}[whence]
-        if base + offset < 0:
-            raise OSError("a position before the beginning")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
-        wanted = max(0, min(len(buffer), self._bytes - self._position))
-        self._file.seek(self._start + self._position)
-        count = self._file.readinto(memoryview(buffer)[:wanted])
-        self._position += count
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-def _buffered(place: _Place) -> io.BufferedReader:
-    return io.BufferedReader(_Window(place), 1 << 16)
-
-
-def _read(place: _Place) -> bytes:
-    with _buffered(place) as file:
-        return file.read()

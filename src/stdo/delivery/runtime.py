@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import openvino as ov
 
+from stdo.chunks.grid import PatchGrid
+from stdo.delivery.devices import usable_device
 from stdo.delivery.graph_check import check_graph
 from stdo.delivery.int8 import Observed, quantised, weight_levels
 from stdo.delivery.manifest import Range
-from stdo.delivery.model import MAX_HELD, complaints, held, network_model
+from stdo.delivery.model import MAX_HELD, check_work, complaints, held, macs, network_model
 from stdo.types import F32, SCALES, U8, UserError
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
@@ -28,11 +30,11 @@ WAIT = 600.0
 RESIDENT = 128
 """Networks that are kept ready at once by default; each holds a few MB for every thread."""
 
-_HELD_PER_THREAD = 2**25
+_HELD_PER_THREAD = 3 * 2**23
 """Numbers for each thread that all networks together may hold; never less than `MAX_HELD` in all. Beyond it, fewer
 windows are computed at once and fewer networks stay ready."""
-_LARGE = 2**25
-"""Numbers that a window should hold at most, where there is a choice: 128 MiB."""
+_LARGE = 3 * 2**23
+"""Numbers that a window should hold at most, where there is a choice: 96 MiB, four of which are `MAX_HELD`."""
 
 _Window = tuple[int, int]
 """Height and width in LR pixels."""
@@ -75,18 +77,15 @@ class Networks:
             raise UserError("precision=int8: the package does not tell the ranges it needs; deliver it again")
         check_graph(graph)
         self._core = core()
-        if device not in self._core.available_devices:
-            raise UserError(f"device={device}: must be one of {', '.join(self._core.available_devices)}")
         self._graph, self._weights, self._scale = graph, weights, scale
+        self._size = sum(array.size for array in weights[0].values()) if weights else 0
         self._ranges = ranges if precision == "int8" else ()
         self._observed: Observed | None = None
-        self._threads, self._device, self._resident = threads, device, resident
-        self._settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "NUM_STREAMS": 1}
-        if device == "CPU":  # networks take turns; pinned, all would wait for the same cores
-            self._settings |= {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
+        self._threads, self._resident = threads, resident
+        self._device, self._settings = usable_device(self._core, device, PRECISIONS[precision])
         self._levels = weight_levels(self._core, device, self._settings) if self._ranges else 0
         self._ready: OrderedDict[tuple[int, _Window], _Pool] = OrderedDict()
-        self._steps_of: dict[_Window, int] = {}
+        self._costs_of: dict[_Window, tuple[int, float]] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -123,16 +122,26 @@ class Networks:
         side = 64
         return _LARGE * side * side // self._steps((side, side)) if self._weights else _LARGE
 
+    def check_work(self, grid: PatchGrid) -> None:
+        """Raise UserError where the frames of a grid would take longer than a frame may, before any is begun."""
+        if self._weights:
+            check_work(self._costs(grid.window)[1] * grid.patches)
+
     def _steps(self, window: _Window) -> int:
         """How many numbers the steps of a network hold for one window of that size; all networks are alike in this."""
+        return self._costs(window)[0]
+
+    def _costs(self, window: _Window) -> tuple[int, float]:
+        """Numbers that are held, and multiply-accumulates, for one window."""
         with self._lock:
-            if window not in self._steps_of:
-                self._steps_of[window] = held(self._model(0, window))
-            return self._steps_of[window]
+            if window not in self._costs_of:
+                model = self._model(0, window)
+                self._costs_of[window] = held(model), macs(model)
+            return self._costs_of[window]
 
     def _numbers(self, window: _Window) -> int:
         """What a network holds that is made ready for one thread: steps and weights."""
-        return self._steps(window) + sum(array.size for array in self._weights[0].values())
+        return self._steps(window) + self._size
 
     def _requests(self, window: _Window) -> int:
         """How many windows of a size may be computed at once, in every network."""

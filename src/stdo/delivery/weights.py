@@ -10,9 +10,10 @@ are float16. Symbols are range-coded; each row names the table that codes it sho
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import overload
 
 import numpy as np
 
@@ -68,29 +69,76 @@ def encode(weights: Weights, bits: int) -> bytes:
     return join([bytes([bits]) + layout.header(params), *parts])
 
 
-def decode(data: bytes, params: Params, networks: int, bits: int, max_bytes: int | None = None) -> list[Tensors]:
-    """The plain networks, float32, deltas folded in.
+class Stored(Sequence[Tensors]):
+    """The plain networks of weights.bin, float32, deltas folded in; each is decoded when it is asked for.
 
-    params: names and shapes of one network. max_bytes: only the networks that lie whole within the first ``max_bytes``
-    of ``data``, possibly none. Raises UserError where the data does not hold such networks; memory is bounded by what
-    ``params`` and ``networks`` say, time by that and the length of the data.
+    A few bytes can promise thousands of networks of thousands of tensors. So only those that frames need are made.
+
+    Args:
+        data: The content of weights.bin.
+        params: Names and shapes of one network.
+        networks: How many there are.
+        bits: Of a weight.
+        max_bytes: As if only so many bytes of ``data`` had arrived: the networks that lie whole within them, possibly
+            none. None: all.
+
+    Raises:
+        UserError: The data does not hold such networks; of the content of one, when that is asked for.
     """
-    (header, _), *parts = split(data, WEIGHTS) or [(b"", 0)]
-    if header[:1] != bytes([bits]):
-        raise damaged(WEIGHTS, f"it is not of {bits} bits")
-    layout = Layout.read(header[1:], params)
-    if len(parts) != networks + bool(layout.convs):
-        raise damaged(WEIGHTS, f"{len(parts)} parts are not {networks} networks")
-    had = [part for part, end in parts if max_bytes is None or end <= max_bytes]
+
+    def __init__(self, data: bytes, params: Params, networks: int, bits: int, max_bytes: int | None = None) -> None:
+        (header, _), *parts = split(data, WEIGHTS, networks + 2) or [(memoryview(b""), 0)]
+        if header[:1] != bytes([bits]):
+            raise damaged(WEIGHTS, f"it is not of {bits} bits")
+        layout = Layout.read(bytes(header[1:]), params)
+        if len(parts) != networks + bool(layout.convs):
+            raise damaged(WEIGHTS, f"{len(parts)} parts are not {networks} networks")
+        had = [part for part, end in parts if max_bytes is None or end <= max_bytes]
+        self._count = len(had[1:] if layout.convs else had)
+        plain = lru_cache(1 if layout.convs else _KEPT)(partial(_plain, had, params, bits))
+        changed = lru_cache(_KEPT)(partial(_changed, plain, had[1:], layout, bits))
+        self._network = changed if layout.convs else plain
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Tensors: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Tensors]: ...
+
+    def __getitem__(self, index: int | slice) -> Tensors | list[Tensors]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._network(index)
+
+
+_KEPT = 16
+"""Decoded networks that are kept: several threads ask for the same ones at about the same time."""
+
+
+def _plain(parts: Sequence[memoryview], params: Params, bits: int, index: int) -> Tensors:
+    """A part that holds all tensors of a network."""
     names, shapes = [name for name, _ in params], [tuple(shape) for _, shape in params]
-    whole = [
-        dict(zip(names, _decode_tensors(part, shapes, bits), strict=True))
-        for part in (had[:1] if layout.convs else had)
-    ]
-    if not layout.convs:
-        return whole
-    rows = (_decode_tensors(part, layout.shapes, layout.bits(bits)) if part else [] for part in had[1:])
-    return [_folded(whole[0], layout.delta(each)) for each in rows]
+    return dict(zip(names, _decode_tensors(parts[index], shapes, bits), strict=True))
+
+
+def _changed(
+    plain: Callable[[int], Tensors], deltas: Sequence[memoryview], layout: Layout, bits: int, index: int
+) -> Tensors:
+    """The base, which is part 0, with a delta folded in."""
+    if not len(deltas[index]):
+        return plain(0)
+    rows = _decode_tensors(deltas[index], layout.shapes, layout.bits(bits))
+    return _folded(plain(0), layout.delta(rows))
+
+
+def decode(data: bytes, params: Params, networks: int, bits: int, max_bytes: int | None = None) -> list[Tensors]:
+    """All networks at once; see `Stored`."""
+    return list(Stored(data, params, networks, bits, max_bytes))
 
 
 def _folded(base: Tensors, delta: Tensors) -> Tensors:
@@ -140,7 +188,7 @@ def _encode_tensors(tensors: Tensors, bits: int, steps: Tensors) -> bytes:
     return numbers + spread.tobytes() + _encode_symbols(symbols, of_symbol, bits)
 
 
-def _decode_tensors(data: bytes, shapes: Sequence[tuple[int, ...]], bits: int) -> list[F32]:
+def _decode_tensors(data: bytes | memoryview, shapes: Sequence[tuple[int, ...]], bits: int) -> list[F32]:
     """The inverse of `_encode_tensors`, but for rounding."""
     sizes = [math.prod(shape) for shape in shapes]
     order = list(range(len(shapes)))
@@ -155,7 +203,7 @@ def _decode_tensors(data: bytes, shapes: Sequence[tuple[int, ...]], bits: int) -
     return [placed[i].reshape(shape) for i, shape in enumerate(shapes)]
 
 
-def _decode_rows(data: bytes, biases: int, shapes: Sequence[tuple[int, ...]], bits: int) -> F32:
+def _decode_rows(data: bytes | memoryview, biases: int, shapes: Sequence[tuple[int, ...]], bits: int) -> F32:
     """All biases, and all weights of these shapes, one after another."""
     rows = sum(shape[0] for shape in shapes)
     steps_at, spread_at = 2 * biases, 2 * (biases + rows)
@@ -169,7 +217,7 @@ def _decode_rows(data: bytes, biases: int, shapes: Sequence[tuple[int, ...]], bi
     return np.concatenate([_numbers(data[:steps_at], biases, 16), symbols])
 
 
-def _numbers(data: bytes, count: int, bits: int) -> F32:
+def _numbers(data: bytes | memoryview, count: int, bits: int) -> F32:
     """``count`` finite numbers of 32 or 16 bits."""
     if len(data) != count * bits // 8:
         raise damaged(WEIGHTS, f"{len(data)} bytes where {count * bits // 8} are needed")
@@ -216,7 +264,7 @@ def _encode_symbols(symbols: Symbols, spread: U8, bits: int) -> bytes:
     return packed(coder)
 
 
-def _decode_symbols(data: bytes, spread: U8, lengths: I64, bits: int) -> F32:
+def _decode_symbols(data: bytes | memoryview, spread: U8, lengths: I64, bits: int) -> F32:
     """The inverse of `_encode_symbols`, as float32. spread, lengths: table and number of symbols of each row."""
     odds = _tables(bits)
     cheapest = -np.log2(odds.max(axis=1) / odds.sum(axis=1))

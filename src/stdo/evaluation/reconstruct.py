@@ -16,6 +16,16 @@ BATCH = 8
 """Windows that go through a network at once: enough to fill a CPU, bounded in memory."""
 
 
+def device_of(name: object) -> torch.device:
+    """The device that a run was trained on, where this machine has it and it works; else the GPU, else the CPU."""
+    try:
+        device = torch.device(str(name))
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError):  # not a device, not built for it, not there
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return device
+
+
 @dataclass(frozen=True)
 class Reconstructor:
     """Super-resolves frames patch by patch, each patch with its chunk's network, in float32.

@@ -113,6 +113,12 @@ class PatchData(pl.LightningDataModule):
         if info.frames and chunks > info.frames * self.grid.patches:
             raise UserError(f"chunks={chunks}: the video has only {info.frames * self.grid.patches} patches")
 
+    def open_video(self) -> Prepared:
+        """Open the prepared video alone, without scores and labels: a finished run has its own."""
+        if not hasattr(self, "video"):
+            self.video = prepare(self.source, self._cache, self.degrade, self.progress)
+        return self.video
+
     def prepare_data(self) -> None:
         """Decode, degrade and score, unless the cache has it all."""
         self._open()
@@ -168,6 +174,10 @@ class PatchData(pl.LightningDataModule):
         scores = self._scorer.scores(timed(), self.grid, self.degrade.scale)
         self.score_seconds = time.perf_counter() - began - waited
         return scores
+
+    def split_as(self, scores_TRC: F32) -> I16:
+        """The labels that scores would give, (T, rows, cols); nothing is kept."""
+        return self._split(scores_TRC, self._chunks)
 
     def sample(self, sampler: Callable[..., PatchSampler], learner_N: I64) -> PatchSampler:
         """Make the sampler for this video. learner_N: the learner of each patch."""

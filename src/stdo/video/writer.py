@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -85,6 +85,7 @@ class VideoWriter:
         below, limited range. Of no meaning where the pixel format is RGB.
     pixel_format: FFmpeg's name; None: RGB (rgb24, bgr0) for lossless and ffv1, else yuv420p, and yuv444p where a side
         is odd, which x264 and x265 cannot encode as 4:2:0 (svtav1 can, and knows nothing else).
+    options: further ones of FFmpeg's encoder.
 
     Raises UserError for an unknown codec, a crf out of range, settings that the encoder or the container refuse, and
     a target that cannot be written.
@@ -104,6 +105,7 @@ class VideoWriter:
         *,
         timeline: Timeline | None = None,
         marks: Marks | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> None:
         self._encoder, self._codec = encoder_of(codec, crf, preset), codec
         self.path, self.width, self.height, self.rate = Path(path), width, height, Fraction(rate)
@@ -113,6 +115,7 @@ class VideoWriter:
         self._options |= {} if crf is None else {"crf": str(crf)}
         self._options |= {} if preset is None else {"preset": str(preset)}
         self._marks = marks or Marks()
+        self._options |= options or {}
         for name, value in coded(codec, self._marks).items():
             self._options[name] = ":".join(filter(None, (self._options.get(name), value)))
         self._last = (timeline and timeline.last) or 1 / self.rate

@@ -1,0 +1,129 @@
+"""Lightning's Trainer with a user's settings, tried before anything is decoded."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
+from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
+
+from stdo.training.callbacks import AtomicCheckpointIO, hush
+from stdo.types import UserError
+
+_OURS = "stdo sets it"
+_LENGTH = "budget.passes says how long a fit is, and budget.min_gain may end it earlier"
+_STEPS = "see budget.batch and conf/optim for what a step is"
+_NOTHING = "has no effect here: there is one pass over steps, and evaluation comes after it"
+
+REFUSED = {
+    **dict.fromkeys(("callbacks", "logger", "plugins", "max_epochs", "use_distributed_sampler"), _OURS),
+    "enable_checkpointing": f"{_OURS}; see checkpoint_seconds",
+    **dict.fromkeys(("min_epochs", "max_steps", "min_steps", "max_time", "limit_train_batches"), _LENGTH),
+    **dict.fromkeys(("overfit_batches", "fast_dev_run"), _LENGTH),
+    **dict.fromkeys(("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"), _STEPS),
+    **dict.fromkeys(("limit_val_batches", "limit_test_batches", "limit_predict_batches"), _NOTHING),
+    **dict.fromkeys(("val_check_interval", "check_val_every_n_epoch", "num_sanity_val_steps"), _NOTHING),
+    **dict.fromkeys(("log_every_n_steps", "reload_dataloaders_every_n_epochs", "sync_batchnorm"), _NOTHING),
+    **dict.fromkeys(("inference_mode", "barebones", "model_registry", "enable_autolog_hparams"), _NOTHING),
+}
+"""Settings of a Trainer that a user must leave alone, and why. All others are tried."""
+
+SWITCHES = ("benchmark", "detect_anomaly", "enable_progress_bar", "enable_model_summary")
+"""Settings that Lightning takes for true whatever they are."""
+
+SEVERAL = "ddp_find_unused_parameters_true"
+"""The strategy of several processes: a step may train one network of many."""
+
+
+def check_settings(trainer: Mapping[str, Any]) -> None:
+    """Raise UserError for a setting that is not a user's to make, or that Lightning would misread."""
+    for name, value in trainer.items():
+        if name in REFUSED and value is not False and value is not None:
+            raise UserError(f"trainer.{name}={value}: must be left out: {REFUSED[name]}")
+        if name in SWITCHES and not isinstance(value, bool | None):
+            raise UserError(f"trainer.{name}={value}: must be true or false")
+    deterministic = trainer.get("deterministic")
+    if deterministic not in (True, False, None, "warn"):
+        raise UserError(f"trainer.deterministic={deterministic}: must be true, false or warn")
+
+
+def tried(make: Callable[..., pl.Trainer], trainer: Mapping[str, Any], usual: Mapping[str, Any]) -> pl.Trainer:
+    """Build a Trainer as a fit would, and compute something on its device.
+
+    Args:
+        make: Builds one from further arguments.
+        trainer: The settings that ``make`` uses.
+        usual: Settings that are known to work: those of ``trainer`` which differ are named where it fails.
+
+    Raises:
+        UserError: Lightning refuses the settings, the device does not work, or the strategy is none that a fit has.
+    """
+    hush()
+    ours = {"max_epochs": 1, "callbacks": [], "logger": False, "use_distributed_sampler": False}
+    build = partial(make, **ours, plugins=[AtomicCheckpointIO()])
+    try:
+        built = build()
+        _check_strategy(built.strategy, trainer)
+        probe = torch.ones(1, 1, 4, 4, device=built.strategy.root_device)
+        torch.nn.functional.conv2d(probe, probe).item()
+    except UserError:
+        raise
+    except Exception as error:  # whatever Lightning and a device's driver raise: it is about these settings
+        odd = {name: value for name, value in trainer.items() if value != usual.get(name) and not name.startswith("_")}
+        named = " ".join(f"trainer.{name}={value}" for name, value in _guilty(build, odd, usual).items())
+        raise UserError(f"{named or 'trainer'}: {_reason(error)}") from error
+    return built
+
+
+def strategy_for(built: pl.Trainer, strategy: Any) -> Any:
+    """The strategy to train with, in place of the one that was asked for."""
+    several = isinstance(built.strategy, DDPStrategy) and strategy in (None, "auto", "ddp")
+    return SEVERAL if several else strategy
+
+
+def check_processes(built: pl.Trainer, shown: int) -> None:
+    """Raise UserError where some process would get no patch of a step. shown: patches of a step."""
+    if built.world_size > shown:
+        raise UserError(
+            f"trainer.devices: {built.world_size} processes share the {shown} patches of a step: must be at most "
+            f"{shown}; raise budget.batch"
+        )
+
+
+def _check_strategy(strategy: Strategy, trainer: Mapping[str, Any]) -> None:
+    launcher = strategy.launcher
+    forked = isinstance(launcher, _MultiProcessingLauncher)  # what the fit learns of its video would stay in a child
+    if forked or not isinstance(strategy, SingleDeviceStrategy | DDPStrategy):
+        raise UserError(
+            f"trainer.strategy={trainer.get('strategy')}: must be auto or ddp: networks are small, every process has "
+            "them whole and is started by a command"
+        )
+
+
+def _guilty(make: Callable[..., object], odd: Mapping[str, Any], usual: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of settings that differ from the usual ones, the one without which a Trainer is built; all where there is none.
+
+    make: builds a Trainer; further arguments take the place of settings.
+    """
+    known = inspect.signature(pl.Trainer).parameters
+    for name, value in odd.items():
+        if name not in known:
+            return {name: value}
+        with contextlib.suppress(Exception):
+            make(**{name: usual.get(name, known[name].default)})
+            return {name: value}
+    return odd
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of what Lightning says, or what takes its place."""
+    if isinstance(error, TypeError) and "unexpected keyword" in str(error):
+        return "Lightning's Trainer has no such setting"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"Lightning refuses it ({text[:300]})"

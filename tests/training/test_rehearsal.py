@@ -1,0 +1,121 @@
+"""What does not fit the video or the machine is said before anything is decoded."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from stdo.chunks.branch import Branching, Turns, least_passes
+from stdo.chunks.sample import Uniform
+from stdo.jobs import build_job
+from stdo.models.registry import BACKBONES, build
+from stdo.pipeline import train
+from stdo.training.memory import host_memory, peak_of_pass, saved_by_step
+from stdo.trust import conf_dir
+from stdo.types import UserError
+
+TINY = ["backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "trainer=cpu"]
+
+
+def prepared(finished_runs: Path, folder: Path, *overrides: str):
+    paths = [f"video.path={finished_runs.parent}/clip.mkv", f"paths.outputs={folder}/out", f"paths.cache={folder}/in"]
+    with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
+        return build_job(compose("train", [*TINY, "budget.passes=1", *paths, *overrides]))
+
+
+REFUSALS = {
+    ("patches.halo=2000",): r"patches.halo=2000: must be at most 64: espcn sees 4 LR pixels around a patch",
+    ("patches.halo=65",): r"patches.halo=65: must be at most 64",
+    ("budget.batch=100000000",): r"budget.batch=100000000: a step of .* takes .* GB of memory at least",
+    ("budget.batch=100000000", "method=stdo"): r"budget.batch=100000000: a step of .* takes .* GB of memory at least",
+    ("budget.passes=1e12",): r"budget.passes=1e\+12: the list of .* steps takes .* GB of memory at least",
+    ("budget.passes=1e8", "method=stdo", "budget.batch=1"): r"budget.passes=1e\+08: ",
+    ("budget.passes=0.001",): r"budget.passes=0.001: must be at least 0.1482 for this video with init=warm",
+    ("method=nas", "chunks=7"): r"chunks=7: the video has only 6 frames",
+    ("method=jstdo", "sampler.size=9999"): r"sampler.size=9999: must be from 1 to the video's 54 patches",
+    ("method=stdo", "sampler=decay"): r"sampler.ratios=.*: network 1 would see no patch; use sharing=single",
+}
+
+
+@pytest.mark.parametrize("settings", REFUSALS)
+def test_what_cannot_be_is_refused_before_anything_is_decoded(
+    settings: tuple[str, ...], finished_runs: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=f"^{REFUSALS[settings]}") as caught:
+        prepared(finished_runs, tmp_path, *settings)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_networks_need_memory_too(finished_runs: Path, tmp_path: Path) -> None:
+    settings = ["backbone=edsr", "chunks=30000", "method=stdo", "patches.height=1", "patches.width=1"]
+    with pytest.raises(UserError, match=r"^chunks=30000: training 30,000 networks takes .* GB of memory at least"):
+        prepared(finished_runs, tmp_path, *settings)
+
+
+def test_the_least_budget_that_is_named_trains(finished_runs: Path, tmp_path: Path) -> None:
+    metrics = train(prepared(finished_runs, tmp_path, "budget.passes=0.1482"))
+    assert metrics["steps"] == 2 and metrics["branch_step"] == 1
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.75, 0.9, 0.99])
+@pytest.mark.parametrize(("patches", "batch"), [(54, 4), (7200, 4), (100, 1), (33, 16)])
+def test_the_least_passes_are_enough(share: float, patches: int, batch: int) -> None:
+    import numpy as np
+
+    label_N = np.arange(patches) % 2
+
+    def branching(passes: float) -> Branching:
+        settings = {"batch": batch, "passes": passes, "seed": 0, "share": share}
+        return Branching(label_N, label_N, first=Uniform, then=Turns, **settings)
+
+    least = least_passes(patches, batch, share)
+    assert branching(least).steps >= 2
+    with pytest.raises(UserError, match="must be at least"):
+        branching(0.6 / (patches / batch))
+
+
+SPEND = """
+import resource, sys, torch
+from stdo.models.registry import build
+torch.set_num_threads(1)
+network = build({name!r}, 2)
+network(torch.rand(1, 3, 16, 16)).square().mean().backward()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+out = network(torch.rand(1, 3, {side}, {side}))
+forward = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((forward - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize("name", ["espcn", "ecbsr"])
+def test_a_step_takes_what_is_told_of_it(name: str) -> None:
+    """Memory of a real pass, as the system counts it, is no less than what is told, and not much more."""
+    side = 500
+    told = saved_by_step(build(name, 2), (side, side), half=False)
+    code = SPEND.format(name=name, side=side)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    taken = int(done.stdout)
+    assert 0.9 * told < taken < 3 * told, (told, taken)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_memory_is_told_of_every_backbone(name: str) -> None:
+    network = build(name, 4)
+    small, large = (saved_by_step(network, (side, side), half=False) for side in (20, 40))
+    assert 3 < large / small < 4.1
+    assert peak_of_pass(network, (40, 40)) < large
+    assert next(network.parameters()).device.type == "cpu", "the network is left alone"
+
+
+def test_a_limit_of_the_process_counts() -> None:
+    code = (
+        "import resource; from stdo.training.memory import host_memory;"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({3 << 30}, {resource.RLIM_INFINITY})); print(host_memory())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout) <= 3 << 30
+    assert host_memory() is not None
