@@ -20,7 +20,7 @@ from stdo.delivery.manifest import (
     Stream,
 )  # fmt: skip
 from stdo.delivery.manifest_json import from_json, to_json
-from stdo.types import Colour, UserError
+from stdo.types import Colour, Marks, Mastering, Projection, Stereo, UserError
 
 
 def manifest(**changes) -> Manifest:
@@ -53,6 +53,13 @@ def fields_of(text: bytes) -> dict:
     return fields
 
 
+MARKED = Marks(
+    Fraction(64, 45),
+    Stereo("side_by_side"),
+    Projection("equirectangular_part", (-(90 << 16), 5, 0), (1, 2, 3, 2**32 - 1), 4),
+    Mastering((34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450), (50, 10_000_000)),
+    (1000, 400),
+)
 VARIABLE = Source(70, 50, 3, Fraction(25), Colour("rgb", "full"), Fraction(1, 1000), (0, 33, 90))
 
 
@@ -64,12 +71,27 @@ VARIABLE = Source(70, 50, 3, Fraction(25), Colour("rgb", "full"), Fraction(1, 10
         {"network": replace(manifest().network, network_of=(0, -1, 1))},
         {"network": replace(manifest().network, ranges=(((0.0, 1.0),), ((-0.5, 2.25),)))},
         {"source": VARIABLE},
+        {"source": replace(VARIABLE, last=Fraction(5))},
+        {"source": replace(VARIABLE, marks=MARKED)},
+        {"source": replace(VARIABLE, marks=Marks(Fraction(8, 9), Stereo("rows", True)))},
         {"bicubic": Figures({"frame": 1.0, "pooled": 2.0, "y": 3.0}, 0.5)},
     ],
 )
 def test_reads_back_as_written(changes: dict) -> None:
     assert from_json(to_json(manifest(**changes))) == manifest(**changes)
     assert sealed(fields_of(to_json(manifest(**changes)))) == to_json(manifest(**changes)), "the digest as documented"
+
+
+def test_a_source_without_marks_has_no_field_for_them() -> None:
+    """So that players of before read the package."""
+    told = fields_of(to_json(manifest()))["source"]
+    assert set(told) == {"width", "height", "frames", "rate", "times", "colour"}
+
+
+def test_the_last_frame_is_shown_as_long_as_the_manifest_says() -> None:
+    held = replace(VARIABLE, last=Fraction(5))
+    assert [held.shown(t) for t in range(3)] == [Fraction(33, 1000), Fraction(57, 1000), 5]
+    assert held.seconds == Fraction(90, 1000) + 5
 
 
 @pytest.mark.parametrize("field", ["residual", "ranges"])
@@ -105,8 +127,23 @@ BAD = {
     "source.rate": [0, [0, 1], [30, 0], [-30, 1], [30, 1, 1], [30.0, 1], [2**31, 1]],
     "source.times": [[], {"time_base": [1, 1000], "ticks": [0, 1]}, {"time_base": [1, 1000], "ticks": [0, 2, 2]},
                      {"time_base": [1, 1000], "ticks": [1, 2, 3]}, {"time_base": [0, 1], "ticks": [0, 1, 2]},
-                     {"time_base": [1, 1000], "ticks": [0, 1, 2], "more": 1}],
+                     {"time_base": [1, 1000], "ticks": [0, 1, 2], "more": 1},
+                     {"time_base": [1, 1000], "ticks": [0, 1, 2**62]},
+                     {"time_base": [2**31 - 1, 1], "ticks": [0, 1, 2]}],
     "source.colour": [{}, {"matrix": "ycgco", "range": "full", "primaries": "a", "transfer": "b"}],
+    "source.last": [0, [0, 1], [1, 0], [-1, 2], [5], 5.0, None, "5", [10**9, 1], [2**31, 1]],
+    "source.aspect": [1, [0, 1], [1, 0], [101, 1], [1, 101], None, [1.5, 1]],
+    "source.stereo": [None, "rows", {}, {"layout": "rows"}, {"layout": "quincunx", "first": "left"},
+                      {"layout": "rows", "first": True}, {"layout": "rows", "first": "left", "more": 1}],
+    "source.projection": [None, {}, {"kind": "fisheye", "angles": [0, 0, 0], "bounds": [0, 0, 0, 0], "padding": 0},
+                          {"kind": "cubemap", "angles": [0, 0], "bounds": [0, 0, 0, 0], "padding": 0},
+                          {"kind": "cubemap", "angles": [0, 0, 2**31], "bounds": [0, 0, 0, 0], "padding": 0},
+                          {"kind": "cubemap", "angles": [0, 0, 0], "bounds": [0, 0, 0, -1], "padding": 0},
+                          {"kind": "cubemap", "angles": [0, 0, 0], "bounds": [0, 0, 0, 0], "padding": 2**32}],
+    "source.mastering": [None, {}, {"primaries": [0] * 7, "luminance": [0, 1]},
+                         {"primaries": [0] * 7 + [50001], "luminance": [0, 1]},
+                         {"primaries": [0] * 8, "luminance": [0, 2**31]}],
+    "source.light": [None, [], [1], [1, 2, 3], [-1, 2], [1, 65536], ["1", 2]],
     "lr.member": ["../lr.mp4", "/lr.mp4", "lr.avi", "manifest.json", None],
     "lr.width": [34, 36, 0],
     "lr.codec": ["vp8", None, ["x264"]],

@@ -20,6 +20,7 @@ from stdo.models.registry import BACKBONES, build
 from stdo.types import Colour, Frame
 from stdo.video.degrade import BicubicUpscaler
 from stdo.video.reader import VideoFile
+from stdo.video.ticks import Timeline
 from stdo.video.writer import VideoWriter
 
 VARIANTS = [(name, residual) for name, kind in BACKBONES.items() for residual in kind.RESIDUALS]
@@ -106,12 +107,16 @@ def make(
     member: str = "lr.mp4",
     sound: bool = False,
     residual: str | None = None,
+    told: dict | None = None,
 ) -> Made:
-    """Write ``tiny.stdo``: noise networks, noise labels, an LR video that is really encoded."""
+    """Write ``tiny.stdo``: noise networks, noise labels, an LR video that is really encoded.
+
+    told: fields of the manifest's source in place of the usual ones.
+    """
     rate = Fraction(25)
     times = pts or [t / rate for t in range(frames)]
     lr_h, lr_w = -(-height // scale), -(-width // scale)
-    with VideoWriter(folder / member, lr_w, lr_h, rate, codec) as writer:
+    with VideoWriter(folder / member, lr_w, lr_h, rate, codec, timeline=Timeline.of(times)) as writer:
         for time, lr_HWC in zip(times, smooth(lr_h, lr_w, len(times)), strict=True):
             writer.write(Frame(time, lr_HWC))
     if sound:
@@ -124,6 +129,7 @@ def make(
     source = Source(width, height, len(times), rate, Colour("bt709", "limited"))
     if pts is not None:
         source = replace(source, time_base=Fraction(1, 90_000), ticks=tuple(int(time * 90_000) for time in times))
+    source = replace(source, **(told or {}))
     manifest = Manifest(
         generator="tests",
         name="tiny",

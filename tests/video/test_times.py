@@ -1,6 +1,7 @@
 """Files hold the times of their source, however long a picture stands still, and how long the last one is shown."""
 
 import json
+import tracemalloc
 from fractions import Fraction as F
 from math import lcm
 from pathlib import Path
@@ -53,7 +54,7 @@ TIMELINES: dict[str, tuple[list[F], F, F]] = {
 
 def written(path: Path, codec: str, times: list[F], last: F | None, rate: F | None = None) -> Path:
     rate = rate or len(times) / (times[-1] + (last or F(1, 25)))
-    timeline = Timeline(times, last)
+    timeline = Timeline.of(times, last)
     with VideoWriter(path, 64, 48, rate, codec, preset=CODECS[codec], timeline=timeline) as writer:
         for t, time in enumerate(times):
             writer.write((time, rgb(t)))
@@ -95,20 +96,44 @@ def test_any_average_rate_can_be_written(tmp_path: Path, codec: str, rate: F) ->
     assert got == times
 
 
+def ticks(times: list[F], last: F) -> tuple[F, list[int]]:
+    found = ticks_of(Timeline.of(times), last)
+    stamps: list[int] = []
+    for t in range(len(times)):
+        stamps.append(found.stamp(t, stamps[-1] if stamps else None))
+        assert t + 1 < len(times) or found.length(t, stamps[-1]) == found.last
+    return found.base, stamps
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_one_or_two_frames_by_x265(tmp_path: Path, count: int) -> None:
+    """Of so few it gives times of decoding from memory that nobody has written to, mostly."""
+    for attempt in range(8):
+        got, end = seen(written(tmp_path / f"{attempt}.mp4", "x265", SHORT[:count], F(1, 25)))
+        assert (got, end) == (SHORT[:count], F(count, 25))
+
+
 def test_ticks_are_the_coarsest_that_hold_all_times() -> None:
-    assert ticks_of([F(0), F(1, 30), F(1, 10)], F(1, 30)).base == F(1, 30)
-    assert ticks_of([F(0), F(1, 30), F(1, 8)], F(1, 7)).base == F(1, lcm(30, 8, 7))
-    day = ticks_of([F(0), F(86400) + F(1, 90001)], F(1, 25))
-    assert day.stamps[-1] <= MOST
-    assert abs(day.stamps[-1] * day.base - 86400) < F(1, 1000)
+    assert ticks([F(0), F(1, 30), F(1, 10)], F(1, 30)) == (F(1, 30), [0, 1, 3])
+    assert ticks([F(0), F(1, 30), F(1, 8)], F(1, 7))[0] == F(1, lcm(30, 8, 7))
+    base, stamps = ticks([F(0), F(86400) + F(1, 90001)], F(1, 25))
+    assert stamps[-1] <= MOST
+    assert abs(stamps[-1] * base - 86400) < F(1, 1000)
 
 
 def test_rounded_times_do_not_drift_and_never_meet() -> None:
     third = [F(t, 3) + F(t, 10**12) for t in range(10_000)]
-    ticks = ticks_of(third, F(1, 3))
-    assert max(abs(s * ticks.base - time) for s, time in zip(ticks.stamps, third, strict=True)) <= ticks.base / 2
-    close = ticks_of([F(0), F(1, 10**12), F(2, 10**12)], F(1, 25))
-    assert close.stamps == (0, 1, 2)
+    base, stamps = ticks(third, F(1, 3))
+    assert max(abs(s * base - time) for s, time in zip(stamps, third, strict=True)) <= base / 2
+    assert ticks([F(0), F(1, 10**12), F(2, 10**12)], F(1, 25))[1] == [0, 1, 2]
+
+
+def test_ten_million_frames_that_a_package_claims_cost_no_memory() -> None:
+    tracemalloc.start()
+    found = ticks_of(Timeline(range(10_000_000), F(1001, 30000)), F(1001, 30000))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    assert found.stamp(9_999_999, None) == 9_999_999 * 1001
 
 
 @pytest.mark.parametrize("number", [F(25), F(2**40, 3), F(3, 2**40), F(2**31 - 1, 2**31 + 7), F(1, 10**12)])

@@ -2,10 +2,13 @@
 
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from PIL import Image, ImageOps
 
+from stdo.trust import conf_dir
 from stdo.types import UserError
 from stdo.video.images import HR_FOLDER, ImageFolder, Vsd4k
 from stdo.video.reader import VideoFile
@@ -91,6 +94,103 @@ def test_span_height_and_pattern(tmp_path):
     assert [frame.pts for frame in chosen] == [0, Fraction(1, 10), Fraction(1, 5)]
     assert np.array_equal(chosen[0].rgb_HWC, picture(2))
     assert next(iter(ImageFolder(folder, height=16))).rgb_HWC.shape == (16, 22, 3)
+
+
+MAC = b"\0\5\26\7\0\2\0\0Mac OS X" + bytes(4000)
+"""A file that macOS leaves beside each other one on foreign disks, under ``._`` and its name."""
+
+
+def test_hidden_files_are_passed_over_as_a_shell_does(tmp_path):
+    folder = folder_of(tmp_path / "a", [f"{n}.png" for n in range(3)])
+    for n in range(3):
+        (folder / f"._{n}.png").write_bytes(MAC)
+    folder_of(folder, [".thumbnail.png"], height=26)
+    folder_of(folder / ".trash", ["9.png"])
+    assert len(list(ImageFolder(folder))) == len(list(ImageFolder(folder, pattern="**/*.png"))) == 3
+    assert len(list(ImageFolder(folder, pattern=".thumb*"))) == 1
+    assert len(list(ImageFolder(folder, pattern=".trash/*"))) == 1
+    hidden = folder_of(tmp_path / ".hidden", ["1.png"])
+    assert len(list(ImageFolder(hidden))) == 1, "a folder that the user names is his choice"
+
+
+def test_hidden_files_of_vsd4k_are_passed_over(tmp_path):
+    folder = folder_of(tmp_path / "game_15" / HR_FOLDER, [f"{n:05d}.png" for n in range(1, 4)])
+    (folder / "._00001.png").write_bytes(MAC)
+    folder_of(tmp_path / ".old" / "game_15" / HR_FOLDER, ["00001.png"])
+    assert len(list(Vsd4k(tmp_path, "game", 15))) == 3
+
+
+@pytest.mark.parametrize("pattern", ["../private/*", "x/../../private/*", "/etc/*", "..", "*/../../private/*", "", 3])
+def test_a_pattern_stays_below_the_folder(tmp_path, pattern):
+    folder_of(tmp_path / "private", ["1.png"])
+    folder = folder_of(tmp_path / "a", ["1.png"])
+    with pytest.raises(UserError, match=r"^video\.pattern="):
+        ImageFolder(folder, pattern=pattern)
+    with pytest.raises(UserError, match=r"^video\.pattern="):
+        ImageFolder(folder, pattern=f"{tmp_path}/private/*")
+
+
+def test_a_link_within_the_folder_is_the_users_choice(tmp_path):
+    folder_of(tmp_path / "other", ["1.png", "2.png"])
+    (tmp_path / "a").mkdir()
+    for n in (1, 2):
+        (tmp_path / "a" / f"{n}.png").symlink_to(tmp_path / "other" / f"{n}.png")
+    assert len(list(ImageFolder(tmp_path / "a"))) == 2
+
+
+def test_the_pattern_is_a_setting(tmp_path):
+    with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
+        config = compose("train", ["video=folder", "video.path=x", "video.pattern=0*.png"])
+    assert config.video.pattern == "0*.png"
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (["0.png", "1.png", "4.png", "9.png"], "6 numbers are missing in the names, the first after 1.png"),
+        (["f0001.png", "f0002.png", "f0004.png"], "1 numbers are missing in the names, the first after f0002.png"),
+        (["10.png", "20.png", "30.png"], None),
+        (["10.png", "20.png", "40.png"], "1 numbers"),
+        (["1.png", "2.png", "3.png"], None),
+        (["left_1.png", "left_2.png", "right_1.png", "right_2.png"], None),
+        (["a.png", "b.png"], None),
+        (["shot1_001.png", "shot1_002.png", "shot2_001.png", "shot2_005.png", "shot2_006.png"], "3 numbers"),
+    ],
+)
+def test_gaps_in_the_numbers_are_noted(tmp_path, names, missing):
+    video = ImageFolder(folder_of(tmp_path, names))
+    assert len(list(video)) == len(names)
+    assert len(video.info.notes) == (missing is not None)
+    assert all(missing in note for note in video.info.notes)
+
+
+def test_gaps_of_vsd4k_are_noted_and_its_test_copies_are_none(tmp_path):
+    folder_of(tmp_path / "game_1" / HR_FOLDER, [f"{n:05d}.png" for n in range(1, 34)])
+    assert not any("missing" in note for note in Vsd4k(tmp_path, "game", 1).info.notes)
+    (tmp_path / "game_1" / HR_FOLDER / "00005.png").unlink()
+    assert any("1 numbers are missing" in note for note in Vsd4k(tmp_path, "game", 1).info.notes)
+
+
+def test_only_gaps_between_used_pictures_count(tmp_path):
+    folder = folder_of(tmp_path, ["0.png", "1.png", "2.png", "9.png"])
+    assert not ImageFolder(folder, rate=10, duration=0.3).info.notes
+    assert not ImageFolder(folder, rate=10, duration=0.3, every=2).info.notes
+    assert ImageFolder(folder, rate=10).info.notes
+
+
+def test_pixels_of_a_picture_that_are_not_square(tmp_path):
+    """As ``ffmpeg -i dvd.mkv %d.png`` writes them."""
+    with av.open(str(tmp_path / "1.png"), "w", format="image2", options={"update": "1"}) as out:
+        stream = out.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "rgb24"
+        stream.codec_context.sample_aspect_ratio = Fraction(64, 45)
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(picture(0), "rgb24")))
+        out.mux(stream.encode(None))
+    info = ImageFolder(tmp_path).info
+    assert info.marks.aspect == Fraction(64, 45)
+    assert any("pixels are not square (aspect 64/45)" in note for note in info.notes)
+    Image.fromarray(picture(0)).save(tmp_path / "1.png", dpi=(300, 300))
+    assert ImageFolder(tmp_path).info.marks.aspect == 1
 
 
 def test_fingerprint_follows_names_contents_and_settings(tmp_path):

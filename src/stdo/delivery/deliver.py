@@ -49,7 +49,7 @@ from stdo.training.data import PatchData
 from stdo.types import Json, Progress, UserError, VideoInfo
 from stdo.video.degrade import Degrade
 from stdo.video.store import Prepared
-from stdo.video.ticks import counted, held
+from stdo.video.ticks import Ticks, Timeline, held
 
 _EXACT = Fraction(1, 10**6)
 """Seconds to which the manifest holds times whose fractions fit no 31 bits."""
@@ -262,20 +262,22 @@ def _stream(degrade: Degrade, muxed: Muxed, video: Prepared) -> Stream:
 
 def _source(info: VideoInfo, video: Prepared) -> Source:
     rate = held(info.rate)
-    time_base, ticks = _timing(video.pts, rate, video.last)
+    time_base, ticks = _timing(video.pts, rate)
     last = None if video.last in (1 / rate, 1 / info.rate) else held(video.last)
     return Source(video.width, video.height, len(video.pts), rate, info.colour, time_base, ticks, last, info.marks)
 
 
-def _timing(
-    pts: Sequence[Fraction], rate: Fraction, last: Fraction
-) -> tuple[Fraction, tuple[int, ...]] | tuple[None, None]:
+def _timing(pts: Sequence[Fraction], rate: Fraction) -> tuple[Fraction, tuple[int, ...]] | tuple[None, None]:
     """Time base and ticks of frames that are not evenly spaced."""
     if all(time == t / rate for t, time in enumerate(pts)):
         return None, None
-    ticks_per_second = lcm(*(time.denominator for time in pts))
-    ticks = counted(pts, last, ticks_per_second if ticks_per_second < 2**31 else 10**9)
-    return ticks.base, ticks.stamps
+    exact = lcm(*(time.denominator for time in pts))
+    base = Fraction(1, exact if exact < 2**31 else 10**9)
+    ticks = Ticks(base, 1, Timeline.of(pts))
+    stamps: list[int] = []
+    for t in range(len(pts)):
+        stamps.append(ticks.stamp(t, stamps[-1] if stamps else None))
+    return base, tuple(stamps)
 
 
 def _figures(measured: Json) -> Figures:

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from stdo.chunks.grid import PatchGrid
 from stdo.types import UNMARKED, Colour, Marks
+from stdo.video.ticks import Timeline
 
 VERSION = 1
 MANIFEST, GRAPH, WEIGHTS, CHUNKS = "manifest.json", "graph.onnx", "weights.bin", "chunks.bin"
@@ -61,6 +62,14 @@ class Source:
     def pts(self, t: int) -> Fraction:
         """When frame ``t`` is shown, in seconds."""
         return t / self.rate if self.ticks is None or self.time_base is None else self.ticks[t] * self.time_base
+
+    def timeline(self, span: range) -> Timeline:
+        """When the frames of a stretch are shown, the first of them at 0."""
+        last = self.shown(span.stop - 1)
+        if self.ticks is None or self.time_base is None:
+            return Timeline(range(len(span)), 1 / self.rate, last)
+        begin = self.ticks[span.start]
+        return Timeline([self.ticks[t] - begin for t in span], self.time_base, last)
 
     @property
     def seconds(self) -> Fraction:

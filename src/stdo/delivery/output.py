@@ -18,7 +18,6 @@ from stdo.files import atomic, scratch
 from stdo.types import U8, UserError
 from stdo.video.marks import write_boxes
 from stdo.video.packets import timescale
-from stdo.video.ticks import Timeline
 from stdo.video.writer import VideoWriter
 
 CODEC, CRF, PRESET = "x264", 12, "fast"
@@ -61,8 +60,7 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
         kept, notes = _carried(out, kind, tracks)
         silent = folder / "silent.mp4"  # it holds times and marks exactly
         size = source.width, source.height
-        times = [source.pts(t) - begin for t in player.span]
-        timeline = Timeline(times, source.shown(player.span.stop - 1))
+        timeline = source.timeline(player.span)
         settings = encoder_options(source.width * source.height, player.threads)
         with VideoWriter(
             silent,

@@ -80,13 +80,13 @@ class Degrade:
         """Whether each LR frame is there as soon as its HR frame; with a codec, all of them are encoded first."""
         return self.codec is None
 
-    def frames(self, hr: Iterable[Frame], info: VideoInfo, timeline: Timeline, video: Path) -> Iterator[U8]:
+    def frames(self, hr: Iterable[Frame], info: VideoInfo, timeline: Timeline | None, video: Path) -> Iterator[U8]:
         """LR frames, uint8 (height, width, 3), one for each HR frame.
 
         Args:
             hr: HR frames whose size ``scale`` divides.
             info: Of their source: rate, colour and marks of the LR video.
-            timeline: When they are shown; with a codec it must be known.
+            timeline: When they are shown; None: not known yet, which a codec does not like: times are then rounded.
             video: Where the encoded LR video is kept when there is a codec.
         """
         small = (Frame(frame.pts, downscale(frame.rgb_HWC, self.scale)) for frame in hr)

@@ -29,6 +29,7 @@ _LAYOUTS = {1: "side_by_side", 2: "top_bottom", 3: "frames", 4: "checkerboard", 
 _PROJECTIONS = {0: "equirectangular", 1: "cubemap", 2: "equirectangular_part"}
 _FLAT = 4  # rectilinear: an ordinary picture
 _X264_PACKING = {"checkerboard": 0, "columns": 1, "rows": 2, "side_by_side": 3, "top_bottom": 4, "frames": 5}
+_IN_MP4 = ("side_by_side", "top_bottom")
 _MATROSKA = {
     "side_by_side": ("left_right", "right_left"), "top_bottom": ("top_bottom", "bottom_top"),
     "checkerboard": ("checkerboard_lr", "checkerboard_rl"), "rows": ("row_interleaved_lr", "row_interleaved_rl"),
@@ -94,6 +95,12 @@ def _limited(aspect: Fraction) -> Fraction:
     return aspect.limit_denominator(max(1, int(_SIDES / aspect)))
 
 
+def told_in_matroska_alone(frame: av.VideoFrame) -> bool:
+    """Whether two eyes share a frame in a way that MP4 has no number for."""
+    stereo = _stereo(side_data(frame))
+    return stereo is not None and (stereo.right_first or stereo.layout not in _IN_MP4)
+
+
 def lost(frame: av.VideoFrame, turn: Turn) -> list[str]:
     """What a file tells players and nobody carries on, in words for a note."""
     found = side_data(frame)
@@ -145,7 +152,7 @@ def write_boxes(path: Path, marks: Marks) -> None:
     """Write the marks of two eyes and of a sphere into a finished MP4 or MOV; other files are left as they are."""
     stereo = marks.stereo
     boxes = []
-    if stereo and not stereo.right_first and stereo.layout in ("side_by_side", "top_bottom"):
+    if stereo and not stereo.right_first and stereo.layout in _IN_MP4:
         boxes.append(stereo_box(stereo.layout == "top_bottom"))
     if marks.projection:
         boxes.append(sphere_box(marks.projection))

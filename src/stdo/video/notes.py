@@ -9,7 +9,7 @@ from stdo.types import Colour
 from stdo.video.colour import is_grey
 from stdo.video.container import videos_of
 from stdo.video.layers import Layers, has_alpha
-from stdo.video.marks import lost
+from stdo.video.marks import lost, told_in_matroska_alone
 from stdo.video.turn import Turn
 
 _CURVES = {
@@ -53,6 +53,10 @@ def notes_of(
         (
             aspect != 1,
             f"pixels are not square (aspect {aspect}): frames keep their stored size, and players are told the aspect",
+        ),
+        (
+            told_in_matroska_alone(frame) and not turn.degrees,
+            "two eyes share a frame in a way that only Matroska can tell: MP4 files that are written do not",
         ),
         (bool(left), f"not carried to what is written: {', '.join(left)}"),
         (guessed_rate is not None, f"the file holds no time stamps: frames are placed at {guessed_rate} per second"),

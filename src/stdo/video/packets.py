@@ -24,8 +24,8 @@ def timescale(path: Path, base: Fraction) -> dict[str, str]:
 class PacketWriter:
     """Packets on their way into a container, each with the time that its frame is shown.
 
-    Encoders forget those times, and the last packet is often not of the last frame: its length is what is missing to
-    the end, since MP4 adds up the lengths of packets in the order of decoding.
+    Encoders forget those times, and the last packet is often not of the last frame. It lasts to the end of the video
+    nevertheless: MP4 adds up the lengths of packets in the order of decoding, and keeps no other.
     """
 
     def __init__(self, out: OutputContainer, base: Fraction) -> None:
@@ -33,12 +33,14 @@ class PacketWriter:
         self._lengths: dict[int, int] = {}
         self._waiting: Packet[VideoStream] | None = None
         self._first: int | None = None
-        self._begin = self._end = 0
+        self._begin = self._end = self._count = 0
+        self._before: int | None = None
 
     def add(self, stamp: int, length: int) -> None:
         """A frame was handed to the encoder."""
-        if not self._lengths and not self._end:
+        if not self._count:
             self._begin = stamp
+        self._count += 1
         self._lengths[stamp] = length
         self._end = stamp + length
 
@@ -46,17 +48,27 @@ class PacketWriter:
         """Write packets, all but the last one."""
         for packet in packets:
             assert packet.time_base == self._base, (packet.time_base, self._base)
+            self._mend(packet)
             self._first = packet.dts if self._first is None else self._first
             packet.duration = self._lengths.pop(packet.pts or 0, packet.duration or 0)
             self._write()
             self._waiting = packet
+
+    def _mend(self, packet: Packet[VideoStream]) -> None:
+        """Replace a time of decoding that is none: of one or two frames x265 gives what lay in its memory."""
+        assert packet.pts is not None
+        earliest = self._begin - (self._end - self._begin)
+        if packet.dts is None or not earliest <= packet.dts <= packet.pts:
+            packet.dts = packet.pts - self._count + 1 if self._before is None else self._before + 1
+        self._before = packet.dts
 
     def end(self) -> None:
         """Write the last one."""
         packet = self._waiting
         if packet is not None and packet.dts is not None and self._first is not None:
             missing = self._end - self._begin - (packet.dts - self._first)
-            packet.duration = max(packet.duration or 1, missing)
+            shown = packet.dts if packet.pts is None else packet.pts
+            packet.duration = max(packet.duration or 1, missing, self._end - shown)
         self._write()
 
     def _write(self) -> None:

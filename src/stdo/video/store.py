@@ -44,7 +44,7 @@ class Degradation(Protocol):
 
     def key(self) -> str: ...  # noqa: D102
 
-    def frames(self, hr: Iterable[Frame], info: VideoInfo, timeline: Timeline, video: Path) -> Iterator[U8]: ...  # noqa: D102
+    def frames(self, hr: Iterable[Frame], info: VideoInfo, timeline: Timeline | None, video: Path) -> Iterator[U8]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Prepared:
     @property
     def timeline(self) -> Timeline:
         """When its frames are shown."""
-        return Timeline(self.pts, self.last)
+        return Timeline.of(self.pts, self.last)
 
     @property
     def lr_video(self) -> Path:
@@ -104,9 +104,9 @@ def prepare(
     height, width, scale, lr_shape = meta["height"], meta["width"], degrade.scale, lr_meta["shape"]
     hr = FrameStore(folder / "hr.u8", tuple(meta["shape"])).crop(lr_shape[1] * scale, lr_shape[2] * scale)
     lr = FrameStore(_lr(folder, degrade).with_suffix(".u8"), tuple(lr_shape))
-    timeline = _timeline(meta)
-    last = timeline.last or 1 / source.info.rate
-    return Prepared(source.info, scale, hr, lr, height, width, list(timeline.pts), folder, degrade.key(), last)
+    pts, last = _times(meta)
+    last = last or 1 / source.info.rate
+    return Prepared(source.info, scale, hr, lr, height, width, pts, folder, degrade.key(), last)
 
 
 @contextlib.contextmanager
@@ -136,10 +136,10 @@ def cached_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
         return array
 
 
-def _timeline(meta: Json) -> Timeline:
+def _times(meta: Json) -> tuple[list[Fraction], Fraction | None]:
     """What the JSON of prepared frames says of their times; caches of before do not know how long the last is shown."""
     last = meta.get("last")
-    return Timeline([Fraction(time) for time in meta["pts"]], None if last is None else Fraction(last))
+    return [Fraction(time) for time in meta["pts"]], None if last is None else Fraction(last)
 
 
 def _load(stem: Path) -> Json | None:
@@ -197,7 +197,7 @@ def _make(
             pass
         stored = _load(folder / "hr")
     hr = _stored(folder, stored, progress) if stored else _decoded(source, folder, progress)
-    pairs = _degraded(hr, source.info, _timeline(stored) if stored else Timeline(), folder, degrade)
+    pairs = _degraded(hr, source.info, Timeline.of(*_times(stored)) if stored else None, folder, degrade)
     if watch and degrade.live:
         with ahead(pairs) as made:
             watch(made)
@@ -206,7 +206,7 @@ def _make(
 
 
 def _degraded(
-    hr: Iterator[Frame], info: VideoInfo, timeline: Timeline, folder: Path, degrade: Degradation
+    hr: Iterator[Frame], info: VideoInfo, timeline: Timeline | None, folder: Path, degrade: Degradation
 ) -> Iterator[tuple[U8, U8]]:
     """LR and HR frames while the LR frames are written; where degrading is not live, nothing."""
     waiting: deque[U8] = deque()

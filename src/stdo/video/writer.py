@@ -119,7 +119,7 @@ class VideoWriter:
         for name, value in coded(codec, self._marks).items():
             self._options[name] = ":".join(filter(None, (self._options.get(name), value)))
         self._last = (timeline and timeline.last) or 1 / self.rate
-        self._ticks = ticks_of(timeline.pts, self._last) if timeline and timeline.pts else None
+        self._ticks = ticks_of(timeline, self._last) if timeline else None
         self._frames = 0
         self._stamp: int | None = None
         self._block: AbstractContextManager[Callable[[Fraction, U8], None]]
@@ -196,9 +196,10 @@ class VideoWriter:
 
     def _place(self, pts: Fraction, base: Fraction) -> tuple[int, int]:
         """Tick of the next frame, and how many ticks it is shown."""
-        if self._ticks is not None:
-            return self._ticks.stamps[self._frames], self._ticks.length(self._frames)
         before = self._stamp
+        if self._ticks is not None:
+            self._stamp = self._ticks.stamp(self._frames, before)
+            return self._stamp, self._ticks.length(self._frames, self._stamp)
         self._stamp = round(pts / base) if before is None else max(round(pts / base), before + 1)
         if before is not None and self._stamp - before > MOST:
             pause = float((self._stamp - before) * base)
