@@ -76,6 +76,10 @@ WITHOUT_LAB = [
     "stdo.delivery.labels",
     "stdo.delivery.client",
     "stdo.delivery.output",
+    "stdo.delivery.target",
+    "stdo.delivery.inside",
+    "stdo.delivery.isolated",
+    "stdo.delivery.confine",
     "stdo.delivery.speed",
     "stdo.play",
 ]
