@@ -13,6 +13,7 @@ LAYERS = {
     "types": 0,
     "files": 1,
     "cores": 1,
+    "safe_path": 1,
     "foreign": 1,
     "imports": 1,
     "kernels": 1,

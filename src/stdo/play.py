@@ -1,5 +1,11 @@
 """Play a package into a file: ``python -m stdo.play movie.stdo out.mp4``. Needs the base install alone."""
 
+# Before anything else is imported, see docs/security.md.
+if __name__ == "__main__":
+    from stdo.safe_path import leave_out_current_folder
+
+    leave_out_current_folder()
+
 import argparse
 import sys
 import time
@@ -110,7 +116,7 @@ def _watched(frames: Iterable[tuple[Fraction, U8]], count: int) -> Iterator[tupl
 def main(arguments: Sequence[str] | None = None, isolated: bool = True) -> None:
     """Entry point of ``stdo-play``: exit code 2 and one line for a user's mistake or a bad package."""
     try:
-        with heeded_twice(_end_children):
+        with heeded_twice():
             sys.stdout.write(f"{play(_parser().parse_args(arguments), isolated)}\n")
     except (UserError, OSError, MemoryError) as error:
         said = str(error) if isinstance(error, UserError) else _reason(error)
@@ -126,10 +132,6 @@ def _reason(error: OSError | MemoryError) -> str:
     if isinstance(error, MemoryError):
         return "out of memory: the frames are too large for what is free, or for what a player may take"
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
-
-
-def _end_children() -> None:
-    """Processes that decode end by themselves when this one is gone; temporary files go with the next run."""
 
 
 if __name__ == "__main__":

@@ -54,11 +54,11 @@ def deferred() -> Iterator[Callable[[], Stopped | None]]:
 
 
 @contextmanager
-def heeded_twice(last: Callable[[], None]) -> Iterator[None]:
+def heeded_twice() -> Iterator[None]:
     """`heeded`, and whoever asks twice is not made to wait, not even for native code that hears of no signal.
 
-    Args:
-        last: What is done at the second signal, in another thread, before the process ends.
+    The process ends then without another word. What it was writing keeps its temporary name, and goes when the same
+    thing is written again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -71,7 +71,6 @@ def heeded_twice(last: Callable[[], None]) -> Iterator[None]:
         while numbers := os.read(heard, 1):
             asked += numbers[0] in ASKING
             if asked > 1:
-                last()
                 os._exit(128 + numbers[0])
         os.close(heard)
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from stdo.delivery.client import WAIT, Player
 from stdo.delivery.confine import confine
-from stdo.delivery.package import Package
+from stdo.delivery.package import Package, complaints
 from stdo.delivery.speed import stages
 from stdo.signals import ASKING
 from stdo.types import U8, UserError
@@ -42,10 +42,12 @@ def main() -> None:
         player = _player(settings)
         send(parent, {"ready": notes})
         while True:
-            if json.loads(parent.recv_bytes(LONGEST))["do"] == "stages":
-                send(parent, {"stages": stages(player)})
-            else:
-                _play(player, parent, _frames(player, settings["frames"]))
+            command = json.loads(parent.recv_bytes(LONGEST))["do"]
+            with complaints(player.package.path):
+                if command == "stages":
+                    send(parent, {"stages": stages(player)})
+                else:
+                    _play(player, parent, _frames(player, settings["frames"]))
     except UserError as error:
         send(parent, {"error": str(error)})
     except MemoryError:

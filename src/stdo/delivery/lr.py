@@ -1,5 +1,6 @@
 """The LR video decoded from inside its package, from any frame on."""
 
+import errno
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -57,6 +58,8 @@ class LrVideo:
         except UserError:
             raise
         except (FFmpegError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+                raise MemoryError from error
             raise UserError(f"{self._lr.member}: damaged at frame {at} ({error})") from error
         if at < self._count:
             raise self._wrong(f"it holds {at} frames")

@@ -14,6 +14,8 @@ from stdo.types import UserError
 
 _LONGEST = 255
 """Bytes of a name that file systems hold."""
+_NO_TIMES = 0x80
+"""What FFmpeg says of raw streams (AVFMT_NOTIMESTAMPS)."""
 
 
 def check_target(out: Path, package: Path, pictures: bool = False) -> None:
@@ -86,12 +88,17 @@ def _check_container(out: Path, folder: Path) -> None:
         with av.open(str(trial), "w") as container:
             if container.format.no_file:
                 raise UserError(f"{out}: its ending means several files ({container.format.name}); use .mp4 or .mkv")
+            if container.format.flags & _NO_TIMES:
+                raise UserError(f"{out}: its ending means a file without times; use .mp4 or .mkv")
             stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "threads": "1"})
             stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
             frame = av.VideoFrame.from_ndarray(np.zeros((48, 32), np.uint8), "yuv420p")
             frame.pts, frame.time_base = 0, Fraction(1, 25)
             container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
+        with av.open(str(trial)) as read:  # some write anything into anything
+            if [each.codec_context.name for each in read.streams.video] != ["h264"]:
+                raise refused
     except (FFmpegError, ValueError) as error:
         if isinstance(error, UserError):
             raise
