@@ -3,23 +3,28 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := .venv-tools
 ARGS ?=
+LOCK ?= yes
+MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow lint format cost bench wheel clean
+.PHONY: help setup train test test-slow fuzz lint format cost bench wheel lock sbom audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## Make the environment (done by every other target as well)
+setup: $(READY) ## Make the environment (done by every other target as well; LOCK=no: without hashes)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt tools/install.py $(wildcard locks/*.txt)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stdo needs Python 3.11 or newer; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]' \
-	  || echo 'The sample clip could not be fetched; a generated one stands in for it.'
+	$(BIN)/python tools/install.py $(if $(filter no,$(LOCK)),--unlocked)
+	@touch $@
+
+$(TOOLS)/.ready: locks/tools.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --require-hashes --no-deps --requirement locks/tools.txt
 	@touch $@
 
 train: $(READY) ## Overfit WDSR ×4 to the default clip (ARGS='video.path=… method=nas …' changes anything)
@@ -30,6 +35,10 @@ test: $(READY) ## Run the tests, without the slow ones, on up to four cores
 
 test-slow: $(READY) ## Run the slow tests alone, on up to two cores
 	$(BIN)/python -m pytest -m slow -n logical --maxprocesses 2 --dist loadfile $(ARGS)
+
+fuzz: $(READY) ## Feed the readers of foreign files with harmed ones for MINUTES=10 (ARGS=weights for one target)
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement locks/fuzz.txt
+	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) $(ARGS)
 
 lint: $(READY) ## Check style, format and types
 	$(BIN)/ruff check .
@@ -49,5 +58,15 @@ bench: $(READY) ## Speed and memory of everything into benchmarks/results (ARGS=
 wheel: $(READY) ## Build the wheel
 	$(BIN)/python -m pip wheel --no-deps -w dist .
 
+lock: $(TOOLS)/.ready ## Write locks/ from pyproject.toml and constraints.txt (ARGS=--upgrade: the newest of what they leave open)
+	$(TOOLS)/bin/python tools/lock.py $(ARGS)
+
+sbom: $(READY) $(TOOLS)/.ready ## Write what the environment holds into dist/sbom.cdx.json (CycloneDX)
+	@mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json $(BIN)/python
+
+audit: $(TOOLS)/.ready ## Ask for known weaknesses of every locked package, where their database can be reached
+	$(TOOLS)/bin/python tools/audit.py
+
 clean: ## Remove the environment and what tools left behind; keeps outputs and cache
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache

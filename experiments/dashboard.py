@@ -150,7 +150,7 @@ def _curves() -> list[Any]:
         wr.LinePlot(
             title=f"{name} over {text}", x=x, y=[y], groupby=wr.Config("facts.method"), title_x=text, title_y=name
         )
-        for y, name in (("train/psnr", "PSNR of the step's patches (dB)"), ("train/loss", "L1 loss"))
+        for y, name in (("train/psnr", "PSNR of the step's patches (dB)"), ("train/loss", "loss"))
         for x, text in axes.items()
     ]
 

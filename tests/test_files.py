@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stdo.files import FLUSHED, atomic, atomic_folder, atomic_stream, scratch, sweep_up
+from stdo.files import CONTENT, FLUSHED, OWNER, atomic, atomic_folder, atomic_stream, scratch, sweep_up
 from stdo.types import UserError
 
 HOLD = """
@@ -54,13 +54,91 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
     assert left(tmp_path) == []
 
 
-def test_other_files_of_a_like_name_stay(tmp_path: Path) -> None:
-    for name in ("clip.mp4", "clip.partially.mp4", "clip.partial.mp4.txt", "clip2.x.partial.mp4"):
-        (tmp_path / name).write_text("mine")
-    with atomic(tmp_path / "clip.mp4") as partial:
+def users_own(folder: Path) -> dict[str, Path]:
+    """Files and folders that look like ours, by what they are; a FIFO would let a careless reader wait forever."""
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / OWNER).write_bytes(CONTENT)
+    made = {name: folder / f".stdo-{name:_<8}.partial" for name in ("file", "folder", "owner", "link", "fifo", "pipe")}
+    made["file"].write_text("mine")
+    made["folder"].mkdir()
+    (made["folder"] / "thesis.txt").write_text("mine")
+    made["owner"].mkdir()
+    (made["owner"] / OWNER).write_text("somebody else's")
+    made["link"].symlink_to(elsewhere)
+    os.mkfifo(made["fifo"])
+    made["pipe"].mkdir()
+    os.mkfifo(made["pipe"] / OWNER)
+    for name in ("clip.abc.partial.mp4", "notes.partial", "clip.partially.mp4", ".stdo-abcdefgh.partial.txt"):
+        (folder / name).write_text("mine")
+        made[name] = folder / name
+    os.mkfifo(folder / "clip.abcdefgh.partial.mp4")
+    made["an old name"] = folder / "clip.abcdefgh.partial.mp4"
+    return made
+
+
+@pytest.mark.parametrize("clean", ["atomic", "folder", "scratch", "sweep_up"])
+def test_what_only_looks_like_ours_stays(tmp_path: Path, clean: str) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    own = users_own(here)
+    if clean == "sweep_up":
+        sweep_up(tmp_path)
+    else:
+        with {"atomic": atomic, "folder": atomic_folder, "scratch": scratch}[clean](here / "clip.mp4"):
+            pass
+    assert all(os.path.lexists(path) for path in own.values())
+    assert (own["folder"] / "thesis.txt").read_text() == "mine"
+    assert (tmp_path / "elsewhere" / OWNER).exists()
+
+
+def test_sweeping_follows_no_link(tmp_path: Path) -> None:
+    dead = tmp_path / "elsewhere" / ".stdo-abcdefgh.partial"
+    dead.mkdir(parents=True)
+    (dead / OWNER).write_bytes(CONTENT)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "crops").symlink_to(tmp_path / "elsewhere")
+    sweep_up(tmp_path / "run")
+    assert (dead / OWNER).exists()
+    sweep_up(tmp_path)
+    assert not dead.exists(), "and so it was one that goes"
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_who_is_killed_before_the_owner_file_is_whole_leaves_nothing(tmp_path: Path, content: bytes | None) -> None:
+    dead = tmp_path / ".stdo-abcdefgh.partial"
+    dead.mkdir()
+    if content is not None:
+        (dead / OWNER).write_bytes(content)
+    sweep_up(tmp_path)
+    assert not dead.exists()
+
+
+@pytest.mark.parametrize("length", [200, 246, 255])
+def test_long_names(tmp_path: Path, length: int) -> None:
+    path = tmp_path / ("x" * (length - 4) + ".mp4")
+    with atomic(path) as partial:
+        assert partial.name == path.name
         partial.write_text("new")
-    assert len(list(tmp_path.iterdir())) == 4
-    assert (tmp_path / "clip.mp4").read_text() == "new"
+    assert path.read_text() == "new"
+    with atomic_folder(path.with_suffix(".png")) as folder:
+        (folder / "1").write_text("new")
+    assert sorted(tmp_path.iterdir()) == [path, path.with_suffix(".png")]
+
+
+def test_a_link_in_place_of_the_target_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "private").write_text("mine")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "key").write_text("mine")
+    (tmp_path / "file").symlink_to("private")
+    (tmp_path / "folder").symlink_to("secrets")
+    with atomic(tmp_path / "file") as partial:
+        partial.write_text("new")
+    with atomic_folder(tmp_path / "folder") as partial:
+        (partial / "new").write_text("new")
+    assert (tmp_path / "private").read_text() == (tmp_path / "secrets" / "key").read_text() == "mine"
+    assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "new").read_text() == "new"
+    assert not (tmp_path / "folder").is_symlink()
 
 
 @pytest.mark.parametrize("make", [atomic, atomic_folder])

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from stdo.locks import BusyError, exclusive, main_process
+from stdo.locks import RANKS, BusyError, exclusive, fitting, main_process
 from stdo.signals import ASKING, Stopped, deferred, heeded
+from stdo.types import UserError
 
 HOLD = """
 import sys, time
@@ -55,15 +56,57 @@ def test_the_owner_is_named_and_a_killed_one_forgotten(tmp_path: Path) -> None:
         ({"LOCAL_RANK": "0"}, True),
         ({"LOCAL_RANK": "1"}, False),
         ({"SLURM_PROCID": "3"}, False),
+        ({"OMPI_COMM_WORLD_RANK": "2"}, False),
         ({"RANK": "4", "LOCAL_RANK": "0"}, False),
     ],
 )
 def test_one_process_of_a_distributed_fit_writes(environment, main: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+    for name in RANKS:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert main_process() is main
+    with fitting(2):
+        assert main_process() is main
+    with fitting(1):
+        assert main_process(), "a fit of one process has no other that could write"
+    assert main_process()
+
+
+@pytest.mark.parametrize("odd", ["link", "fifo", "folder"])
+def test_a_lock_file_that_is_none_is_refused_at_once(odd: str, tmp_path: Path) -> None:
+    lock, other = tmp_path / ".lock", tmp_path / "other"
+    {"link": lambda: lock.symlink_to(other), "fifo": lambda: os.mkfifo(lock), "folder": lock.mkdir}[odd]()
+    began = time.monotonic()
+    with pytest.raises((UserError, OSError)), exclusive(lock, "", 1):
+        pass
+    assert time.monotonic() - began < 1
+    assert not other.exists()
+
+
+WITHOUT_LOCKS = """
+import errno, fcntl, os, sys
+from pathlib import Path
+def flock(file, operation):
+    raise OSError(errno.{error}, os.strerror(errno.{error}))
+fcntl.flock = flock
+from stdo.files import atomic
+from stdo.locks import exclusive
+with exclusive(Path(sys.argv[1]) / ".lock", "is being tested", 0) as outermost:
+    assert outermost
+    for name in ("a", "b"):
+        with atomic(Path(sys.argv[1]) / name) as partial:
+            partial.write_text("whole")
+"""
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "EOPNOTSUPP", "ENOLCK", "EBADF", "EINVAL", "EPERM", "EIO"])
+def test_a_file_system_without_locks_is_said_once_and_work_goes_on(error: str, tmp_path: Path) -> None:
+    code = WITHOUT_LOCKS.format(error=error)
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stderr == "note: this file system has no locks: run one process at a time\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "a", "b"]
+    with exclusive(tmp_path / ".lock", "is being tested", 0) as outermost:
+        assert outermost, "nothing is left that another machine would take for a lock"
 
 
 def ask(number: int) -> None:

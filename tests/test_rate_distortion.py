@@ -2,6 +2,8 @@
 
 import csv
 import json
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -188,6 +190,24 @@ def test_the_study_runs_counts_every_byte_and_goes_on(study: ModuleType, clip: P
     study.main([*words, "--vmaf", "--ffmpeg", "no-such-program"])
     assert {path: path.stat().st_mtime_ns for path in made} == made, "nothing is made twice"
     assert "no-such-program has no libvmaf; VMAF is left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_is_one_line(number: signal.Signals, clip: Path, tmp_path: Path) -> None:
+    words = [f"video.path={clip}", *TINY, "method=awdnn", "--full", "x264=30", "--out", str(tmp_path / "found")]
+    running = subprocess.Popen(
+        [sys.executable, str(FOLDER / "study.py"), *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stderr is not None
+    said = ""
+    while "[1/" not in said:
+        said += running.stderr.readline()
+        assert running.poll() is None, said
+    running.send_signal(number)
+    _, rest = running.communicate(timeout=120)
+    assert running.returncode == 128 + number
+    assert "Traceback" not in rest
+    assert rest.splitlines()[-1] == f"stdo: stopped by {number.name}; the same command goes on from here"
 
 
 def test_a_program_that_is_not_there_has_no_vmaf() -> None:

@@ -46,3 +46,11 @@ def test_failures_are_named_and_nothing_else() -> None:
     assert failures([Outcome("a", "runs/a", FINISHED)]) == ""
     text = failures([Outcome("a", "runs/a", FINISHED), Outcome("b", None, FAILED, "chunks=0: no")])
     assert text.splitlines()[1:] == ["  chunks=0: no", "    b"]
+
+
+def test_the_command_keeps_what_chooses_its_files() -> None:
+    overrides = ["seed=1", "hydra.searchpath=[file://my]", "hydra/sweeper=optuna", "hydra.mode=MULTIRUN"]
+    words = job_command(overrides, None, ["--config-dir", "my"])
+    assert words == ["train.py", "--config-dir", "my", "seed=1", "hydra.searchpath=[file://my]"]
+    own = job_command(["sweep=ours", "experiment=x", *overrides], "x", ["--config-dir", "my"], whole_sweep=True)
+    assert own[3:] == ["sweep=ours", "experiment=x", "seed=1", "hydra.searchpath=[file://my]", "hydra.mode=RUN"]

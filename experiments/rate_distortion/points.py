@@ -26,6 +26,7 @@ from stdo.jobs import build_job
 from stdo.pipeline import Job, terminal, train
 from stdo.provenance import provenance
 from stdo.reporting.results import PARTS, command
+from stdo.settings import settle
 from stdo.trust import conf_dir
 from stdo.types import Frame, FrameSource, Json, UserError, VideoInfo
 from stdo.video.reader import VideoFile
@@ -104,7 +105,9 @@ class Maker:
         lr = [f"degrade.{key}={_word(value)}" for key, value in (("codec", codec), ("crf", crf), ("preset", preset))]
         overrides = ["experiment=delivery", *self._fixed, *networks, *lr, "deliver=false"]
         with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
-            job = build_job(compose("train", overrides))
+            config = compose("train", overrides)
+        settle(config)
+        job = build_job(config)
         job.data.source = Mute(job.data.source)
         return replace(job, command=["train.py", *overrides])
 
@@ -161,7 +164,7 @@ class Maker:
         info, video = self.info, self.video
         began = time.perf_counter()
         with VideoWriter(
-            path, info.width, info.height, info.rate, codec, crf, PRESETS[codec], colour=info.colour
+            path, info.width, info.height, info.rate, codec, crf, PRESETS[codec], info.colour, timeline=video.timeline
         ) as writer:
             for frame in terminal(zip(video.pts, truth(video), strict=True), len(video.hr), f"{codec} crf {crf}"):
                 writer.write(frame)

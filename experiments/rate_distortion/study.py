@@ -26,14 +26,17 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from points import PRESETS, Maker, packing
 
+from stdo.console import prepare
 from stdo.doors import one_line
 from stdo.evaluation.table import aligned, number
 from stdo.evaluation.vmaf import has_vmaf
 from stdo.reporting.plots import save
 from stdo.reporting.results import write_table
+from stdo.signals import Stopped, heeded
 from stdo.training.callbacks import hush
 from stdo.types import Json, UserError
 from stdo.video.writer import encoder_of
+from stdo.words import as_meant
 
 FULL = ["x264=20,26,32,38,44,50", "x265=20,26,32,38,44,50", "svtav1=24,32,40,48,56,63"]
 METHODS = "method=awdnn,jstdo,stdo"
@@ -56,7 +59,7 @@ def steps_of(asked: argparse.Namespace) -> list[Step]:
     program = asked.ffmpeg if asked.vmaf and has_vmaf(asked.ffmpeg) else None
     if asked.vmaf and program is None:
         sys.stderr.write(f"note: --ffmpeg {asked.ffmpeg} has no libvmaf; VMAF is left out\n")
-    settings = [each for each in asked.settings if each != "force=true"]
+    settings = as_meant([each for each in asked.settings if each != "force=true"])
     if not any(each.startswith("method=") for each in settings):
         settings.append(METHODS)
     maker = Maker(settings, program, "force=true" in asked.settings)
@@ -168,16 +171,18 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the study; a user's mistake is one line and exit code 2."""
+    prepare(command=words is None)
     asked = arguments(words)
     hush()
     try:
-        sys.stdout.write(f"{write(asked.out, run(steps_of(asked)))}\n\n{asked.out}\n")
+        with heeded():
+            sys.stdout.write(f"{write(asked.out, run(steps_of(asked)))}\n\n{asked.out}\n")
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.stderr.write(f"stdo: {one_line(error)}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstdo: interrupted; the same command goes on where it stopped\n")
-        sys.exit(130)
+    except Stopped as stop:
+        sys.stderr.write(f"\nstdo: stopped by {stop.name}; the same command goes on from here\n")
+        sys.exit(stop.exit_code)
 
 
 if __name__ == "__main__":

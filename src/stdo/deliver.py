@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def task(config: DictConfig) -> Path:
     """Rebuild the run from its own directory, pack it, and print what it costs."""
     check({key: value for key, value in config.items() if key != "paths"})
-    job = finished_job(Path(config.run), config.paths.cache)
+    job = finished_job(Path(config.run), config.paths.cache, config.video)
     metrics = pack(job, delivery(config))
     from stdo.evaluation.table import closing_table
 

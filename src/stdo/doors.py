@@ -10,75 +10,142 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stdo import __version__
+from stdo.console import prepare
 from stdo.files import disk_error
+from stdo.foreign import printable
 from stdo.locks import RANKS, BusyError
 from stdo.provenance import as_typed
+from stdo.rundir import read_result
+from stdo.settings import at_home, settle
 from stdo.signals import Stopped, heeded
-from stdo.sweeps import BUSY, FAILED, FINISHED, Outcome, Sweep, failures, job_command
+from stdo.sweeps import BUSY, FAILED, FINISHED, Outcome, Sweep, best_of, failures, job_command
 from stdo.trust import conf_dir
 from stdo.types import UserError
+from stdo.words import as_meant, how_to_quote
+
+MISTAKES = (UserError, HydraException, OmegaConfBaseException)
+"""Errors that say what the user did wrong, in one line."""
 
 OmegaConf.register_new_resolver("pick", lambda choices, key: choices[key], replace=True)
 """``${pick:${choices},${scale}}``: the entry of a mapping that another setting names."""
+
+OmegaConf.register_new_resolver("home", lambda path: at_home("paths.outputs", path), replace=True)
+"""``${home:~/runs}``: with the home in place of ``~``, where Hydra itself makes a folder."""
+
+
+@dataclass
+class _Jobs:
+    """What became of the jobs of a sweep, and whether a sweeper looked for the best of them."""
+
+    done: list[tuple[Sweep, Outcome]] = field(default_factory=list)
+    searched: bool = False
 
 
 def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
     """Run a Hydra task; a user's mistake becomes one line and exit code 2.
 
-    task: returns its run directory. In a sweep, a job that fails is listed at the end and the others go on.
-    ``HYDRA_FULL_ERROR=1`` shows the traceback instead.
+    In a sweep, a job that fails is listed at the end and the others go on. ``HYDRA_FULL_ERROR=1`` shows the traceback
+    instead.
+
+    Args:
+        task: returns its run directory, if it has one.
+        config_name: its configuration in conf/.
     """
+    prepare()
+    if "--version" in sys.argv[1:]:
+        sys.stdout.write(f"stdo {__version__}\n")
+        return
     asked = os.environ.get("HYDRA_FULL_ERROR")
     full = asked == "1"
     several = {"-m", "--multirun"} & set(sys.argv[1:])
-    sweeps: list[tuple[Sweep, Outcome]] = []
+    typed = sys.argv
+    jobs = _Jobs()
 
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> float | None:
+        sys.argv = typed
         if HydraConfig.get().mode == RunMode.MULTIRUN and not full:
-            sweeps.append(_sweep_job(task, config))
-            return
+            return _sweep_job(task, config, jobs)
         with _mistakes(full):  # here as well: Hydra would print the overrides of a job that fails
-            task(config)
+            settle(config)
+            return _objective(task(config))
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors to us instead of printing them
     try:
         with _mistakes(full), heeded():
             if several and config_name != "train":
                 raise UserError(f"{several.pop()}: only stdo.train sweeps; call this once for each run")
-            hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(job)()
-            _close_sweep(sweeps)
+            sys.argv = [typed[0], *as_meant(typed[1:])]
+            run = hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(job)
+            ended = _swept(run, jobs)
+            _close_sweep(jobs, ended)
     finally:
+        sys.argv = typed
         os.environ["HYDRA_FULL_ERROR"] = asked or "0"
 
 
-def _sweep_job(task: Callable[[DictConfig], Path | None], config: DictConfig) -> tuple[Sweep, Outcome]:
-    """Run one job of a sweep and keep what became of it."""
+def _swept(run: Callable[[], object], jobs: _Jobs) -> str | None:
+    """Run Hydra. Returns why a sweeper ended early, where it did: an Optuna search ends with the first failed job."""
+    try:
+        run()
+    except Exception as error:
+        if not jobs.done or isinstance(error, MISTAKES):
+            raise
+        return one_line(error)
+    return None
+
+
+def _objective(directory: str | Path | None) -> float | None:
+    """What a search over settings looks at: the run's PSNR (frame) in dB; None where there is no result."""
+    if directory is None:
+        return None
+    try:
+        return float(read_result(Path(directory))["psnr"]["frame"])
+    except (UserError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _sweep_job(task: Callable[[DictConfig], Path | None], config: DictConfig, jobs: _Jobs) -> float | None:
+    """Run one job of a sweep and keep what became of it. Returns its PSNR for a search over settings."""
     runtime = HydraConfig.get()
+    settle(config)
     _refuse_processes(config.trainer)
+    _note_direction(runtime.job.num, runtime.sweeper.get("direction"))
+    jobs.searched = "BasicSweeper" not in runtime.sweeper._target_
     sweep = Sweep(Path(config.paths.outputs), config.study or Path(runtime.sweep.dir).name)
     command = as_typed(command_of())
     sys.stderr.write(f"\n[{runtime.job.num + 1}] {command}\n")
     try:
         outcome = Outcome(command, str(task(config)), FINISHED)
     except Exception as error:
-        if not isinstance(error, UserError | HydraException | OmegaConfBaseException):
+        if not isinstance(error, MISTAKES):
             traceback.print_exc()
         message = one_line(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {one_line(error)}"
         outcome = Outcome(command, None, BUSY if isinstance(error, BusyError) else FAILED, message)
         sys.stderr.write(f"stdo: {message}\n")
     sweep.record(outcome)
-    return sweep, outcome
+    jobs.done.append((sweep, outcome))
+    return _objective(outcome.directory)
+
+
+def _note_direction(job: int, direction: object) -> None:
+    """Say it once where a sweeper looks for the smallest PSNR, as Optuna's does unless it is told otherwise."""
+    if job == 0 and str(direction).rpartition(".")[2] == "minimize":
+        line = "the sweeper looks for the lowest PSNR; hydra.sweeper.direction=maximize looks for the highest"
+        sys.stderr.write(f"note: {line}\n")
 
 
 def _refuse_processes(trainer: DictConfig) -> None:
@@ -90,21 +157,27 @@ def _refuse_processes(trainer: DictConfig) -> None:
     raise UserError(f"trainer.devices={devices}: must be 1 in a sweep; run the jobs one by one, or under torchrun")
 
 
-def _close_sweep(jobs: list[tuple[Sweep, Outcome]]) -> None:
-    """Print what came of a sweep; exit code 1 when a job failed."""
-    if not jobs:
+def _close_sweep(jobs: _Jobs, ended: str | None) -> None:
+    """Print what came of a sweep; exit code 1 when a job failed, or when the sweeper ended early."""
+    if not jobs.done:
         return
     from stdo.reporting.runs import collect
     from stdo.reporting.table import comparison_table
 
-    outcomes = [outcome for _, outcome in jobs]
+    outcomes = [outcome for _, outcome in jobs.done]
+    path = jobs.done[0][0].path
     finished = dict.fromkeys(Path(job.directory) for job in outcomes if job.directory is not None)
     if finished:
         sys.stdout.write(f"\n{comparison_table(collect(finished))}\n\n")
-    sys.stderr.write(f"{jobs[0][0].path}: {len(finished)} runs; python -m stdo.report runs=[{jobs[0][0].path}]\n")
+    if finished and jobs.searched:
+        sys.stdout.write(f"{best_of(outcomes, _objective)}\n\n")
+    sys.stderr.write(f"{path}: {len(finished)} runs; {as_typed(['report', f'runs=[{path}]'])}\n")
     listed = failures(outcomes)
     if listed:
         sys.stderr.write(f"{listed}\n")
+    if ended is not None:
+        sys.stderr.write(f"stdo: the sweeper ended early: {ended}\n")
+    if listed or ended is not None:
         sys.exit(1)
 
 
@@ -113,7 +186,18 @@ def command_of() -> list[str]:
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return sys.argv
     runtime = HydraConfig.get()
-    return job_command(list(runtime.overrides.task), runtime.runtime.choices.get("experiment"))
+    overrides = [*runtime.overrides.task, *runtime.overrides.hydra]
+    choices = runtime.runtime.choices
+    sweep = choices.get("sweep")
+    own = sweep is not None and not (conf_dir() / "sweep" / f"{sweep}.yaml").exists()
+    return job_command(overrides, choices.get("experiment"), _flags(sys.argv[1:]), own)
+
+
+def _flags(words: Sequence[str]) -> list[str]:
+    """The words of a command line that choose its configuration files, such as ``--config-dir mine``."""
+    given, _ = get_args_parser().parse_known_args(list(words))
+    flags = {name: getattr(given, name.replace("-", "_")) for name in ("config-path", "config-name", "config-dir")}
+    return [word for name, value in flags.items() if value is not None for word in (f"--{name}", value)]
 
 
 @contextmanager
@@ -121,7 +205,7 @@ def _mistakes(full: bool) -> Iterator[None]:
     """Exit with one line and code 2 for a user's mistake, 130 for Ctrl-C, 143 for SIGTERM. full: raise mistakes."""
     try:
         yield
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except MISTAKES as error:
         if full:
             raise
         sys.stderr.write(f"stdo: {one_line(error)}\n")
@@ -142,8 +226,12 @@ def one_line(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UserError):
-            return " ".join(str(cause).split())
+            return printable(" ".join(str(cause).split()))
         cause = cause.__cause__
+    if isinstance(error, OverrideParseException):
+        advice = how_to_quote(error)
+        if advice:
+            return advice
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group}={name}: must be one of {', '.join(error.options)}"
@@ -153,4 +241,4 @@ def one_line(error: BaseException) -> str:
     unknown = re.match(r"Could not override '([^']+)'", str(error))
     if unknown:
         return f"{unknown[1]}: no such setting; --cfg job lists them all"
-    return " ".join(str(error).split())
+    return printable(" ".join(str(error).split()))

@@ -13,13 +13,13 @@ from stdo.types import UserError
 
 def task(config: DictConfig) -> Path:
     """Rebuild the run from its own directory, measure, and print."""
-    check({"network": config.network})
+    check({key: value for key, value in config.items() if key != "paths"})
     directory = Path(config.run)
     from stdo.pipeline import SAVES, evaluate
 
     if config.save is not None and config.save not in SAVES:
         raise UserError(f"save={config.save}: must be null or one of {', '.join(SAVES)}")
-    job = finished_job(directory, config.paths.cache)
+    job = finished_job(directory, config.paths.cache, config.video)
     from stdo.evaluation.table import closing_table
 
     metrics = evaluate(job, config.save, only=config.network)

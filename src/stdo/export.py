@@ -17,7 +17,7 @@ def task(config: DictConfig) -> Path:
     check(config)
     directory = Path(config.run)
     run = load_config(directory)
-    read_result(directory)
+    read_result(directory, {"scale", "height", "width"})
     check(run)
     from stdo.delivery.export import Export, export
     from stdo.training.data import PatchSize

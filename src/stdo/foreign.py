@@ -7,6 +7,7 @@ device that never ends, or a FIFO that nobody writes to. Everything that reads s
 import errno
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,8 @@ from stdo.types import Json, UserError
 
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 _WITHOUT_WAITING = os.O_NONBLOCK  # opening a FIFO that has no writer would wait for one
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_DIGITS = 300
 _REFUSED = {
     errno.ELOOP: "is a symbolic link",
     errno.ENOTDIR: "is not a folder, or a symbolic link",
@@ -112,25 +115,43 @@ def parse_json(text: bytes, what: str, constants: bool = False) -> Any:
         UserError: It is not JSON, is nested too deeply, or an object has a key twice.
     """
     try:
+        found = text.decode("utf-8")
         if constants:
-            return json.loads(text.decode("utf-8"), object_pairs_hook=_object)
-        return json.loads(text.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_number)
+            return json.loads(found, object_pairs_hook=_object, parse_int=_integer)
+        return json.loads(found, object_pairs_hook=_object, parse_int=_integer, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        why = f" ({error})" if isinstance(error, _TwiceError) else ""
+        why = f" ({error})" if isinstance(error, _UnclearError) else ""
         raise UserError(f"{what}: damaged (it is not JSON){why}") from error
 
 
-class _TwiceError(ValueError):
-    """A key that an object has twice."""
+def printable(text: str) -> str:
+    """A text without what steers a terminal: control characters, changes of direction and halves of surrogate pairs.
+
+    Each becomes ``?``. Whatever comes from a file of somebody else and goes to the terminal passes through here.
+
+    >>> printable("clip\\x1b[2J\\u202egpj.exe")
+    'clip?[2J?gpj.exe'
+    """
+    return _STEERING.sub("?", text)
+
+
+class _UnclearError(ValueError):
+    """What is JSON, but not the same to every reader."""
 
 
 def _object(pairs: Iterable[tuple[str, Any]]) -> Json:
     found: Json = {}
     for key, value in pairs:
         if key in found:
-            raise _TwiceError(f"{ascii(key)[:60]} is there twice")
+            raise _UnclearError(f"{ascii(key)[:60]} is there twice")
         found[key] = value
     return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise _UnclearError("a number of very many digits")
+    return int(text)
 
 
 def _no_number(text: str) -> NoReturn:
@@ -168,5 +189,4 @@ def _reason(error: Exception) -> str:
 
 
 def _plain(path: Path) -> str:
-    """A path for a message: whatever would steer a terminal is left out."""
-    return "".join(each if each.isprintable() else "?" for each in str(path))
+    return printable(str(path))

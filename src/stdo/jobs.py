@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from stdo.chunks.split import easy_chunks
 from stdo.doors import command_of
 from stdo.imports import quickly
+from stdo.places import cache_of, candidates
 from stdo.rundir import file_name, read_result
-from stdo.settings import AUTO, check, check_chunks
+from stdo.settings import AUTO, check, check_chunks, one_form, whole_numbers
 from stdo.trust import NEVER_BUILT, load_config, refuse_foreign, refuse_untrusted
-from stdo.types import FrameSource
+from stdo.types import FrameSource, Json, UserError
 
 if TYPE_CHECKING:
     from stdo.models.sharing import Sharing
@@ -32,27 +34,94 @@ NOT_IN_HASH = (
 """Settings that do not change the result, or (the video's) enter the hash through the fingerprint."""
 
 
-def finished_job(directory: Path, cache: str | None) -> Job:
-    """The job of a finished run, rebuilt from its directory. cache: where the prepared video is; None: where it was.
+VIDEO_PATHS = ("path", "paths", "root")
+"""What the sources of conf/video call the place of their video: one of these each."""
+
+
+def finished_job(directory: Path, cache: str | None = None, video: Mapping[str, Any] | None = None) -> Job:
+    """The job of a finished run, rebuilt from its directory.
 
     Its scores and labels are kept and nothing is trained, so what would score and train is not even built: the folder
     may be a stranger's.
+
+    Args:
+        directory: The run directory.
+        cache: Where the prepared video is; None: where it was.
+        video: Where the video is now: ``path``, ``paths`` or ``root``, whichever the run has; None: where it was.
+
+    Raises:
+        UserError: It is no finished run, its video is not found, or is another one by now.
     """
     run = load_config(directory)
-    read_result(directory)
+    metrics = read_result(directory)
     for place, ours in NEVER_BUILT.items():
         OmegaConf.update(run, place, ours, merge=False)
     refuse_foreign(directory, run)
-    if cache is not None:
-        run.paths.cache = cache
-    return build_job(run, directory)
+    check(run)
+    source = _own_source(run, directory, metrics, video or {})
+    if cache is None:
+        cache = str(cache_of(run.paths.cache, run.paths.outputs, directory, source.fingerprint()))
+    run.paths.cache = cache
+    return build_job(run, directory, source)
 
 
-def build_job(config: DictConfig, directory: Path | None = None) -> Job:
+def _own_source(run: DictConfig, directory: Path, metrics: Json, asked: Mapping[str, Any]) -> FrameSource:
+    """The video of a finished run, at the first of its likely places where it is. Sets ``run.video`` to that place."""
+    from stdo.evaluation.identity import check_source
+
+    own = next((key for key in VIDEO_PATHS if key in run.video), None)
+    for key, value in asked.items():
+        if value is not None and key != own:
+            raise UserError(f"video.{key}={value}: must be left out: this run has video.{own}")
+    if own is None:
+        places: list[Any] = [None]
+    elif asked.get(own) is not None:
+        places = [asked[own]]
+    else:
+        places = _places(run.video[own], run.paths.outputs, directory, f"video.{own}")
+
+    refused: list[UserError] = []
+    for place in places:
+        if own is not None:
+            run.video[own] = place
+        try:
+            source: FrameSource = instantiate(run.video)
+            check_source(directory, metrics, source)
+        except UserError as error:
+            refused.append(error)
+        else:
+            return source
+    raise refused[0]
+
+
+def _places(saved: Any, outputs: str, directory: Path, setting: str) -> list[Any]:
+    """Where a run's video may be now, likeliest first; of several files, all are taken to have moved alike.
+
+    Raises UserError where there is nothing at any of them.
+    """
+    if saved is None:
+        return [None]  # the default clip
+    files = [saved] if isinstance(saved, str) else list(saved if OmegaConf.is_list(saved) else ())
+    if not files or not all(isinstance(file, str) for file in files):
+        raise UserError(f"{setting}={saved}: must be a text, or a list of texts")
+    found = [candidates(file, outputs, directory) for file in files]
+    moved = [[each[min(i, len(each) - 1)] for each in found] for i in range(max(map(len, found)))]
+    there = [[str(path) for path in paths] for paths in moved if all(path.exists() for path in paths)]
+    if not there:
+        raise UserError(f"{setting}={saved}: no such file or folder; {setting}= says where this run's video is now")
+    return [paths[0] for paths in there] if isinstance(saved, str) else there
+
+
+def build_job(config: DictConfig, directory: Path | None = None, source: FrameSource | None = None) -> Job:
     """Build every part of a run; nothing is decoded yet.
 
-    directory: the run directory; None derives it from the configuration and the video's content.
+    Args:
+        config: Every setting of the run.
+        directory: The run directory; None derives it from the configuration and the video's content.
+        source: The video; None opens what the configuration names.
     """
+    config = config.copy()
+    whole_numbers(config)
     check(config)
     with quickly():
         import pytorch_lightning as pl
@@ -64,14 +133,14 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         from stdo.training.data import PatchData
         from stdo.training.precision import resolve
 
-    config = config.copy()
     if config.chunking.name == "whole":
         config.chunks = 1
     check_chunks(config)
     config.trainer.precision = resolve(config.trainer.precision, config.trainer.accelerator)
     settings = OmegaConf.to_container(config, resolve=True)
     refuse_untrusted(settings)
-    source: FrameSource = instantiate(config.video)
+    if source is None:
+        source = instantiate(config.video)
     data = PatchData(
         source,
         Path(config.paths.cache),
@@ -104,7 +173,7 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
     }
     return Job(
         directory or run_directory(config, source),
-        OmegaConf.to_yaml(config, resolve=True),
+        OmegaConf.to_yaml(_with_places(config), resolve=True),
         facts,
         data,
         _sharing(config, backbone, data),
@@ -119,6 +188,22 @@ def build_job(config: DictConfig, directory: Path | None = None) -> Job:
         config.optim.loss,
         config.budget.get("min_gain"),  # runs from before it have none
     )
+
+
+def _with_places(config: DictConfig) -> DictConfig:
+    """The configuration that a run keeps: its paths are found from any folder."""
+    kept = config.copy()
+    for place in ("paths.outputs", "paths.cache", *(f"video.{key}" for key in VIDEO_PATHS)):
+        saved = OmegaConf.select(kept, place)
+        if isinstance(saved, str):
+            OmegaConf.update(kept, place, _absolute(saved))
+        elif OmegaConf.is_list(saved):
+            OmegaConf.update(kept, place, [_absolute(str(each)) for each in saved])
+    return kept
+
+
+def _absolute(path: str) -> str:
+    return os.path.normpath(Path(path).absolute())
 
 
 def _sharing(config: DictConfig, backbone: Any, data: PatchData) -> Callable[[int], Sharing]:
@@ -148,9 +233,18 @@ def _name_of(part: DictConfig) -> str:
 
 
 def run_directory(config: DictConfig, source: FrameSource) -> Path:
-    """``<outputs>/<video>/<name>-<hash8>``, the hash over everything that changes the result."""
+    """``<outputs>/<video>/<name>-<hash8>``, the hash over everything that changes the result.
+
+    Equal settings give one directory, however they are written. A directory that an earlier version made for the very
+    words, such as ``budget.passes=2.0``, is still taken.
+    """
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
     kept |= {"fingerprint": source.fingerprint(), "precision": config.trainer.precision}
-    digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
-    return Path(config.paths.outputs) / file_name(source.info.name) / f"{config.name}-{digest}"
+    folder = Path(config.paths.outputs) / file_name(source.info.name)
+    now, before = (folder / f"{config.name}-{_digest(each)}" for each in (one_form(kept), kept))
+    return before if before.exists() and not now.exists() else now
+
+
+def _digest(settings: Any) -> str:
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4).hexdigest()

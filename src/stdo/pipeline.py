@@ -5,37 +5,25 @@ metrics = train(job)           prepare, chunk, fit, save, evaluate; resumes and 
 metrics = evaluate(job)        measures a finished run again from its weights
 """
 
-import json
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
-from tqdm import tqdm
 
-from stdo.chunks.branch import Branching
-from stdo.chunks.sample import Sampler
-from stdo.chunks.score import ByPsnr
 from stdo.evaluation.crops import choose_crops, hardest, save_crops
+from stdo.evaluation.identity import FINGERPRINT, check_source, fingerprint_of, own_video
 from stdo.evaluation.measure import Measured, Sink, measure, pictures_of
 from stdo.evaluation.pictures import comparison, heatmap
 from stdo.evaluation.reconstruct import Reconstructor
+from stdo.fitting import Job, fit, terminal
 from stdo.locks import main_process
-from stdo.models.common import Backbone
-from stdo.models.cost import macs_per_patch
-from stdo.models.sharing import Sharing
-from stdo.models.weights import load_networks, save_networks
+from stdo.models.weights import load_networks
 from stdo.reporting.runs import method_name
 from stdo.rundir import (
-    CHECKPOINT,
     DELIVERED,
     RESULT,
     WEIGHTS,
@@ -43,62 +31,22 @@ from stdo.rundir import (
     read_chunks,
     read_result,
     start_directory,
-    write_chunks,
     write_maps,
     write_result,
     write_rows,
 )
-from stdo.signals import deferred
-from stdo.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_loggers, forget, tracked
-from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast, hush
+from stdo.runfiles import read_facts
+from stdo.tracking.tracker import Tracker, forget, tracked
 from stdo.training.data import PatchData
-from stdo.training.module import Optimizer, Overfit, Schedule
-from stdo.training.stop import StopWhenSlow
-from stdo.training.warm import Branch
-from stdo.types import F32, I16, Json, T, UserError
+from stdo.training.processes import fit_of
+from stdo.types import I16, Json, UserError
 from stdo.video.store import Prepared
 from stdo.video.writer import VideoWriter
 
+__all__ = ["SAVES", "Job", "alone", "evaluate", "terminal", "train"]
+
 SAVES: dict[str, tuple[str, str, int | None]] = {"video": ("sr.mp4", "x264", 12), "png": ("sr", "png", None)}
 """How SR frames are kept: name in the run directory, codec, quality. Only PNG is lossless."""
-
-
-def terminal(items: Iterable[T], total: int | None, label: str) -> Iterable[T]:
-    """Progress with an ETA on the terminal, of the main process alone."""
-    hidden = not main_process()
-    bar: Iterable[T] = tqdm(items, total=total, desc=label, unit=" frames", dynamic_ncols=True, disable=hidden)
-    return bar
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run.
-
-    directory: the run directory. config: its configuration as text, kept beside the result.
-    facts: what is known before the run starts and belongs into metrics.json (method, backbone, seed, …).
-    sharing: number of chunks -> the networks. sampler: chunk and learner of each patch -> which patches are shown.
-    trainer: a Lightning Trainer but for ``callbacks``, ``plugins``, ``logger`` and the number of epochs.
-    command: the words of the command that repeats this run, for its provenance.
-    tracker: who is told of the run beside its directory.
-    warm: where one network learns for all chunks first: ``sampler`` as ``then`` -> which patches the whole fit shows.
-    loss: see `stdo.training.loss.LOSSES`. min_gain: dB per minute under which a fit ends early; None: never.
-    """
-
-    directory: Path
-    config: str
-    facts: Json
-    data: PatchData
-    sharing: Callable[[int], Sharing]
-    sampler: Callable[..., Sampler]
-    optimizer: Optimizer
-    schedule: Schedule
-    trainer: Callable[..., pl.Trainer]
-    checkpoint_seconds: float = 30.0
-    command: Sequence[str] = tuple(sys.argv)
-    tracker: MakeTracker = FilesOnly
-    warm: Callable[..., Sampler] | None = None
-    loss: str = "l1"
-    min_gain: float | None = None
 
 
 def train(job: Job, force: bool = False) -> Json:
@@ -107,9 +55,13 @@ def train(job: Job, force: bool = False) -> Json:
     force: begin again even so. Returns the content of metrics.json. Raises `stdo.locks.BusyError` while another process
     is at this run.
     """
-    with claimed(job.directory):
+    with fit_of(job.trainer), claimed(job.directory):
         finished = not force and (job.directory / RESULT).exists()
-        if not finished:
+        if finished and not main_process():
+            return {}
+        if finished:
+            check_source(job.directory, read_result(job.directory), job.data.source)
+        elif main_process():
             start_directory(job.directory, job.config, job.command, force)
             if force:
                 forget(job.directory)
@@ -121,81 +73,14 @@ def train(job: Job, force: bool = False) -> Json:
 
 
 def _run(job: Job, tracker: Tracker) -> Json:
+    if (job.directory / WEIGHTS).exists():
+        return evaluate(job) if main_process() else {}
     began = time.monotonic()
     job.data.prepare_data()
     job.data.setup()
     prepared = time.monotonic() - began
-    if not (job.directory / WEIGHTS).exists():
-        trainer = _fit(job, tracker)
-        if not trainer.is_global_zero:
-            return {}
-    return evaluate(job, prepare_seconds=prepared)
-
-
-def _fit(job: Job, tracker: Tracker) -> pl.Trainer:
-    """Train, and keep the weights and the chunks."""
-    hush()
-    data, labels = job.data, job.data.labels
-    sharing = job.sharing(int(labels.max()) + 1)
-    sampling = job.sampler if job.warm is None else partial(job.warm, then=job.sampler)
-    sampler = data.sample(sampling, sharing.learner_of(labels.ravel()))
-    border = data.grid.halo * data.video.scale
-    module = Overfit(sharing, job.optimizer, job.schedule, sampler.steps, border, sampler.at_once, job.loss)
-    last = job.directory / CHECKPOINT
-    curve = Curve(sampler.shown)
-    branch = (
-        [Branch(data, sampler, sharing.learner_of, partial(_score, data))] if isinstance(sampler, Branching) else []
-    )
-    stop = [] if job.min_gain is None else [StopWhenSlow(job.min_gain, data, sampler, curve)]
-    try:
-        with deferred() as asked:
-            kept = KeepLast(last, job.checkpoint_seconds, asked)
-            trainer = job.trainer(
-                max_epochs=1,
-                callbacks=[*branch, curve, *stop, FitProgress(sampler.shown), kept],
-                logger=curve_loggers(job.directory, tracker),
-                plugins=[AtomicCheckpointIO()],
-                use_distributed_sampler=False,  # every process sees every step, and takes its share of its patches
-            )
-            trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
-        if dist.is_initialized():  # else its threads may end this process, or a child that is done, with an abort
-            dist.destroy_process_group()
-    except torch.OutOfMemoryError as error:
-        raise UserError(f"out of GPU memory: lower budget.batch ({sampler.batch_size}) or use trainer=cpu") from error
-    if trainer.is_global_zero:
-        _save(job, sharing, sampler, curve.seconds, str(trainer.strategy.root_device))
-    return trainer
-
-
-def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
-    """PSNR in dB of what one network makes of every patch, (T, rows, cols)."""
-    grid, video = data.grid, data.video
-    alone = Reconstructor([network.to(device)], [0], grid, video.scale, device)
-    chunk = np.zeros((grid.rows, grid.cols), np.int16)
-    scorer = ByPsnr(lambda lr_HWC: grid.assemble(alone.patches(lr_HWC, chunk), video.scale))
-    return scorer.scores(((video.lr[t], video.hr[t]) for t in range(len(video.lr))), grid, video.scale)
-
-
-def _save(job: Job, sharing: Sharing, sampler: Sampler, seconds: float, device: str) -> None:
-    data, grid, network_of = job.data, job.data.grid, sharing.network_of(np.arange(sharing.chunks)).tolist()
-    macs = macs_per_patch(sharing.distinct(), network_of, data.video.scale, grid.window, (grid.patch_h, grid.patch_w))
-    facts = job.facts | {
-        "params": sharing.params,
-        "params_base": sharing.params_base,
-        "params_per_chunk": sharing.params_per_chunk,
-        "bicubic_chunks": sharing.chunks - sharing.served,
-        "macs_per_frame": round(int(np.bincount(data.labels.ravel()) @ macs) / len(data.labels)),  # the mean
-        "patch_presentations": sampler.presentations,
-        "chunk_presentations": sampler.chunk_presentations(),
-        "steps": sampler.steps,
-        "stopped": sampler.stopped,
-        "train_seconds": seconds,
-        "score_seconds": data.score_seconds,
-        "device": device,
-    }
-    facts |= sampler.facts
-    write_chunks(job.directory, data.scores, data.labels, network_of)
-    save_networks(job.directory / WEIGHTS, sharing, {"facts": json.dumps(facts)})
+    trainer = fit(job, tracker)
+    return evaluate(job, prepare_seconds=prepared) if trainer.is_global_zero else {}
 
 
 def evaluate(job: Job, save: str | None = None, prepare_seconds: float | None = None, only: int | None = None) -> Json:
@@ -213,11 +98,12 @@ def evaluate(job: Job, save: str | None = None, prepare_seconds: float | None = 
 def _evaluate(job: Job, save: str | None, prepare_seconds: float | None, only: int | None) -> Json:
     began = time.monotonic()
     data = job.data
-    data.prepare_data()
-    data.setup()
     networks, meta = load_networks(job.directory / WEIGHTS)
-    facts = json.loads(meta["facts"]) | {"network": only}
-    labels, network_of = read_chunks(job.directory)
+    facts = read_facts(job.directory / WEIGHTS, meta) | {"network": only}
+    labels, network_of = read_chunks(job.directory, networks=len(networks))
+    known = read_result(job.directory) if (job.directory / RESULT).exists() else {}
+    own_video(job.directory, known | facts, labels, data.source, data.grid, data.open_video)
+    facts[FINGERPRINT] = fingerprint_of(data.source)
     out = job.directory
     if only is not None:
         if not 0 <= only < len(networks):
@@ -269,7 +155,10 @@ def _sink(folder: Path, video: Prepared, save: str | None) -> Iterator[Sink | No
     if path.is_dir():
         shutil.rmtree(path)
     info = video.info
-    with VideoWriter(path, info.width, info.height, info.rate, codec, crf=crf, colour=info.colour) as writer:
+    size, colour = (info.width, info.height), info.colour
+    with VideoWriter(
+        path, *size, info.rate, codec, crf, colour=colour, timeline=video.timeline, marks=info.marks
+    ) as writer:
         yield writer.write
 
 

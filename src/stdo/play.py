@@ -15,6 +15,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
 
+from stdo import __version__
+from stdo.console import prepare
 from stdo.signals import Stopped, heeded_twice
 from stdo.types import U8, UserError
 
@@ -26,6 +28,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("stdo-play", description="Play a package in high resolution, into a file.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"stdo {__version__}")
     parser.add_argument("package", type=Path, help="the .stdo file, or an unpacked package")
     parser.add_argument("out", type=Path, nargs="?", help="a video, such as out.mp4; with --frames a new folder")
     parser.add_argument("--frames", choices=["png"], help="write pictures without loss instead of a video")
@@ -115,6 +118,7 @@ def _watched(frames: Iterable[tuple[Fraction, U8]], count: int) -> Iterator[tupl
 
 def main(arguments: Sequence[str] | None = None, isolated: bool = True) -> None:
     """Entry point of ``stdo-play``: exit code 2 and one line for a user's mistake or a bad package."""
+    prepare()
     try:
         with heeded_twice():
             sys.stdout.write(f"{play(_parser().parse_args(arguments), isolated)}\n")

@@ -13,6 +13,9 @@ from pathlib import Path
 from stdo import __version__
 from stdo.types import Json
 
+DIFF_LIMIT = 1_000_000
+"""Characters of uncommitted changes that are kept."""
+
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "av")
 
 
@@ -33,8 +36,15 @@ def provenance(command: Sequence[str]) -> Json:
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         },
         "commit": _git("rev-parse", "HEAD"),
-        "diff": _git("diff", "HEAD"),
+        "diff": _shortened(_git("diff", "HEAD")),
     }
+
+
+def _shortened(diff: str | None) -> str | None:
+    """Uncommitted changes, of which a file of data that was changed would make gigabytes."""
+    if diff is None or len(diff) <= DIFF_LIMIT:
+        return diff
+    return f"{diff[:DIFF_LIMIT]}\n… cut here: {len(diff) - DIFF_LIMIT} more characters"
 
 
 def as_typed(words: Sequence[str]) -> str:
@@ -59,7 +69,7 @@ def _version(name: str) -> str | None:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
@@ -75,7 +85,7 @@ def _git(*arguments: str) -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603, S607
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, timeout=20, check=False)  # noqa: S603, S607
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None

@@ -27,9 +27,9 @@ def task(config: DictConfig) -> None:
     }
     plot: dict[str, Any] = dict(study.get("plot") or {})
     plot |= {key: value for key, value in _plain(config.plot).items() if value is not None}
-    for switch in ("html", "networks_alone"):
+    for switch in ("html", "networks_alone", "private"):
         if settings[switch] is None:
-            settings[switch] = not config.study
+            settings[switch] = switch != "private" and not config.study
         if not isinstance(settings[switch], bool):
             raise UserError(f"{switch}={settings[switch]}: must be true, false or null")
     target = _target(config.target)
@@ -40,16 +40,19 @@ def task(config: DictConfig) -> None:
     from stdo.reporting.forecast import forecast
     from stdo.reporting.runs import collect
     from stdo.reporting.table import comparison_table
+    from stdo.reporting.whole import whole
 
     runs = [run for run in collect(where) if settings["networks_alone"] or run.metrics["network"] is None]
     if not runs:
         raise UserError("runs: all of them are of one network alone; networks_alone=true shows them")
-    written = _write(out, runs, plot, str(title), settings["html"])
+    if settings["html"] or plot.get("kind") in ("heatmaps", "crops"):
+        runs = whole(runs, pictures=True)
+    written = _write(out, runs, plot, str(title), settings["html"], settings["private"])
     said = [comparison_table(runs)] if target is None else [comparison_table(runs), forecast(runs, target)]
     sys.stdout.write("\n\n".join([*said, f"{out}\n  {'  '.join(written)}\n"]))
 
 
-def _write(out: Path, runs: Sequence[Run], plot: dict[str, Any], title: str, html: bool) -> list[str]:
+def _write(out: Path, runs: Sequence[Run], plot: dict[str, Any], title: str, html: bool, private: bool) -> list[str]:
     """Write what is asked for into a folder, nothing where the plot is a mistake. Returns the names of the files."""
     from stdo.reporting.page import write_page
     from stdo.reporting.plots import draw, save
@@ -66,7 +69,7 @@ def _write(out: Path, runs: Sequence[Run], plot: dict[str, Any], title: str, htm
     except OSError as error:
         raise UserError(f"out={out}: cannot be written ({error.strerror})") from error
     if html:
-        write_page(out / "report.html", runs, title)
+        write_page(out / "report.html", runs, title, private)
         written.append("report.html")
     return written
 

@@ -2,23 +2,31 @@
 
 import csv
 import json
+import os
 import re
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from stdo.files import atomic, sweep_up
+from stdo.foreign import printable
 from stdo.locks import exclusive, main_process
 from stdo.provenance import provenance
-from stdo.types import F32, I16, Json, UserError
+from stdo.runfiles import read_arrays, read_metrics
+from stdo.runschema import NEEDED
+from stdo.types import BICUBIC, F32, I16, Json, UserError
 
 RESULT, WEIGHTS, CHUNKS, MAPS = "metrics.json", "weights.safetensors", "chunks.npz", "maps.npz"
+MAX_CHUNKS = 32767
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
+_WRITTEN_TO = re.compile(r"crops|checkpoints|sr|tensorboard|wandb|network-\d+")
+"""Folders of a run directory that more is written into; others, such as packages, are replaced as a whole."""
+
+_LINKS_OF_WANDB = ("latest-run", "debug.log", "debug-internal.log", "debug-core.log")
 DELIVERED = ("bytes", "bitrate_kbps", "delivered")
 """What delivering a run adds to its result."""
 
@@ -34,10 +42,13 @@ def file_name(name: str) -> str:
 
 @contextmanager
 def claimed(directory: Path) -> Iterator[None]:
-    """Be the only process that writes into a run directory, which is made; what a killed one left half-done is removed.
+    """Create and lock the run directory; delete what killed processes left half-written in it.
 
-    Raises `stdo.locks.BusyError` at once while another process is at it, UserError when it cannot be written. In a
-    distributed fit the main process claims for all.
+    In a distributed fit the main process claims for all.
+
+    Raises:
+        stdo.locks.BusyError: Another process is at it.
+        UserError: It cannot be written, or holds links (see `refuse_links`).
     """
     if not main_process():
         yield
@@ -46,10 +57,28 @@ def claimed(directory: Path) -> Iterator[None]:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             if stack.enter_context(exclusive(directory / ".lock", "this run is being worked on", wait=0)):
+                refuse_links(directory)
                 sweep_up(directory)
         except OSError as error:
             raise UserError(f"{directory}: cannot be written ({error.strerror}); set paths.outputs") from error
         yield
+
+
+def refuse_links(directory: Path) -> None:
+    """Raise UserError where a run directory has a symbolic link, FIFO or device in a place that a run writes to.
+
+    Whoever sends a run directory could have a link in it that leads to a folder of ours. W&B's own links stay.
+    """
+    folders = [directory]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                inside = entry.is_dir(follow_symlinks=False)
+                if not inside and not entry.is_file(follow_symlinks=False) and entry.name not in _LINKS_OF_WANDB:
+                    what = "a symbolic link" if entry.is_symlink() else "no regular file"
+                    raise UserError(f"{printable(entry.path)}: is {what}; remove it, then run this again")
+                if inside and _WRITTEN_TO.fullmatch(entry.name):
+                    folders.append(Path(entry.path))
 
 
 def start_directory(directory: Path, config: str, command: Sequence[str], force: bool) -> None:
@@ -68,35 +97,62 @@ def start_directory(directory: Path, config: str, command: Sequence[str], force:
             for folder in (directory / CHECKPOINT.parent, *made):
                 shutil.rmtree(folder, ignore_errors=True)
         with atomic(directory / "config.yaml") as partial:
-            partial.write_text(config)
+            partial.write_text(config, encoding="utf-8")
         with atomic(directory / "provenance.json") as partial:
-            partial.write_text(json.dumps(provenance(command), indent=2))
+            partial.write_text(json.dumps(provenance(command), indent=2), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{directory}: cannot be written ({error.strerror}); set paths.outputs") from error
 
 
-def read_result(directory: Path) -> Json:
-    """metrics.json of a finished run. Raises UserError when there is none."""
+def read_result(directory: Path, needed: AbstractSet[str] = NEEDED) -> Json:
+    """The content of metrics.json of a finished run, with the fields that are needed of it.
+
+    Raises UserError where there is none, or it is damaged.
+    """
     try:
-        metrics: Json = json.loads((directory / RESULT).read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"run={directory}: not a finished run (no readable {RESULT} in it)") from error
-    return metrics
+        return read_metrics(directory, needed)
+    except FileNotFoundError as error:
+        raise UserError(f"run={directory}: not a finished run (no {RESULT} in it)") from error
 
 
 def write_result(directory: Path, metrics: Json) -> None:
     """Write metrics.json; from then on the run is finished."""
     with atomic(directory / RESULT) as partial:
-        partial.write_text(json.dumps(metrics, indent=2))
+        partial.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
 
 
-def read_chunks(directory: Path) -> tuple[I16, list[int]]:
-    """Labels (T, rows, cols) and the network of each chunk. Raises UserError when chunks.npz is missing or damaged."""
+def read_chunks(
+    directory: Path, shape: tuple[int, int, int] | None = None, networks: int | None = None
+) -> tuple[I16, list[int]]:
+    """Read chunks.npz.
+
+    Args:
+        directory: The run directory.
+        shape: Frames, rows and columns of patches of the run's video; None where it is not known.
+        networks: How many networks the run's weights have; None where they are not known.
+
+    Returns:
+        The labels, int16 (T, rows, cols), and the number of the network that serves each chunk, `BICUBIC` for none.
+
+    Raises:
+        UserError: It is missing or damaged, or a number in it leads nowhere.
+    """
     try:
-        with np.load(directory / CHUNKS, allow_pickle=False) as stored:
-            return stored["labels"], stored["network_of"].tolist()
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{directory / CHUNKS}: missing or damaged; force=true trains again") from error
+        found = read_arrays(directory, CHUNKS, {"labels": ("i", 3), "network_of": ("i", 1)})
+    except (FileNotFoundError, UserError) as error:
+        why = "missing" if isinstance(error, FileNotFoundError) else str(error).removeprefix(f"{directory / CHUNKS}: ")
+        raise UserError(f"{directory / CHUNKS}: missing or damaged ({why}); force=true trains again") from error
+    labels_TRC, network_of = found["labels"], found["network_of"]
+    chunks = len(network_of)
+    if shape is not None and labels_TRC.shape != shape:
+        here = "x".join(map(str, labels_TRC.shape))
+        raise UserError(
+            f"{directory / CHUNKS}: has labels of {here} patches; the video has {'x'.join(map(str, shape))}"
+        )
+    known = labels_TRC.size > 0 and labels_TRC.min() >= 0 and labels_TRC.max() < chunks <= MAX_CHUNKS
+    if not known or network_of.min() < BICUBIC or network_of.max() >= (networks or chunks):
+        raise UserError(f"{directory / CHUNKS}: missing or damaged (a number leads nowhere); force=true trains again")
+    return labels_TRC.astype(np.int16), network_of.tolist()
 
 
 def write_chunks(directory: Path, scores_TRC: F32, labels_TRC: I16, network_of: Sequence[int]) -> None:
@@ -113,7 +169,7 @@ def write_maps(directory: Path, ours_TRC: F32, bicubic_TRC: F32) -> None:
 
 def write_rows(path: Path, rows: Sequence[Json]) -> None:
     """Write a CSV file with the keys of the first row as its header."""
-    with atomic(path) as partial, partial.open("w", newline="") as file:
+    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from stdo.types import SCALES, UserError
@@ -29,7 +30,7 @@ def _whole(least: int, most: int | None = None) -> Rule:
 
 def _one_of(*allowed: Any) -> Rule:
     def good(value: Any) -> bool:
-        return not isinstance(value, bool) and value in allowed
+        return not isinstance(value, bool | float) and value in allowed  # 2.0 equals 2 and indexes nothing
 
     return good, f"must be one of {', '.join(map(str, allowed))}"
 
@@ -46,6 +47,7 @@ TEXTS: Rule = (
     lambda value: isinstance(value, Sequence) and not isinstance(value, str) and all(map(TEXT[0], value)),
     "must be a list of texts",
 )
+SOME: Rule = (lambda value: TEXT[0](value) or (TEXTS[0](value) and bool(value)), "must be a path, or a list of paths")
 
 
 def _numbers(most: float) -> Rule:
@@ -100,7 +102,14 @@ RULES: dict[str, Rule] = {
     "name": TEXT,
     "paths.outputs": TEXT,
     "paths.cache": TEXT,
+    "run": TEXT,
+    "runs": _or_null(SOME),
+    "title": _or_null(TEXT),
     "video.path": _or_null(TEXT),
+    "video.paths": _or_null(TEXTS),
+    "video.pattern": TEXT,
+    "video.root": _or_null(TEXT),
+    "video.topic": TEXT,
     "video.start": NOT_NEGATIVE,
     "video.duration": _or_null(POSITIVE),
     "video.every": _whole(1),
@@ -122,6 +131,8 @@ RULES: dict[str, Rule] = {
     **{f"{key}.{name}": rule for key in SAMPLERS for name, rule in SAMPLER_RULES.items()},
     "sharing.bicubic": (lambda value: value == AUTO or _whole(0)[0](value), f"{_whole(0)[1]}, or {AUTO}"),
     "init.weights": _or_null(TEXT),
+    "scorer.weights": TEXT,
+    "scorer.function": TEXT,
     "init.share": (_between, "must be a number between 0 and 1"),
     "network": _or_null(_whole(0)),
     "budget.passes": POSITIVE,
@@ -137,13 +148,91 @@ RULES: dict[str, Rule] = {
     "weights.finetune": NOT_NEGATIVE,
     "out": _or_null(TEXT),
     "unpacked": SWITCH,
-    "logger.project": TEXT,
+    "logger.project": _or_null(TEXT),
     "logger.entity": _or_null(TEXT),
     "logger.mode": _one_of("auto", "online", "offline"),
     "logger.group": _or_null(TEXT),
     "logger.tags": TEXTS,
     "logger.artifact": SWITCH,
 }
+
+PATHS = (
+    "init.weights", "out", "paths.cache", "paths.outputs", "run", "runs", "scorer.weights", "video.path", "video.paths",
+    "video.root",
+)  # fmt: skip
+"""Settings that name files or folders; a ``~`` at their start is the home."""
+
+LISTS_OF_TEXTS = frozenset(key for key, (good, _) in RULES.items() if good(["any text"]))
+"""Settings that take several texts."""
+
+ALL_TEXTS = LISTS_OF_TEXTS | {key for key, (good, _) in RULES.items() if good("any text")}
+"""Settings that take any text, or several: whatever is typed for them is one, ``1`` and ``true`` too."""
+
+
+def settle(config: Any) -> None:
+    """Give settings of a command the type and the place that is meant, in place.
+
+    A whole number written as ``2.0``, as sweepers do, becomes 2 where whole numbers are asked for. In settings that
+    name files, ``~`` becomes the home. Only for configurations that a user typed: those of run directories are final.
+
+    Args:
+        config: nested mappings, such as a DictConfig.
+
+    Raises:
+        UserError: There is no home to take the place of ``~``.
+    """
+    whole_numbers(config)
+    for key in PATHS:
+        value = _at(config, key)
+        if isinstance(value, str) and value.startswith("~"):
+            _put(config, key, at_home(key, value))
+        elif key in LISTS_OF_TEXTS and TEXTS[0](value):
+            _put(config, key, [at_home(key, str(path)) for path in value])
+
+
+def whole_numbers(config: Any) -> None:
+    """Make 2 of 2.0 in place, wherever a setting takes whole numbers."""
+    for key, (good, _) in RULES.items():
+        value = _at(config, key)
+        if isinstance(value, float) and value.is_integer() and not good(value) and good(int(value)):
+            _put(config, key, int(value))
+
+
+WRITTEN_WITH_A_POINT = ("temporal", "warmup")
+"""Numbers that conf/ writes as 1.0 and the like; all others that are whole it writes without a point. Names of runs
+depend on this, so it holds for settings to come as well."""
+
+
+def one_form(settings: Any, name: str = "") -> Any:
+    """Settings with equal numbers written alike, so that ``1``, ``1.0`` and ``1e0`` are one run.
+
+    Each is written as conf/ does, since the runs that are there were named by that. A size stays as it is: 1 is a
+    patch, and 1.0 the whole video.
+
+    Args:
+        settings: nested mappings, lists and plain values. name: of the setting that they are the value of.
+    """
+    if isinstance(settings, Mapping):
+        return {key: one_form(value, str(key)) for key, value in settings.items()}
+    if isinstance(settings, list):
+        return [one_form(value, name) for value in settings]
+    if not _number(settings) or name == "size":
+        return settings
+    if name in WRITTEN_WITH_A_POINT:
+        return float(settings)
+    return int(settings) if isinstance(settings, float) and settings.is_integer() else settings
+
+
+def at_home(key: str, path: str) -> str:
+    """A path with the home in place of ``~`` or ``~user``, as a shell has it; of an unknown user it stays as it is.
+
+    Raises:
+        UserError: There is no home. A folder called ``~`` is nothing that anybody wants.
+    """
+    found = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises for a file called ~draft.mkv
+    if found == path and (path == "~" or path.startswith("~/")):
+        raise UserError(f"{key}={path}: no home folder is known to take the place of ~; set HOME, or give a whole path")
+    return found
 
 
 def check(config: Any) -> None:
@@ -174,6 +263,15 @@ def check_chunks(config: Any) -> None:
             raise UserError(f"sharing.bicubic={AUTO}: must be a number with backbone.macs, which counts with it")
     elif bicubic is not ... and bicubic >= config["chunks"]:
         raise UserError(f"sharing.bicubic={bicubic}: must be less than the number of chunks, {config['chunks']}")
+
+
+def _put(config: Any, key: str, value: Any) -> None:
+    """Set a setting that is there."""
+    *folders, name = key.split(".")
+    node: MutableMapping[str, Any] = config
+    for part in folders:
+        node = node[part]
+    node[name] = value
 
 
 def _at(config: Any, key: str) -> Any:

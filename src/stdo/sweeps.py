@@ -1,7 +1,8 @@
 """Sweeps: what became of each job, kept beside the runs, so that a failed one loses nothing and is not forgotten."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,14 +46,15 @@ class Sweep:
             jobs = [job for job in self.jobs() if not _same(job, outcome)]
             jobs.append(outcome)
             with atomic(self.path) as partial:
-                partial.write_text(json.dumps({"study": self.name, "jobs": [asdict(job) for job in jobs]}, indent=1))
+                listed = {"study": self.name, "jobs": [asdict(job) for job in jobs]}
+                partial.write_text(json.dumps(listed, indent=1), encoding="utf-8")
 
     def jobs(self) -> list[Outcome]:
         """Everything recorded so far. Raises UserError where the file is damaged."""
         if not self.path.exists():
             return []
         try:
-            content: Json = json.loads(self.path.read_text())
+            content: Json = json.loads(self.path.read_text(encoding="utf-8"))
             return [Outcome(**job) for job in content["jobs"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.path}: not a list of jobs; move it away and start the sweep again") from error
@@ -62,14 +64,37 @@ def _same(old: Outcome, new: Outcome) -> bool:
     return old.command == new.command or (old.directory is not None and old.directory == new.directory)
 
 
-def job_command(overrides: Sequence[str], experiment: str | None) -> list[str]:
+def job_command(
+    overrides: Sequence[str], experiment: str | None, flags: Sequence[str] = (), whole_sweep: bool = False
+) -> list[str]:
     """The words, as in ``sys.argv``, of the command that repeats one job of a sweep alone.
 
-    overrides: as the job was given them. experiment: what the sweep chose, for it is the sweep that would be repeated.
+    Args:
+        overrides: as the job was given them. Those of Hydra's own are dropped, but for where files are searched.
+        experiment: what the sweep chose, for it is the sweep that would be repeated.
+        flags: of Hydra's, that choose configuration files.
+        whole_sweep: keep the sweep with all that it sets, and have this one job of it. For sweeps of the user's own,
+            which may set anything; ours only choose an experiment.
     """
-    kept = [o for o in overrides if not o.startswith(("sweep=", "experiment=", "hydra."))]
+    kept = [each for each in overrides if not _of_hydra(each)]
+    if whole_sweep:
+        return ["train.py", *flags, *kept, "hydra.mode=RUN"]
+    kept = [o for o in kept if not o.startswith(("sweep=", "experiment="))]
     chosen = [f"experiment={experiment}"] if experiment else []
-    return ["train.py", *chosen, *kept]
+    return ["train.py", *flags, *chosen, *kept]
+
+
+def _of_hydra(override: str) -> bool:
+    """Whether an override says how Hydra works, and not where it finds configurations."""
+    name = override.partition("=")[0].lstrip("+~")
+    return name.startswith(("hydra.", "hydra/")) and name != "hydra.searchpath"
+
+
+def best_of(outcomes: Sequence[Outcome], psnr: Callable[[str | None], float | None]) -> str:
+    """Name the finished job with the highest PSNR, and the command that repeats it."""
+    known = [(psnr(outcome.directory) or -math.inf, outcome) for outcome in outcomes if outcome.status == FINISHED]
+    value, best = max(known, key=lambda each: each[0])
+    return f"best PSNR (frame): {value:.2f} dB, {best.directory}\n  {best.command}"
 
 
 def failures(outcomes: Sequence[Outcome]) -> str:

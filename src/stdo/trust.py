@@ -13,6 +13,9 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stdo.foreign import printable
+from stdo.rundir import refuse_links
+from stdo.runfiles import read_config
 from stdo.types import UserError
 
 TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
@@ -56,17 +59,17 @@ def load_config(directory: Path) -> DictConfig:
     Raises UserError when it is not one.
     """
     try:
-        text = (directory / "config.yaml").read_text()
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):  # a few can fill any memory
-            raise ValueError("an alias")
-        config = OmegaConf.create(text)
+        refuse_links(directory)
+        config = OmegaConf.create(read_config(directory))
+    except UserError:
+        raise
     except (OSError, OmegaConfBaseException, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"run={directory}: not a run directory (no readable config.yaml in it)") from error
     if not isinstance(config, DictConfig):
         raise UserError(f"run={directory}: its config.yaml is not a configuration")
     for value in _texts(OmegaConf.to_container(config, resolve=False)):
         if "${" in value:  # ours are written with every value in place; these could read environment variables
-            raise UserError(f"run={directory}: config.yaml holds {value[:60]}: must be plain values")
+            raise UserError(f"run={directory}: config.yaml holds {printable(value[:60])}: must be plain values")
     lacking = [key for key in CONFIG_KEYS if key not in config]
     if lacking:
         raise UserError(f"run={directory}: is of another version (no {', '.join(lacking)} in its config.yaml)")
@@ -93,7 +96,7 @@ def refuse_foreign(directory: Path, run: DictConfig) -> None:
         for target in _targets(_plain(part)):
             if target not in known:
                 allowed = f"must be one of {', '.join(sorted(known))}" if known else "nothing is built of this"
-                raise UserError(f"run={directory}: config.yaml: {group}: _target_={target[:60]}: {allowed}")
+                raise UserError(f"run={directory}: config.yaml: {group}: _target_={printable(target[:60])}: {allowed}")
 
 
 def _plain(node: Any) -> Any:

@@ -47,12 +47,71 @@ class Colour:
 
 
 @dataclass(frozen=True, slots=True)
+class Stereo:
+    """How the pictures of two eyes share one frame.
+
+    layout: one of ``side_by_side``, ``top_bottom``, ``frames``, ``checkerboard``, ``rows``, ``columns``.
+    right_first: the right eye's picture comes first.
+    """
+
+    layout: str
+    right_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """How a frame is laid on a sphere around the viewer (spherical video v2).
+
+    kind: ``equirectangular``, ``equirectangular_part`` (with ``bounds``) or ``cubemap``.
+    angles: yaw, pitch and roll of the viewer's first look, in degrees times 2**16.
+    bounds: left, top, right and bottom edge of the part, as shares of the whole times 2**32.
+    padding: pixels around each face of a cube map.
+    """
+
+    kind: str
+    angles: tuple[int, int, int] = (0, 0, 0)
+    bounds: tuple[int, int, int, int] = (0, 0, 0, 0)
+    padding: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mastering:
+    """The display that an HDR video was graded on (SMPTE ST 2086).
+
+    primaries: x and y of red, green, blue and white, in 1/50000. luminance: least and most, in 1/10000 cd/m2.
+    """
+
+    primaries: tuple[int, int, int, int, int, int, int, int]
+    luminance: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a file tells its player beside the pixels. Every writer of ours passes it on.
+
+    aspect: width of a pixel by its height. light: brightest pixel and brightest average of a frame, in cd/m2
+    (MaxCLL, MaxFALL).
+    """
+
+    aspect: Fraction = Fraction(1)
+    stereo: Stereo | None = None
+    projection: Projection | None = None
+    mastering: Mastering | None = None
+    light: tuple[int, int] | None = None
+
+
+UNMARKED = Marks()
+"""Of a flat picture of square pixels."""
+
+
+@dataclass(frozen=True, slots=True)
 class VideoInfo:
     """What is known of a video before its frames are decoded.
 
     width, height: pixels of the frames that the source yields, upright and after shrinking.
     frames: how many frames the source will yield at most, from the container's header; None when it does not say.
     rate: average frames per second.
+    marks: what players are told beside the pixels, for frames as the source yields them.
     notes: what a user should know (interlaced, matrix assumed, tone curve not applied), one line each.
     """
 
@@ -66,6 +125,7 @@ class VideoInfo:
     chroma: str = "4:2:0"
     rotation: int = 0
     interlaced: bool = False
+    marks: Marks = UNMARKED
     notes: tuple[str, ...] = field(default=())
 
 
@@ -75,10 +135,12 @@ class Frame:
 
     pts: seconds since the first frame of the source's time line, exact.
     rgb_HWC: uint8 RGB, (height, width, 3), C-contiguous.
+    length: seconds that it is shown, where the source knows.
     """
 
     pts: Fraction
     rgb_HWC: U8
+    length: Fraction | None = None
 
 
 class Frames(Protocol):

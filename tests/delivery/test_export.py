@@ -245,3 +245,23 @@ def test_mistakes_at_the_door_are_one_line(words: tuple[str, ...], finished_runs
     done = door(*(word.format(run=run) for word in words))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("stdo: ")
+
+
+def test_checking_an_export_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
+    """ONNX Runtime would keep an identifier and a database of events; in CI it does not, so CI is not told of."""
+    (tmp_path / "home").mkdir()
+    code = """
+import torch
+from pathlib import Path
+from stdo.delivery.formats import FORMATS
+from stdo.models.espcn import ESPCN
+with torch.inference_mode():
+    network = ESPCN(2)
+    FORMATS["onnx"].writer(network, 8, 8)(network, Path("network"))
+FORMATS["onnx"].run(Path("network"), torch.rand(1, 3, 8, 8).numpy())
+"""
+    paths = os.pathsep.join(str(Path(each).absolute()) for each in sys.path if each)
+    env = {"HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"], "PYTHONPATH": paths}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True, timeout=120)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "network.onnx"]
+    assert not list((tmp_path / "home").rglob("*"))

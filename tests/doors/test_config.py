@@ -1,5 +1,7 @@
 """The configuration tree: every option of every group composes and builds; precedence; methods pick three axes."""
 
+import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from stdo.chunks.dct import Dct
 from stdo.chunks.sample import Ratios, Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
-from stdo.jobs import build_job, run_directory
+from stdo.jobs import NOT_IN_HASH, build_job, run_directory
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.settings import RULES, SAMPLER_RULES, SAMPLERS, check
@@ -101,6 +103,7 @@ def test_budgets_choose_the_learning_rate(backbone: str) -> None:
 BAD = {
     "scale": [5, "x", True], "chunks": [0, 1.5, "x"], "seed": [-1], "force": [1, "x"], "name": [""],
     "checkpoint_seconds": [-1], "paths.outputs": [""], "paths.cache": [3], "video.path": [7],
+    "video.paths": ["x", [3]], "video.root": [7, ""],
     "video.start": [-1, "x"], "video.duration": [0], "video.max_frames": [0, 2.5], "video.height": [3],
     "backbone.residual": ["all", True, None],
     "patches.height": [0], "patches.width": [0], "patches.halo": [-1], "degrade.crf": [-1, "x"],
@@ -115,7 +118,9 @@ BAD = {
     "unpacked": [1, "x"], "backbone.leak": [-0.1, 1, "x", None], "backbone.depth": [0, 17, 2.5],
     "backbone.channels": [3, 65, "x"], "backbone.width": [0, 1.5, "x", None], "backbone.macs": [0, 1.5, "x"],
     "sharing.bicubic": [-1, 0.5, "x", None, True], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
-    "sharing.rank": [0, 256, 1.5, "x", None], "budget.min_gain": [0, -1, "x", True],
+    "run": ["", 3, None], "runs": ["", [], [3], 3], "title": ["", 3], "video.paths": ["x", [3], None],
+    "video.pattern": ["", None], "video.root": ["", 3], "video.topic": ["", 3], "scorer.weights": ["", None],
+    "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None], "budget.min_gain": [0, -1, "x", True],
 }  # fmt: skip
 
 
@@ -153,6 +158,52 @@ class TestRunDirectory:
     @pytest.mark.parametrize("change", ["force=true", "paths.cache=elsewhere", "trainer.devices=1"])
     def test_stays_when_the_result_does(self, change: str) -> None:
         assert self.of().name == self.of(change).name
+
+    @pytest.mark.parametrize(
+        ("one", "same"),
+        [
+            ("budget.passes=1", ["budget.passes=1.0", "budget.passes=1e0"]),
+            ("scale=2", ["scale=2.0"]),
+            ("chunks=3", ["chunks=3.0", "chunks=3e0"]),
+            ("optim.lr=1", ["optim.lr=1.0"]),
+            ("backbone.width=1", ["backbone.width=1.0"]),
+            ("method=jstdo sampler.ratios=[1,0.5,0.5,0]", ["method=jstdo sampler.ratios=[1.0,0.5,5e-1,0.0]"]),
+            ("scorer=dct scorer.temporal=1.0", ["scorer=dct scorer.temporal=1", "scorer=dct"]),
+        ],
+    )
+    def test_equal_settings_are_one_run_however_they_are_written(
+        self, one: str, same: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        built = [build_job(configured("video.max_frames=2", *words.split())).directory for words in (one, *same)]
+        assert len(set(built)) == 1
+        other = "method=jstdo sampler.ratios=[1,0.4,0.5,0]" if "ratios" in one else f"{one} seed=1"
+        assert build_job(configured("video.max_frames=2", *other.split())).directory != built[0]
+
+    def test_a_size_in_patches_and_a_share_of_all_are_two_things(self) -> None:
+        assert self.of("method=jstdo", "sampler.size=1") != self.of("method=jstdo", "sampler.size=1.0")
+
+    @pytest.mark.parametrize(("group", "option"), [each for each in OPTIONS if each[0] not in ("video", "sweep")])
+    def test_runs_from_before_keep_their_names(self, group: str, option: str) -> None:
+        """The hash that runs were named by until numbers were written in one form, over what conf/ has."""
+        config = configured(f"{group}={option}", *NEEDED.get((group, option), []))
+        settings = OmegaConf.to_container(config, resolve=True)
+        kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
+        kept |= {"fingerprint": self.clip.fingerprint(), "precision": config.trainer.precision}
+        digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
+        assert run_directory(config, self.clip).name == f"{config.name}-{digest}"
+
+    def test_a_run_that_was_named_by_the_very_words_is_found(self, tmp_path: Path) -> None:
+        words = (f"paths.outputs={tmp_path}", "budget.passes=2.0")
+        config = configured(*words)
+        settings = OmegaConf.to_container(config, resolve=True)
+        kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
+        kept |= {"fingerprint": self.clip.fingerprint(), "precision": config.trainer.precision}
+        digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
+        before = tmp_path / "generated" / f"{config.name}-{digest}"
+        assert run_directory(config, self.clip) != before
+        before.mkdir(parents=True)
+        assert run_directory(config, self.clip) == before
 
     def test_knows_the_video_by_its_content(self) -> None:
         other = GeneratedClip(width=96, height=64, frames=2, seed=5)

@@ -1,8 +1,11 @@
 """Run directories from strangers: nothing in them runs, imports, reads the environment or fills the memory."""
 
+import json
+import os
 import pickle
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytorch_lightning as pl
+import safetensors.torch
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
@@ -18,9 +22,10 @@ from stdo.evaluate import main as evaluate
 from stdo.export import main as export
 from stdo.jobs import finished_job
 from stdo.models.pretrained import PretrainedUpscaler
-from stdo.models.weights import load_networks, load_parts
+from stdo.models.weights import load_networks, load_parts, read_safetensors
 from stdo.pipeline import Job, train
-from stdo.rundir import read_chunks
+from stdo.pipeline import evaluate as run_again
+from stdo.rundir import claimed, read_chunks
 from stdo.tracking.tracker import FilesOnly
 from stdo.trust import load_config
 from stdo.types import UserError
@@ -119,6 +124,129 @@ def refused(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("stdo: ")
     return line
+
+
+LINKS = ["crops", "network-0", "network-7", "checkpoints", "wandb", "tensorboard", "sr", "sr.mp4", "curves.csv",
+         "clip.stdo", ".lock", "network-1/crops", "wandb/run-1", "anything"]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", LINKS)
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_nothing_is_written_through_a_link(
+    place: str, kind: str, sent: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private = sent.parent / "private"
+    private.mkdir()
+    (private / "crops.json").write_text("mine")
+    path = sent / place
+    path.parent.mkdir(exist_ok=True)
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.symlink_to(private) if kind == "link" else os.mkfifo(path)
+    for door in (evaluate, export):
+        said = refused(door, sent, monkeypatch, capsys)
+        assert path.name in said and ("is a symbolic link" if kind == "link" else "is no regular file") in said
+    with pytest.raises(UserError, match=path.name), claimed(sent):
+        pass
+    assert [(each.name, each.read_text()) for each in private.iterdir()] == [("crops.json", "mine")]
+
+
+def test_links_of_wandb_stay(sent: Path) -> None:
+    (sent / "wandb" / "run-1").mkdir(parents=True)
+    (sent / "wandb" / "latest-run").symlink_to("run-1")
+    (sent / "wandb" / "debug.log").symlink_to("run-1")
+    (sent / "wandb" / "run-1" / "files").symlink_to(".")
+    with claimed(sent):
+        pass
+
+
+def chunks_with(run: Path, **changed: object) -> None:
+    with np.load(run / "chunks.npz") as stored:
+        arrays = dict(stored)
+    np.savez_compressed(run / "chunks.npz", **{key: np.asarray(value) for key, value in (arrays | changed).items()})
+
+
+NUMBERS: dict[str, dict[str, object]] = {
+    "a network that is far away": {"network_of": [2**40, 1]},
+    "the next network": {"network_of": [0, 2]},
+    "a negative network": {"network_of": [0, -2]},
+    "networks that are no numbers": {"network_of": [0.5, 1.0]},
+    "no chunk": {"network_of": np.zeros(0, np.int64)},
+    "a chunk that is not there": {"labels": np.full((6, 3, 3), 2, np.int16)},
+    "a negative chunk": {"labels": np.full((6, 3, 3), -1, np.int16)},
+    "labels in a row": {"labels": np.zeros(54, np.int16)},
+    "labels of another video": {"labels": np.zeros((7, 3, 3), np.int16)},
+    "labels of other patches": {"labels": np.zeros((6, 3, 2), np.int16)},
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_a_number_that_leads_nowhere_is_refused(
+    kind: str, sent: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with np.load(sent / "chunks.npz") as stored:
+        assert (stored["labels"].shape, len(stored["network_of"])) == ((6, 3, 3), 2), "the table above is of this run"
+    chunks_with(sent, **NUMBERS[kind])
+    monkeypatch.chdir(sent.parent)
+    monkeypatch.setattr(sys, "argv", ["stdo", f"run={sent}"])
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as stopped:
+        evaluate()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("stdo: ") and "chunks.npz: " in said
+
+
+FACTS = {
+    "none": None,
+    "no JSON": "{",
+    "a list": "[]",
+    "a device that is none": {"device": "evil"},
+    "seconds that are a text": {"train_seconds": "1"},
+    "no method": {"method": None},
+}
+
+
+@pytest.mark.parametrize("kind", FACTS)
+def test_what_the_weights_say_of_a_run_is_checked(kind: str, sent: Path) -> None:
+    tensors, meta = read_safetensors(sent / "weights.safetensors")
+    facts = json.loads(meta["facts"])
+    odd = FACTS[kind]
+    meta["facts"] = json.dumps(facts | odd) if isinstance(odd, dict) else str(odd)
+    safetensors.torch.save_file(tensors, sent / "weights.safetensors", meta)
+    with pytest.raises(UserError, match=r"weights\.safetensors: facts") as caught:
+        run_again(finished_job(sent, None))
+    assert "\n" not in str(caught.value)
+
+
+ODD_WEIGHTS: dict[str, Callable[[Path], object]] = {
+    "a FIFO": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "terabytes": lambda path: (path.touch(), os.truncate(path, 1 << 41)),
+    "a header without end": lambda path: path.write_bytes(b"\xff" * 7 + b"\x7f{"),
+    "many networks": lambda path: safetensors.torch.save_file(
+        {}, path, {"backbone": "espcn", "scale": "2", "networks": "9" * 30}
+    ),
+    "a large scale": lambda path: safetensors.torch.save_file(
+        {}, path, {"backbone": "espcn", "scale": "9" * 9, "networks": "1"}
+    ),
+    "a large backbone": lambda path: safetensors.torch.save_file(
+        {}, path, {"backbone": "ecbsr", "scale": "2", "networks": "1", "settings": '{"channels": 1000000000}'}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_WEIGHTS)
+def test_odd_weights_are_refused_at_once(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    ODD_WEIGHTS[kind](path)
+    for load in (load_networks, load_parts):
+        began = time.monotonic()
+        with pytest.raises(UserError) as caught:
+            load(path)
+        assert "\n" not in str(caught.value)
+        assert time.monotonic() - began < 5
 
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x]\n" + "".join(

@@ -1,9 +1,6 @@
 """General weights from foreign files: found, converted, refused."""
 
-import http.server
 import pickle
-import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -166,44 +163,3 @@ def test_unusable_files(tmp_path: Path) -> None:
         load("list.pt")
     with pytest.raises(UserError, match="colour=lab: must be one of auto, rgb, ycbcr"):
         load("w.pt", colour="lab")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A web server over a folder, and the folder."""
-    folder = tmp_path / "web"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def send_header(self, key: str, value: str) -> None:
-            promised = (
-                key.lower() == "content-length" and "cut" in self.path
-            )  # breaks off before the length it promised
-            super().send_header(key, str(int(value) + 100) if promised else value)
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}", folder
-        httpd.shutdown()
-
-
-def test_weights_from_an_address_are_kept(server: tuple[str, Path], tmp_path: Path) -> None:
-    address, folder = server
-    foreign(folder / "w.pt")
-    load = partial(PretrainedUpscaler, backbone="srcnn", scale=2, cache=tmp_path / "cache")
-    first = load(f"{address}/w.pt")
-    (folder / "w.pt").unlink()
-    assert load(f"{address}/w.pt").key() == first.key()
-    assert len(list((tmp_path / "cache").iterdir())) == 1
-    with pytest.raises(UserError, match=r"cannot be downloaded \(HTTP Error 404"):
-        load(f"{address}/gone.pt")
-    foreign(folder / "cut.pt")
-    with pytest.raises(UserError, match=r"cannot be downloaded \(IncompleteRead"):
-        load(f"{address}/cut.pt")
-    assert len(list((tmp_path / "cache").iterdir())) == 1, "a half download was kept"
-    for scheme in ("ftp", "file"):
-        with pytest.raises(UserError, match=r"must be a file or an http\(s\) address"):
-            load(f"{scheme}://127.0.0.1/w.pt")

@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 from pathlib import Path
@@ -5,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
-from stdo.reporting.runs import Run, collect, names
+from stdo.reporting.names import names
+from stdo.reporting.runs import Run, collect
 from stdo.types import UserError
 
 
@@ -41,11 +44,10 @@ def test_a_run_gives_back_what_it_measured(finished_runs: Path) -> None:
         assert maps is not None
         assert maps[0].size == maps[1].size == run.metrics["patches"]
         for crop in run.crops():
-            assert {name: Path(file).is_file() for name, file in crop["files"].items()} == {
-                "truth": True,
-                "bicubic": True,
-                "ours": True,
-            }
+            assert set(crop["files"]) == {"truth", "bicubic", "ours"}
+            for name in crop["files"]:
+                with Image.open(io.BytesIO(run.picture(crop, name))) as picture:
+                    assert picture.size == (crop["width"], crop["height"])
 
 
 def test_what_a_run_lacks_is_empty_or_nan(outputs: Path) -> None:
@@ -116,19 +118,28 @@ def test_runs_of_one_name_are_told_apart_by_their_settings(outputs: Path) -> Non
     assert names([of_width(), of_width(width=0.5)]) == ["STDO k=2, width 1", "STDO k=2, width 0.5"]
     sparse = Run(run.directory, run.metrics, {}, run.config.replace("every: 1", "every: 2"))
     assert names([run, sparse]) == ["STDO k=2, every 1", "STDO k=2, every 2"]
-    weighted = Run(run.directory, run.metrics | {"scorer": "dct"}, {}, f"{run.config}\nsampler: {{ratios: [1, 0.49]}}")
+    weighted = Run(
+        run.directory,
+        run.metrics | {"scorer": "dct"},
+        {},
+        yaml.safe_dump(run.settings | {"sampler": {"ratios": [1, 0.49]}}),
+    )
     assert weighted.label == "STDO k=2 ratios 1 .49, scorer dct"
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("{", "cannot be read"), ("[]", "another version"), ('{"video": "x"}', "another version"), ("\xff", "cannot be")],
-)
-def test_a_bad_result_names_its_folder(outputs: Path, content: str, said: str) -> None:
+    [("{", "not JSON"), ("[]", "another version"), ('{"video": "x"}', "another version"), ("\xff", "not JSON"),
+     ('{"a": 1, "a": 2}', "'a' is there twice")],
+)  # fmt: skip
+def test_a_bad_result_is_left_out_and_names_its_folder(outputs: Path, content: str, said: str, capsys) -> None:
     run = collect([outputs])[0].directory
     (run / "metrics.json").write_bytes(content.encode("latin-1"))
+    assert len(collect([outputs])) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: a run is left out: ") and said in line and str(run) in line
     with pytest.raises(UserError, match=said) as error:
-        collect([outputs])
+        collect([run])
     assert str(run) in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -1,4 +1,7 @@
-"""Many harmed packages through players in processes of their own, and what became of each."""
+"""Many harmed packages through players in processes of their own, and what became of each.
+
+``python tests/stress/package_fuzz.py 100000`` plays so many, ``20000:40000`` those numbers; 1 where any failed.
+"""
 
 import json
 import os
@@ -6,6 +9,7 @@ import select
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -15,9 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
+if __name__ == "__main__":
+    here = Path(__file__).parents[1]
+    sys.path[:0] = [str(here / folder) for folder in ("delivery", "stress")]
+
 from package_mutations import Mutation, mutation
 
-LIMIT = 60.0
+LIMIT = 120.0
 """Seconds after which a package that neither plays nor is refused counts as a hang."""
 MEMORY = 1 << 30
 TARGETS = (
@@ -114,11 +124,15 @@ def _write(path: Path, content: bytes | dict[str, bytes | None]) -> None:
             (path / name).write_bytes(data)
 
 
-def fuzz(seeds: Iterable[int], packages: dict[str, Path], folder: Path, workers: int = 1) -> Report:
-    """Play the mutation of each seed. packages: sound ones. folder: for everything that is written."""
+def fuzz(
+    seeds: Iterable[int], packages: dict[str, Path], folder: Path, workers: int = 1, total: int | None = None
+) -> Report:
+    """Play the mutation of each seed. packages: sound ones. folder: for everything that is written. total: how many
+    seeds there are, for the progress on stderr; None: none is shown."""
     contents = {name: path.read_bytes() for name, path in packages.items()}
     report, lock, left = Report(), threading.Lock(), iter(seeds)
     sound = _sound(contents, folder)
+    bar = tqdm(total=total, unit=" packages", disable=total is None, mininterval=1)
 
     def taken() -> Iterator[int]:
         while True:
@@ -136,17 +150,41 @@ def fuzz(seeds: Iterable[int], packages: dict[str, Path], folder: Path, workers:
                 name, harmed = mutation(seed, contents)
                 outcome, why, peak = judge(player, seed, harmed, sound[name])
                 with lock:
+                    bar.update()
                     report.counts[harmed.member, outcome] += 1
                     report.seconds = max(report.seconds, time.monotonic() - began)
                     report.peak = max(report.peak, peak)
                     if outcome == "failed":
                         report.failures.append(f"seed {seed}, {name}, {harmed.member} ({harmed.what:.80}): {why}")
+                        bar.set_postfix(failed=len(report.failures))
         finally:
             player.close()
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(workers)))
+    bar.close()
     return report
+
+
+def numbers(asked: str) -> range:
+    """``100`` is the first hundred, ``100:200`` the second."""
+    first, _, last = asked.rpartition(":")
+    return range(int(first or 0), int(last))
+
+
+def main(asked: str) -> int:
+    """Play the mutations of some numbers on all cores, with progress, and print the counts."""
+    from package_specimens import make_all
+
+    with tempfile.TemporaryDirectory() as folder:
+        sound = Path(folder) / "sound"
+        sound.mkdir()
+        wanted, began = numbers(asked), time.monotonic()
+        report = fuzz(wanted, make_all(sound), Path(folder), len(os.sched_getaffinity(0)), len(wanted))
+    print(report.table())
+    print(f"{len(wanted)} mutations in {time.monotonic() - began:.0f} s")
+    print("\n".join(report.failures))
+    return 1 if report.failures else 0
 
 
 def judge(player: Player, seed: int, harmed: Mutation, sound: str) -> tuple[str, str, int]:
@@ -194,3 +232,7 @@ def _sound(contents: dict[str, bytes], folder: Path) -> dict[str, str]:
     finally:
         player.close()
     return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
+from package_extremes import extreme
 
 Members = dict[str, bytes]
 Draw = random.Random
@@ -42,10 +43,16 @@ def members_of(package: bytes) -> Members:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+EXTREMES_FROM, EXTREMES_EVERY = 20_000, 10
+"""From this number on, every so many mutations keep to all ranges. Those below are what they were."""
+
+
 def mutation(seed: int, packages: dict[str, bytes]) -> tuple[str, Mutation]:
     """The mutation of a number: always the same one; and the name of the package that was harmed."""
     draw = Draw(seed)
     name = draw.choice(sorted(packages))
+    if seed >= EXTREMES_FROM and seed % EXTREMES_EVERY == 0:
+        return name, _extreme(draw, packages[name])
     other = draw.choice([packages[each] for each in sorted(packages) if each != name])
     kind = draw.choices([_bytes, _zip, _folder, _member, _manifest, _several], [10, 12, 8, 40, 25, 5])[0]
     return name, kind(draw, packages[name], other)
@@ -467,6 +474,14 @@ def _of_member(draw: Draw, name: str, content: bytes, other: Members) -> tuple[s
     if name in (WEIGHTS, CHUNKS):
         return _harmed(draw, content, (*HARMS, _table, _split_again))
     return _harmed(draw, content, (*HARMS, _box, _box, _box) if name.startswith("lr.") else HARMS)
+
+
+def _extreme(draw: Draw, package: bytes) -> Mutation:
+    """Everything in range, and as much of it as a range allows."""
+    members = members_of(package)
+    fields = unsealed(members[MANIFEST])
+    what = extreme(draw, fields, members)
+    return Mutation(what, "ranges", True, mended(members, fields))
 
 
 # --- the manifest ---

@@ -1,6 +1,7 @@
 """Packages from anywhere: each of thousands of harmed ones is refused in one line, or plays; nothing else happens.
 
 ``STDO_MUTATIONS=100000`` tries so many, ``STDO_MUTATIONS=20000:40000`` those numbers: a mutation is its number.
+``python tests/stress/package_fuzz.py 100000`` does the same and shows how far it is.
 """
 
 import os
@@ -8,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from package_fuzz import fuzz
+from package_fuzz import fuzz, numbers
+from package_mutations import EXTREMES_EVERY, EXTREMES_FROM
 from package_specimens import DELTAS, make_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")]
@@ -20,8 +22,8 @@ FOUND = [2029, 6344]
 
 def wanted() -> list[int]:
     asked = os.environ.get("STDO_MUTATIONS")
-    first, _, last = (asked or "2000").rpartition(":")
-    return [*range(int(first or 0), int(last)), *([] if asked else FOUND)]
+    within = range(EXTREMES_FROM, EXTREMES_FROM + 300 * EXTREMES_EVERY, EXTREMES_EVERY)
+    return [*numbers(asked or "2000"), *([] if asked else [*FOUND, *within])]
 
 
 def test_harmed_packages_are_refused_or_play(tmp_path: Path) -> None:

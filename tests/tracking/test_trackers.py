@@ -142,10 +142,30 @@ def test_tensorboard_drops_the_steps_that_a_killed_fit_repeats(tmp_path: Path) -
     ]  # fmt: skip
 
 
+def made_crop(folder: Path) -> dict[str, object]:
+    """A run directory with one crop of 2x2 pixels."""
+    (folder / "crops").mkdir()
+    files = {name: f"0-{name}.png" for name in ("truth", "bicubic", "ours")}
+    for file in files.values():
+        Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(folder / "crops" / file)
+    place = {"frame": 3, "top": 0, "left": 0, "height": 2, "width": 2, "why": "largest gain"}
+    crop = place | {"bicubic": 30.0, "ours": 31.0, "files": files}
+    (folder / "crops" / "crops.json").write_text(json.dumps([crop]))
+    return crop
+
+
 def test_crops_have_whole_paths(tmp_path: Path) -> None:
-    (tmp_path / "crops").mkdir()
-    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "crops" / "0-ours.png")
-    (tmp_path / "crops" / "crops.json").write_text(json.dumps([{"frame": 3, "files": {"ours": "0-ours.png"}}]))
+    made_crop(tmp_path)
     (crop,) = crop_table(tmp_path)
     assert crop["frame"] == 3
     assert crop["files"]["ours"].exists()
+
+
+@pytest.mark.parametrize("name", ["../private.png", "/etc/hostname", "link.png"])
+def test_a_file_from_elsewhere_is_never_sent_as_a_crop(tmp_path: Path, name: str) -> None:
+    crop = made_crop(tmp_path)
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "private.png")
+    (tmp_path / "crops" / "link.png").symlink_to(tmp_path / "private.png")
+    (tmp_path / "crops" / "crops.json").write_text(json.dumps([crop | {"files": {**crop["files"], "ours": name}}]))
+    with pytest.raises(UserError, match=r"must lie in|is a symbolic link"):
+        crop_table(tmp_path)

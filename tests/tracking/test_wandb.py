@@ -23,6 +23,7 @@ from stdo.tracking.curves import read_curve
 from stdo.tracking.summary import figures, frame_table
 from stdo.tracking.tracker import forget, tracked
 from stdo.tracking.wandb_run import WandbTracker
+from stdo.tracking.wandb_told import OURS, told_to_wandb
 from stdo.types import UserError
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
@@ -171,6 +172,83 @@ class TestOffline:
         assert started() not in (again, first)
 
 
+def settings_file(path: Path, **settings: str) -> Path:
+    """As ``wandb offline`` and its like write it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[default]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
+    return path
+
+
+TOLD = {
+    "project": ("WANDB_PROJECT", "theirs", lambda run: run.project, "stdo"),
+    "entity": ("WANDB_ENTITY", "team", lambda run: run.entity, ""),
+    "run_name": ("WANDB_NAME", "a name", lambda run: run.display_name, "run"),
+    "run_group": ("WANDB_RUN_GROUP", "a group", lambda run: run.run_group, "mine"),
+    "run_job_type": ("WANDB_JOB_TYPE", "a type", lambda run: run.job_type, "stdo"),
+    "run_notes": ("WANDB_NOTES", "a note", lambda run: run.notes, ""),
+}
+
+
+class TestTold:
+    """What the user has told W&B in its own ways beats our defaults, and is beaten by settings of ours."""
+
+    def logged(self, directory: Path, **settings):
+        one = WandbTracker(directory, FACTS, {}, mode="offline", **settings)
+        one.loggers()
+        one.close(failed=False)
+        (found,) = offline_runs(directory)
+        return found.run
+
+    def test_nothing(self, tmp_path: Path) -> None:
+        run = self.logged(tmp_path / "run")
+        assert {name: read(run) for name, (_, _, read, _) in TOLD.items()} == {
+            name: default for name, (_, _, _, default) in TOLD.items()
+        }
+
+    def test_the_environment(self, tmp_path: Path, monkeypatch) -> None:
+        for variable, value, _, _ in TOLD.values():
+            monkeypatch.setenv(variable, value)
+        monkeypatch.setenv("WANDB_TAGS", "x,y")
+        run = self.logged(tmp_path / "run", tags=["z"])
+        assert [read(run) for _, _, read, _ in TOLD.values()] == [value for _, value, _, _ in TOLD.values()]
+        assert set(run.tags) == {"stdo", "espcn", "x2", "k3", "x", "y", "z"}
+
+    @pytest.mark.parametrize("place", ["wandb/settings", "home/.config/wandb/settings"])
+    def test_settings_files(self, place: str, tmp_path: Path) -> None:
+        settings_file(tmp_path / place, **{name: value for name, (_, value, _, _) in TOLD.items()})
+        run = self.logged(tmp_path / "run")
+        assert [read(run) for _, _, read, _ in TOLD.values()] == [value for _, value, _, _ in TOLD.values()]
+
+    def test_settings_of_ours_that_are_given(self, tmp_path: Path, monkeypatch) -> None:
+        for variable in ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_RUN_GROUP"):
+            monkeypatch.setenv(variable, "theirs")
+        settings_file(tmp_path / "wandb" / "settings", project="files")
+        run = self.logged(tmp_path / "run", project="given", entity="given", group="given")
+        assert (run.project, run.entity, run.run_group) == ("given",) * 3
+
+    def test_where(self, tmp_path: Path, monkeypatch, capsys) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
+        one = WandbTracker(tmp_path / "run", FACTS, {}, mode="offline")
+        one.loggers()
+        one.close(failed=False)
+        (folder,) = (tmp_path / "elsewhere" / "wandb").glob("offline-run-*")
+        said = capsys.readouterr().err.strip()
+        assert folder.match(said.rpartition("/")[2]) and str(folder.parent) in said
+        assert [path.name for path in (tmp_path / "run" / "wandb").iterdir()] == ["stdo.json"], "the run's id alone"
+
+    def test_which_run_as_wandbs_own_agents_do(self, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.setenv("WANDB_RUN_ID", "abc123")
+        assert self.logged(tmp_path / "run").run_id == "abc123"
+
+    def test_how_it_works(self, monkeypatch) -> None:
+        monkeypatch.setenv("WANDB_CONSOLE", "wrap")
+        monkeypatch.setenv("WANDB_DISABLE_GIT", "false")
+        told = told_to_wandb()
+        assert {name for name in OURS if name in told} == {"console", "disable_git"}
+        assert "silent" in OURS and "silent" not in told
+
+
 class TestMode:
     def start(self, directory: Path, **settings) -> None:
         one = WandbTracker(directory, FACTS, {}, **settings)
@@ -208,6 +286,48 @@ class TestMode:
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         self.start(tmp_path)
         assert "offline (WANDB_MODE=offline)" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("place", ["wandb/settings", "home/.config/wandb/settings"])
+    def test_what_wandb_offline_wrote_is_the_reason(self, place, tmp_path: Path, monkeypatch, capsys) -> None:
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        told = settings_file(tmp_path / place, mode="offline")
+        self.start(tmp_path)
+        assert f"W&B: offline (mode = offline in {told}); send it" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("way", ["environment", "file"])
+    def test_disabled_writes_nothing_of_wandbs(self, way, make_job, tmp_path: Path, monkeypatch, capfd) -> None:
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        if way == "file":
+            settings_file(tmp_path / "wandb" / "settings", mode="disabled")
+        else:
+            monkeypatch.setenv("WANDB_MODE", "disabled")
+        job = make_job(facts=FACTS, tracker=tracker())
+        assert train(job)["psnr"]
+        (line,) = [each for each in capfd.readouterr().err.splitlines() if "W&B" in each]
+        assert (
+            line.startswith("W&B: disabled (") and way.replace("environment", "WANDB_MODE=disabled") in f"{line} file"
+        )
+        assert not (job.directory / "wandb").exists()
+        monkeypatch.setenv("WANDB_MODE", "offline")
+        wandb.teardown()
+        train(job)
+        assert len(offline_runs(job.directory)) == 1, "it was told to nobody, so it is told now"
+
+    def test_a_key_is_seen_also_where_wandb_is_told_to_be_offline(self, tmp_path: Path, monkeypatch, server) -> None:
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        settings_file(tmp_path / "wandb" / "settings", mode="offline")
+        with (
+            pytest.raises(UserError, match="logger.mode=online: .*401"),
+            tracked(tracker(mode="online"), tmp_path, FACTS) as one,
+        ):
+            one.loggers()
+        assert server, "the logger's setting was given"
+
+    def test_a_setting_that_wandb_does_not_take_is_one_line(self, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.setenv("WANDB_MODE", "nonsense")
+        with pytest.raises(UserError, match=r"^logger=wandb: W&B's setting mode=nonsense: Input should be '") as caught:
+            WandbTracker(tmp_path, FACTS, {})
+        assert "\n" not in str(caught.value)
 
     def test_asks_nothing_at_a_terminal(self, tmp_path: Path) -> None:
         """A terminal on which nobody types: a question would wait for ever."""

@@ -163,7 +163,7 @@ def test_killed_anywhere_it_ends_with_the_same_weights(
     with monkeypatch.context() as patch:
         patch.setattr(PatchBatches, "__getitem__", dying)
         if where == "last":
-            patch.setattr("stdo.pipeline._save", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
+            patch.setattr("stdo.fitting._save", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
         with pytest.raises(KeyError):
             train(warm_job("killed", min_gain=ALWAYS, checkpoint_seconds=0.0))
     shown: list[int] = []

@@ -147,7 +147,7 @@ def test_a_chunk_without_a_network_leaves_its_steps_and_operations_to_the_others
 
 def test_killed_while_it_scores_it_scores_again(warm_job, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("stdo.pipeline._score", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
+        patch.setattr("stdo.fitting._score", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
         with pytest.raises(KeyError):
             train(warm_job("killed", checkpoint_seconds=0.0))
     train(warm_job("killed", checkpoint_seconds=0.0))

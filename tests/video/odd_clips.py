@@ -5,6 +5,7 @@ import socket
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -77,6 +78,64 @@ def streams(name: str, sizes: Sequence[tuple[int, int]], codec: str = "ffv1", pi
                     out.mux(video.encode(frame))
             for video in videos:
                 out.mux(video.encode(None))
+        return folder / name
+
+    return make
+
+
+def held(name: str, codec: str = "libx264", pixel_format: str = "yuv420p", container=None, **options: str) -> Make:
+    """Pictures every 0.1 s, the last of them shown for 5 s."""
+
+    def make(folder: Path) -> Path:
+        tick = Fraction(1, 10)
+        with av.open(str(folder / name), "w", options=container or {}) as out:
+            stream = out.add_stream(codec, rate=10, options=options)
+            stream.height, stream.width, stream.pix_fmt = *SIZE, pixel_format
+            stream.codec_context.time_base = tick
+            packets = []
+            for t in range(COUNT):
+                frame = av.VideoFrame.from_ndarray(rgb(t), "rgb24").reformat(format=pixel_format)
+                frame.pts, frame.time_base = t, tick
+                packets += stream.encode(frame)
+            packets += stream.encode(None)
+            for index, packet in enumerate(packets):
+                shown = 5 if packet.pts == (COUNT - 1) else tick
+                if index == COUNT - 1 and shown == tick:  # MP4 adds up what packets last in the order of decoding
+                    shown = 5
+                packet.duration = round(shown / packet.time_base)
+                out.mux(packet)
+        return folder / name
+
+    return make
+
+
+def layered(name: str, alpha: bool) -> Make:
+    """HEVC with a second layer in each picture, as Apple writes transparency and spatial video.
+
+    The layer is made of the first one's bytes under another number; no decoder of a single layer looks at it.
+    """
+
+    def make(folder: Path) -> Path:
+        plain = encode(folder / "plain.hevc", scene(), codec="libx265", **{"x265-params": "log-level=none:bframes=0"})
+        units = [unit.rstrip(b"\0") for unit in plain.read_bytes().split(b"\0\0\1")[1:]]
+        told = b"\x4e\1" + bytes([165, 4]) + b"\x10\xff\xff\x60\x80"  # which pictures are transparency
+        both = []
+        for index, unit in enumerate(units):
+            both.append(unit)
+            if unit[0] >> 1 < 32:  # a slice
+                both.append(bytes([unit[0], unit[1] | 8]) + unit[2:])
+            elif alpha and unit[0] >> 1 == 34 and index < 4:  # after the first picture's parameters
+                both.append(told)
+        raw = folder / "layers.hevc"
+        raw.write_bytes(b"".join(b"\0\0\0\1" + unit for unit in both))
+        with av.open(str(raw), format="hevc") as source, av.open(str(folder / name), "w") as out:
+            stream = out.add_stream_from_template(source.streams.video[0])
+            packets = [packet for packet in source.demux(video=0) if packet.size]
+            for index, packet in enumerate(packets):
+                packet.stream, packet.time_base = stream, Fraction(1, 25)
+                packet.pts = packet.dts = index
+                packet.duration = 1
+                out.mux(packet)
         return folder / name
 
     return make

@@ -11,7 +11,9 @@ from odd_clips import (
     changed,
     claiming,
     h264,
+    held,
     joined,
+    layered,
     linked,
     made,
     packed,
@@ -102,6 +104,7 @@ TIME = {
         made("a.avi", codec="mpeg4", pts=DROPPED, qscale="2"), "the file's times", times=DROPPED
     ),
     "H.264 without a container": Odd(h264("a.h264"), "the average rate", (UNTAGGED, NO_TIMES)),
+    "a picture held at the end": Odd(held("a.mkv"), "shown as long as in the file", tick=Fraction(1, 10)),
     "sound longer than the video": Odd(sound("a.mp4", video=True), "the video"),
 }
 
@@ -134,6 +137,20 @@ SHAPE = {
     ),
     "pixels that are not square": Odd(
         h264("a.mp4", **{"x264-params": "sar=2\\:1"}), "as stored", (UNTAGGED, "pixels are not square (aspect 2)")
+    ),
+    "pixels that are not square, rotated by 90": Odd(
+        h264("a.mp4", rotation=(90,), **{"x264-params": "sar=2\\:1"}),
+        "upright",
+        (UNTAGGED, "rotated 90 degrees", "pixels are not square (aspect 2)"),
+        size=(64, 48),
+        filters=[("transpose", "cclock")],
+    ),
+    "stereo, side by side": Odd(h264("a.mp4", **{"x264-params": "frame-packing=3"}), "as stored, marked as such"),
+    "stereo, rotated by 180": Odd(
+        h264("a.mp4", **{"x264-params": "frame-packing=3"}, rotation=(180,)),
+        "upright",
+        (UNTAGGED, "rotated 180 degrees", "how two eyes share a frame"),
+        filters=[("hflip", ""), ("vflip", "")],
     ),
     "interlaced, H.264": Odd(
         h264("a.mp4", **{"x264-params": "tff=1:interlaced=1"}), "fields woven together", (INTERLACED, UNTAGGED)
@@ -181,6 +198,18 @@ COLOUR = {
         "colour alone",
         (UNTAGGED, ALPHA),
     ),
+    "alpha, WebM (VP9)": Odd(
+        made("a.webm", scene(planes=4), "yuva420p", "libvpx-vp9", crf="10", **{"cpu-used": "8"}),
+        "colour alone",
+        (UNTAGGED, ALPHA),
+    ),
+    "alpha, WebM (VP8)": Odd(
+        made("a.webm", scene(planes=4), "yuva420p", "libvpx", **{"cpu-used": "8", "auto-alt-ref": "0"}),
+        "colour alone",
+        (ALPHA,),
+    ),
+    "alpha, HEVC": Odd(layered("a.mp4", alpha=True), "colour alone", (UNTAGGED, ALPHA)),
+    "two views, HEVC": Odd(layered("a.mp4", alpha=False), "the first", (UNTAGGED, "a second layer")),
     "pixel format that changes": Odd(
         joined("a.h264", h264("1.h264"), h264("2.h264", FULL_444, "yuv444p")),
         "each frame by its own",

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from stdo.types import UserError
-from stdo.video import store
+from stdo.video import mapped
 from stdo.video.degrade import LOSSY, Degrade, downscale
+from stdo.video.mapped import FrameStore
 from stdo.video.sample import GeneratedClip
-from stdo.video.store import FrameStore, prepare
+from stdo.video.store import prepare
 
 
 class Counting(GeneratedClip):
@@ -113,7 +114,7 @@ def test_reading_stays_right_when_the_map_is_handed_back(
 ) -> None:
     video = prepare(clip, tmp_path, Degrade(2))
     before = [video.hr[t].copy() for t in range(6)]
-    monkeypatch.setattr(store, "RESIDENT", 1)
+    monkeypatch.setattr(mapped, "RESIDENT", 1)
     assert all(np.array_equal(video.hr[t], before[t]) for t in range(6))
 
 
@@ -161,7 +162,7 @@ def test_memory_does_not_grow_with_what_is_read(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "frames.u8"
     with path.open("wb") as file:
         file.truncate(600 << 20)
-    monkeypatch.setattr(store, "RESIDENT", 32 << 20)
+    monkeypatch.setattr(mapped, "RESIDENT", 32 << 20)
     frames = FrameStore(path, (200, 1024, 1024, 3))
     rng, process = np.random.default_rng(0), psutil.Process()
     before, peak = process.memory_info().rss, 0

@@ -1,6 +1,5 @@
 """From a finished run to its package: the server's side."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -36,17 +35,23 @@ from stdo.delivery.manifest import (
 from stdo.delivery.package import SUFFIX, Package, write_package
 from stdo.delivery.rounding import rounded, windows_of
 from stdo.delivery.stream import Muxed, check_stream, write_stream
+from stdo.evaluation.identity import own_video
 from stdo.evaluation.metrics import luma, ssim
 from stdo.files import scratch
 from stdo.models.common import Backbone
 from stdo.models.registry import name_of
-from stdo.models.weights import load_networks
+from stdo.models.weights import load_networks, read_safetensors
 from stdo.rundir import WEIGHTS as RUN_WEIGHTS
 from stdo.rundir import claimed, file_name, read_chunks, read_result, write_result
+from stdo.runfiles import read_facts
 from stdo.training.data import PatchData
 from stdo.types import Json, Progress, UserError, VideoInfo
 from stdo.video.degrade import Degrade
 from stdo.video.store import Prepared
+from stdo.video.ticks import counted, held
+
+_EXACT = Fraction(1, 10**6)
+"""Seconds to which the manifest holds times whose fractions fit no 31 bits."""
 
 ROUNDED = 8
 """Weights of this many bits or fewer are rounded; those of more are sent as numbers of 16 or 32 bits."""
@@ -98,10 +103,9 @@ def deliver(
     target = delivery.path(directory, data.info.name)
     if not target.parent.is_dir():
         raise UserError(f"out={target}: there is no folder {target.parent}")
-    data.prepare_data()
-    data.setup()
-    video, progress = data.video, data.progress
+    progress = data.progress
     with claimed(directory), _scratch(target) as folder:
+        video = _own_video(directory, data, metrics)
         muxed = write_stream(folder, video, data.source, _degrade(data).codec is not None, progress)
         manifest, members = _contents(directory, data, sampler, loss, delivery, muxed)
         draft = folder / f"draft{SUFFIX}"
@@ -112,6 +116,14 @@ def deliver(
     metrics |= _costs(Package.open(target), delivery)
     write_result(directory, metrics)
     return Delivered(target, metrics, muxed.notes)
+
+
+def _own_video(directory: Path, data: PatchData, metrics: Json) -> Prepared:
+    """Open the run's video, and make the run's labels those of ``data``; nothing is scored."""
+    _, meta = read_safetensors(directory / RUN_WEIGHTS)
+    data.labels, _ = read_chunks(directory)
+    known = metrics | read_facts(directory / RUN_WEIGHTS, meta)
+    return own_video(directory, known, data.labels, data.source, data.grid, data.open_video)
 
 
 @contextmanager
@@ -147,7 +159,7 @@ def _compared(player: Player, video: Prepared, progress: Progress) -> Figures:
     lumas = []
     for t, (pts, rgb_HWC) in enumerate(progress(player, len(video.lr), "measure")):
         hr_HWC = np.asarray(video.hr[t])[: video.height, : video.width]
-        assert pts == video.pts[t], (t, pts, video.pts[t])
+        assert abs(pts - video.pts[t]) < _EXACT, (t, pts, video.pts[t])
         errors.append(float(squared_error(hr_HWC, rgb_HWC).mean(dtype=np.float64)) / 3)
         frames.append(float(psnr(errors[-1])))
         hr, sr = luma(hr_HWC), luma(rgb_HWC)
@@ -168,9 +180,10 @@ def _contents(
     directory: Path, data: PatchData, sampler: Callable[..., Sampler], loss: str, delivery: Delivery, muxed: Muxed
 ) -> tuple[Manifest, dict[str, Path | bytes]]:
     """The manifest, as yet without what is measured, and all other members."""
-    data.labels, network_of = read_chunks(directory)
-    networks, facts = load_networks(directory / RUN_WEIGHTS)
-    device = json.loads(facts["facts"])["device"]
+    networks, meta = load_networks(directory / RUN_WEIGHTS)
+    shape = len(data.video.lr), data.grid.rows, data.grid.cols
+    data.labels, network_of = read_chunks(directory, shape, len(networks))
+    device = read_facts(directory / RUN_WEIGHTS, meta)["device"]
     coded = _coded(directory, data, sampler, loss, delivery, networks[0], network_of, device)
     numbers, chunk_of = np.unique(network_of, return_inverse=True)  # chunks that share their network: one to the viewer
     labels_TRC, network_of = chunk_of.astype(np.int16)[data.labels], numbers.tolist()
@@ -244,18 +257,21 @@ def _stream(degrade: Degrade, muxed: Muxed, video: Prepared) -> Stream:
 
 
 def _source(info: VideoInfo, video: Prepared) -> Source:
-    time_base, ticks = _timing(video.pts, info.rate)
-    return Source(video.width, video.height, len(video.pts), info.rate, info.colour, time_base, ticks)
+    rate = held(info.rate)
+    time_base, ticks = _timing(video.pts, rate, video.last)
+    last = None if video.last in (1 / rate, 1 / info.rate) else held(video.last)
+    return Source(video.width, video.height, len(video.pts), rate, info.colour, time_base, ticks, last, info.marks)
 
 
-def _timing(pts: Sequence[Fraction], rate: Fraction) -> tuple[Fraction, tuple[int, ...]] | tuple[None, None]:
+def _timing(
+    pts: Sequence[Fraction], rate: Fraction, last: Fraction
+) -> tuple[Fraction, tuple[int, ...]] | tuple[None, None]:
     """Time base and ticks of frames that are not evenly spaced."""
     if all(time == t / rate for t, time in enumerate(pts)):
         return None, None
     ticks_per_second = lcm(*(time.denominator for time in pts))
-    if ticks_per_second >= 2**31:
-        ticks_per_second = 10**9
-    return Fraction(1, ticks_per_second), tuple(round(time * ticks_per_second) for time in pts)
+    ticks = counted(pts, last, ticks_per_second if ticks_per_second < 2**31 else 10**9)
+    return ticks.base, ticks.stamps
 
 
 def _figures(measured: Json) -> Figures:

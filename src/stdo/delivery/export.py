@@ -50,10 +50,10 @@ def export(directory: Path, patches: PatchSize, wanted: Export, say: Callable[[s
     finished, a folder that is something else, and a network that its runtime computes differently.
     """
     kind = format_named(wanted.format)
-    grid, scale = _grid(patches, read_result(directory))
+    grid, scale = _grid(patches, read_result(directory, {"scale", "height", "width"}))
     height, width = _size(wanted.size, grid, scale)
     networks, _ = load_networks(directory / WEIGHTS)
-    _, network_of = read_chunks(directory)
+    _, network_of = read_chunks(directory, networks=len(networks))
     target = _target(directory, wanted)
     with complaints(target), atomic_folder(target) as folder:
         written = []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from stdo.chunks.grid import PatchGrid
-from stdo.types import Colour
+from stdo.types import UNMARKED, Colour, Marks
 
 VERSION = 1
 MANIFEST, GRAPH, WEIGHTS, CHUNKS = "manifest.json", "graph.onnx", "weights.bin", "chunks.bin"
@@ -44,7 +44,8 @@ class Source:
     """The video as the viewer sees it.
 
     width, height: pixels. rate: average frames per second. ticks: when each frame is shown, in units of ``time_base``
-    seconds, from 0 on; None: frame t is shown at t / rate.
+    seconds, from 0 on; None: frame t is shown at t / rate. last: seconds that the last frame is shown; None: one
+    average interval. marks: what players are told beside the pixels.
     """
 
     width: int
@@ -54,6 +55,8 @@ class Source:
     colour: Colour
     time_base: Fraction | None = None
     ticks: tuple[int, ...] | None = None
+    last: Fraction | None = None
+    marks: Marks = UNMARKED
 
     def pts(self, t: int) -> Fraction:
         """When frame ``t`` is shown, in seconds."""
@@ -61,8 +64,14 @@ class Source:
 
     @property
     def seconds(self) -> Fraction:
-        """How long the video is; its last frame is shown for one average interval."""
-        return self.pts(self.frames - 1) + 1 / self.rate
+        """How long the video is."""
+        return self.pts(self.frames - 1) + self.shown(self.frames - 1)
+
+    def shown(self, t: int) -> Fraction:
+        """For how many seconds frame ``t`` is shown."""
+        if t < self.frames - 1:
+            return self.pts(t + 1) - self.pts(t)
+        return self.last or 1 / self.rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from stdo.delivery.manifest import (
     Source,
     Stream,
 )
+from stdo.delivery.marks_json import from_fields, to_fields
 from stdo.types import BICUBIC, SCALES, Colour, Json, UserError
 
 
@@ -61,7 +62,9 @@ def to_json(manifest: Manifest) -> bytes:
             "rate": list(source.rate.as_integer_ratio()),
             "times": timing,
             "colour": {part: getattr(source.colour, part) for part in ("matrix", "range", "primaries", "transfer")},
-        },
+        }
+        | ({} if source.last is None else {"last": list(source.last.as_integer_ratio())})
+        | to_fields(source.marks),
         "lr": {part: getattr(manifest.lr, part) for part in Stream.__slots__},
         "grid": {part: getattr(manifest.grid, part) for part in Patches.__slots__},
         "network": {part: getattr(network, part) for part in Network.__slots__},
@@ -145,6 +148,8 @@ def _read_source(fields: Fields) -> Source:
         ),
         time_base=times.fraction("time_base") if times else None,
         ticks=times.wholes("ticks", 0, 2**62, frames, frames) if times else None,
+        last=fields.fraction("last") if "last" in fields.keys else None,  # only where it is no average interval
+        marks=from_fields(fields),
     )
     for part in (fields, colour, times):
         if part:

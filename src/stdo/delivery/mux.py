@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from heapq import merge
+from itertools import chain
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 from av.container import InputContainer, OutputContainer
+from av.error import ArgumentError, ExperimentalError, FFmpegError, InvalidDataError, PatchWelcomeError
+from av.format import ContainerFormat
 from av.packet import Packet
 from av.stream import Stream
+from av.video.stream import VideoStream
+
+from stdo.delivery.tracks import Track, demuxed, target
+from stdo.delivery.trial import keeps_chapters, writing
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
 
-CARRIED = ("audio", "subtitle")
-"""What is copied beside the video."""
-
 OF_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 """Metadata that tells of the file it was read from, not of the video."""
+
+_COARSEST = Fraction(1, 10_000)
+"""Seconds of a tick in which packets are moved: AVI counts some sound in packets, which are too long for that."""
+
+_NEGATIVE = 0x40000
+"""FFmpeg's mark of a format that can hold times before 0 (AVFMT_TS_NEGATIVE)."""
+
+_SETTLED = Fraction(2)
+"""Seconds after the first picture at which every stream has shown whether it begins before it."""
+
+_REFUSALS = (ArgumentError, ExperimentalError, InvalidDataError, PatchWelcomeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +58,23 @@ class Cut:
         warm_up = length if packet.stream.type == "audio" else 0  # decoders of sound need the packet before
         if start + length + warm_up <= self.begin or (self.end is not None and start >= self.end):
             return None
-        moved = round(self.begin / packet.time_base)
-        packet.pts = stamp - moved
-        packet.dts = packet.pts if packet.dts is None else packet.dts - moved
+        packet.pts = stamp
+        packet.dts = stamp if packet.dts is None else packet.dts
+        _shift(packet, -self.begin)
         if packet.pts < 0 and packet.stream.type == "subtitle":
             packet.duration = (packet.duration or 0) + packet.pts
             packet.pts = packet.dts = 0
         return packet
+
+
+def _shift(packet: Packet[Any], seconds: Fraction) -> None:
+    """Move a packet in time, in ticks that are fine enough. Times that it does not have stay away."""
+    finer = ceil(packet.time_base / _COARSEST)
+    packet.time_base /= finer
+    moved = round(seconds / packet.time_base)
+    packet.pts = None if packet.pts is None else packet.pts * finer + moved
+    packet.dts = None if packet.dts is None else packet.dts * finer + moved
+    packet.duration = (packet.duration or 0) * finer
 
 
 def opened(stack: ExitStack, path: Path) -> InputContainer:
@@ -56,13 +83,19 @@ def opened(stack: ExitStack, path: Path) -> InputContainer:
     return stack.enter_context(av.open(str(path), metadata_errors="replace", container_options=options))
 
 
-def target(out: OutputContainer, template: Stream) -> Stream:
-    """A stream of ``out`` that takes the packets of another container's stream."""
-    stream = out.add_stream_from_template(template, opaque=True)  # AV1 has another name as a decoder
-    stream.time_base = template.time_base
-    stream.metadata.update(template.metadata)
-    stream.disposition = template.disposition
-    return stream
+def error_text(error: FFmpegError | ValueError) -> str:
+    """What FFmpeg says of an error, without the names of files."""
+    return str(error.strerror) if isinstance(error, FFmpegError) else str(error)
+
+
+def first_time(stream: VideoStream) -> Fraction:
+    """When the first picture of a video is shown, in seconds on the clock of its container.
+
+    That is not always 0: where sound begins before the picture, Matroska moves all streams, having no negative times.
+    """
+    if stream.start_time is None or stream.time_base is None:
+        return Fraction(0)
+    return stream.start_time * stream.time_base
 
 
 def chapters(source: InputContainer, cut: Cut) -> list[Chapter]:
@@ -77,34 +110,116 @@ def chapters(source: InputContainer, cut: Cut) -> list[Chapter]:
     return found
 
 
-def in_order(
-    video: InputContainer, other: InputContainer | None, kept: Sequence[Stream], cut: Cut
-) -> Iterator[tuple[bool, Packet[Any]]]:
-    """Packets of the first video stream and of ``kept`` streams by the time of decoding; True for the video's."""
+Timed = tuple[bool, "Packet[Any]"]
+"""Whether a packet is of the picture, and the packet."""
 
-    def of_video() -> Iterator[tuple[bool, Packet[Any]]]:
-        for packet in video.demux(video.streams.video[0]):
+
+def in_order(video: InputContainer, other: InputContainer, kept: Sequence[Stream], cut: Cut) -> Iterator[Timed]:
+    """Packets of the first video stream and of ``kept`` streams by the time of decoding; True for the video's.
+
+    The first picture is at 0, also where its container begins later, as MPEG-TS does.
+    """
+    picture = video.streams.video[0]
+    origin = first_time(picture)
+
+    def of_video() -> Iterator[Timed]:
+        for packet in video.demux(picture):
             if packet.size:
+                _shift(packet, -origin)
                 yield True, packet
 
-    def of_other() -> Iterator[tuple[bool, Packet[Any]]]:
-        for packet in other.demux(list(kept)) if other and kept else ():
+    def of_other() -> Iterator[Timed]:
+        for packet in demuxed(other, kept):
             placed = cut.place(packet)
             if placed is not None:
                 yield False, placed
 
-    return merge(of_video(), of_other(), key=lambda each: (each[1].dts or 0) * each[1].time_base)
+    return merge(of_video(), of_other(), key=lambda each: _decoded_at(each[1]))
 
 
-def join(out: OutputContainer, video: InputContainer, other: InputContainer, kept: Sequence[Stream], cut: Cut) -> int:
-    """Copy the video of one container, and streams, metadata and chapters of another; returns the sound's bytes."""
+def _decoded_at(packet: Packet[Any]) -> Fraction:
+    return (packet.dts or 0) * packet.time_base
+
+
+def join(
+    path: Path,
+    kind: str,
+    video: InputContainer,
+    other: InputContainer,
+    tracks: Sequence[Track],
+    cut: Cut,
+    options: Mapping[str, str] | None = None,
+) -> tuple[int, list[str]]:
+    """Write the video of one container, and streams, metadata and chapters of another.
+
+    kind: FFmpeg's format. tracks: of ``other``, those that `stdo.delivery.trial.holds` says yes to. options: of the
+    format. Returns the sound's bytes, and what was left out all the same, one line each.
+    """
+    with writing(path, kind, tracks, options) as out:
+        sound, lost = _copy(out, kind, video, other, tracks, cut)
+    if other.chapters() and not keeps_chapters(kind, tracks):
+        lost.append("chapters are left out: they cannot be written beside this sound")
+    return sound, lost
+
+
+def _copy(
+    out: OutputContainer, kind: str, video: InputContainer, other: InputContainer, tracks: Sequence[Track], cut: Cut
+) -> tuple[int, list[str]]:
     picture = target(out, video.streams.video[0])
-    targets = {each.index: target(out, each) for each in kept}
+    streams = {each.index: each.added(out, kind) for each in tracks}
     out.metadata.update({key: value for key, value in other.metadata.items() if key not in OF_CONTAINER})
-    out.set_chapters(chapters(other, cut))
+    moving = [other.streams[each.index] for each in tracks if each.has_packets]
+    packets, lead = _from_zero(kind, in_order(video, other, moving, cut), len(moving))
+    out.set_chapters(chapters(other, Cut(cut.begin - lead, cut.end)))
+    out.start_encoding()
+    for each in tracks:
+        each.write_content(out, streams[each.index])
+
     sound = 0
-    for is_video, packet in in_order(video, other, kept, cut):
-        packet.stream = picture if is_video else targets[packet.stream_index]
-        sound += packet.size if packet.stream.type == "audio" else 0
-        out.mux_one(packet)
-    return sound
+    refused: Counter[int] = Counter()
+    last: dict[int, Fraction] = {}
+    for is_picture, packet in packets:
+        if is_picture:
+            packet.stream = picture
+            out.mux_one(packet)
+            continue
+        index, size, at = packet.stream_index, packet.size, _decoded_at(packet)
+        packet.stream = streams[index]
+        try:
+            if at < last.get(index, at):
+                raise ValueError("runs backwards")
+            out.mux_one(packet)
+        except _REFUSALS:  # a damaged packet, say; the rest of the stream is good
+            refused[index] += 1
+            continue
+        last[index] = at
+        sound += size if packet.stream.type == "audio" else 0
+    lost = [(each, refused[each.index]) for each in tracks if refused[each.index]]
+    return sound, [f"{each}: {count} packets are left out, damaged or out of order" for each, count in lost]
+
+
+def _from_zero(kind: str, packets: Iterator[Timed], count: int) -> tuple[Iterable[Timed], Fraction]:
+    """The packets, moved so that none is before 0 where the container cannot hold that, and by how much.
+
+    FFmpeg would do the same, but leave the chapters where they are. count: of streams beside the picture.
+    """
+    if ContainerFormat(kind, "w").flags & _NEGATIVE:
+        return packets, Fraction(0)
+    ahead: list[Timed] = []
+    seen: set[int] = set()
+    for is_picture, packet in packets:
+        ahead.append((is_picture, packet))
+        if not is_picture:
+            seen.add(packet.stream_index)
+        if _decoded_at(packet) > _SETTLED or (len(seen) == count and is_picture):
+            break
+    others_at = [_decoded_at(packet) for is_picture, packet in ahead if not is_picture]
+    earliest = min([Fraction(0), *others_at])
+    lead = Fraction(ceil(-earliest * 1000), 1000)  # whole milliseconds, so that pictures stay at theirs in Matroska
+
+    def moved() -> Iterator[Timed]:
+        for is_picture, packet in chain(ahead, packets):
+            _shift(packet, lead)
+            yield is_picture, packet
+
+    return (moved() if lead else chain(ahead, packets)), lead

@@ -6,19 +6,27 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.container import InputContainer
 from av.error import FFmpegError
-from av.stream import Stream
 
 from stdo.delivery.client import Player
 from stdo.delivery.memory import encoder_options
-from stdo.delivery.mux import CARRIED, Cut, join, opened
+from stdo.delivery.mux import Cut, error_text, first_time, join, opened
 from stdo.delivery.package import complaints
+from stdo.delivery.tracks import Track, name_of, streams_beside, with_first_packets
+from stdo.delivery.trial import held_by, holds
 from stdo.files import atomic, scratch
 from stdo.types import U8, UserError
+from stdo.video.marks import write_boxes
+from stdo.video.packets import timescale
+from stdo.video.ticks import Timeline
 from stdo.video.writer import VideoWriter
 
 CODEC, CRF, PRESET = "x264", 12, "fast"
 """How played frames are encoded: what is lost is far below what super-resolution gains."""
+
+_OTHERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
+"""Endings that are named where a container does not hold the sound, and FFmpeg's formats."""
 
 Played = Iterable[tuple[Fraction, U8]]
 
@@ -37,50 +45,74 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
 
     Returns what could not be carried, one line each. Raises UserError where ``out`` cannot hold the sound.
     """
-    source, cut = player.manifest.source, _cut(player)
+    source, begin = player.manifest.source, player.manifest.source.pts(player.span.start)
     with scratch(out) as folder, ExitStack() as stack:
         with complaints(player.package.path):
+            tracks = _tracks(stack, player)
             other = stack.enter_context(player.lr.opened())
-        kept, notes = _carried(out, folder / out.name, [s for s in other.streams if s.type in CARRIED])
-        silent = folder / f"silent{out.suffix}"
+        kind = _kind(out)
+        kept, notes = _carried(out, kind, tracks)
+        silent = folder / "silent.mp4"  # it holds times and marks exactly
         size = source.width, source.height
-        options = encoder_options(source.width * source.height, player.threads)
-        with VideoWriter(silent, *size, source.rate, CODEC, CRF, PRESET, source.colour, options=options) as writer:
+        times = [source.pts(t) - begin for t in player.span]
+        timeline = Timeline(times, source.shown(player.span.stop - 1))
+        settings = encoder_options(source.width * source.height, player.threads)
+        with VideoWriter(
+            silent,
+            *size,
+            source.rate,
+            CODEC,
+            CRF,
+            PRESET,
+            source.colour,
+            timeline=timeline,
+            marks=source.marks,
+            options=settings,
+        ) as writer:
             for pts, rgb_HWC in frames:
-                writer.write((pts - cut.begin, rgb_HWC))
+                writer.write((pts - begin, rgb_HWC))
         try:
-            with atomic(out) as partial, av.open(str(partial), "w") as joined:
-                join(joined, opened(stack, silent), other, kept, cut)
+            with atomic(out) as partial:
+                video = opened(stack, silent)
+                options = timescale(out, video.streams.video[0].time_base or Fraction(1, 1000))
+                _, refused = join(partial, kind, video, other, kept, _cut(player, other), options)
+                write_boxes(partial, source.marks)
         except (FFmpegError, ValueError) as error:
-            raise UserError(f"{out}: the frames cannot be joined with the sound ({error})") from error
-    return notes
+            raise UserError(f"{out}: the frames cannot be joined with the sound ({error_text(error)})") from error
+    return (*notes, *refused)
 
 
-def _cut(player: Player) -> Cut:
-    """The stretch of the time line that is played."""
-    source, span = player.manifest.source, player.span
-    return Cut(source.pts(span.start), None if span.stop == source.frames else source.pts(span.stop))
+def _cut(player: Player, other: InputContainer) -> Cut:
+    """The stretch that is played, on the clock of the LR stream, whose first picture is not always at 0."""
+    source, span, origin = player.manifest.source, player.span, first_time(other.streams.video[0])
+    end = None if span.stop == source.frames else origin + source.pts(span.stop)
+    return Cut(origin + source.pts(span.start), end)
 
 
-def _coded(stream: Stream) -> str:
-    """Name of a stream's codec."""
-    return stream.codec_context.name if stream.codec_context is not None else "of a codec that FFmpeg does not know"
+def _tracks(stack: ExitStack, player: Player) -> list[Track]:
+    """What the package's LR stream holds beside its picture."""
+    container = stack.enter_context(player.lr.opened())
+    return with_first_packets(container, streams_beside(container.streams.video[0]), {})
 
 
-def _carried(out: Path, probe: Path, streams: list[Stream]) -> tuple[list[Stream], tuple[str, ...]]:
-    """Those of the streams that the container can hold, and a line for each of the others."""
+def _kind(out: Path) -> str:
+    """FFmpeg's format for files of this ending."""
     try:
-        with av.open(str(probe), "w") as container:
-            known = container.supported_codecs
+        with av.open(str(out), "w") as container:  # writes nothing: no stream is added
+            return container.format.name
     except (FFmpegError, ValueError) as error:
         raise UserError(f"{out}: is no video that can be written; use .mp4 or .mkv") from error
-    finally:
-        probe.unlink(missing_ok=True)
-    kept = [each for each in streams if each.codec_context is not None and each.codec_context.name in known]
-    lost = [each for each in streams if each not in kept]
+
+
+def _carried(out: Path, kind: str, tracks: list[Track]) -> tuple[list[Track], tuple[str, ...]]:
+    """Those of the tracks that the container can hold, and a line for each of the others.
+
+    Raises UserError where it holds less sound than another container.
+    """
+    kept = held_by(kind, tracks)
+    lost = [each for each in tracks if each not in kept]
     for each in lost:
-        if each.type == "audio":
-            raise UserError(f"{out}: cannot hold the sound ({_coded(each)}); use .mp4 or .mkv")
-    return kept, tuple(
-        f"{each.type} stream {each.index} ({_coded(each)}) is left out: {out} cannot hold it" for each in lost
-    )
+        better = [ending for ending, other in _OTHERS.items() if each.kind == "audio" and holds(other, each)]
+        if better:
+            raise UserError(f"{out}: cannot hold the sound ({name_of(each.template)}); use {' or '.join(better)}")
+    return kept, tuple(f"{each} is left out: {out} cannot hold it" for each in lost)

@@ -3,23 +3,22 @@
 Nothing is encoded anew but the LR frames of a run that had no codec; packets are copied and moved in time.
 """
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from av.error import FFmpegError
-from av.stream import Stream
 
+from stdo.delivery.beside import KINDS, beside
 from stdo.delivery.lr import LrVideo
 from stdo.delivery.manifest import STREAMS
-from stdo.delivery.mux import CARRIED, Cut, join, opened
+from stdo.delivery.mux import Cut, error_text, join, opened
 from stdo.delivery.package import Package
 from stdo.types import Frame, FrameSource, Progress, UserError, silent
-from stdo.video.joined import Joined
+from stdo.video.marks import write_boxes
+from stdo.video.packets import timescale
 from stdo.video.reader import VideoFile
 from stdo.video.store import Prepared
 from stdo.video.writer import VideoWriter
@@ -48,20 +47,19 @@ def write_stream(
         raise UserError(f"{lr}: the LR video that the networks were trained on is gone; {remedy}")
     with ExitStack() as stack:
         small = opened(stack, lr)
-        other = opened(stack, source.path) if isinstance(source, VideoFile) else small
-        streams = [each for each in other.streams if each.type in CARRIED and each.codec_context is not None]
-        name, kept = _container(folder, streams)
-        path, notes = folder / name, [_lost(each) for each in streams if each not in kept]
-        if isinstance(source, Joined):
-            notes.append("joined videos are delivered without sound")
+        carried = stack.enter_context(beside(source))
+        path = folder / carried.member
         # bitexact: no dates and random numbers, so that the same run gives the same bytes
-        options = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if name == STREAMS[0] else {})
+        options = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if carried.member == STREAMS[0] else {})
+        options |= timescale(path, small.streams.video[0].time_base or Fraction(1, 1000))
         try:
-            with av.open(str(path), "w", container_options=options) as out:
-                sound = join(out, small, other, kept, _cut(video, source))
+            other, kind = carried.container or small, KINDS[carried.member]
+            sound, refused = join(path, kind, small, other, carried.tracks, _cut(video, source), options)
         except (FFmpegError, ValueError) as error:
-            raise UserError(f"{path}: the LR video cannot be joined with the source's sound ({error})") from error
-    return Muxed(path, sound, tuple(notes))
+            what = f"{source.info.name}: the LR video cannot be joined with its sound"
+            raise UserError(f"{what} ({error_text(error)})") from error
+        write_boxes(path, video.info.marks)
+    return Muxed(path, sound, (*carried.notes, *refused))
 
 
 def check_stream(package: Package, video: Prepared, progress: Progress = silent) -> None:
@@ -77,7 +75,10 @@ def check_stream(package: Package, video: Prepared, progress: Progress = silent)
 
 def _lossless(path: Path, video: Prepared, progress: Progress) -> Path:
     height, width = video.lr.shape[1:3]
-    with VideoWriter(path, width, height, video.info.rate, "lossless", colour=video.info.colour) as writer:
+    info = video.info
+    with VideoWriter(
+        path, width, height, info.rate, "lossless", colour=info.colour, timeline=video.timeline, marks=info.marks
+    ) as writer:
         for t in progress(range(len(video.lr)), len(video.lr), "encode"):
             writer.write(Frame(video.pts[t], video.lr[t]))
     return path
@@ -87,21 +88,4 @@ def _cut(video: Prepared, source: FrameSource) -> Cut:
     if not isinstance(source, VideoFile):
         return Cut(Fraction(0), None)
     begin, ends_early = source.stretch()
-    return Cut(begin, begin + video.pts[-1] + 1 / video.info.rate if ends_early else None)
-
-
-def _container(folder: Path, streams: Sequence[Stream]) -> tuple[str, list[Stream]]:
-    """The container that holds most of the streams, MP4 where both do, and those that it holds."""
-    choices = []
-    for name in STREAMS:
-        probe = folder / f"probe-{name}"
-        with av.open(str(probe), "w") as container:
-            known = container.supported_codecs
-        probe.unlink(missing_ok=True)
-        choices.append((name, [each for each in streams if each.codec_context.name in known]))
-    return max(choices, key=lambda choice: len(choice[1]))
-
-
-def _lost(stream: Stream) -> str:
-    what = f"{stream.type} stream {stream.index} ({stream.codec_context.name})"
-    return f"{what} is left out: neither MP4 nor Matroska holds it"
+    return Cut(begin, begin + video.pts[-1] + video.last if ends_early else None)

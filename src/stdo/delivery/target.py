@@ -82,7 +82,7 @@ def _check_folder(out: Path) -> None:
 
 def _check_container(out: Path, folder: Path) -> None:
     """Write a video of one frame into the container that the ending names: it must be one file with H.264 in it."""
-    trial = folder / f"trial{out.suffix}"
+    trial, before = folder / f"trial{out.suffix}", {*folder.iterdir()}
     refused = UserError(f"{out}: is no video that can be written; use .mp4 or .mkv")
     try:
         with av.open(str(trial), "w") as container:
@@ -105,5 +105,5 @@ def _check_container(out: Path, folder: Path) -> None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES):
             raise
         raise refused from error
-    if [each.name for each in folder.iterdir()] != [trial.name]:
+    if {*folder.iterdir()} - before != {trial}:
         raise refused

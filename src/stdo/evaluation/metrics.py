@@ -220,7 +220,7 @@ class Meter:
 
     def _add_owned(self, error_HW: I32, labels_RC: I16) -> None:
         error_RC, pixels_RC = _per_patch(error_HW, self.grid, self.scale)
-        self.patch_psnr = psnr(error_RC / (3 * pixels_RC)).astype(np.float32)
+        self.patch_psnr = _psnr_of(error_RC, pixels_RC)
         # Adding integers at indices is exact; bincount with weights would round large sums.
         np.add.at(self._chunk_error, labels_RC, error_RC)
         np.add.at(self._chunk_pixels, labels_RC, pixels_RC)
@@ -254,6 +254,18 @@ def _of_luma(hr_HWC: U8, sr_HWC: U8) -> dict[str, float | None]:
     difference_HW = np.subtract(hr_HW, sr_HW, out=hr_HW)
     energy_HW = np.square(difference_HW, out=difference_HW)
     return {"y": float(psnr(energy_HW.mean(dtype=np.float64))), "ssim": similarity}
+
+
+def owned_psnr(error_HW: I32, grid: PatchGrid, scale: int) -> F32:
+    """PSNR in dB of every patch of a frame, over the native pixels that it owns.
+
+    Shapes: squared error, summed over channels, int32 (H, W) -> float32 (rows, cols).
+    """
+    return _psnr_of(*_per_patch(error_HW, grid, scale))
+
+
+def _psnr_of(error_RC: I64, pixels_RC: I64) -> F32:
+    return psnr(error_RC / (3 * pixels_RC)).astype(np.float32)
 
 
 def _per_patch(error_HW: I32, grid: PatchGrid, scale: int) -> tuple[I64, I64]:

@@ -3,6 +3,8 @@
 import textwrap
 from collections.abc import Sequence
 
+from stdo.rundir import DELIVERED
+from stdo.runfiles import harmless
 from stdo.types import Json
 
 PROTOCOLS = ("frame", "pooled", "stdo_patch", "cafm_frame", "y")
@@ -20,6 +22,7 @@ def closing_table(metrics: Json) -> str:
     metrics: the content of metrics.json. Figures that are None are shown as –. No line is longer than 80 characters,
     save a name that is.
     """
+    metrics = harmless(metrics)  # the run may be somebody else's
     ours, bicubic = _figures(metrics), _figures(metrics["bicubic"])
     gains = [None if a is None or b is None else a - b for a, b in zip(ours, bicubic, strict=True)]
     rows = [
@@ -36,10 +39,10 @@ def closing_table(metrics: Json) -> str:
         *aligned(rows),
         "",
         *_wrapped("chunk dB", _chunk_cells(metrics["chunk_psnr"]), "   "),
-        *(_wrapped("seams", _seams(metrics), ", ") if "seams" in metrics else ()),
+        *(_wrapped("seams", _seams(metrics), ", ") if "seams" in metrics and "seams" in metrics["bicubic"] else ()),
         *_wrapped("cost", _costs(metrics), ", "),
         *(_wrapped("ended", _ended(metrics["stopped"]), ", ") if metrics.get("stopped") else ()),
-        *(_wrapped("bytes", _bytes(metrics), ", ") if "bytes" in metrics else ()),
+        *(_wrapped("bytes", _bytes(metrics), ", ") if set(DELIVERED) <= metrics.keys() else ()),
         *_wrapped("seconds", [f"{step} {number(s, 1)}" for step, s in metrics["seconds"].items()], ", "),
     ]
     return "\n".join(lines)
@@ -52,7 +55,7 @@ def _seams(metrics: Json) -> list[str]:
 
 
 def _figures(result: Json) -> list[float | None]:
-    return [*(result["psnr"][protocol] for protocol in PROTOCOLS), result["ssim"]]
+    return [*(result["psnr"].get(protocol) for protocol in PROTOCOLS), result["ssim"]]
 
 
 def _texts(figures: Sequence[float | None], sign: str = "") -> list[str]:
@@ -82,7 +85,7 @@ def short(value: float | None) -> str:
 def _own(metrics: Json) -> str:
     """How many of the parameters belong to each chunk, where it changes a shared network."""
     own = metrics.get("params_per_chunk")
-    return f" ({short(metrics['params_base'])} and {own:,} for each chunk)" if own else ""
+    return f" ({short(metrics.get('params_base'))} and {own:,} for each chunk)" if own else ""
 
 
 def _costs(metrics: Json) -> list[str]:

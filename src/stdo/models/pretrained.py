@@ -1,21 +1,17 @@
 """General super-resolution weights from a file or the web, as an upscaler of 8-bit frames."""
 
-import hashlib
 import pickle
 import re
 from collections.abc import Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stdo.files import atomic
 from stdo.models.common import Backbone, Bicubic, plain
+from stdo.models.download import checked_digest, digest_of, download, is_address
 from stdo.models.pixels import to_float, to_uint8
 from stdo.models.registry import build
 from stdo.models.weights import load_one, one_line, read_safetensors
@@ -32,7 +28,7 @@ _OFFSET = torch.tensor([0.0, 128 / 255, 128 / 255]).view(3, 1, 1)
 class PretrainedUpscaler:
     """A backbone with general weights: LR frame (h, w, 3) uint8 RGB -> SR frame (s·h, s·w, 3) uint8 RGB.
 
-    weights: a file or an http(s) address (kept in ``cache``). Either `save_networks`' own format with one network, or a
+    weights: a file or an https address (kept in ``cache``). Either `save_networks`' own format with one network, or a
         state dict (PyTorch or safetensors) whose convolutions have our shapes in our order, under any names;
         in safetensors, which keeps no order, the names sorted with their numbers must give it.
     backbone, scale: what to load the weights into. In our own format the file says what is predicted (`Backbone`,
@@ -41,6 +37,8 @@ class PretrainedUpscaler:
         ``ycbcr`` for foreign SRCNN and VDSR weights, as those papers and their ports do, else ``rgb``.
     bicubic_a: sharpness of the upsampling inside networks that have one, SRCNN and VDSR; -0.5 is MATLAB's and ours.
         Use -0.75 for weights trained behind OpenCV's or torch's plain bicubic.
+    sha256: what the file must be; needed for an address, so that nobody on the way, nor whoever owns it by then, can
+        put other weights in its place.
     device: where to run. cache: folder for downloads, by default torch's.
 
     Nothing is ever unpickled into code. Raises UserError, one line, for whatever cannot be loaded.
@@ -54,12 +52,13 @@ class PretrainedUpscaler:
         colour: str = "auto",
         *,
         bicubic_a: float = -0.5,
+        sha256: str | None = None,
         device: str = "cpu",
         cache: str | Path | None = None,
     ) -> None:
         if colour not in COLOURS:
             raise UserError(f"colour={colour}: must be one of {', '.join(COLOURS)}")
-        path = _local(weights, cache)
+        path = _local(weights, sha256, cache)
         network, ours = _load(path, backbone, scale)
         if colour == "auto":
             colour = "ycbcr" if not ours and backbone in ("srcnn", "vdsr") else "rgb"
@@ -68,8 +67,7 @@ class PretrainedUpscaler:
         self.colour = colour
         self.network = network.to(device)
         self.device = device
-        content = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        self._key = f"{backbone}-x{scale}-{colour}-a{bicubic_a}-{content}"
+        self._key = f"{backbone}-x{scale}-{colour}-a{bicubic_a}-{digest_of(path)[:16]}"
 
     def key(self) -> str:
         """Identifies the result: backbone, scale, colour space, upsampling and the content of the weights."""
@@ -106,27 +104,16 @@ def _mix(matrix: Tensor, x_NCHW: Tensor) -> Tensor:
     return torch.einsum("dc,nchw->ndhw", matrix.to(x_NCHW.device), x_NCHW)
 
 
-def _local(weights: str, cache: str | Path | None) -> Path:
+def _local(weights: str, sha256: str | None, cache: str | Path | None) -> Path:
     """The file that ``weights`` names, downloaded first if it is an address."""
-    if "://" not in weights:
-        path = Path(weights)
-        if not path.is_file():
-            raise UserError(f"weights={weights}: no such file")
-        return path
-    if urlsplit(weights).scheme not in ("http", "https"):
-        raise UserError(f"weights={weights}: must be a file or an http(s) address")
-    folder = Path(cache) if cache else Path(torch.hub.get_dir()) / "stdo"
-    name = f"{hashlib.sha256(weights.encode()).hexdigest()[:12]}-{Path(urlsplit(weights).path).name}"
-    path = folder / name
+    wanted = checked_digest(sha256)
+    if is_address(weights):
+        return download(weights, wanted, Path(cache) if cache else Path(torch.hub.get_dir()) / "stdo")
+    path = Path(weights)
     if not path.is_file():
-        try:
-            with urlopen(weights, timeout=30) as reply:  # noqa: S310 - the scheme was checked
-                content = reply.read()  # raises when the connection ends early
-        except (OSError, HTTPException) as error:
-            raise UserError(f"weights={weights}: cannot be downloaded ({one_line(error)})") from None
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as partial:
-            partial.write_bytes(content)
+        raise UserError(f"weights={weights}: no such file")
+    if wanted is not None and digest_of(path) != wanted:
+        raise UserError(f"weights={weights}: is another file than scorer.sha256={sha256} names")
     return path
 
 

@@ -13,14 +13,19 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from stdo.files import atomic
+from stdo.foreign import parse_json, read_file
 from stdo.models.common import Backbone, plain
 from stdo.models.lowrank import MAX_RANK, sides_of
 from stdo.models.registry import BACKBONES, build, name_of
 from stdo.models.sharing import BackboneFactory, Sharing
-from stdo.types import UserError
+from stdo.types import SCALES, UserError
 
 BASE, DELTAS = "base", {3: "modulation", 2: "difference"}
 """What the names of the tensors begin with that are there beside the networks; of deltas, by their dimensions."""
+
+
+MAX_BYTES, MAX_NETWORKS = 1 << 32, 32767
+"""Bytes of a weights file, and networks in it."""
 
 
 def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -> None:
@@ -61,12 +66,7 @@ def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
     UserError where the file is missing, damaged, or does not hold the networks it names.
     """
     tensors, meta = read_safetensors(path)
-    try:
-        name, scale, count = meta["backbone"], int(meta["scale"]), int(meta["networks"])
-    except (KeyError, ValueError):
-        raise UserError(
-            f"{path}: not a weights file of stdo (its metadata names no backbone, scale or networks)"
-        ) from None
+    name, scale, count = _named(path, meta)
     settings, networks = _settings(path, meta), []
     for i in range(count):
         state = _under(f"network.{i}.", tensors)
@@ -79,6 +79,19 @@ def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
     if sum(len(network.state_dict()) for network in networks) != others:
         raise UserError(f"{path}: holds tensors that belong to none of its {count} networks")
     return networks, meta
+
+
+def _named(path: str | Path, meta: Mapping[str, str]) -> tuple[str, int, int]:
+    """Backbone, scale and number of networks, as the metadata say: a few bytes that decide what is built."""
+    try:
+        name, scale, count = meta["backbone"], int(meta["scale"]), int(meta["networks"])
+    except (KeyError, ValueError):
+        raise UserError(
+            f"{path}: not a weights file of stdo (its metadata names no backbone, scale or networks)"
+        ) from None
+    if scale not in SCALES or not 1 <= count <= MAX_NETWORKS:
+        raise UserError(f"{path}: scale={scale}, networks={count}: must be one of {SCALES}, and 1 to {MAX_NETWORKS}")
+    return name, scale, count
 
 
 def load_one(path: str | Path, backbone: str, scale: int) -> Backbone:
@@ -163,11 +176,12 @@ def delta_shape(known: Mapping[str, torch.Size], name: str, rank: int) -> tuple[
 def _settings(path: str | Path, meta: Mapping[str, str]) -> dict[str, float]:
     """The networks' `Backbone.settings`, as far as the file names them."""
     try:
-        settings = json.loads(meta.get("settings", "{}"))
+        settings = parse_json(meta.get("settings", "{}").encode("utf-8", "replace"), "settings")
         known = inspect.signature(BACKBONES[meta["backbone"]]).parameters if meta["backbone"] in BACKBONES else {}
-        if settings.keys() <= known.keys() - {"scale", "init", "residual"} and all(map(_is_number, settings.values())):
+        good = settings.keys() <= known.keys() - {"scale", "init", "residual"}
+        if good and all(map(_is_number, settings.values())):
             return dict(settings)
-    except (ValueError, AttributeError, RecursionError):
+    except (UserError, AttributeError):
         pass
     raise UserError(f"{path}: settings={meta['settings'][:80]!r} of its networks are none of {meta['backbone'][:40]!r}")
 
@@ -182,15 +196,26 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file; UserError where it is missing or damaged."""
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such weights file")
+    """Read tensors and metadata of a safetensors file, which is opened once.
+
+    Raises:
+        UserError: It is missing, no regular file, larger than `MAX_BYTES`, or damaged.
+    """
     try:
-        with safetensors.safe_open(str(path), framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-            return tensors, dict(file.metadata() or {})
-    except (safetensors.SafetensorError, OSError) as error:
+        content = read_file(Path(path), MAX_BYTES)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such weights file") from None
+    try:
+        return dict(safetensors.torch.load(content)), _metadata(content)
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: damaged or not a safetensors file ({one_line(error)})") from None
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The texts beside the tensors; the header has passed safetensors' own checks."""
+    length = int.from_bytes(content[:8], "little")
+    header = parse_json(content[8 : 8 + length], "its header")
+    return {str(key): str(value) for key, value in (header.get("__metadata__") or {}).items()}
 
 
 def check_shapes(path: str | Path, network: Backbone, state: Mapping[str, Tensor]) -> None:

@@ -18,16 +18,21 @@ SCRIPTS = ("core", "charts", "overview", "table", "focus", "maps", "crops", "det
 """The page's program, in the order in which its parts are joined."""
 
 
-def write_page(path: Path, runs: Sequence[Run], title: str) -> None:
+def write_page(path: Path, runs: Sequence[Run], title: str, private: bool = False) -> None:
     """Write the report on some runs, best sorted as `collect` sorts them.
 
-    path: the HTML file; replaced when it is there. title: heading of the page, plain text.
+    Args:
+        path: The HTML file; replaced when it is there.
+        runs: The runs.
+        title: Heading of the page, plain text.
+        private: Whether whole paths, uncommitted changes, processor and kernel are in the page.
 
-    Raises UserError when there are no runs, when a run's files are damaged or when the file cannot be written.
+    Raises:
+        UserError: There are no runs, a run's files are damaged, or the file cannot be written.
     """
     if not runs:
         raise UserError("runs: a report needs at least one finished run")
-    document = render(page_data(runs, title))
+    document = render(page_data(runs, title, private))
     try:
         with atomic(path) as partial:
             partial.write_text(document, encoding="utf-8")

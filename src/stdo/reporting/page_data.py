@@ -9,12 +9,15 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from stdo.evaluation.crops import GAIN, HARDEST
 from stdo.evaluation.table import PROTOCOLS
 from stdo.reporting.look import look
+from stdo.reporting.names import names
 from stdo.reporting.page_origin import origin, origin_notes
-from stdo.reporting.runs import Run, names
+from stdo.reporting.publish import published
+from stdo.reporting.runs import Run
 from stdo.types import F32, Json
 
 FRAME_POINTS, CURVE_POINTS, MAP_FRAMES = 600, 100, 60
@@ -35,13 +38,19 @@ class Pool:
         return key
 
 
-def page_data(runs: Sequence[Run], title: str) -> Json:
-    """Everything the page shows. Figures that do not exist are None; nothing is NaN."""
+def page_data(runs: Sequence[Run], title: str, private: bool = False) -> Json:
+    """Everything the page shows. Figures that do not exist are None; nothing is NaN.
+
+    Args:
+        runs: As `stdo.reporting.runs.collect` sorts them.
+        title: Of the page.
+        private: Whether the page tells whole paths, uncommitted changes and machines, see `origin`.
+    """
     pool = Pool()
     runs = _with_own_videos(runs)
     points = names(runs)
     entries = [
-        _entry(run, pool) | {"name": name, "point": point}
+        _entry(run, pool, private) | {"name": name, "point": point}
         for run, name, point in zip(runs, _names(runs, points), points, strict=True)
     ]
     pictured = best_of_each_method(entries)
@@ -54,7 +63,7 @@ def page_data(runs: Sequence[Run], title: str) -> Json:
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "protocols": list(PROTOCOLS),
         "methods": [{"key": key, "name": name, "shape": look(key).marker} for key, name in methods.items()],
-        "origin": origin_notes(runs),
+        "origin": origin_notes(runs, private),
         "notes": _left_out_notes(len(runs), len(pictured), left_out),
         "runs": entries,
         "pool": pool.values,
@@ -73,7 +82,7 @@ def _with_own_videos(runs: Sequence[Run]) -> list[Run]:
     """The runs; a video that was cut, shrunk or coded in another way gets another name, as no figure fits both."""
 
     def codec(run: Run) -> str:
-        degrade = run.settings.get("degrade", {})
+        degrade = run.settings.get("degrade") or {}
         return f", {degrade['codec']} crf {degrade.get('crf')}" if degrade.get("codec") else ""
 
     additions: tuple[Callable[[Run], str], ...] = (
@@ -107,7 +116,7 @@ def _home(run: Run) -> Path:
     return run.directory if run.metrics["network"] is None else run.directory.parent
 
 
-def _entry(run: Run, pool: Pool) -> Json:
+def _entry(run: Run, pool: Pool, private: bool) -> Json:
     metrics = run.metrics
     copied = (
         "video", "method", "backbone", "scale", "chunks", "seed", "network", "frames", "patches", "psnr", "ssim",
@@ -116,9 +125,18 @@ def _entry(run: Run, pool: Pool) -> Json:
         "precision", "chunking", "sharing", "sampler", "scorer", "width", "height", "bytes", "bitrate_kbps",
     )  # fmt: skip
     entry = {key: metrics.get(key) for key in copied}
+    entry = entry if private else published(entry)
     entry |= {"directory": _home(run).name, "curves": _frame_curves(run, pool), "training": _training_curve(run)}
-    entry |= {"config": pool.add(run.config), "origin": _kept_once(origin(run), pool), "maps": None, "crops": []}
+    entry |= {"config": pool.add(_config(run, private)), "origin": _kept_once(origin(run, private), pool)}
+    entry |= {"maps": None, "crops": []}
     return _finite(entry)
+
+
+def _config(run: Run, private: bool) -> str:
+    """The run's configuration as YAML."""
+    if private or not run.config:
+        return run.config
+    return str(yaml.safe_dump(published(run.settings), sort_keys=False, allow_unicode=True))
 
 
 def _kept_once(found: Json, pool: Pool) -> Json:
@@ -161,7 +179,8 @@ def _frame_curves(run: Run, pool: Pool) -> Json | None:
     shown = [rows[index] for index in _spread(len(rows), FRAME_POINTS)]
 
     def column(name: str, digits: int) -> str:
-        return pool.add(",".join(f"{row[name]:.{digits}f}" if math.isfinite(row[name]) else "" for row in shown))
+        values = [row.get(name, math.nan) for row in shown]
+        return pool.add(",".join(f"{value:.{digits}f}" if math.isfinite(value) else "" for value in values))
 
     return {"frame": column("frame", 0), "ours": column("psnr", 2), "bicubic": column("bicubic_psnr", 2)}
 
@@ -201,7 +220,7 @@ def _edges(run: Run, rows: int, cols: int) -> tuple[list[int], list[int]]:
     from stdo.training.data import PatchSize  # needs torch, which takes seconds to load
 
     scale, height, width = (run.metrics[name] for name in ("scale", "height", "width"))
-    size = run.settings.get("patches", {})
+    size = run.settings.get("patches") or {}
     grid = PatchSize(size.get("height"), size.get("width")).grid(-(-height // scale), -(-width // scale), scale)
     if (grid.rows, grid.cols) != (rows, cols):  # the configuration is not the run's own: all patches alike
         return [height * row // rows for row in range(rows + 1)], [width * col // cols for col in range(cols + 1)]
@@ -214,14 +233,14 @@ def _add_crops(runs: Sequence[tuple[Run, Json]], pool: Pool) -> int:
 
     Those that all runs of a video have come first, so that runs can be compared.
     """
-    listed = [(entry, _worth_showing(run.crops())) for run, entry in runs]
+    listed = [(run, entry, _worth_showing(run.crops())) for run, entry in runs]
     spent = left_out = 0
-    for rank in range(max((len(crops) for _, crops in listed), default=0)):
-        for entry, crops in listed:
+    for rank in range(max((len(crops) for *_, crops in listed), default=0)):
+        for run, entry, crops in listed:
             if rank >= len(crops):
                 continue
             before = set(pool.values)
-            images = {name: pool.add(_image(Path(file))) for name, file in crops[rank]["files"].items()}
+            images = {name: pool.add(_image(run, crops[rank], name)) for name in crops[rank]["files"]}
             new = set(images.values()) - before
             cost = sum(len(pool.values[key]) for key in new)
             if spent + cost > IMAGE_BYTES:
@@ -253,8 +272,8 @@ def _overlap(crop: Json, other: Json) -> float:
     return float(covered)
 
 
-def _image(file: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+def _image(run: Run, crop: Json, name: str) -> str:
+    return f"data:image/png;base64,{base64.b64encode(run.picture(crop, name)).decode()}"
 
 
 def _left_out_notes(runs: int, pictured: int, crops: int) -> list[str]:

@@ -1,5 +1,6 @@
 """Pictures of several runs side by side: patch maps and crops. `stdo.reporting.plots` calls them."""
 
+import io
 import textwrap
 from collections.abc import Sequence
 from itertools import groupby
@@ -13,7 +14,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import imread
 
 from stdo.chunks.score import PSNR_CAP
-from stdo.reporting.runs import Run, names
+from stdo.reporting.names import names
+from stdo.reporting.runs import Run
 from stdo.reporting.style import DPI, heading
 from stdo.types import F32, Json, UserError
 
@@ -125,23 +127,25 @@ def crops(runs: Sequence[Run], title: str = "") -> Figure:
             axes.spines[:].set_visible(False)
         for number, (place, entries) in enumerate(places.items()):
             line = axes_RC[number]
-            first = next(entry for entry in entries if entry is not None)
+            (run, first) = next(
+                (run, entry) for (_, run), entry in zip(members, entries, strict=True) if entry is not None
+            )
             bicubic = first["bicubic"]
             line[0].set_ylabel(f"frame {place[0]}\nat {place[2]}, {place[1]}", fontsize=7, color=_GREY)
-            _picture(line[0], first["files"]["truth"], "ground truth" if number == 0 else "")
-            _picture(line[1], first["files"]["bicubic"], "bicubic" if number == 0 else "", f"{bicubic:.2f} dB")
-            for axes, (name, _), entry in zip(line[2:], members, entries, strict=False):
+            _picture(line[0], run.picture(first, "truth"), "ground truth" if number == 0 else "")
+            _picture(line[1], run.picture(first, "bicubic"), "bicubic" if number == 0 else "", f"{bicubic:.2f} dB")
+            for axes, (name, own), entry in zip(line[2:], members, entries, strict=False):
                 if entry is not None:
                     text = f"{entry['ours']:.2f} dB ({entry['ours'] - bicubic:+.2f})"
-                    _picture(axes, entry["files"]["ours"], name if number == 0 else "", text)
+                    _picture(axes, own.picture(entry, "ours"), name if number == 0 else "", text)
     return figure
 
 
-def _picture(axes: Axes, file: str, name: str, text: str = "") -> None:
+def _picture(axes: Axes, png: bytes, name: str, text: str = "") -> None:
     try:
-        pixels = imread(file)
+        pixels = imread(io.BytesIO(png), format="png")
     except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"{file}: missing or damaged; stdo.evaluate makes it again") from error
+        raise UserError("a picture of crops/ is damaged; stdo.evaluate makes it again") from error
     axes.imshow(pixels, interpolation="nearest")
     axes.set_title(textwrap.fill(name, 22), fontsize=7.5, fontweight="bold", loc="left", pad=14 if text else 4)
     axes.text(0, 1.02, text, transform=axes.transAxes, fontsize=7, color=_GREY, va="bottom")

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -10,8 +9,10 @@ from statistics import fmean
 from stdo.evaluation.table import PROTOCOLS
 from stdo.files import atomic
 from stdo.provenance import as_typed
+from stdo.reporting.names import names
 from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_frames, paper_gain
-from stdo.reporting.runs import Run, names
+from stdo.reporting.publish import published
+from stdo.reporting.runs import Run
 from stdo.types import Json
 
 EQUAL_WORK = 0.02
@@ -23,13 +24,15 @@ REFERENCES = ("awdnn", "nas")
 PARTS = ("lr", "audio", "models", "chunks", "graph", "manifest", "total")
 """What the bytes of a package are counted by (docs/package.md)."""
 
+_FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Signs that make a cell a formula; the last four are the wide ones of East Asian keyboards."""
+
 _OWN = {"method", "chunks", "network", "passes", "chunking", "sharing", "sampler", "scorer", "budget", "optim", "init"}
 _COPIED = (
     "video", "width", "height", "frames", "backbone", "residual", "scale", "method", "chunks", "chunking", "sharing",
     "bicubic_chunks", "sampler", "scorer", "init", "network", "seed", "patches", "passes", "batch", "steps",
     "precision", "device",
 )  # fmt: skip
-_ABSOLUTE = re.compile(r"(?<![\w.:/])(?:file://)?/(?:[^/,\]]+/)*([^/,\]]*)")
 
 
 def rows(runs: Sequence[Run]) -> list[Json]:
@@ -157,7 +160,7 @@ def command(words: Sequence[str]) -> str:
     >>> command(["train.py", "video.path=/home/me/clips/holiday film.mp4", "sampler.ratios=[1,0.5]"])
     "python -m stdo.train 'video.path=holiday film.mp4' 'sampler.ratios=[1,0.5]'"
     """
-    return as_typed([_ABSOLUTE.sub(r"\1", word) for word in words])
+    return as_typed([published(word) for word in words])
 
 
 def _difference(a: float | None, b: float | None) -> float | None:
@@ -174,4 +177,9 @@ def _text(value: object) -> str:
         return " ".join(_text(each) or "-" for each in value)
     if isinstance(value, float):
         return f"{round(value, 4):.12g}" if math.isfinite(value) else ""
-    return " ".join(str(value).split())
+    return _inert(" ".join(str(value).split()))
+
+
+def _inert(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: with an apostrophe before the signs that formulas begin with."""
+    return f"'{text}" if text.startswith(_FORMULAS) else text

@@ -1,20 +1,28 @@
 """Finished runs, read back from their directories."""
 
-import csv
-import json
 import os
 import re
 import sys
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import yaml
-
+from stdo.foreign import printable, read_file
 from stdo.rundir import MAPS, RESULT
+from stdo.runfiles import (
+    MAX_JSON,
+    harmless,
+    read_arrays,
+    read_config,
+    read_crop,
+    read_crops,
+    read_jobs,
+    read_metrics,
+    read_provenance,
+    read_table,
+    settings_of,
+)
 from stdo.types import F32, Json, UserError
 
 CONFIG = "config.yaml"
@@ -38,6 +46,10 @@ _SHAPES_NOTHING = re.compile(
     r"(paths|force|checkpoint_seconds|name|trainer|logger|study|networks_alone|passes_at|deliver|weights)(\..*)?"
     r"|video\.(_target_|path|paths|root)|(.*\.)?seed"
 )
+
+_CURVE_ROWS = 1_000_000
+_MAX_DEPTH = 32
+"""Folders below the one that is searched for runs."""
 
 _SINCE = {"backbone.width": 1, "backbone.network.width": 1, "sharing.bicubic": 0}
 """Settings that runs of earlier versions do not have, and what they would say."""
@@ -64,7 +76,7 @@ class Run:
     @cached_property
     def settings(self) -> Json:
         """The configuration as nested dicts; empty where there is none."""
-        return yaml.safe_load(self.config) or {}
+        return settings_of(self.config, f"{self.directory}: {CONFIG}")
 
     @property
     def method(self) -> str:
@@ -105,64 +117,87 @@ class Run:
 
     def frames(self) -> list[dict[str, float]]:
         """frames.csv: one row a frame; NaN where a figure does not exist. Empty when there is no such file."""
-        return _table(self.directory / "frames.csv")
+        return read_table(self.directory, "frames.csv", ("frame", "psnr"), int(self.metrics["frames"]))
 
     def curve(self) -> list[dict[str, float]]:
         """curves.csv: step, presentations, seconds, loss, psnr, lr. Empty when there is no such file."""
-        return _table(self.directory / "curves.csv")
+        return read_table(self.directory, "curves.csv", ("presentations", "psnr", "seconds"), _CURVE_ROWS)
 
     def maps(self) -> tuple[F32, F32] | None:
         """Patch PSNR in dB of our result and of bicubic, float32 (T, rows, cols); None when they were not kept."""
+        wanted = {"ours": ("f", 3), "bicubic": ("f", 3)}
         try:
-            with np.load(self.directory / MAPS, allow_pickle=False) as stored:
-                return stored["ours"], stored["bicubic"]
+            found = read_arrays(self.directory, MAPS, wanted, int(self.metrics["patches"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{self.directory / 'maps.npz'}: damaged; stdo.evaluate makes it again") from error
+        if found["ours"].shape != found["bicubic"].shape:
+            raise UserError(f"{self.directory / MAPS}: damaged; its maps differ in size")
+        return found["ours"], found["bicubic"]
 
     def crops(self) -> list[Json]:
-        """crops/crops.json, with the whole paths of the PNG files under ``files``. Empty when there is no such file."""
-        folder = self.directory / "crops"
-        try:
-            listed: list[Json] = json.loads((folder / "crops.json").read_text())
-        except FileNotFoundError:
-            return []
-        except json.JSONDecodeError as error:
-            raise UserError(f"{folder / 'crops.json'}: damaged; stdo.evaluate makes it again") from error
-        return [
-            crop | {"files": {name: str((folder / file).absolute()) for name, file in crop["files"].items()}}
-            for crop in listed
-        ]
+        """The entries of crops/crops.json, whose files `picture` reads; empty where there is no such file."""
+        return harmless(read_crops(self.directory))  # type: ignore[no-any-return]
+
+    def picture(self, crop: Json, name: str) -> bytes:
+        """The PNG of one of `crops`: ``truth``, ``bicubic`` or ``ours``."""
+        return read_crop(self.directory, crop, name)
 
 
 def collect(where: Iterable[Path]) -> list[Run]:
     """Read finished runs, each once: by video, scale, backbone, method, chunks and seed.
 
-    where: run directories, folders that are searched for run directories, and sweep files
-    (``<outputs>/sweeps/<study>.json``). A run's evaluations of one network alone come with it. Unfinished runs that
-    were not named themselves are left out and counted on stderr.
+    A run's evaluations of one network alone come with it. Unfinished runs that were not named themselves are left out
+    and counted on stderr; a run that cannot be read is left out with a line of its own, unless none is left.
 
-    Raises UserError for a path that is not there, for no finished run, and for runs of another version.
+    Args:
+        where: Run directories, folders that are searched for run directories, and sweep files
+            (``<outputs>/sweeps/<study>.json``).
+
+    Raises:
+        UserError: A path is not there, or there is no finished run that can be read.
     """
     found: dict[Path, Run] = {}
+    bad: dict[Path, str] = {}
     unfinished = 0
     paths = [Path(path) for path in where]
     if not paths:
         raise UserError("runs=[]: name run directories, folders of them, or sweep files")
     for path in paths:
         for directory in _directories(path):
-            if directory is not None and (directory / RESULT).exists():
-                found.setdefault(directory.resolve(), _read(directory))
+            if directory is not None and os.path.lexists(directory / RESULT):
+                _add(found, bad, directory)
             elif directory == path:
                 raise UserError(f"runs={path}: is not finished (no {RESULT} in it)")
             else:
                 unfinished += 1
-    if unfinished:
-        sys.stderr.write(f"note: {unfinished} unfinished {'run is' if unfinished == 1 else 'runs are'} left out\n")
+    if bad and not found:
+        others = f"; and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise UserError(f"{next(iter(bad.values()))}{others}")
     if not found:
         raise UserError(f"runs={', '.join(map(str, paths))}: no finished run there")
+    say_left_out(list(bad.values()))
+    if unfinished:
+        sys.stderr.write(f"note: {unfinished} unfinished {'run is' if unfinished == 1 else 'runs are'} left out\n")
     return sorted(found.values(), key=_order)
+
+
+def _add(found: dict[Path, Run], bad: dict[Path, str], directory: Path) -> None:
+    """Read a run, or keep why it cannot be read."""
+    place = directory.resolve()
+    if place in found or place in bad:
+        return
+    try:
+        found[place] = _read(directory)
+    except UserError as error:
+        bad[place] = str(error)
+    except OSError as error:
+        bad[place] = f"runs={directory}: cannot be read ({error.strerror})"
+
+
+def say_left_out(reasons: Iterable[str]) -> None:
+    """One line on stderr for each run that is not in the report."""
+    for reason in reasons:
+        sys.stderr.write(f"note: a run is left out: {printable(reason)}\n")
 
 
 def _order(run: Run) -> tuple[object, ...]:
@@ -185,86 +220,59 @@ def _directories(path: Path) -> Iterator[Path | None]:
     for run in runs:
         yield run
         if run is not None:
-            yield from sorted(part.parent for part in run.glob(f"network-*/{RESULT}"))
+            yield from _alone(run)
+
+
+def _alone(run: Path) -> list[Path]:
+    """Where the networks of a run were measured one by one: ``network-0`` and so on."""
+    found = run.glob("network-*") if run.is_dir() else ()
+    return sorted(part for part in found if part.is_dir() and (part.is_symlink() or (part / RESULT).exists()))
 
 
 def _below(folder: Path) -> Iterator[Path | None]:
+    depth = len(folder.parts)
     for here, inside, files in os.walk(folder):
         if RESULT in files or CONFIG in files:
             inside.clear()  # a run directory holds no others, but for its own network-N
             yield Path(here)
+        if len(Path(here).parts) - depth >= _MAX_DEPTH:
+            inside.clear()
         inside[:] = sorted(name for name in inside if not name.startswith("."))
 
 
 def _of_sweep(file: Path) -> Iterator[Path | None]:
     """The run directories of a sweep, also when the folder of outputs was moved as a whole."""
     try:
-        jobs = json.loads(file.read_text())["jobs"]
-        named = [Path(job["directory"]) if job["directory"] else None for job in jobs]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        jobs = read_jobs(file, read_file(file, MAX_JSON))
+    except (OSError, UserError) as error:
         raise UserError(f"runs={file}: is not a sweep file (outputs/sweeps/<study>.json)") from error
-    for path in named:
-        if path is None:
+    for job in jobs:
+        if not job["directory"] or "\0" in job["directory"]:
             yield None
             continue
+        path = Path(job["directory"])
         moved = file.absolute().parent.parent / path.parent.name / path.name
         yield moved if moved.is_dir() else path
 
 
 def _read(directory: Path) -> Run:
-    try:
-        metrics = json.loads((directory / RESULT).read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"runs={directory}: its {RESULT} cannot be read") from error
-    lacking = sorted(NEEDED - metrics.keys()) if isinstance(metrics, Mapping) else sorted(NEEDED)
+    """One run. Its texts are made harmless to a terminal here, once for all that shows them."""
+    alone = re.fullmatch(r"network-\d+", directory.name)
+    if alone and directory.is_symlink():
+        raise UserError(f"{directory}: is a symbolic link")
+    metrics = read_metrics(directory)
+    lacking = sorted(NEEDED - metrics.keys())
     if lacking:
-        raise UserError(
-            f"runs={directory}: is of another version (no {', '.join(lacking[:4])} in its {RESULT}); train it again"
-        )
-    home = directory.parent if re.fullmatch(r"network-\d+", directory.name) else directory
-    provenance, config = home / "provenance.json", home / CONFIG
+        shown = ", ".join(lacking[:4])
+        raise UserError(f"runs={directory}: is of another version (no {shown} in its {RESULT}); train it again")
+    home = directory.parent if alone else directory
     try:
-        origin = json.loads(provenance.read_text()) if provenance.exists() else {}
-        text = config.read_text() if config.exists() else ""
-    except (OSError, ValueError) as error:
-        raise UserError(f"runs={directory}: its {provenance.name} or {CONFIG} cannot be read") from error
-    return Run(directory, dict(metrics), origin, text)
-
-
-def names(runs: Sequence[Run]) -> list[str]:
-    """Every run's name, with the settings that tell it apart from others of its name where there are any.
-
-    Runs of one video, scale and backbone that differ in nothing but the seed share it: ``STDO k=4, halo 4``.
-    """
-    alike: dict[tuple[object, ...], list[Run]] = {}
-    for run in runs:
-        alike.setdefault((*_place(run), run.name), []).append(run)
-    telling = {key: _telling(members) for key, members in alike.items()}
-    return [
-        ", ".join(
-            [run.name]
-            + [f"{key.split('.')[-1]} {run.shaping.get(key, 'null')}" for key in telling[(*_place(run), run.name)]]
-        )
-        for run in runs
-    ]
-
-
-def _telling(runs: Sequence[Run]) -> list[str]:
-    """Settings, as few as it takes one after the other, that tell apart all runs that differ in any."""
-
-    def kinds(keys: Sequence[str]) -> int:
-        return len({tuple(run.shaping.get(key) for key in keys) for run in runs})
-
-    keys = sorted({key for run in runs for key in run.shaping}, key=lambda key: (key.count("."), key))
-    chosen: list[str] = []
-    for key in keys if kinds(keys) > 1 else ():
-        if kinds([*chosen, key]) > kinds(chosen):
-            chosen.append(key)
-    return chosen
-
-
-def _place(run: Run) -> tuple[object, ...]:
-    return run.metrics["video"], run.metrics["scale"], run.metrics["backbone"]
+        config = read_config(home)
+    except FileNotFoundError:
+        config = ""
+    run = Run(directory, harmless(metrics), harmless(read_provenance(home)), config)
+    _ = run.settings  # checked here, so that nobody who uses it can fail
+    return run
 
 
 def _flat(node: object, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -273,13 +281,3 @@ def _flat(node: object, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield from _flat(child, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, node
-
-
-def _table(path: Path) -> list[dict[str, float]]:
-    try:
-        with path.open(newline="") as file:
-            return [{key: float(text or "nan") for key, text in row.items()} for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: damaged; it should hold numbers alone") from error

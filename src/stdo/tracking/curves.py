@@ -14,7 +14,8 @@ from stdo.files import atomic, disk_error
 
 CURVES = "curves.csv"
 COLUMNS = ("step", "presentations", "seconds", "loss", "psnr", "lr")
-"""Steps done, patches shown by then, seconds of fitting, mean L1 loss, PSNR of the step's patches in dB, rate."""
+"""Steps done, patches shown by then, seconds of fitting, mean loss (``optim.loss``: L1 or L2), PSNR of the step's
+patches in dB, learning rate."""
 
 Write = Callable[[Mapping[str, float], int], None]
 """(row, steps done); the keys of the curve are ``train/loss`` and so on."""
@@ -92,10 +93,10 @@ class CurveFile:
 
     def _go_on(self, step: int) -> TextIO:
         kept = [row for row in read_curve(self._path) if row["step"] < step]
-        with atomic(self._path) as partial, partial.open("w", newline="") as file:
+        with atomic(self._path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             _writer(file).writeheader()
             _writer(file).writerows(map(_text, kept))
-        return self._path.open("a", buffering=1, newline="")
+        return self._path.open("a", buffering=1, newline="", encoding="utf-8")
 
 
 def _writer(file: TextIO) -> "csv.DictWriter[str]":
@@ -110,7 +111,7 @@ def _text(row: Mapping[str, float]) -> dict[str, str]:
 def read_curve(path: Path) -> list[dict[str, float]]:
     """Rows of curves.csv; none when there is no such file. A torn row, of a killed fit, is left out."""
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             return [row for row in map(_row, csv.reader(file)) if row]
     except FileNotFoundError:
         return []

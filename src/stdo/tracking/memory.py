@@ -14,7 +14,7 @@ class Memory:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "stdo.json"
         try:
-            self.facts: Json = dict(json.loads(self._path.read_text()))
+            self.facts: Json = dict(json.loads(self._path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             self.facts = {}
 
@@ -23,7 +23,7 @@ class Memory:
         self.facts |= facts
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(self._path) as partial:
-            partial.write_text(json.dumps(self.facts, indent=2))
+            partial.write_text(json.dumps(self.facts, indent=2), encoding="utf-8")
 
     def clear(self) -> None:
         """Forget everything."""

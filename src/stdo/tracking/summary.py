@@ -1,12 +1,13 @@
 """What of a finished run is shown elsewhere: its figures, its tables, its pictures."""
 
-import csv
-import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from stdo.runfiles import read_crop, read_crops, read_table
 from stdo.types import Json
 
+MAX_FRAMES = 2**31
 PICTURES = ("heatmap.png", "comparison.png")
 
 
@@ -43,11 +44,8 @@ def chunk_table(metrics: Json) -> list[Json]:
 
 def frame_table(directory: Path) -> list[Json]:
     """The rows of frames.csv, as numbers; None where a figure does not exist. Empty when there is no such file."""
-    path = directory / "frames.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [{key: float(text) if text else None for key, text in row.items()} for row in csv.DictReader(file)]
+    rows = read_table(directory, "frames.csv", ("frame",), MAX_FRAMES)
+    return [{key: None if math.isnan(value) else value for key, value in row.items()} for row in rows]
 
 
 def pictures(directory: Path) -> dict[str, Path]:
@@ -56,9 +54,13 @@ def pictures(directory: Path) -> dict[str, Path]:
 
 
 def crop_table(directory: Path) -> list[Json]:
-    """crops/crops.json with the paths of the pictures under ``files``; empty when there are none."""
+    """crops/crops.json with the paths of the pictures under ``files``; empty when there are none.
+
+    The pictures go elsewhere, so each is checked first: a PNG that lies in the run directory itself.
+    """
+    listed = read_crops(directory)
+    for crop in listed:
+        for name in crop["files"]:
+            read_crop(directory, crop, name)
     folder = directory / "crops"
-    if not (folder / "crops.json").exists():
-        return []
-    listed: list[Json] = json.loads((folder / "crops.json").read_text())
     return [crop | {"files": {name: folder / file for name, file in crop["files"].items()}} for crop in listed]

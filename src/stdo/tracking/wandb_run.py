@@ -7,12 +7,10 @@ import re
 import secrets
 import shlex
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytorch_lightning.loggers import Logger
 
@@ -20,24 +18,36 @@ from stdo.tracking.curves import CURVES, CurveLogger, replay
 from stdo.tracking.memory import Memory
 from stdo.tracking.summary import chunk_table, crop_table, figures, frame_table, pictures
 from stdo.tracking.tracker import require
+from stdo.tracking.wandb_told import OURS, Mode, mode_of, reachable, told_to_wandb
 from stdo.types import Json, UserError
 
 if TYPE_CHECKING:
     import wandb
 
-ANSWER_SECONDS, INIT_SECONDS, UPLOAD_SECONDS = 3, 30, 300
+PROJECT = "stdo"
+"""The project where neither the user nor W&B's own settings name one."""
 
 
 class WandbTracker:
     """One W&B run: configuration, training curve, final figures in all protocols, tables, pictures.
 
-    directory: the run directory; W&B's files lie in its folder ``wandb``. facts: kept in the W&B configuration under
-    ``facts``. config: the resolved configuration.
-    mode: ``online``, ``offline``, or ``auto``: online where an API key is configured and the server answers, else
-    offline; ``auto`` obeys WANDB_MODE. group: None takes the study. tags: beside method, backbone, scale and chunks.
-    artifact: keep the weights and chunks as an artifact.
+    What the user has set in W&B's own ways (``WANDB_PROJECT`` and its like, ``wandb/settings`` below the current
+    folder, ``~/.config/wandb/settings``) beats every default here, and is beaten by an argument that is given.
 
-    Raises UserError when the package is missing, and when online was asked for and cannot be had.
+    Args:
+        directory: the run directory; W&B's files lie in its folder ``wandb``, unless ``WANDB_DIR`` is set.
+        facts: kept in the W&B configuration under ``facts``.
+        config: the resolved configuration.
+        project: None: what W&B was told, else `PROJECT`.
+        entity: a user or team. None: what W&B was told, else the account's own.
+        mode: ``online``, ``offline``, or ``auto``: what W&B was told, else online where an API key is configured and
+            the server answers, else offline.
+        group: None: what W&B was told, else the study.
+        tags: beside method, backbone, scale, chunks and those of ``WANDB_TAGS``.
+        artifact: keep the weights and chunks as an artifact.
+
+    Raises:
+        UserError: The package is missing, W&B's settings are none, or online was asked for and cannot be had.
     """
 
     def __init__(
@@ -46,7 +56,7 @@ class WandbTracker:
         facts: Json,
         config: Json,
         *,
-        project: str = "stdo",
+        project: str | None = None,
         entity: str | None = None,
         mode: str = "auto",
         group: str | None = None,
@@ -55,36 +65,44 @@ class WandbTracker:
     ) -> None:
         require("wandb", "wandb")
         self._directory, self._artifact = directory, artifact
+        self._told = told = told_to_wandb()
+        self._run: wandb.Run | None = None
+        self._own_home = ExitStack()
+        self._mode = mode_of(mode, told)
+        if self._mode.name == "disabled":
+            return
+        project, entity = project or told.get("project") or PROJECT, entity or told.get("entity")
         self._memory = Memory(directory / "wandb")
         if (self._memory.facts.get("project"), self._memory.facts.get("entity")) != (project, entity):
             self._memory.clear()
         if "id" not in self._memory.facts:
             self._memory.keep(project=project, entity=entity, id=_new_id(directory))
-        self._mode = mode
+        known = [facts["method"], facts["backbone"], f"x{facts['scale']}", f"k{facts['chunks']}"]
         self._start: Json = {
             "project": project,
             "entity": entity,
-            "id": self._memory.facts["id"],
-            "name": directory.name,
-            "group": group or facts.get("study"),
-            "job_type": facts["method"],
-            "tags": [facts["method"], facts["backbone"], f"x{facts['scale']}", f"k{facts['chunks']}", *tags],
+            "id": told.get("run_id") or self._memory.facts["id"],
+            "name": told.get("run_name") or directory.name,
+            "group": group or told.get("run_group") or facts.get("study"),
+            "job_type": told.get("run_job_type") or facts["method"],
+            "tags": list(dict.fromkeys([*known, *tags, *(told.get("run_tags") or ())])),
             "config": config | {"facts": facts},
-            "dir": str(directory),
-            "resume": "allow",
+            "dir": None if "root_dir" in told else str(directory),
+            "resume": told.get("resume") or "allow",
         }
-        self._run: wandb.Run | None = None
-        self._own_home = ExitStack()
 
     def loggers(self) -> list[Logger]:
         """The training curve; starts the W&B run."""
+        if self._mode.name == "disabled":
+            _say(f"W&B: disabled ({self._mode.why})")
+            return []
         self._open()
         self._memory.keep(curve=True)
         return [CurveLogger("wandb", self._row)]
 
     def result(self, metrics: Json) -> None:
         """Figures into the summary; tables, pictures and, where asked for, weights."""
-        if self._memory.told(metrics):
+        if self._mode.name == "disabled" or self._memory.told(metrics):
             return
         run = self._open()
         if not self._memory.facts.get("curve"):  # trained with another logger
@@ -104,7 +122,7 @@ class WandbTracker:
             try:
                 run.finish(exit_code=int(failed))
             except TimeoutError:
-                _say(f"W&B: not everything was sent; {_sync(run)}")
+                _say(f"W&B: not everything was sent; {_sync(run, 'root_dir' in self._told)}")
 
     def _row(self, metrics: Mapping[str, float], step: int) -> None:
         run = self._open()
@@ -113,8 +131,9 @@ class WandbTracker:
 
     def _open(self) -> wandb.Run:
         if self._run is None:
-            self._own_home.enter_context(_home(self._directory / "wandb"))
-            self._run = _init(self._start, self._mode)
+            root = Path(self._told.get("root_dir", self._directory))
+            self._own_home.enter_context(_home(root / "wandb"))
+            self._run = _init(self._start, self._mode, self._told)
             self._run.define_metric("train/presentations", hidden=True)
             self._run.define_metric("train/*", step_metric="train/presentations")
         return self._run
@@ -138,68 +157,28 @@ def _new_id(directory: Path) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', directory.name)[:100]}-{secrets.token_hex(2)}"
 
 
-def _init(start: Json, asked: str) -> wandb.Run:
-    """Start or resume a W&B run; falls back to offline unless online was asked for."""
-    # Set before the import: W&B reports on its own working even offline, where nobody has agreed to that.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+def _init(start: Json, asked: Mode, told: Json) -> wandb.Run:
+    """Start or resume a W&B run; falls back to offline unless ``logger.mode=online`` was asked for."""
     import wandb
 
-    settings = wandb.Settings(
-        silent=True,
-        console="off",
-        disable_git=True,
-        disable_code=True,
-        x_transaction_log_flush_interval=1,  # a killed run loses no more than that; W&B's own is 15 seconds
-        init_timeout=INIT_SECONDS,
-        finish_timeout=UPLOAD_SECONDS,
-        finish_timeout_raises=True,
-    )
-    wandb.setup(wandb.Settings(silent=True))
-    mode, why = _mode(asked)
-    if mode != "offline":
+    ours = {name: value for name, value in OURS.items() if name not in told}
+    settings = wandb.Settings(**ours)
+    mode = asked if asked.name == "offline" else reachable(asked)
+    if mode.name == "online":
         try:
-            run = wandb.init(**start, mode=mode, settings=settings)
+            run = wandb.init(**start, mode="online", settings=settings)
         except wandb.Error as error:
-            mode, why = "offline", " ".join(str(error).split())
+            mode = Mode("offline", " ".join(str(error).split()))
             wandb.teardown()  # W&B's service holds the id of a run that did not start
             wandb.setup(wandb.Settings(silent=True))
         else:
-            _say(f"W&B: {run.url}" if run.url else "W&B: disabled")
+            _say(f"W&B: {run.url}")
             return run
-    if asked == "online":
-        raise UserError(f"logger.mode=online: {why}; use logger.mode=auto or offline")
+    if asked.why == "logger.mode=online":
+        raise UserError(f"logger.mode=online: {mode.why}; use logger.mode=auto or offline")
     run = wandb.init(**start, mode="offline", settings=settings)
-    _say(f"W&B: offline ({why}); {_sync(run)}")
+    _say(f"W&B: offline ({mode.why}); {_sync(run, 'root_dir' in told)}")
     return run
-
-
-def _mode(asked: str) -> tuple[Any, str]:
-    """``online``, ``offline`` or what WANDB_MODE says, and why it is offline."""
-    import wandb
-
-    if asked == "offline":
-        return "offline", "logger.mode=offline"
-    set_mode = os.environ.get("WANDB_MODE", "").strip().lower()
-    if asked == "auto" and set_mode in ("offline", "disabled", "online"):
-        return set_mode, f"WANDB_MODE={set_mode}"
-    try:
-        if not wandb.login(prompt=False, verify=False):
-            return "offline", "no API key; wandb login asks for one"
-    except wandb.Error as error:
-        return "offline", " ".join(str(error).split())
-    host = str(wandb.setup().settings.base_url)
-    return ("online", "") if _answers(host) else ("offline", f"no answer from {host}")
-
-
-def _answers(host: str) -> bool:
-    """Whether a server answers within a few seconds, whatever it says."""
-    try:
-        urllib.request.urlopen(host, timeout=ANSWER_SECONDS).close()  # noqa: S310  W&B's own setting
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _tables(directory: Path, metrics: Json) -> Json:
@@ -230,10 +209,14 @@ def _weights(directory: Path, run_id: str, metrics: Json) -> wandb.Artifact:
     return artifact
 
 
-def _sync(run: wandb.Run) -> str:
-    """How to send what is on disk: also the parts of the run that were killed earlier."""
+def _sync(run: wandb.Run, shared: bool) -> str:
+    """How to send what is on disk: also the parts of the run that were killed earlier.
+
+    shared: whether the folder is one that the user has set, and holds other runs as well.
+    """
     parts = Path(str(run.settings.sync_dir)).parent
-    return f"send it with: wandb sync {shlex.quote(str(parts))}/*run-*"
+    mine = f"-{run.id}" if shared else ""
+    return f"send it with: wandb sync {shlex.quote(str(parts))}/*run-*{mine}"
 
 
 def _say(line: str) -> None:

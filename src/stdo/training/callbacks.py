@@ -28,6 +28,7 @@ def hush() -> None:
         "You're resuming from a checkpoint that ended before the epoch ended",  # ours starts at any step
         "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
         "The number of training batches \\(.*\\) is smaller than the logging interval",  # the curve has its own steps
+        "The `srun` command is available on your system but is not used",  # one process needs none
     ):
         warnings.filterwarnings("ignore", message=f".*{remark}")
 

@@ -113,6 +113,12 @@ class PatchData(pl.LightningDataModule):
         if info.frames and chunks > info.frames * self.grid.patches:
             raise UserError(f"chunks={chunks}: the video has only {info.frames * self.grid.patches} patches")
 
+    def open_video(self) -> Prepared:
+        """Open the prepared video alone, without scores and labels: a finished run has its own."""
+        if not hasattr(self, "video"):
+            self.video = prepare(self.source, self._cache, self.degrade, self.progress)
+        return self.video
+
     def prepare_data(self) -> None:
         """Decode, degrade and score, unless the cache has it all."""
         self._open()

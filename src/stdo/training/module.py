@@ -28,8 +28,9 @@ Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 class Overfit(pl.LightningModule):
     """Overfits the networks of a sharing to the patches of one video.
 
-    The loss is the distance of each learner's patches, summed over the learners (paper section 4.1: L1): with one
-    batch per network and one Adam, which works element by element, that is the same as separate fits.
+    The loss is a mean over each learner's patches, summed over the learners: absolute differences (L1, paper section
+    4.1) or squared ones (L2, which PSNR measures and B-STDO takes), see `loss.LOSSES`. With one batch per network and
+    one Adam, which works element by element, that is the same as separate fits.
 
     steps: steps of the whole fit, for the schedule; lowered where it ends early. border: SR pixels of halo to cut off
     before the loss. at_once: how many learners each step shows patches to; None: all. loss: a key of `loss.LOSSES`.

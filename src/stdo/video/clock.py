@@ -5,6 +5,9 @@ from fractions import Fraction
 _RESET = 1
 """Seconds: a step back of at least this much is a clock that was set anew, as where recordings were joined."""
 
+_LEAST = Fraction(1, 1000)
+"""Seconds: a shorter length of a frame means that its file does not know it; Matroska counts in such steps."""
+
 
 class Clock:
     """Seconds since the first frame of a video, exact, for its frames in order.
@@ -21,18 +24,35 @@ class Clock:
         self._interval, self._tick = 1 / rate, time_base
         self._origin = None if first is None else first * time_base
         self._last: Fraction | None = None
-        self._length = self._interval
+        self._own = 0
+        self._end = Fraction(0)
         self.mended = 0
 
     @property
     def end(self) -> Fraction:
-        """When the last frame seen ends, in seconds since the first of the video."""
-        return (self._last or Fraction(0)) + self._length
+        """When the frames seen end, in seconds since the first of the video."""
+        return self._end or self._interval
+
+    @property
+    def length(self) -> Fraction | None:
+        """How many seconds the last frame seen is shown, as far as its packet says; None where it does not."""
+        return self._plausible(self._own * self._tick)
+
+    def until(self, end: Fraction) -> Fraction | None:
+        """How many seconds the last frame seen is shown where the video ends at ``end``; None where that is before."""
+        return self._plausible(end - (self._last or Fraction(0)))
+
+    def _plausible(self, said: Fraction) -> Fraction | None:
+        """One average interval where a file says about as much, since containers round."""
+        if said < _LEAST:
+            return None
+        return self._interval if abs(said - self._interval) <= max(self._tick, _LEAST) else said
 
     def __call__(self, stamp: int | None, duration: int | None = None) -> Fraction:
         """Time of the next frame, later than all before; stamp and duration in ticks."""
         self._last = self._place(stamp)
-        self._length = max(self._interval, (duration or 0) * self._tick)
+        self._own = duration or 0
+        self._end = max(self._end, self._last + max(self._interval, self._own * self._tick))
         return self._last
 
     def _place(self, stamp: int | None) -> Fraction:

@@ -16,7 +16,7 @@ import av
 from av.container import Container, InputContainer
 from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from stdo.types import UserError
@@ -31,6 +31,8 @@ _NOT_VIDEO = {
 }
 _FORMATS = ",".join(sorted(av.formats_available - _NOT_VIDEO))
 _BUFFER = 1 << 20
+_THOROUGH = {"probesize": str(1 << 50), "analyzeduration": str(10**15), "fflags": "nobuffer"}
+"""Read as far as it takes to know the parameters of every stream, and keep none of what was read on the way."""
 _FRAME_BY_FRAME = ("h264", "mpeg4", "rv30", "rv40")
 """Decoders that mark a frame whose holes they filled; with several frames at once some leave before their mark."""
 
@@ -82,12 +84,22 @@ def complaints(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(
+    path: Path, most: int = MAX_PIXELS, beside: bool = False, thorough: bool = False
+) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and the video stream that is used.
 
-    Raises UserError for a playlist, for no video in it, for an unknown codec and for frames of over `MAX_PIXELS`.
+    Args:
+        path: A local file.
+        most: Pixels of a frame; a decoder that meets a larger one refuses it before it allocates.
+        beside: Whether the packets of other streams are wanted as well; otherwise the container passes over them.
+        thorough: Whether to read on until the parameters of every stream are known, if need be the whole file. Such a
+            container tells of its streams; its packets are not to be read.
+
+    Raises:
+        UserError: It is a playlist, holds no video, or one of an unknown codec or of frames of over `MAX_PIXELS`.
     """
-    limits = {"protocol_whitelist": "none", "format_whitelist": _FORMATS}
+    limits = {"protocol_whitelist": "none", "format_whitelist": _FORMATS} | (_THOROUGH if thorough else {})
     options = {"max_pixels": str(MAX_PIXELS)}
     with path.open("rb") as file:
         try:
@@ -99,7 +111,11 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 "not a video that FFmpeg can read; playlists, other lists of files, text and raw samples are not read"
             ) from error
         with container:
-            yield container, _video_stream(container, options)
+            stream = _video_stream(container, {"max_pixels": str(most)})
+            for other in container.streams:
+                if other is not stream and not beside:
+                    other.discard = Discard.all
+            yield container, stream
 
 
 def videos_of(container: Container) -> list[VideoStream]:

@@ -4,16 +4,19 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-from stdo.types import SCALES, U8, Colour, Frame, UserError
+from stdo.types import SCALES, U8, Frame, UserError, VideoInfo
 from stdo.video.reader import VideoFile
 from stdo.video.resize import resize
+from stdo.video.ticks import Timeline
 from stdo.video.writer import VideoWriter, encoder_of
 
 LOSSY = ("x264", "x265", "svtav1")
 CODECS = (*LOSSY, "lossless")
+
+_WRITTEN = 2
+"""Part of the key of an LR video: 2 since it has the source's times and marks."""
 
 
 def downscale(hr_HWC: U8, scale: int) -> U8:
@@ -69,7 +72,7 @@ class Degrade:
         """Short name of everything that shapes the LR frames."""
         if self.codec is None:
             return f"x{self.scale}"
-        settings = json.dumps([self.codec, self.crf, self.preset])
+        settings = json.dumps([self.codec, self.crf, self.preset, _WRITTEN])
         return f"x{self.scale}-{self.codec}-{hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()}"
 
     @property
@@ -77,25 +80,32 @@ class Degrade:
         """Whether each LR frame is there as soon as its HR frame; with a codec, all of them are encoded first."""
         return self.codec is None
 
-    def frames(self, hr: Iterable[Frame], rate: Fraction, colour: Colour, video: Path) -> Iterator[U8]:
+    def frames(self, hr: Iterable[Frame], info: VideoInfo, timeline: Timeline, video: Path) -> Iterator[U8]:
         """LR frames, uint8 (height, width, 3), one for each HR frame.
 
-        hr: HR frames whose size ``scale`` divides. video: where the encoded LR video is kept when there is a codec.
+        Args:
+            hr: HR frames whose size ``scale`` divides.
+            info: Of their source: rate, colour and marks of the LR video.
+            timeline: When they are shown; with a codec it must be known.
+            video: Where the encoded LR video is kept when there is a codec.
         """
         small = (Frame(frame.pts, downscale(frame.rgb_HWC, self.scale)) for frame in hr)
         if self.codec is None:
             yield from (frame.rgb_HWC for frame in small)
             return
         first = next(small)
+        height, width, _ = first.rgb_HWC.shape
         with VideoWriter(
             video,
-            first.rgb_HWC.shape[1],
-            first.rgb_HWC.shape[0],
-            rate,
+            width,
+            height,
+            info.rate,
             self.codec,
             crf=self.crf,
             preset=self.preset,
-            colour=colour,
+            colour=info.colour,
+            timeline=timeline,
+            marks=info.marks,
         ) as writer:
             writer.write(first)
             for frame in small:

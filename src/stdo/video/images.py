@@ -4,16 +4,19 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
 from av.error import FFmpegError
 
-from stdo.types import Frame, UserError, VideoInfo
+from stdo.types import Frame, Marks, UserError, VideoInfo
 from stdo.video.colour import ToRgb, bit_depth_of, chroma_of, colour_of
 from stdo.video.container import decoded, opened
 from stdo.video.content import Content
+from stdo.video.marks import aspect_of
 from stdo.video.reader import FORMAT
 from stdo.video.span import Span
 from stdo.video.turn import turn_of
@@ -48,10 +51,16 @@ class Pictures:
         if not self._files:
             raise span.nothing()
         self._content = Content(str(self._files[0].parent), self._files, named=True)
-        first = _picture(self._files[0])
+        first, aspect = _picture(self._files[0])
         self._turn, self._stored = turn_of(first), (first.width, first.height)
         width, height = span.size(*self._turn.size(*self._stored))
         alpha = any(part.is_alpha for part in first.format.components)
+        marks = Marks(aspect=aspect_of(aspect, self._turn, self._stored, (width, height)))
+        found = [
+            (alpha, "transparency (alpha) is dropped"),
+            (marks.aspect != 1, f"pixels are not square (aspect {marks.aspect}): players are told the aspect"),
+        ]
+        told = tuple(line for holds, line in found if holds)
         self._info = VideoInfo(
             name=name,
             width=width,
@@ -62,7 +71,8 @@ class Pictures:
             bit_depth=bit_depth_of(first.format),
             chroma=chroma_of(first.format),
             rotation=self._turn.degrees,
-            notes=notes + (("transparency (alpha) is dropped",) if alpha else ()),
+            marks=marks,
+            notes=(*notes, *told, *gaps([files[i] for i in chosen])),
         )
 
     @property
@@ -78,7 +88,7 @@ class Pictures:
     def __iter__(self) -> Iterator[Frame]:
         size = self._turn.size(self._info.width, self._info.height)
         for index, file in enumerate(self._files):
-            picture = _picture(file)
+            picture, _ = _picture(file)
             turn = turn_of(picture)
             if (picture.width, picture.height) != self._stored or turn.swap != self._turn.swap:
                 first = "{}x{}".format(*self._stored)
@@ -91,9 +101,12 @@ class Pictures:
 class ImageFolder(Pictures):
     """The pictures of a folder, in natural order (``2.png`` before ``10.png``).
 
-    path: the folder; its subfolders are not looked at. rate: pictures per second. pattern: which names, as a shell
-    would match them; among them, those that end in one of `SUFFIXES` are read. start, duration, max_frames,
+    path: the folder; its subfolders are looked at where the pattern names them. rate: pictures per second.
+    pattern: which names, as a shell would match them, so that hidden ones (``._0001.png``, as macOS leaves them) need
+    a dot in the pattern; among them, those that end in one of `SUFFIXES` are read. start, duration, max_frames,
     height, every: as in `VideoFile`.
+
+    Raises UserError for a pattern that leads out of the folder.
     """
 
     def __init__(
@@ -163,13 +176,47 @@ def _folder(setting: str, path: str | Path) -> Path:
 
 
 def _listed(folder: Path, pattern: str) -> list[Path]:
+    if not isinstance(pattern, str) or not pattern:
+        raise UserError(f"video.pattern={pattern}: must be a pattern of names, such as *.png")
+    if ".." in Path(pattern).parts or Path(pattern).is_absolute() or "\0" in pattern:
+        raise UserError(f"video.pattern={pattern}: must match names within the folder: no .. and no absolute path")
     try:
-        return sorted(
-            (file for file in folder.glob(pattern) if file.suffix.lower() in SUFFIXES and file.is_file()),
-            key=_natural,
-        )
-    except (ValueError, NotImplementedError) as error:
+        matching = [file for file in folder.glob(pattern) if not is_hidden(file.relative_to(folder), pattern)]
+    except (ValueError, NotImplementedError, IndexError, re.error) as error:
         raise UserError(f"video.pattern={pattern}: {error}") from error
+    return sorted((file for file in matching if file.suffix.lower() in SUFFIXES and file.is_file()), key=_natural)
+
+
+def is_hidden(name: Path, pattern: str = "") -> bool:
+    """Whether a shell would pass over a file: its name, or that of a folder on the way, begins with a dot.
+
+    name: relative to the folder in which the pattern was looked for.
+    """
+    asked = [part for part in Path(pattern).parts if part.startswith(".")]
+    return any(part.startswith(".") and not any(fnmatchcase(part, each) for each in asked) for part in name.parts)
+
+
+def gaps(files: Sequence[Path]) -> list[str]:
+    """A note where numbers in the names leave some out, though the pictures follow one another without a pause.
+
+    Names count together that differ in their last number alone; steps of one size, such as 10, 20, 30, are no gaps.
+    """
+    numbers: dict[tuple[str, str], list[tuple[int, Path]]] = {}
+    for file in files:
+        found = re.fullmatch(r"(.*?)(\d+)(\D*)", file.name)
+        if found:
+            numbers.setdefault((found[1], found[3]), []).append((int(found[2]), file))
+    missing, first = 0, None
+    for group in numbers.values():
+        steps = [(after - before, file) for (before, file), (after, _) in pairwise(group) if after > before]
+        least = min((step for step, _ in steps), default=1)
+        missing += sum(step // least - 1 for step, _ in steps)
+        wide = [file for step, file in steps if step >= 2 * least]
+        first = first or next(iter(wide), None)
+    if first is None:
+        return []
+    after = os.fsencode(first.name).decode(errors="replace")
+    return [f"{missing} numbers are missing in the names, the first after {after}: the pictures follow without a gap"]
 
 
 def _natural(file: Path) -> list[tuple[int, str]]:
@@ -180,7 +227,8 @@ def _hr_folders(base: Path) -> list[Path]:
     if base.name == HR_FOLDER:
         return [base]
     levels = (HR_FOLDER, f"*/{HR_FOLDER}", f"*/*/{HR_FOLDER}", f"*/*/*/{HR_FOLDER}")
-    return sorted(folder for level in levels for folder in base.glob(level) if folder.is_dir())
+    found = [folder for level in levels for folder in base.glob(level) if not is_hidden(folder.relative_to(base))]
+    return sorted(folder for folder in found if folder.is_dir())
 
 
 def _topic_and_seconds(folder: Path) -> tuple[str, int] | None:
@@ -188,14 +236,16 @@ def _topic_and_seconds(folder: Path) -> tuple[str, int] | None:
     return (named[1].lower(), int(named[2])) if named else None
 
 
-def _picture(path: Path) -> av.VideoFrame:
+def _picture(path: Path) -> tuple[av.VideoFrame, Fraction | None]:
+    """The picture of a file, and the aspect of its pixels where it says one."""
     try:
         with opened(path) as (container, stream):
             frame = next(decoded(container, stream), None)
+            aspect = stream.sample_aspect_ratio
     except (FFmpegError, OSError) as error:
         raise UserError(f"{path}: is not a picture that can be read") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     if frame is None:
         raise UserError(f"{path}: is not a picture that can be read")
-    return frame
+    return frame, aspect

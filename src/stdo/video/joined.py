@@ -35,11 +35,14 @@ class Joined:
                 sizes = f"{info.width}x{info.height}, the first is {first.width}x{first.height}"
                 raise UserError(f"video.paths: {path} is {sizes}; set video.height where they differ by scale alone")
         counts = [info.frames for info in infos]
+        notes = [note for info in infos for note in info.notes]
+        if any(info.marks != first.marks for info in infos):
+            notes.append(f"what players are told beside the pixels differs: they are told that of {paths[0]}")
         self._info = replace(
             first,
             name="+".join(info.name for info in infos),
             frames=None if None in counts else sum(count or 0 for count in counts),
-            notes=tuple(dict.fromkeys(note for info in infos for note in info.notes)),
+            notes=tuple(dict.fromkeys(notes)),
         )
 
     @property
@@ -55,8 +58,8 @@ class Joined:
     def __iter__(self) -> Iterator[Frame]:
         begin = Fraction(0)
         for part in self._parts:
-            last = Fraction(0)
+            end = Fraction(0)
             for frame in part:
-                yield Frame(begin + frame.pts, frame.rgb_HWC)
-                last = frame.pts
-            begin += last + 1 / part.info.rate
+                yield Frame(begin + frame.pts, frame.rgb_HWC, frame.length)
+                end = frame.pts + (frame.length or 1 / part.info.rate)
+            begin += end

@@ -8,6 +8,8 @@ from av.video.stream import VideoStream
 from stdo.types import Colour
 from stdo.video.colour import is_grey
 from stdo.video.container import videos_of
+from stdo.video.layers import Layers, has_alpha
+from stdo.video.marks import lost
 from stdo.video.turn import Turn
 
 _CURVES = {
@@ -18,15 +20,21 @@ _CURVES = {
 
 
 def notes_of(
-    stream: VideoStream, frame: av.VideoFrame, colour: Colour, turn: Turn, guessed_rate: Fraction | None
+    stream: VideoStream,
+    frame: av.VideoFrame,
+    colour: Colour,
+    turn: Turn,
+    guessed_rate: Fraction | None,
+    layers: Layers,
 ) -> tuple[str, ...]:
     """Notes on a stream and its first decoded frame.
 
     colour, turn: how the frame is converted and turned. guessed_rate: the rate at which frames are placed where the
-    file gives no times, None where it does.
+    file gives no times, None where it does. layers: what lies beside the picture in its stream.
     """
     videos = len(videos_of(stream.container))
     aspect = stream.sample_aspect_ratio or 1
+    left = lost(frame, turn)
     lines = [
         (
             frame.interlaced_frame or stream.codec_context.field_order > 1,
@@ -38,10 +46,15 @@ def notes_of(
             f"{_CURVES.get(colour.transfer)}: code values are kept, no tone mapping is applied",
         ),
         (frame.colorspace == 10, "BT.2020 constant luminance is converted as non-constant luminance"),
-        (any(part.is_alpha for part in frame.format.components), "transparency (alpha) is dropped"),
+        (has_alpha(stream, frame, layers), "transparency (alpha) is dropped"),
+        (layers.other, "a second layer of the picture, such as another eye's view, is dropped"),
         (not turn.exact, f"a rotation of {turn.degrees} degrees is not applied: only multiples of 90 are"),
         (turn.exact and turn.degrees > 0, f"rotated {turn.degrees} degrees counterclockwise, as the file asks"),
-        (aspect != 1, f"pixels are not square (aspect {aspect}): frames keep their stored size"),
+        (
+            aspect != 1,
+            f"pixels are not square (aspect {aspect}): frames keep their stored size, and players are told the aspect",
+        ),
+        (bool(left), f"not carried to what is written: {', '.join(left)}"),
         (guessed_rate is not None, f"the file holds no time stamps: frames are placed at {guessed_rate} per second"),
         (videos > 1, f"{videos} video streams: the first is used"),
     ]

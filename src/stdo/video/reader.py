@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,12 +19,21 @@ from stdo.video.clock import Clock
 from stdo.video.colour import ToRgb, bit_depth_of, chroma_of, colour_of
 from stdo.video.container import MAX_PIXELS, complaints, decoded, local_file, name_of, opened, packets
 from stdo.video.content import Content
+from stdo.video.layers import layers_of
+from stdo.video.marks import marks_of
 from stdo.video.notes import notes_of
 from stdo.video.span import Span
 from stdo.video.turn import turn_of
 
 FORMAT = "frames-2"
 """Part of every fingerprint; changed whenever the same input would give other pixels or times than before."""
+
+_EXACT_LENGTH = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+"""Containers whose headers say when the video ends; others are estimated by FFmpeg."""
+
+_SLACK = 512
+"""Pixels by which a later frame may be wider or higher than the first before its decoder refuses it. Less would refuse
+what decoders allocate around their frames; and a change of the size is better named with both sizes."""
 
 _SEEK_MARGIN = 1
 """Seconds that we seek ahead of the start, since indices count in the order of decoding."""
@@ -66,6 +75,7 @@ class VideoFile:
                     f"{MAX_PIXELS // 10**6} million pixels"
                 )
             self._stored = (frame.width, frame.height)
+            self._most = min(MAX_PIXELS, (frame.width + _SLACK) * (frame.height + _SLACK))
             self._turn = turn_of(frame)
             # AVI keeps no times of presentation, and those that FFmpeg makes up go wrong with B-frames.
             self._by_dts = container.format.name == "avi"
@@ -104,7 +114,7 @@ class VideoFile:
 
     def __iter__(self) -> Iterator[Frame]:
         with complaints(self._path):
-            yield from self._span.select(self._timed())
+            yield from self._span.select(self._timed(), 1 / (self._info.rate * self._span.every))
             self._content.check()
 
     def _describe(self, stream: VideoStream, frame: av.VideoFrame) -> VideoInfo:
@@ -124,7 +134,15 @@ class VideoFile:
             chroma=chroma_of(frame.format),
             rotation=self._turn.degrees if self._turn.exact else 0,
             interlaced=frame.interlaced_frame or stream.codec_context.field_order > 1,
-            notes=notes_of(stream, frame, colour, self._turn, None if stamped or self._by_dts else rate),
+            marks=marks_of(stream, frame, self._turn, (width, height)),
+            notes=notes_of(
+                stream,
+                frame,
+                colour,
+                self._turn,
+                None if stamped or self._by_dts else rate,
+                layers_of(self._path),
+            ),
         )
 
     def _stored_frames(self, stream: VideoStream) -> int | None:
@@ -136,31 +154,58 @@ class VideoFile:
             return sum(packet.size > 0 for packet in packets(container, other))
 
     def _timed(self) -> Iterator[Frame]:
-        """Frames at their times since the first of the file, from some moment at or before the start of the span."""
-        with opened(self._path) as (container, stream), ahead(self._from_key_frame(container, stream)) as frames:
-            rate = self._info.rate * self._span.every
-            clock = Clock(rate, stream.time_base or 1 / rate, self._first)
-            to_rgb = self._converter(self._info.colour)
-            changes = wanted = 0
-            try:
-                for frame in frames:
-                    time = clock(frame.dts if self._by_dts else frame.pts, frame.duration)
-                    if time < self._span.start:
-                        continue
-                    self._check(frame, wanted, clock)
-                    if colour_of(frame) != to_rgb.colour:
-                        to_rgb = self._converter(colour_of(frame))
-                        changes += 1
-                    yield Frame(time, self._turn(to_rgb(frame)))
-                    wanted += 1
-            except FFmpegError as error:
-                raise self._damaged(wanted, clock, isinstance(error, EOFError)) from error
-            self._admit(clock.mended, "time stamps were repeated or ran backwards and were moved behind the one before")
-            self._admit(changes, "times the colour tags change on the way: each frame is converted by its own")
-            promised = _promised_end(stream, self._first) or clock.end
-            missing = round((promised - clock.end) * rate)
-            if missing > max(2, 0.02 * promised * rate):
-                raise self._short(wanted, f"cut short, about {missing} frames that its header promises are missing")
+        """Frames at their times since the first of the file, from some moment at or before the start of the span.
+
+        Each has the length that the file gives it; that of the last one counts, and is what the header promises.
+        """
+        with opened(self._path, self._most) as (container, stream):
+            with ahead(self._from_key_frame(container, stream)) as frames:
+                rate = self._info.rate * self._span.every
+                clock = Clock(rate, stream.time_base or 1 / rate, self._first)
+                last: Frame | None = None
+                wrong: UserError | None = None
+                count = _Count()
+                try:
+                    for frame in self._converted(frames, clock, count):
+                        if last is not None:
+                            yield last
+                        last = frame
+                    self._complete(stream, clock, rate, count)
+                except UserError as error:
+                    wrong = error  # the frames before it are good
+            if last is not None:
+                exact = container.format.name in _EXACT_LENGTH and wrong is None
+                promised = _promised_end(stream, self._first) if exact else None
+                yield last if promised is None else replace(last, length=clock.until(promised) or last.length)
+            if wrong is not None:
+                raise wrong
+
+    def _converted(self, frames: Iterator[av.VideoFrame], clock: Clock, count: "_Count") -> Iterator[Frame]:
+        """Decoded frames from the start of the span on, as upright RGB."""
+        to_rgb = self._converter(self._info.colour)
+        try:
+            for frame in frames:
+                time = clock(frame.dts if self._by_dts else frame.pts, frame.duration)
+                if time < self._span.start:
+                    continue
+                self._check(frame, count.wanted, clock)
+                if colour_of(frame) != to_rgb.colour:
+                    to_rgb = self._converter(colour_of(frame))
+                    count.changes += 1
+                yield Frame(time, self._turn(to_rgb(frame)), clock.length)
+                count.wanted += 1
+        except FFmpegError as error:
+            raise self._damaged(count.wanted, clock, isinstance(error, EOFError)) from error
+
+    def _complete(self, stream: VideoStream, clock: Clock, rate: Fraction, count: "_Count") -> None:
+        """Note what was mended in all frames of the file. Raises UserError where its header promises more of them."""
+        self._admit(clock.mended, "time stamps were repeated or ran backwards and were moved behind the one before")
+        self._admit(count.changes, "times the colour tags change on the way: each frame is converted by its own")
+        promised = _promised_end(stream, self._first) or clock.end
+        missing = round((promised - clock.end) * rate)
+        if missing > max(2, 0.02 * promised * rate):
+            what = f"cut short, about {missing} frames that its header promises are missing"
+            raise self._short(count.wanted, what)
 
     def _from_key_frame(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
         """Decode from at or before the start of the span; from the very beginning where seeking does not work."""
@@ -178,7 +223,7 @@ class VideoFile:
             yield first
             yield from frames
             return
-        with opened(self._path) as (fresh, fresh_stream):
+        with opened(self._path, self._most) as (fresh, fresh_stream):
             yield from decoded(fresh, fresh_stream)
 
     def _converter(self, colour: Colour) -> ToRgb:
@@ -202,6 +247,14 @@ class VideoFile:
         note = f"{count} {what}"
         if count and note not in self._info.notes:
             self._info = replace(self._info, notes=(*self._info.notes, note))
+
+
+@dataclass(slots=True)
+class _Count:
+    """Of one pass through a file: frames from the start of the span on, and changes of their colour tags."""
+
+    wanted: int = 0
+    changes: int = 0
 
 
 def _promised_end(stream: VideoStream, first: int | None) -> Fraction | None:

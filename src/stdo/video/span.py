@@ -91,28 +91,53 @@ class Span:
             )
         return max(2, 2 * round(Fraction(width * self.height, 2 * height))), self.height
 
-    def select(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def select(self, frames: Iterable[Frame], interval: Fraction = Fraction(0)) -> Iterator[Frame]:
         """The frames of the span, out of ``frames`` in order of time; the first one taken is at time 0.
 
-        Raises UserError when there is none.
+        Each is shown until the next one taken is; the last one as long as in the source, or to the end of the span.
+
+        Args:
+            frames: From the source's beginning, or from some moment at or before the start of the span.
+            interval: Seconds that a frame is shown at least, even where the span ends before: the average.
+
+        Raises:
+            UserError: There is none.
         """
-        origin: Fraction | None = None
+        held: Frame | None = None
+        origin = Fraction(0)
+        end: Fraction | None = None  # of what was seen, as far as the source knows
         seen = taken = 0
-        for frame in frames:
-            if frame.pts < self.start:
-                continue
-            if self.end is not None and frame.pts >= self.end:
-                break
-            seen += 1
-            if (seen - 1) % self.every:
-                continue
-            origin = frame.pts if origin is None else origin
-            yield Frame(frame.pts - origin, frame.rgb_HWC)
-            taken += 1
-            if taken == self.max_frames:
-                break
-        if not taken:
+        try:
+            for frame in frames:
+                if frame.pts < self.start:
+                    continue
+                over = self.end is not None and frame.pts >= self.end
+                wanted = seen % self.every == 0
+                if over or (wanted and taken == self.max_frames):
+                    end = frame.pts
+                    break
+                seen += 1
+                end = None if frame.length is None else frame.pts + frame.length
+                if not wanted:
+                    continue
+                if held is None:
+                    origin = frame.pts
+                else:
+                    yield Frame(held.pts - origin, held.rgb_HWC, frame.pts - held.pts)
+                held = frame
+                taken += 1
+        except UserError:
+            if taken != self.max_frames:  # else what is damaged comes after the last frame that is wanted
+                raise
+        if held is None:
             raise self.nothing()
+        yield Frame(held.pts - origin, held.rgb_HWC, self._length(held.pts, end, interval))
+
+    def _length(self, begin: Fraction, end: Fraction | None, interval: Fraction) -> Fraction | None:
+        """How long a last frame is shown that begins and ends at such times; see `select`."""
+        if end is None or self.end is None:
+            return None if end is None else end - begin
+        return min(end - begin, max(self.end - begin, interval))
 
     def nothing(self) -> UserError:
         """The error for a span that holds no frame."""

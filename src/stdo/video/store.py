@@ -12,7 +12,6 @@ import errno
 import io
 import json
 import math
-import mmap
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,13 +24,13 @@ import numpy as np
 
 from stdo.files import atomic, atomic_stream, disk_error, sweep_up
 from stdo.locks import exclusive
-from stdo.types import I64, U8, Colour, Frame, FrameSource, Json, Pairs, Progress, UserError, VideoInfo, silent
+from stdo.types import U8, Frame, FrameSource, Json, Pairs, Progress, UserError, VideoInfo, silent
 from stdo.video.ahead import ahead
+from stdo.video.mapped import FrameStore
+from stdo.video.ticks import Timeline
 
 VERSION = 1
 MULTIPLE = math.lcm(2, 3, 4)
-RESIDENT = 256 << 20
-"""Bytes of the memory map that may stay in this process before they are handed back to the page cache."""
 LOCK_SECONDS = 6 * 3600.0
 
 
@@ -45,61 +44,7 @@ class Degradation(Protocol):
 
     def key(self) -> str: ...  # noqa: D102
 
-    def frames(self, hr: Iterable[Frame], rate: Fraction, colour: Colour, video: Path) -> Iterator[U8]: ...  # noqa: D102
-
-
-class FrameStore:
-    """Frames uint8 (T, H, W, 3) in a raw file, memory-mapped read-only.
-
-    Reading maps pages into this process; `RESIDENT` bounds them, so that memory does not grow with the video.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, int, int, int]) -> None:
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._all: U8 = np.frombuffer(self._map, np.uint8).reshape(shape)
-        self._touched = 0
-        self.shape = shape
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, t: int) -> U8:
-        self._touch(self._all[t].nbytes)
-        frame: U8 = self._all[t]
-        return frame
-
-    def crop(self, height: int, width: int) -> "FrameStore":
-        """The same frames without their padding: a view that shares the map."""
-        view = object.__new__(FrameStore)
-        view._map, view._touched = self._map, 0
-        view._all = self._all[:, :height, :width]
-        view.shape = view._all.shape
-        return view
-
-    def gather(self, t_N: I64, top_N: I64, left_N: I64, height: int, width: int) -> U8:
-        """Rectangles of equal size in one indexed read: uint8 (N, height, width, 3)."""
-        frames, rows, cols, _ = self.shape
-        per_frame, per_row, per_pixel, _ = self._all.strides
-        windows = np.lib.stride_tricks.as_strided(
-            self._all,
-            (frames, rows - height + 1, cols - width + 1, height, width * 3),
-            (per_frame, per_row, per_pixel, per_row, 1),
-            writeable=False,
-        )
-        self._touch(len(t_N) * height * per_row)
-        return windows[t_N, top_N, left_N].reshape(len(t_N), height, width, 3)
-
-    def gather_pixels(self, t_N: I64, rows_NH: I64, cols_NW: I64) -> U8:
-        """Rectangles given by the rows and columns of their pixels, which may repeat: uint8 (N, H, W, 3)."""
-        self._touch(rows_NH.size * self._all.strides[1])
-        return self._all[t_N[:, None, None], rows_NH[:, :, None], cols_NW[:, None, :]]
-
-    def _touch(self, size: int) -> None:
-        self._touched += size
-        if self._touched > RESIDENT:
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._touched = 0
+    def frames(self, hr: Iterable[Frame], info: VideoInfo, timeline: Timeline, video: Path) -> Iterator[U8]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -107,7 +52,8 @@ class Prepared:
     """A video ready for chunking and training.
 
     hr: frames padded to a multiple of ``scale`` (T, scale·h, scale·w, 3). lr: (T, h, w, 3). height, width: native
-    HR size; pixels beyond it are padding. pts: seconds. folder: where what is derived from the video may be cached.
+    HR size; pixels beyond it are padding. pts: seconds. last: seconds that the last frame is shown. folder: where what
+    is derived from the video may be cached.
     """
 
     info: VideoInfo
@@ -119,6 +65,12 @@ class Prepared:
     pts: list[Fraction]
     folder: Path
     degrade_key: str
+    last: Fraction
+
+    @property
+    def timeline(self) -> Timeline:
+        """When its frames are shown."""
+        return Timeline(self.pts, self.last)
 
     @property
     def lr_video(self) -> Path:
@@ -152,8 +104,9 @@ def prepare(
     height, width, scale, lr_shape = meta["height"], meta["width"], degrade.scale, lr_meta["shape"]
     hr = FrameStore(folder / "hr.u8", tuple(meta["shape"])).crop(lr_shape[1] * scale, lr_shape[2] * scale)
     lr = FrameStore(_lr(folder, degrade).with_suffix(".u8"), tuple(lr_shape))
-    pts = [Fraction(time) for time in meta["pts"]]
-    return Prepared(source.info, scale, hr, lr, height, width, pts, folder, degrade.key())
+    timeline = _timeline(meta)
+    last = timeline.last or 1 / source.info.rate
+    return Prepared(source.info, scale, hr, lr, height, width, list(timeline.pts), folder, degrade.key(), last)
 
 
 @contextlib.contextmanager
@@ -183,10 +136,16 @@ def cached_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
         return array
 
 
+def _timeline(meta: Json) -> Timeline:
+    """What the JSON of prepared frames says of their times; caches of before do not know how long the last is shown."""
+    last = meta.get("last")
+    return Timeline([Fraction(time) for time in meta["pts"]], None if last is None else Fraction(last))
+
+
 def _load(stem: Path) -> Json | None:
     """The JSON beside a finished frame file, or None when it has to be made."""
     try:
-        meta: Json = json.loads(stem.with_suffix(".json").read_text())
+        meta: Json = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     frames = stem.with_suffix(".u8")
@@ -227,11 +186,18 @@ def _make(
     progress: Progress,
     watch: Callable[[Pairs], None] | None,
 ) -> None:
-    """Make the LR frames, and the HR frames if they are missing, in one pass."""
+    """Make the LR frames, and the HR frames if they are missing.
+
+    In one pass; but a codec has to know all times before the first frame, so that HR frames are all made before.
+    """
     stored = _load(folder / "hr")
     _check_disk(folder, source.info, degrade.scale, with_hr=stored is None)
+    if stored is None and not degrade.live:
+        for _ in _decoded(source, folder, progress):
+            pass
+        stored = _load(folder / "hr")
     hr = _stored(folder, stored, progress) if stored else _decoded(source, folder, progress)
-    pairs = _degraded(hr, source.info, folder, degrade)
+    pairs = _degraded(hr, source.info, _timeline(stored) if stored else Timeline(), folder, degrade)
     if watch and degrade.live:
         with ahead(pairs) as made:
             watch(made)
@@ -239,7 +205,9 @@ def _make(
         pass
 
 
-def _degraded(hr: Iterator[Frame], info: VideoInfo, folder: Path, degrade: Degradation) -> Iterator[tuple[U8, U8]]:
+def _degraded(
+    hr: Iterator[Frame], info: VideoInfo, timeline: Timeline, folder: Path, degrade: Degradation
+) -> Iterator[tuple[U8, U8]]:
     """LR and HR frames while the LR frames are written; where degrading is not live, nothing."""
     waiting: deque[U8] = deque()
     height, width = _padded(info.height, info.width, degrade.scale)
@@ -253,7 +221,7 @@ def _degraded(hr: Iterator[Frame], info: VideoInfo, folder: Path, degrade: Degra
 
     with ahead(hr) as frames:
         video = _lr_video(folder, degrade.key())
-        lr_THWC = degrade.frames(cropped(frames), info.rate, info.colour, video)
+        lr_THWC = degrade.frames(cropped(frames), info, timeline, video)
         for lr_HWC in _kept(_lr(folder, degrade), lr_THWC, dict):
             if waiting:
                 yield lr_HWC, waiting.popleft()
@@ -265,14 +233,17 @@ def _decoded(source: FrameSource, folder: Path, progress: Progress) -> Iterator[
     height, width = _padded(info.height, info.width, MULTIPLE)
     padding = ((0, height - info.height), (0, width - info.width), (0, 0))
     pts: list[Fraction] = []
+    last: list[Fraction | None] = [None]
 
     def padded(frames: Iterator[Frame]) -> Iterator[U8]:
         for frame in frames:
             pts.append(frame.pts)
+            last[0] = frame.length
             yield np.pad(frame.rgb_HWC, padding, mode="edge") if any(map(any, padding)) else frame.rgb_HWC
 
     def meta() -> Json:
-        return {"height": info.height, "width": info.width, "pts": list(map(str, pts))}
+        shown = None if last[0] is None else str(last[0])
+        return {"height": info.height, "width": info.width, "pts": list(map(str, pts)), "last": shown}
 
     with ahead(progress(source, info.frames, "decode")) as frames:
         for hr_HWC in _kept(folder / "hr", padded(frames), meta):
@@ -297,4 +268,4 @@ def _kept(stem: Path, frames: Iterable[U8], meta: Callable[[], Json]) -> Iterato
             count += 1
             yield frame_HWC
     with atomic(stem.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps(meta() | {"version": VERSION, "shape": [count, *shape]}))
+        partial.write_text(json.dumps(meta() | {"version": VERSION, "shape": [count, *shape]}), encoding="utf-8")

@@ -19,8 +19,11 @@ from av.video.format import VideoFormat
 from av.video.stream import VideoStream
 
 from stdo.files import atomic, atomic_folder
-from stdo.types import U8, Colour, Frame, UserError
+from stdo.types import U8, Colour, Frame, Marks, UserError
 from stdo.video.colour import FromRgb, chroma_of, customary_matrix, tags_of
+from stdo.video.marks import coded, tags, write_boxes
+from stdo.video.packets import PacketWriter, timescale
+from stdo.video.ticks import MOST, Timeline, held, ticks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,11 @@ def encoder_of(codec: str, crf: int | None = None, preset: str | int | None = No
     return encoder
 
 
-_TICKS = lcm(90_000, 1000, 2**12 * 3)
-"""Ticks per second that hold 90 kHz, milliseconds and the time bases that FFmpeg picks for common frame rates."""
+_BLIND = 90_000
+"""Ticks per second for times that nobody knows beforehand: they allow a pause of six hours in MP4."""
+
+_FASTEST = {"svtav1": Fraction(240)}
+"""Highest rate that an encoder takes; it is a label, since every frame has its own time."""
 
 
 class VideoWriter:
@@ -70,7 +76,10 @@ class VideoWriter:
 
     path: a file whose ending picks the container, replaced if it exists; with ``png`` a folder, new or empty, which
         receives ``00001.png`` and so on. MP4, MOV and NUT keep times exactly, Matroska rounds them to 1 ms.
-    width, height: pixels. rate: average frames per second, a label that players show; times come with the frames.
+    width, height: pixels. rate: average frames per second, a label that players show.
+    timeline: when frames will be shown; the file counts in ticks that hold these times. None: that is not known
+        beforehand, times come with the frames, and are rounded to 1/90000 s.
+    marks: what players are told beside the pixels.
     codec: one of `ENCODERS`. crf, preset: the encoder's own, None: its default. crf=0 is lossless in x264.
     colour: matrix and range to encode with, tagged in the file; None or ``rgb``: BT.709 from 720 rows on, BT.601
         below, limited range. Of no meaning where the pixel format is RGB.
@@ -93,6 +102,9 @@ class VideoWriter:
         preset: str | int | None = None,
         colour: Colour | None = None,
         pixel_format: str | None = None,
+        *,
+        timeline: Timeline | None = None,
+        marks: Marks | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
         self._encoder, self._codec = encoder_of(codec, crf, preset), codec
@@ -102,8 +114,14 @@ class VideoWriter:
         self._options = dict(self._encoder.options)
         self._options |= {} if crf is None else {"crf": str(crf)}
         self._options |= {} if preset is None else {"preset": str(preset)}
+        self._marks = marks or Marks()
         self._options |= options or {}
+        for name, value in coded(codec, self._marks).items():
+            self._options[name] = ":".join(filter(None, (self._options.get(name), value)))
+        self._last = (timeline and timeline.last) or 1 / self.rate
+        self._ticks = ticks_of(timeline.pts, self._last) if timeline and timeline.pts else None
         self._frames = 0
+        self._stamp: int | None = None
         self._block: AbstractContextManager[Callable[[Fraction, U8], None]]
 
     def __enter__(self) -> Self:
@@ -147,32 +165,57 @@ class VideoWriter:
     def _file(self) -> Iterator[Callable[[Fraction, U8], None]]:
         """A video file under a temporary name; yields what appends a frame to it."""
         os.environ.setdefault("SVT_LOG", "1")  # the only way to keep SVT-AV1's banner off the terminal
-        with _complaints(self.path, self._codec), atomic(self.path) as partial, av.open(str(partial), "w") as out:
-            stream = self._stream(out)
-            base = stream.codec_context.time_base
-            convert = FromRgb(self.colour, self.pixel_format)
+        base = self._ticks.base if self._ticks else Fraction(1, self._blind())
+        options = timescale(self.path, base)
+        with _complaints(self.path, self._codec), atomic(self.path) as partial:
+            with av.open(str(partial), "w", container_options=options) as out:
+                stream = self._stream(out, base)
+                convert = FromRgb(self.colour, self.pixel_format)
+                packets = PacketWriter(out, base)
 
-            def put(pts: Fraction, rgb_HWC: U8) -> None:
-                frame = convert(rgb_HWC)
-                frame.time_base, frame.pts = base, round(pts / base)
-                frame.duration = round(1 / self.rate / base)
-                with nullcontext() if self._frames else _scheduled_as_before():
-                    packets = stream.encode(frame)
-                out.mux(packets)
+                def put(pts: Fraction, rgb_HWC: U8) -> None:
+                    frame = convert(rgb_HWC)
+                    stamp, length = self._place(pts, base)
+                    frame.time_base, frame.pts, frame.duration = base, stamp, length
+                    with nullcontext() if self._frames else _scheduled_as_before():
+                        made = stream.encode(frame)
+                    packets.add(stamp, length)
+                    packets.put(made)
 
-            yield put
-            if not self._frames:
-                raise UserError(f"{self.path}: no frame was written")
-            out.mux(stream.encode(None))
+                yield put
+                if not self._frames:
+                    raise UserError(f"{self.path}: no frame was written")
+                packets.put(stream.encode(None))
+                packets.end()
+            write_boxes(partial, self._marks)
 
-    def _stream(self, out: OutputContainer) -> VideoStream:
-        stream = out.add_stream(self._encoder.name, rate=self.rate, options=self._options)
+    def _blind(self) -> int:
+        """Ticks per second where times are not known: such that frames at the average rate have exact ones."""
+        both = lcm(_BLIND, self.rate.numerator)
+        return both if both <= 10 * _BLIND else _BLIND
+
+    def _place(self, pts: Fraction, base: Fraction) -> tuple[int, int]:
+        """Tick of the next frame, and how many ticks it is shown."""
+        if self._ticks is not None:
+            return self._ticks.stamps[self._frames], self._ticks.length(self._frames)
+        before = self._stamp
+        self._stamp = round(pts / base) if before is None else max(round(pts / base), before + 1)
+        if before is not None and self._stamp - before > MOST:
+            pause = float((self._stamp - before) * base)
+            raise UserError(f"{self.path}: a pause of {pause:g} s can only be written where times are given beforehand")
+        return self._stamp, max(1, round(self._last / base))
+
+    def _stream(self, out: OutputContainer, base: Fraction) -> VideoStream:
+        rate = held(min(self.rate, _FASTEST.get(self._codec, self.rate)))
+        stream = out.add_stream(self._encoder.name, rate=rate, options=self._options)
         assert isinstance(stream, VideoStream), stream
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = self.width, self.height, self.pixel_format
-        fine = lcm(_TICKS, self.rate.numerator)
-        context.time_base = stream.time_base = Fraction(1, fine if fine < 2**31 else self.rate.numerator)
+        context.time_base = stream.time_base = base
         context.colorspace, context.color_range, context.color_primaries, context.color_trc = tags_of(self.colour)
+        if self._marks.aspect != 1:
+            context.sample_aspect_ratio = self._marks.aspect
+        stream.metadata.update(tags(self._marks))
         return stream
 
     @contextmanager

@@ -29,7 +29,7 @@ function openDetails(id) {
 
 function detailsOf(run) {
   const { origin } = run, facts = [
-    ["Run directory", run.directory], ["Commit", origin.commit ? origin.commit + (origin.diff ? " with uncommitted changes" : "") : "unknown"],
+    ["Run directory", run.directory], ["Commit", origin.commit ? origin.commit + (origin.dirty ? " with uncommitted changes" : "") : "unknown"],
     ["Started", origin.started], ["Machine", [origin.machine, origin.system].filter(Boolean).join(" · ")],
     ["Trained on", `${run.device}, ${run.precision}`], ["Versions", origin.versions],
     ["Method", `chunking ${run.chunking}, sharing ${run.sharing}, sampler ${run.sampler}, scorer ${run.scorer}`],

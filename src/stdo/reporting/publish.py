@@ -1,0 +1,22 @@
+"""What of a run's texts is fit for publication."""
+
+import re
+from typing import Any
+
+_PATH = re.compile(
+    r"""(?:(?<![^\s=\[\](){},'"|;])|(?<=:)(?!//))(?:file://)?(?:~[\w.-]*|\.\.)?/+(?:[^/,\]]+/+)*([^/,\]]*)"""
+)
+"""A path that begins at the root, at a home folder or above the working directory, and its last name."""
+
+
+def published(value: Any) -> Any:
+    """Texts, or nested values with texts in them, in which of paths from elsewhere the last name alone is kept.
+
+    >>> published(["video.path=/home/me/clips/holiday film.mp4", "cache=../me/cache", "runs/clip.mp4", 3])
+    ['video.path=holiday film.mp4', 'cache=cache', 'runs/clip.mp4', 3]
+    """
+    if isinstance(value, str):
+        return _PATH.sub(r"\1", value)
+    if isinstance(value, dict):
+        return {published(key): published(child) for key, child in value.items()}
+    return [published(child) for child in value] if isinstance(value, list) else value
