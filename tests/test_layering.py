@@ -14,6 +14,7 @@ LAYERS = {
     "console": 1,
     "files": 1,
     "cores": 1,
+    "safe_path": 1,
     "foreign": 1,
     "imports": 1,
     "kernels": 1,
@@ -85,6 +86,10 @@ WITHOUT_LAB = [
     "stdo.delivery.labels",
     "stdo.delivery.client",
     "stdo.delivery.output",
+    "stdo.delivery.target",
+    "stdo.delivery.inside",
+    "stdo.delivery.isolated",
+    "stdo.delivery.confine",
     "stdo.delivery.speed",
     "stdo.play",
 ]

@@ -1,16 +1,23 @@
 """Play a package into a file: ``python -m stdo.play movie.stdo out.mp4``. Needs the base install alone."""
 
+# Before anything else is imported, see docs/security.md.
+if __name__ == "__main__":
+    from stdo.safe_path import leave_out_current_folder
+
+    leave_out_current_folder()
+
 import argparse
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
 
 from stdo import __version__
 from stdo.console import prepare
-from stdo.signals import Stopped, heeded
+from stdo.signals import Stopped, heeded_twice
 from stdo.types import U8, UserError
 
 
@@ -49,15 +56,29 @@ def _seconds(text: str) -> Fraction:
         raise argparse.ArgumentTypeError(f"{text}: must be a number of seconds") from None
 
 
-def play(options: argparse.Namespace) -> str:
-    """Do what the command line asks for; returns what to print. Raises UserError."""
+def play(options: argparse.Namespace, isolated: bool = True) -> str:
+    """Do what the command line asks for.
+
+    Args:
+        options: Of the command line.
+        isolated: Whether decoding and networks run in a process of their own, see `stdo.delivery.isolated`.
+
+    Returns:
+        What to print.
+
+    Raises:
+        UserError: The user, or the package, is mistaken.
+    """
     if (options.out is None) != options.benchmark:
         raise UserError("out: must be given, unless --benchmark is; --help says more")
     from stdo.delivery.client import Player
-    from stdo.delivery.output import check_target, write_pictures, write_video
+    from stdo.delivery.confine import limited
+    from stdo.delivery.memory import of_encoder
+    from stdo.delivery.output import write_pictures, write_video
+    from stdo.delivery.target import check_target
 
     if options.out is not None:
-        check_target(options.out, options.package)
+        check_target(options.out, options.package, options.frames is not None)
     began = time.perf_counter()
     player = Player(
         options.package,
@@ -67,13 +88,18 @@ def play(options: argparse.Namespace) -> str:
         threads=options.threads,
         precision=options.precision,
         device=options.device,
+        isolated=isolated,
     )
+    told = "".join(f"note: {note}\n" for note in player.notes)
     if options.benchmark:
         from stdo.delivery.speed import speeds
 
-        return speeds(player, began)
-    notes = (write_pictures if options.frames else write_video)(options.out, player, _watched(player, len(player)))
-    return "".join(f"note: {note}\n" for note in notes) + f"{options.out}: {len(player)} frames"
+        return told + speeds(player, began)
+    frames, source = _watched(player.lent(), len(player)), player.manifest.source
+    reserved = 2 * of_encoder(source.width * source.height) + (1 << 28)  # x264 reserves twice what it ever touches
+    with limited(reserved) if isolated else nullcontext():
+        notes = (write_pictures if options.frames else write_video)(options.out, player, frames)
+    return told + "".join(f"note: {note}\n" for note in notes) + f"{options.out}: {len(player)} frames"
 
 
 def _watched(frames: Iterable[tuple[Fraction, U8]], count: int) -> Iterator[tuple[Fraction, U8]]:
@@ -90,18 +116,26 @@ def _watched(frames: Iterable[tuple[Fraction, U8]], count: int) -> Iterator[tupl
             sys.stderr.flush()
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, isolated: bool = True) -> None:
     """Entry point of ``stdo-play``: exit code 2 and one line for a user's mistake or a bad package."""
     prepare()
     try:
-        with heeded():
-            sys.stdout.write(f"{play(_parser().parse_args(arguments))}\n")
-    except UserError as error:
-        sys.stderr.write(f"stdo: {' '.join(str(error).split())}\n")
+        with heeded_twice():
+            sys.stdout.write(f"{play(_parser().parse_args(arguments), isolated)}\n")
+    except (UserError, OSError, MemoryError) as error:
+        said = str(error) if isinstance(error, UserError) else _reason(error)
+        sys.stderr.write(f"stdo: {' '.join(said.split())}\n")
         sys.exit(2)
     except Stopped as stop:
         sys.stderr.write(f"\nstdo: stopped by {stop.name}; nothing was kept\n")
         sys.exit(stop.exit_code)
+
+
+def _reason(error: OSError | MemoryError) -> str:
+    """What the system refused, in words."""
+    if isinstance(error, MemoryError):
+        return "out of memory: the frames are too large for what is free, or for what a player may take"
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Being asked to stop: Ctrl-C, SIGTERM, and what a cluster sends before it takes the machine away."""
 
+import os
 import signal
 import sys
 import threading
@@ -50,6 +51,37 @@ def deferred() -> Iterator[Callable[[], Stopped | None]]:
 
     with _handled_by(note):
         yield lambda: asked[0] if asked else None
+
+
+@contextmanager
+def heeded_twice() -> Iterator[None]:
+    """`heeded`, and whoever asks twice is not made to wait, not even for native code that hears of no signal.
+
+    The process ends then without another word. What it was writing keeps its temporary name, and goes when the same
+    thing is written again.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+
+    def watch() -> None:
+        asked = 0
+        while numbers := os.read(heard, 1):
+            asked += numbers[0] in ASKING
+            if asked > 1:
+                os._exit(128 + numbers[0])
+        os.close(heard)
+
+    threading.Thread(target=watch, daemon=True).start()
+    before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    try:
+        with heeded():
+            yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(told)
 
 
 @contextmanager

@@ -86,7 +86,7 @@ MISTAKES = {
     "a target and a benchmark": (["tiny.stdo", "out.mp4", "--benchmark"], "out: must be given, unless"),
     "a folder that is not there": (["tiny.stdo", "none/out.mp4"], "there is no folder"),
     "the package as target": (["tiny.stdo", "tiny.stdo"], "is the package itself"),
-    "no container": (["tiny.stdo", "out.txt"], "out.txt: is no video"),
+    "no container": (["tiny.stdo", "out.txt"], "out.txt: is no video that can be written"),
     "no sound in it": (["tiny.stdo", "out.ivf"], "out.ivf: cannot hold the sound"),
     "a start that is no number": (["tiny.stdo", "out.mp4", "--start", "x"], "--start: x: must be a number"),
     "a start behind the end": (["tiny.stdo", "out.mp4", "--start", "60"], "no frame there"),

@@ -14,20 +14,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stdo.chunks.grid import PatchGrid
 from stdo.cores import usable_cores
 from stdo.delivery.bicubic import enlarge_part
+from stdo.delivery.isolated import Isolated
 from stdo.delivery.labels import Labels
 from stdo.delivery.lr import LrVideo
 from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest
-from stdo.delivery.memory import frames_held
+from stdo.delivery.memory import frames_held, of_decoder
 from stdo.delivery.package import Package, complaints
-from stdo.delivery.runtime import Networks
 from stdo.delivery.weights import Stored
-from stdo.types import I16, I64, U8, UserError
+from stdo.types import I16, I64, U8, Json, UserError
+
+if TYPE_CHECKING:
+    from stdo.delivery.runtime import Networks
 
 _GROUP = 1 << 22
 """HR pixels of the windows that are computed together: of a frame of 1080p all, of huge ones a part after another."""
@@ -48,7 +52,8 @@ class Player:
     ``start <= time < start + duration`` are played, None: to the end. max_network_bytes: as if only so many bytes of
     weights.bin had arrived: networks are taken in its order while they fit, patches of the others are bicubic.
     threads: frames computed at once, None: one for each core that this process may use. precision, device: see
-    `stdo.delivery.runtime.Networks`.
+    `stdo.delivery.runtime.Networks`. isolated: decode and compute in another process, which has a limit of memory and
+    of time and can neither write files nor use a network: for packages of strangers. It ends with the player.
 
     Yields (time in seconds, uint8 RGB of native size (height, width, 3)). With ``precision="float32"`` the pixels equal
     those of the server's reconstruction to one level, wherever playing starts.
@@ -59,7 +64,7 @@ class Player:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | Package,
         *,
         start: float | Fraction = 0,
         duration: float | Fraction | None = None,
@@ -67,28 +72,46 @@ class Player:
         threads: int | None = None,
         precision: str = "float32",
         device: str = "CPU",
+        isolated: bool = False,
     ) -> None:
         if threads is not None and not 1 <= threads <= _MAX_THREADS:
             raise UserError(f"threads={threads}: must be from 1 to {_MAX_THREADS}")
         if max_network_bytes is not None and max_network_bytes < 0:
             raise UserError(f"max_network_bytes={max_network_bytes}: must be 0 or more")
         self.threads = threads or min(usable_cores(), _MAX_THREADS)
-        self.package = Package.open(path)
+        self.package = path if isinstance(path, Package) else Package.open(path)
         self.span = _span(self.manifest, start, duration)
-        with complaints(self.package.path):
-            self.networks = self._networks(max_network_bytes, precision, device)
-            grid, chunks = self.manifest.patch_grid, len(self.manifest.network.network_of)
-            shape = (self.manifest.source.frames, grid.rows, grid.cols)
-            self.labels = Labels(self.package.read(CHUNKS), shape, chunks)
-            whole = grid.coarsest(min(WHOLE, self.networks.largest))
         package = self.package  # and not self, which would keep a player that is done, and its networks, until gc
         self.lr = LrVideo(lambda: package.file(package.manifest.lr.member), self.manifest)
-        self._network_of = np.asarray(self.manifest.network.network_of)
-        self._grid, self._scale = grid, self.manifest.scale
-        pays = grid.halo >= self.manifest.network.reach and whole.pixels < grid.pixels
+        self._apart: Isolated | None = None
+        if isolated:
+            told = {"start": str(start), "duration": None if duration is None else str(duration)}
+            told |= {"precision": precision, "device": device}
+            self._apart = self._isolated(told | {"max_network_bytes": max_network_bytes, "threads": self.threads})
+            return
         with complaints(self.package.path):
-            self.networks.check_work(whole if pays and chunks == 1 else grid)
-        self._whole = whole if pays else None
+            self.networks = self._networks(max_network_bytes, precision, device)
+            self._grid, self._whole = self._grids()
+            self.labels = self._labels()
+        self._network_of, self._scale = np.asarray(self.manifest.network.network_of), self.manifest.scale
+
+    def _isolated(self, settings: Json) -> Isolated:
+        source = self.manifest.source
+        memory = of_decoder(source.width * source.height, self.threads)
+        return Isolated(self.package, (self.held, source.height, source.width, 3), memory, WAIT, settings)
+
+    def _grids(self) -> tuple[PatchGrid, PatchGrid | None]:
+        """The package's grid, and one of fewer and larger windows, where such give the same pixels sooner."""
+        grid, network = self.manifest.patch_grid, self.manifest.network
+        whole = grid.coarsest(min(WHOLE, self.networks.largest))
+        pays = grid.halo >= network.reach and whole.pixels < grid.pixels
+        self.networks.check_work(whole if pays and len(network.network_of) == 1 else grid)
+        return grid, whole if pays else None
+
+    def _labels(self) -> Labels:
+        grid = self.manifest.patch_grid
+        shape = (self.manifest.source.frames, grid.rows, grid.cols)
+        return Labels(self.package.read(CHUNKS), shape, len(self.manifest.network.network_of))
 
     @property
     def manifest(self) -> Manifest:
@@ -104,7 +127,29 @@ class Player:
         """How many frames it yields."""
         return len(self.span)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What this system cannot take away from an isolated player, one line each."""
+        return self._apart.notes if self._apart else ()
+
+    @property
+    def apart(self) -> Isolated | None:
+        """The processes of an isolated player."""
+        return self._apart
+
     def __iter__(self) -> Iterator[tuple[Fraction, U8]]:
+        if not self._apart:
+            return self._computed()
+        return ((pts, rgb_HWC.copy()) for pts, rgb_HWC in self.lent())
+
+    def lent(self) -> Iterator[tuple[Fraction, U8]]:
+        """As when iterated over, but each frame may change as soon as the next one is asked for."""
+        if not self._apart:
+            return self._computed()
+        times = map(self.manifest.source.pts, self.span)
+        return zip(times, self._apart.frames(len(self.span)), strict=True)
+
+    def _computed(self) -> Iterator[tuple[Fraction, U8]]:
         pending: deque[tuple[Fraction, Future[U8]]] = deque()
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="stdo-play")
         ahead = self.held - 1
@@ -167,7 +212,9 @@ class Player:
             grid, chosen = self._whole, np.repeat(needed, self._whole.patches)
         return grid, {index: np.flatnonzero(chosen == index) for index in needed if 0 <= index < len(self.networks)}
 
-    def _networks(self, max_bytes: int | None, precision: str, device: str) -> Networks:
+    def _networks(self, max_bytes: int | None, precision: str, device: str) -> "Networks":
+        from stdo.delivery.runtime import Networks
+
         network = self.manifest.network
         weights = Stored(self.package.read(WEIGHTS), network.params, network.networks, self.manifest.bits, max_bytes)
         graph, scale = self.package.read(GRAPH), self.manifest.scale

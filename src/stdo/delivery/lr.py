@@ -1,8 +1,9 @@
 """The LR video decoded from inside its package, from any frame on."""
 
+import errno
 import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import BinaryIO
 
 import av
@@ -10,6 +11,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
+from stdo.delivery.confine import limited
 from stdo.delivery.manifest import STREAMS, Manifest
 from stdo.types import U8, UserError
 from stdo.video.colour import ToRgb, colour_of
@@ -23,6 +25,8 @@ DECODERS = {"lossless": "h264", "x264": "h264", "x265": "hevc", "svtav1": "av1"}
 
 _DECODED = "h264,hevc,av1,libdav1d"  # what is carried along is copied, never decoded
 _LIMITS = {"protocol_whitelist": "none"}  # nothing but the member is opened
+_INDEX = 256 << 20
+"""Bytes that the list of packets may take in the process that copies sound: four million packets and more."""
 _ROUNDED = 128
 """Pixels that decoders add to a side at most, for blocks and vectors."""
 
@@ -54,6 +58,8 @@ class LrVideo:
         except UserError:
             raise
         except (FFmpegError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+                raise MemoryError from error
             raise UserError(f"{self._lr.member}: damaged at frame {at} ({error})") from error
         if at < self._count:
             raise self._wrong(f"it holds {at} frames")
@@ -76,10 +82,16 @@ class LrVideo:
         with self._open_file() as file:
             kind = FORMATS[self._lr.member]
             try:
-                container = av.open(
-                    file, "r", format=kind, metadata_errors="replace", options=self._largest, container_options=limits
-                )
-            except (FFmpegError, ValueError) as error:
+                with nullcontext() if decoding else limited(_INDEX):  # a few bytes can promise a billion packets
+                    container = av.open(
+                        file,
+                        "r",
+                        format=kind,
+                        metadata_errors="replace",
+                        options=self._largest,
+                        container_options=limits,
+                    )
+            except (FFmpegError, ValueError, MemoryError) as error:
                 raise UserError(f"{self._lr.member}: damaged ({error})") from error
             with container:
                 videos = videos_of(container)

@@ -50,6 +50,8 @@ def complaints() -> Iterator[None]:
     except UserError:
         raise
     except (RuntimeError, ValueError, OverflowError) as error:  # also where its names are no text
+        if any(words in str(error) for words in ("alloc", "Resource temporarily unavailable")):  # a thread's stack
+            raise MemoryError from error
         raise UserError(f"graph.onnx: damaged, or its weights do not fit ({_first_line(error)})") from error
 
 

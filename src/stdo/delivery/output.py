@@ -29,14 +29,6 @@ _OTHERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
 Played = Iterable[tuple[Fraction, U8]]
 
 
-def check_target(out: Path, package: Path) -> None:
-    """Raise UserError for a target that cannot be written, before anything is played."""
-    if not out.parent.is_dir():
-        raise UserError(f"{out}: there is no folder {out.parent}")
-    if out.exists() and package.exists() and out.samefile(package):
-        raise UserError(f"{out}: is the package itself")
-
-
 def write_pictures(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
     """Write frames as ``00001.png`` and so on into a folder that is new or empty."""
     source = player.manifest.source

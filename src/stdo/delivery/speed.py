@@ -20,35 +20,44 @@ _HELD = 48
 
 def speeds(player: Player, began: float) -> str:
     """A table in frames per second, as text. began: `time.perf_counter` when the package was opened."""
-    numbers = player.span[:_FRAMES]
-    next(iter(player))
+    count = min(len(player), _FRAMES)
+    next(iter(player.lent()))
     first = time.perf_counter() - began
-    whole = _rate(len(numbers), lambda: _exhaust(islice(player, len(numbers))))
-    decode = _rate(len(numbers), lambda: _exhaust(islice(player.lr.frames(numbers.start), len(numbers))))
-    held = list(zip(numbers[:_HELD], player.lr.frames(numbers.start), strict=False))
-    work = [(lr_HWC, player.labels[t]) for t, lr_HWC in held]
-    networks = _networks(player, work)
+    whole = _rate(count, lambda: _exhaust(islice(player.lent(), count)))
+    decode, networks = player.apart.stages() if player.apart else stages(player)
     rows = [
         ("decode", f"{decode:.1f}"),
         ("networks", f"{networks:.1f}"),
         ("whole", f"{whole:.1f}"),
         ("whole/networks", f"{whole / networks:.3f}"),
         ("first frame", f"{first:.2f} s"),
-        ("peak memory", _peak()),
+        ("peak memory", _peak(player)),
     ]
     source = player.manifest.source
-    head = f"{len(numbers)} frames of {source.width}x{source.height}, {player.threads} threads; frames per second\n"
+    head = f"{count} frames of {source.width}x{source.height}, {player.threads} threads; frames per second\n"
     return head + "\n".join(f"{name:<16}{figure:>9}" for name, figure in rows)
 
 
-def _peak() -> str:
-    """Peak resident memory of this process, where the kernel tells. getrusage would count what started it as well."""
+def stages(player: Player) -> list[float]:
+    """Frames per second of decoding alone, and of the networks alone."""
+    numbers = player.span[:_FRAMES]
+    decode = _rate(len(numbers), lambda: _exhaust(islice(player.lr.frames(numbers.start), len(numbers))))
+    held = list(zip(numbers[:_HELD], player.lr.frames(numbers.start), strict=False))
+    return [decode, _networks(player, [(lr_HWC, player.labels[t]) for t, lr_HWC in held])]
+
+
+def _peak(player: Player) -> str:
+    """Peak resident memory of this process, where the kernel tells, and of the one that decodes.
+
+    getrusage would count what started this process as well.
+    """
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return "unknown"
-    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    return f"{peak / 1024:.0f} MiB"
+    peak = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+    peak += player.apart.peak if player.apart else 0
+    return f"{peak / 2**20:.0f} MiB"
 
 
 def _networks(player: Player, work: list[tuple[U8, I16]]) -> float:

@@ -152,9 +152,9 @@ class FromRgb:
 
     def __call__(self, rgb_HWC: U8) -> av.VideoFrame:
         """uint8 RGB (height, width, 3) as a frame for the encoder, its time stamp unset."""
-        source = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb_HWC), format="rgb24")
         if self._format == "rgb24":
-            return source
+            return av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb_HWC), format="rgb24")
+        source = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb_HWC), format="rgb24")
         matrix = MATRICES.get(self._colour.matrix, Colorspace.ITU709)
         frame = self._reformatter.reformat(
             source,
