@@ -17,7 +17,7 @@ _SEAMS = ("border", "inside")
 _FIGURES: dict[str, Rule] = {"psnr": _PSNR, "ssim": _SHARE, "seams": record(dict.fromkeys(_SEAMS, _DB), set(_SEAMS))}
 _BICUBIC = {**_FIGURES, "psnr": table(_DB)}
 _SECONDS = optional(number(0, 1e12))
-_NUMBERS = optional(each(optional(number(-1e15, 1e15)), 32767))
+_NUMBERS = optional(each(number(-1e15, 1e15), 32767))
 _DEVICE = text(40, r"(cpu|cuda|mps|xla|hpu|xpu)(:\d{1,3})?")
 
 METRICS: dict[str, Rule] = {

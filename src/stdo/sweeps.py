@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stdo.files import atomic
+from stdo.foreign import read_file
 from stdo.locks import exclusive
-from stdo.types import Json, UserError
+from stdo.runfiles import MAX_JSON, read_jobs
+from stdo.types import UserError
 
 FINISHED, FAILED, BUSY = "finished", "failed", "busy"
 """BUSY: another process, such as the same sweep started twice, is at the job; only that one records it."""
@@ -54,9 +56,8 @@ class Sweep:
         if not self.path.exists():
             return []
         try:
-            content: Json = json.loads(self.path.read_text(encoding="utf-8"))
-            return [Outcome(**job) for job in content["jobs"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return [Outcome(**job) for job in read_jobs(self.path, read_file(self.path, MAX_JSON))]
+        except (OSError, ValueError, TypeError) as error:
             raise UserError(f"{self.path}: not a list of jobs; move it away and start the sweep again") from error
 
 

@@ -1,5 +1,6 @@
 """Colours that everybody can tell apart, on white and on the dark page."""
 
+import re
 from itertools import combinations
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 from matplotlib.markers import MarkerStyle
 
 from stdo.reporting.look import LOOKS, OTHERS, look
+from stdo.reporting.page import ASSETS
+from stdo.reporting.runs import NAMES
 
 PAGES = {"colour": "#ffffff", "dark": "#191c22"}
 SIGHT = {  # Machado, Oliveira and Fernandes 2009, severity 1, in linear RGB
@@ -51,6 +54,16 @@ def test_shapes_differ_and_are_known_to_matplotlib() -> None:
     markers = [each.marker for each in (*LOOKS.values(), *OTHERS)]
     assert len(set(markers)) == len(markers)
     assert all(MarkerStyle(marker) for marker in markers)
+
+
+def test_the_page_has_a_shape_of_its_own_for_every_marker() -> None:
+    """The page draws markers itself; one that it does not know would leave legend, table and scatter blank."""
+    script = (ASSETS / "core.js").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"const SHAPES = \{(.*?)\n\};", script, re.DOTALL)
+    shapes = dict(re.findall(r"""(?:^|[\s,])"?([^\s",:]+)"?: "(M[^"]+Z)\"""", listed))
+    assert set(shapes) == {each.marker for each in (*LOOKS.values(), *OTHERS)}
+    assert len(set(shapes.values())) == len(shapes)
+    assert set(LOOKS) == set(NAMES)
 
 
 def test_an_unknown_method_always_looks_the_same() -> None:

@@ -26,6 +26,7 @@ from stdo.models.sharing import Independent, Single
 from stdo.pipeline import Job, train
 from stdo.provenance import as_typed
 from stdo.reporting import page_data as page_data_module
+from stdo.reporting.look import LOOKS
 from stdo.reporting.page import ASSETS, write_page
 from stdo.reporting.page_data import best_of_each_method, page_data
 from stdo.reporting.runs import Run, collect
@@ -468,6 +469,22 @@ def test_a_run_tells_where_it_comes_from(opened: Opened) -> None:
     assert "height: 10" in details.inner_text()
     details.locator("button.copy").click()
     details.locator("button.copy", has_text="Copied").wait_for()
+
+
+@pytest.mark.slow
+def test_every_method_has_a_marker_that_is_seen(browser: Any, runs: list[Run], tmp_path: Path) -> None:
+    methods = [*LOOKS, "mine", "yours", "theirs", "another"]
+    shown = [changed(runs[0], method=method, params=1000 + index) for index, method in enumerate(methods)]
+    write_page(tmp_path / "report.html", shown, "Markers")
+    page = browser.new_page()
+    found = Opened(page)
+    page.goto((tmp_path / "report.html").as_uri())
+    for place in ("#methods .swatch path", "#table .swatch path", "#cost-body svg path"):
+        drawn = page.locator(place).evaluate_all("all => all.map(one => one.getBBox().width * one.getBBox().height)")
+        assert len(drawn) >= len(methods), place
+        assert min(drawn) > 20, place
+    assert found.complaints == []
+    page.close()
 
 
 @pytest.mark.slow

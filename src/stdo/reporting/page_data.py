@@ -212,7 +212,8 @@ def _maps(run: Run, pool: Pool) -> Json | None:
 
 
 def _packed(values: F32) -> str:
-    return base64.b64encode(np.round(np.nan_to_num(values) * 100).astype("<u2").tobytes()).decode()
+    hundredths = np.clip(np.round(np.nan_to_num(values) * 100), 0, 2**16 - 1)
+    return base64.b64encode(hundredths.astype("<u2").tobytes()).decode()
 
 
 def _edges(run: Run, rows: int, cols: int) -> tuple[list[int], list[int]]:

@@ -67,11 +67,12 @@ def _maps_of(part: SubFigure, across: int, maps: list[tuple[str, F32]], aspect: 
     for axes in axes_RC.flat:
         axes.set_axis_off()
     values = np.concatenate([values_RC.ravel() for _, values_RC in maps])
+    values = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1, np.float32)
     usual = values[values < PSNR_CAP] if (values < PSNR_CAP).any() else values
     norm = Normalize(float(usual.min()), max(float(np.percentile(usual, 98)), float(usual.min()) + 1))
     first, first_RC = maps[1]
     gains = [(name, values_RC - first_RC) for name, values_RC in maps if values_RC.shape == first_RC.shape]
-    spread = max(float(np.percentile(np.abs(np.concatenate([gain_RC.ravel() for _, gain_RC in gains])), 98)), 0.1)
+    spread = max(float(np.nanpercentile(np.abs(np.concatenate([gain_RC.ravel() for _, gain_RC in gains])), 98)), 0.1)
     slope = TwoSlopeNorm(0, -spread, spread)
     for axes, (name, values_RC) in zip(axes_RC[0], maps, strict=False):
         _panel(axes, values_RC, (norm, "viridis", ".1f"), name, f"patch mean {values_RC.mean():.2f} dB", aspect)
@@ -144,9 +145,10 @@ def crops(runs: Sequence[Run], title: str = "") -> Figure:
 def _picture(axes: Axes, png: bytes, name: str, text: str = "") -> None:
     try:
         pixels = imread(io.BytesIO(png), format="png")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError("a picture of crops/ is damaged; stdo.evaluate makes it again") from error
-    axes.imshow(pixels, interpolation="nearest")
+    except (OSError, ValueError, SyntaxError):
+        text = "damaged; stdo.evaluate makes it again"
+    else:
+        axes.imshow(pixels, interpolation="nearest")
     axes.set_title(textwrap.fill(name, 22), fontsize=7.5, fontweight="bold", loc="left", pad=14 if text else 4)
     axes.text(0, 1.02, text, transform=axes.transAxes, fontsize=7, color=_GREY, va="bottom")
 

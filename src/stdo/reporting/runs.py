@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from stdo.foreign import printable, read_file
 from stdo.rundir import MAPS, RESULT
 from stdo.runfiles import (
@@ -130,8 +132,8 @@ class Run:
             found = read_arrays(self.directory, MAPS, wanted, int(self.metrics["patches"]))
         except FileNotFoundError:
             return None
-        if found["ours"].shape != found["bicubic"].shape:
-            raise UserError(f"{self.directory / MAPS}: damaged; its maps differ in size")
+        if found["ours"].shape != found["bicubic"].shape or any(np.isinf(each).any() for each in found.values()):
+            raise UserError(f"{self.directory / MAPS}: damaged; its maps differ in size, or hold infinities")
         return found["ours"], found["bicubic"]
 
     def crops(self) -> list[Json]:

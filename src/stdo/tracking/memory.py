@@ -5,7 +5,10 @@ import json
 from pathlib import Path
 
 from stdo.files import atomic
+from stdo.foreign import parse_json, read_below
 from stdo.types import Json
+
+_BYTES = 1 << 20
 
 
 class Memory:
@@ -14,7 +17,8 @@ class Memory:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "stdo.json"
         try:
-            self.facts: Json = dict(json.loads(self._path.read_text(encoding="utf-8")))
+            content = read_below(folder, self._path.name, _BYTES)
+            self.facts: Json = dict(parse_json(content, str(self._path)))
         except (OSError, ValueError, TypeError):
             self.facts = {}
 
