@@ -40,7 +40,8 @@ def prepare(command: bool = False) -> None:
         command: start again if need be whatever was started; else for ``python -m stdo.train``, ``stdo-train`` and
             their like alone.
     """
-    if sys.getfilesystemencoding().lower() != "utf-8" and (command or _is_ours()):
+    once = _TERMINAL not in sys._xoptions
+    if sys.getfilesystemencoding().lower() != "utf-8" and once and (command or _is_ours()):
         _start_again()
     codecs.register_error(_ERRORS, _stand_in)
     encoding = None if "PYTHONIOENCODING" in os.environ else sys._xoptions.get(_TERMINAL)

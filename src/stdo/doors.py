@@ -133,7 +133,8 @@ def _sweep_job(task: Callable[[DictConfig], Path | None], config: DictConfig, jo
     except Exception as error:
         if not isinstance(error, MISTAKES):
             traceback.print_exc()
-        message = one_line(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {one_line(error)}"
+        said = one_line(error)
+        message = said if isinstance(error, (*MISTAKES, ValueError)) else f"{type(error).__name__}: {said}"
         outcome = Outcome(command, None, BUSY if isinstance(error, BusyError) else FAILED, message)
         sys.stderr.write(f"stdo: {message}\n")
     sweep.record(outcome)

@@ -75,13 +75,15 @@ class WandbTracker:
         self._memory = Memory(directory / "wandb")
         if (self._memory.facts.get("project"), self._memory.facts.get("entity")) != (project, entity):
             self._memory.clear()
-        if "id" not in self._memory.facts:
-            self._memory.keep(project=project, entity=entity, id=_new_id(directory))
+        run_id = told.get("run_id") or self._memory.facts.get("id") or _new_id(directory)
+        if run_id != self._memory.facts.get("id"):
+            self._memory.clear()
+            self._memory.keep(project=project, entity=entity, id=run_id)
         known = [facts["method"], facts["backbone"], f"x{facts['scale']}", f"k{facts['chunks']}"]
         self._start: Json = {
             "project": project,
             "entity": entity,
-            "id": told.get("run_id") or self._memory.facts["id"],
+            "id": run_id,
             "name": told.get("run_name") or directory.name,
             "group": group or told.get("run_group") or facts.get("study"),
             "job_type": told.get("run_job_type") or facts["method"],
