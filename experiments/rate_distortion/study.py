@@ -31,6 +31,7 @@ from stdo.evaluation.table import aligned, number
 from stdo.evaluation.vmaf import has_vmaf
 from stdo.reporting.plots import save
 from stdo.reporting.results import write_table
+from stdo.signals import Stopped, heeded
 from stdo.training.callbacks import hush
 from stdo.types import Json, UserError
 from stdo.video.writer import encoder_of
@@ -171,13 +172,14 @@ def main(words: Sequence[str] | None = None) -> None:
     asked = arguments(words)
     hush()
     try:
-        sys.stdout.write(f"{write(asked.out, run(steps_of(asked)))}\n\n{asked.out}\n")
+        with heeded():
+            sys.stdout.write(f"{write(asked.out, run(steps_of(asked)))}\n\n{asked.out}\n")
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.stderr.write(f"stdo: {one_line(error)}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstdo: interrupted; the same command goes on where it stopped\n")
-        sys.exit(130)
+    except Stopped as stop:
+        sys.stderr.write(f"\nstdo: stopped by {stop.name}; the same command goes on where it stopped\n")
+        sys.exit(stop.exit_code)
 
 
 if __name__ == "__main__":
