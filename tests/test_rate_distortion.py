@@ -212,3 +212,16 @@ def test_a_signal_is_one_line(number: signal.Signals, clip: Path, tmp_path: Path
 
 def test_a_program_that_is_not_there_has_no_vmaf() -> None:
     assert not has_vmaf("no-such-program")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_being_asked_to_stop_is_one_line(number: signal.Signals, code: int, clip: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(FOLDER / "study.py"), f"video.path={clip}", *TINY, "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        begun = next(line for line in running.stderr if line.startswith("[1/"))
+        running.send_signal(number)
+        rest = running.stderr.read()
+    assert running.returncode == code, (begun, rest)
+    assert f"stdo: stopped by {number.name}; the same command goes on where it stopped" in rest
+    assert "Traceback" not in rest

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -82,14 +83,14 @@ def _own_source(run: DictConfig, directory: Path, metrics: Json, asked: Mapping[
     else:
         places = _places(run.video[own], run.paths.outputs, directory, f"video.{own}")
 
-    refused: list[UserError] = []
+    refused: list[Exception] = []
     for place in places:
         if own is not None:
             run.video[own] = place
         try:
             source: FrameSource = instantiate(run.video)
             check_source(directory, metrics, source)
-        except UserError as error:
+        except (UserError, InstantiationException) as error:
             refused.append(error)
         else:
             return source

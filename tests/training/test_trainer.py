@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
 from pytorch_lightning.strategies import DDPStrategy
 
 from stdo.jobs import build_job
@@ -81,7 +82,7 @@ def test_what_is_not_a_users_to_set_is_refused(name: str) -> None:
      "trainer.precision=bf16-mixed", "trainer.logger=null"],
 )  # fmt: skip
 def test_what_works_gets_as_far_as_the_video(setting: str) -> None:
-    with pytest.raises(UserError, match="nowhere.mkv: no such file"):
+    with pytest.raises(InstantiationException, match="nowhere.mkv: no such file"):
         build_job(configured(setting))
 
 

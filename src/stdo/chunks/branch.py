@@ -118,14 +118,17 @@ def least_passes(patches: int, batch: int, share: float) -> float:
     """The fewest passes, in four digits, with which `Branching` leaves a step to the chunks' networks.
 
     >>> least_passes(60, 4, 0.5), least_passes(60, 4, 0.9)
-    (0.1334, 0.3334)
+    (0.1334, 0.4)
     """
     steps = max(2, math.floor(0.5 / (1 - share)))
-    while steps - max(1, round(share * steps)) < 1:
+    while True:
+        exact = steps * batch / patches
+        digit = 10.0 ** (math.floor(math.log10(exact)) - 3)
+        passes = float(f"{math.ceil(exact / digit) * digit:.4g}")
+        all_of_them, first = (round(part * patches / batch) for part in (passes, share * passes))
+        if all_of_them - max(1, first) >= 1:
+            return passes
         steps += 1
-    exact = steps * batch / patches
-    digit = 10.0 ** (math.floor(math.log10(exact)) - 3)
-    return float(f"{math.ceil(exact / digit) * digit:.4g}")
 
 
 def apportion(total: int, shares: Sequence[float]) -> list[int]:
