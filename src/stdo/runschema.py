@@ -71,7 +71,7 @@ NEEDED = {
 
 FACTS = METRICS | dict.fromkeys(("train_seconds", "score_seconds"), _SECONDS)
 _PLACE, _PIXELS = whole(0, 2**31), whole(1, MAX_SIDE)
-_FILES = dict.fromkeys(("truth", "bicubic", "ours"), text(100))
+_FILES = dict.fromkeys(("truth", "bicubic", "ours"), text(100, r"[^/\0]+"))
 _CROP: dict[str, Rule] = {
     **dict.fromkeys(("frame", "row", "col", "top", "left"), _PLACE),
     **dict.fromkeys(("height", "width"), _PIXELS),
@@ -80,10 +80,10 @@ _CROP: dict[str, Rule] = {
     "files": record(_FILES, set(_FILES)),
 }
 CROPS = each(record(_CROP, set(_CROP) - {"row", "col"}), 100)
-_WORD = optional(text(10_000))
+_WORD = optional(text(100_000))
 PROVENANCE = record(
     {
-        "command": optional(each(text(10_000), 1000)),
+        "command": optional(each(text(100_000), 10_000)),
         **dict.fromkeys(("started", "stdo", "python", "commit"), optional(text())),
         "packages": table(optional(text())),
         "machine": record(
