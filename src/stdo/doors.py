@@ -6,6 +6,7 @@ so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -49,10 +51,11 @@ OmegaConf.register_new_resolver("home", lambda path: at_home("paths.outputs", pa
 
 @dataclass
 class _Jobs:
-    """What became of the jobs of a sweep, and whether a sweeper looked for the best of them."""
+    """What became of the jobs of a sweep, whether a sweeper looked for the best of them, and whether one has begun."""
 
     done: list[tuple[Sweep, Outcome]] = field(default_factory=list)
     searched: bool = False
+    begun: bool = False
 
 
 def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
@@ -76,7 +79,7 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
     jobs = _Jobs()
 
     def job(config: DictConfig) -> float | None:
-        sys.argv = typed
+        sys.argv, jobs.begun = typed, True
         if HydraConfig.get().mode == RunMode.MULTIRUN and not full:
             return _sweep_job(task, config, jobs)
         with _mistakes(full):  # here as well: Hydra would print the overrides of a job that fails
@@ -88,7 +91,7 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
         with _mistakes(full), heeded():
             if several and config_name != "train":
                 raise UserError(f"{several.pop()}: only stdo.train sweeps; call this once for each run")
-            sys.argv = [typed[0], *as_meant(typed[1:])]
+            sys.argv = [typed[0], *as_meant(_flags_first(typed[1:]))]
             run = hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(job)
             ended = _swept(run, jobs)
             _close_sweep(jobs, ended)
@@ -102,6 +105,8 @@ def _swept(run: Callable[[], object], jobs: _Jobs) -> str | None:
     try:
         run()
     except Exception as error:
+        if isinstance(error, ValueError) and not jobs.begun:  # such as two flags that exclude each other
+            raise UserError(str(error)) from error
         if not jobs.done or isinstance(error, MISTAKES):
             raise
         return one_line(error)
@@ -192,6 +197,28 @@ def command_of() -> list[str]:
     sweep = choices.get("sweep")
     own = sweep is not None and not (conf_dir() / "sweep" / f"{sweep}.yaml").exists()
     return job_command(overrides, choices.get("experiment"), _flags(sys.argv[1:]), own)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Hydra's parser, but for what it does with a mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; --help says more")
+
+
+def _flags_first(words: Sequence[str]) -> list[str]:
+    """The same command line with Hydra's flags before the settings, as Hydra alone reads it: ``a=1 -m b=2`` it refuses.
+
+    Raises:
+        UserError: There is no such flag, or it lacks its value.
+    """
+    parser = get_args_parser()
+    parser.__class__ = _Parser
+    settings = list(parser.parse_intermixed_args(list(words)).overrides)
+    flags = list(words)
+    for setting in settings:
+        flags.remove(setting)
+    return [*flags, "--", *settings] if settings else flags  # else --info would take a setting for its value
 
 
 def _flags(words: Sequence[str]) -> list[str]:

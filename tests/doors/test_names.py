@@ -213,15 +213,26 @@ def test_what_cannot_be_read_is_one_line_that_shows_how_it_is_quoted(tmp_path: P
     [
         ("видео.path=x", "видео.path: no such setting; --cfg job lists them all"),
         ("video.path=a.mkv,b.mkv", "Ambiguous value for argument 'video.path=a.mkv,b.mkv'"),
+        ("-m\n--cfg\njob", "Only one of --run, --multirun, --cfg"),
+        ("--nosuch", "unrecognized arguments: --nosuch; --help says more"),
+        ("--config-dir", "argument --config-dir/-cd: expected one argument; --help says more"),
         ("chunks=[1,", "no viable alternative at input '[1,'"),
     ],
 )
 def test_other_mistakes_keep_their_line(word: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "a.mkv").touch()
-    done = command(word, cwd=tmp_path)
+    done = command(*word.split("\n"), cwd=tmp_path)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("stdo: ") and said in line
+
+
+def test_flags_may_stand_among_settings(tmp_path: Path) -> None:
+    for words in (["seed=1", "--cfg", "job", "name=My run"], ["seed=1", "name=My run", "--cfg", "job"]):
+        done = command(*words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        shown = OmegaConf.create(done.stdout)
+        assert (shown.seed, shown.name) == (1, "My run")
 
 
 def test_the_home_of_a_shell_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,7 @@ def decoded(packet) -> list:
 
 def door(path: Path | str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "stdo.train", *TINY, f"video.path={quoted(path)}"],
+        [sys.executable, "-m", "stdo.train", *TINY, f"video.path={path}"],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -191,11 +191,6 @@ def door(path: Path | str, cwd: Path) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
-
-
-def quoted(path: Path | str) -> str:
-    """As Hydra wants a value with signs of its grammar in it."""
-    return "'" + str(path).replace("'", "\\'") + "'"
 
 
 AT_THE_DOOR = [
