@@ -1,5 +1,8 @@
 """LR frames against Pillow's bicubic and a MATLAB-style one written from its definition."""
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -142,3 +145,11 @@ def test_keys_tell_degradations_apart() -> None:
 def test_impossible_degradations_are_refused(settings: dict, said: str) -> None:
     with pytest.raises(UserError, match=said):
         Degrade(**settings)
+
+
+@pytest.mark.parametrize("codec", LOSSY)
+def test_lr_videos_of_before_are_not_used(codec: str) -> None:
+    """Those in the cache may have wrong times, and have no marks."""
+    before = hashlib.blake2b(json.dumps([codec, None, None]).encode(), digest_size=4).hexdigest()
+    assert before not in Degrade(2, codec).key()
+    assert Degrade(2).key() == "x2", "frames that no codec touched are as they were"
