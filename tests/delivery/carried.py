@@ -162,6 +162,8 @@ def click_at(path: Path, track: int = 0) -> float:
     loudest = (0.0, 0.0)
     with av.open(str(path)) as file:
         for frame in file.decode(audio=track):
+            if frame.pts is None:  # what a decoder had left
+                continue
             level = np.abs(frame.to_ndarray().astype(np.float64)).reshape(-1)
             at = float(frame.pts * frame.time_base) + int(level.argmax()) / frame.sample_rate
             loudest = max(loudest, (float(level.max()), at))

@@ -157,13 +157,6 @@ def test_subtitles_that_mp4_cannot_hold_make_it_matroska(tmp_path: Path) -> None
     np.testing.assert_array_equal(decoded(muxed.path), [video.lr[t] for t in range(len(video.lr))])
 
 
-def test_sound_that_nothing_holds_is_left_out_and_told(tmp_path: Path) -> None:
-    source = VideoFile(film(tmp_path / "film.avi", "wmav2"))
-    muxed = write_stream(tmp_path, prepared(source, tmp_path, "x264"), source, True)
-    assert muxed.audio_bytes == 0
-    assert muxed.notes == ("audio stream 1 (wmav2) is left out: neither MP4 nor Matroska holds it",)
-
-
 def test_sources_without_sound(tmp_path: Path) -> None:
     silent = VideoFile(film(tmp_path / "film.mp4", None))
     generated = GeneratedClip(width=64, height=48, frames=3)

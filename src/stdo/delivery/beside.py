@@ -97,7 +97,7 @@ def _lost(track: Track, tracks: Sequence[Track], member: str) -> str:
     if track.kind == "data":
         reason = "data is not carried"
     elif track.kind != "attachment" and track.template.codec_context is None:
-        reason = "this FFmpeg has no decoder for it, so its format is not known"
+        reason = "FFmpeg knows no codec for it here"
     elif not track.known:
         reason = "it begins so late in the file that its format is not known"
     elif any(held_by(kind, [track]) for name, kind in KINDS.items() if name != member):

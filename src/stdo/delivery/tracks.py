@@ -74,7 +74,10 @@ class Track:
     @property
     def known(self) -> bool:
         """Whether its parameters are known, as far as every container asks for them."""
-        return not isinstance(self.template, AudioStream) or self.template.sample_rate > 0
+        template = self.template
+        if not isinstance(template, AudioStream) or template.codec_context is None:
+            return True
+        return template.sample_rate > 0
 
     @property
     def has_packets(self) -> bool:
@@ -98,7 +101,10 @@ class Track:
             name = self.stream.name or f"attachment-{self.index}"
             mime = self.stream.mimetype or "application/octet-stream"
             return _described(out.add_attachment(name, mime, self.content), self.stream.metadata)
-        return target(out, self.template)
+        stream = target(out, self.template)
+        if isinstance(stream, VideoStream) and not stream.width:  # a cover that was not decoded; MP4 keeps no size
+            stream.width = stream.height = 1
+        return stream
 
     def write_content(self, out: OutputContainer, stream: Stream) -> None:
         """Write the cover into a stream that `added` made, where that is not an attachment."""
@@ -145,9 +151,9 @@ def name_of(stream: Stream) -> str:
     if stream.codec_context is not None:
         name = stream.codec_context.codec.canonical_name
     elif isinstance(stream, AttachmentStream) or stream.type == "data":
-        name = stream.name or "unknown"
+        name = stream.name or ("timecode" if "timecode" in stream.metadata else "unknown")
     else:
-        name = "no decoder for it here"
+        name = "unknown codec"
     return "".join(each if each.isprintable() else "?" for each in name)[:80]
 
 

@@ -1,0 +1,155 @@
+"""What a package cannot hold is said before anything is decoded or trained."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from carried import Sound, film
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from stdo.delivery.deliver import Delivery, deliver
+from stdo.delivery.plan import Networks, check_run
+from stdo.jobs import build_job
+from stdo.models.sharing import Independent, Single
+from stdo.pipeline import Job
+from stdo.train import _packable, task
+from stdo.trust import conf_dir
+from stdo.types import UserError
+
+TINY = [
+    "backbone=espcn",
+    "scale=2",
+    "chunks=2",
+    "patches.height=12",
+    "patches.width=16",
+    "budget.passes=1",
+    "trainer=cpu",
+    "trainer.precision=32-true",
+]
+
+
+def configured(folder: Path, path: Path, *settings: str) -> DictConfig:
+    places = [f"video.path={path}", f"paths.outputs={folder}/outputs", f"paths.cache={folder}/cache"]
+    with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
+        return compose("train", [*TINY, *places, *settings])
+
+
+def wide(path: Path, width: int = 16_400, height: int = 64) -> Path:
+    """Two pictures of a size without sound, losslessly coded, so that any size goes."""
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("ffv1", rate=10)
+        video.width, video.height, video.pix_fmt = width, height, "bgr0"
+        for value in (10, 200):
+            picture = np.full((height, width, 3), value, np.uint8)
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="bgr0")))
+        out.mux(video.encode(None))
+    return path
+
+
+TOO_LARGE = {
+    "networks": (
+        ["chunks=600", "method=stdo", "patches.height=4", "patches.width=4"],
+        "chunks: 600 networks of espcn have 36391200 weights: in a package they must have at most 33554432",
+    ),
+    "halo": (["patches.halo=2000"], "patches.halo=2000: in a package it must be 1017 or less"),
+}
+
+
+@pytest.mark.parametrize("case", TOO_LARGE)
+def test_settings_that_no_package_holds(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings, said = TOO_LARGE[case]
+    path = film(tmp_path / "film.mkv", [Sound("aac")])
+    with pytest.raises(UserError, match=said) as refused:
+        task(configured(tmp_path, path, *settings, "deliver=true"))
+    assert "\n" not in str(refused.value) and "manifest" not in str(refused.value)
+    assert not (tmp_path / "outputs").exists() and not (tmp_path / "cache").exists()
+    config = configured(tmp_path, path, *settings)
+    _packable(build_job(config), config)
+    assert f"note: this run cannot be packed: {said}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "said"),
+    [
+        (16_400, 64, "16400x64 pixels: in a package each side must be a whole number from 1 to 16384"),
+        (8_640, 4_320, "8640x4320 pixels: in a package a frame must have at most 33554432 pixels"),
+    ],
+)
+def test_a_video_that_no_package_holds(
+    width: int, height: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = wide(tmp_path / "wide.mkv", width, height)
+    with pytest.raises(UserError, match=said) as refused:
+        task(configured(tmp_path, path, "deliver=true"))
+    assert str(refused.value).startswith(f"video.path={path}: ")
+    assert not (tmp_path / "outputs").exists() and not (tmp_path / "cache").exists()
+    config = configured(tmp_path, path)
+    _packable(build_job(config), config)
+    assert said in capsys.readouterr().err
+    (way_out,) = [word for word in str(refused.value).split() if word.startswith("video.height=")]
+    config = configured(tmp_path, path, way_out, "deliver=true")
+    _packable(build_job(config), config)
+
+
+def test_the_halo_that_is_named_is_the_largest(tmp_path: Path) -> None:
+    path = film(tmp_path / "film.mkv")
+    for halo, good in ((1017, True), (1018, False)):
+        config = configured(tmp_path, path, f"patches.halo={halo}")
+        data = build_job(config).data
+        if good:
+            check_run(data, None, 8)
+        else:
+            with pytest.raises(UserError, match="must be 1017 or less"):
+                check_run(data, None, 8)
+
+
+def test_patches_that_players_refuse_to_compute(tmp_path: Path) -> None:
+    path = wide(tmp_path / "large.mkv", 2048, 1024)
+    config = configured(tmp_path, path, "backbone=vdsr", "patches.height=512", "patches.width=1024", "deliver=true")
+    with pytest.raises(UserError, match=r"patches\.height=512 .*players cannot compute vdsr"):
+        _packable(build_job(config), config)
+
+
+def test_what_goes_with_the_picture_is_told_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = film(tmp_path / "film.flv", [Sound("nellymoser", 22_050)], codec="flv1")
+    config = configured(tmp_path, path, "deliver=true")
+    _, told = _packable(build_job(config), config)
+    (note,) = told
+    assert "nellymoser" in note and f"note: {note}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sharing", [Single, Independent])
+@pytest.mark.parametrize(("chunks", "bicubic"), [(1, 0), (5, 0), (5, 2), (5, 4)])
+def test_networks_are_counted_without_being_built(
+    sharing: type, chunks: int, bicubic: int, make_job: Callable[..., Job]
+) -> None:
+    build = make_job(sharing=sharing).sharing
+
+    def made(count: int) -> object:
+        return build(count, bicubic=bicubic)
+
+    real = Networks.of(made(chunks))
+    expected = Networks.expected(made, chunks, bicubic)
+    assert (expected.count, expected.network_of) == (real.count, real.network_of)
+    assert expected.told.params == real.told.params
+
+
+def test_networks_whose_number_the_scores_decide_are_checked_when_it_is_known(tmp_path: Path) -> None:
+    path = film(tmp_path / "film.mkv")
+    settings = ["chunks=600", "method=stdo", "patches.height=4", "patches.width=4", "deliver=true"]
+    config = configured(tmp_path, path, *settings, "sharing.bicubic=auto")
+    job, _ = _packable(build_job(config), config)
+    job.data.scores = np.full(600, 20, np.float32)
+    job.data.labels = np.arange(600, dtype=np.int16)
+    with pytest.raises(UserError, match="chunks: 594 networks"):  # hundredths of the error are left to bicubic
+        job.sharing(600)
+
+
+def test_deliver_looks_before_it_works(finished_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stdo.delivery.manifest_json.MAX_SIDE", 60)
+    monkeypatch.setattr("stdo.delivery.deliver.write_stream", None)
+    with pytest.raises(UserError, match="70x50 pixels: in a package each side must be"):
+        deliver(finished_job.directory, finished_job.data, finished_job.sampler, Delivery())
