@@ -117,6 +117,9 @@ DAMAGE = {
     "size that changes": Bad(
         joined("a.h264", h264("1.h264"), h264("2.h264", scene(8, 64, 64))), "the frames change from 64x48 to 64x64"
     ),
+    "size that changes to something vast": Bad(
+        joined("a.h264", h264("1.h264"), h264("2.h264", scene(1, 2304, 4096), preset="ultrafast")), DAMAGED
+    ),
     "colour matrix YCgCo": Bad(
         made("a.mkv", YUV444, "yuv444p", matrix="ycgco"), "colour matrix YCgCo is not supported"
     ),
