@@ -29,9 +29,7 @@ def error(one_HWC: U8, other_HWC: U8) -> float:
 def compare(run: Path, cache: str | None) -> None:
     """Print a row for each precision."""
     job = finished_job(run, cache)
-    job.data.prepare_data()
-    job.data.setup()
-    video, package = job.data.video, Delivery().path(run, job.data.info.name)
+    video, package = job.data.open_video(), Delivery().path(run, job.data.info.name)
     note(run.name)
     psnrs, moved, furthest = ({precision: [] for precision in PRECISIONS} for _ in range(3))
     players = (Player(package, precision=precision) for precision in PRECISIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from stdo.evaluation.reconstruct import BATCH
 from stdo.fitting import Job
 from stdo.models.common import Backbone
 from stdo.training.memory import PER_PATCH, PER_STEP, PER_WEIGHT, Need, check_memory, peak_of_pass, saved_by_step
+from stdo.training.module import Overfit
 from stdo.training.trainer import check_processes
 from stdo.types import UserError
 
@@ -53,11 +55,26 @@ def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int, easy
         return
     shape = (frames, data.grid.rows, data.grid.cols)
     labels_TRC = data.split_as(np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
-    with torch.random.fork_rng(devices=[]):
-        sharing = job.sharing(int(labels_TRC.max()) + 1)
     label_N = labels_TRC.ravel().astype(np.int64)
-    sampler: Sampler = job.sampling()(label_N, sharing.learner_of(label_N))
+    with _named("sharing"), torch.random.fork_rng(devices=[]):
+        sharing = job.sharing(int(label_N.max()) + 1)
+    with _named("sampler, init.sampler"):
+        sampler: Sampler = job.sampling()(label_N, sharing.learner_of(label_N))
     check_processes(trainer, sampler.shown)
+    with _named("optim"):
+        Overfit(sharing, job.optimizer, job.schedule, sampler.steps).configure_optimizers()
+
+
+@contextmanager
+def _named(settings: str) -> Iterator[None]:
+    """Say of which settings another library complains, whatever it raises."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{settings}: cannot be built as it is set ({type(error).__name__}: {reason})") from error
 
 
 def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Need]:

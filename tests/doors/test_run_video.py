@@ -212,10 +212,15 @@ def test_a_video_that_moved_is_named(home: Path, tmp_path: Path) -> None:
             finished_job(run, video={key: value})
 
 
-def test_of_two_places_the_one_with_the_right_video_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("there", ["another video", "no video"])
+def test_of_two_places_the_one_with_the_right_video_is_taken(
+    there: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = run_of(home) / "config.yaml"
     config.write_text(config.read_text(encoding="utf-8").replace(f"{home}/", ""), "utf-8")
     film(home / "else" / "clip.mkv", seed=9)
+    if there == "no video":
+        (home / "else" / "clip.mkv").write_bytes(b"not a video at all" * 99)
     monkeypatch.chdir(home / "else")
     assert finished_job(run_of(home)).data.source.path == home / "clip.mkv"
 

@@ -37,6 +37,15 @@ REFUSALS = {
     ("budget.passes=0.001",): r"budget.passes=0.001: must be at least 0.1482 for this video with init=warm",
     ("method=nas", "chunks=7"): r"chunks=7: the video has only 6 frames",
     ("method=jstdo", "sampler.size=9999"): r"sampler.size=9999: must be from 1 to the video's 54 patches",
+    ("+optim.optimizer.nosuch=1",): r"optim: cannot be built as it is set \(TypeError: .*nosuch",
+    ("method=stdo", "optim.optimizer.betas=3"): r"optim: cannot be built as it is set \(TypeError: ",
+    (
+        "method=stdo",
+        "optim.optimizer.lr=-1",
+    ): r"optim: cannot be built .*ValueError: Invalid learning",
+    ("+optim.schedule.nosuch=1",): r"optim: cannot be built as it is set \(TypeError: .*nosuch",
+    ("+sampler.nosuch=1",): r"sampler, init.sampler: cannot be built as it is set \(TypeError: .*nosuch",
+    ("+sharing.nosuch=1",): r"sharing: cannot be built as it is set \(TypeError: .*nosuch",
     ("method=stdo", "sampler=decay"): r"sampler.ratios=.*: network 1 would see no patch; use sharing=single",
 }
 
