@@ -118,8 +118,8 @@ BAD = {
     "unpacked": [1, "x"], "backbone.leak": [-0.1, 1, "x", None], "backbone.depth": [0, 17, 2.5],
     "backbone.channels": [3, 65, "x"], "backbone.width": [0, 1.5, "x", None], "backbone.macs": [0, 1.5, "x"],
     "sharing.bicubic": [-1, 0.5, "x", None, True], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
-    "run": ["", 3, None], "runs": ["", [], [3], 3], "title": ["", 3], "video.paths": ["x", [3], None],
-    "video.pattern": ["", None], "video.root": ["", 3], "video.topic": ["", 3], "scorer.weights": ["", None],
+    "run": ["", 3, None], "runs": ["", [], [3], 3], "title": ["", 3],
+    "video.pattern": ["", None], "video.topic": ["", 3], "scorer.weights": ["", None],
     "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None], "budget.min_gain": [0, -1, "x", True],
 }  # fmt: skip
 
