@@ -99,8 +99,8 @@ def deliver(
     target = delivery.path(directory, data.info.name)
     if not target.parent.is_dir():
         raise UserError(f"out={target}: there is no folder {target.parent}")
-    networks, _ = load_networks(directory / RUN_WEIGHTS)
     network_of = tuple(sorted(set(read_chunks(directory)[1])))
+    networks, _ = load_networks(directory / RUN_WEIGHTS)
     check_run(data, Networks(networks[0], len(networks), network_of), delivery.bits)
     data.prepare_data()
     data.setup()
