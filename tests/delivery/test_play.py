@@ -87,7 +87,7 @@ MISTAKES = {
     "a folder that is not there": (["tiny.stdo", "none/out.mp4"], "there is no folder"),
     "the package as target": (["tiny.stdo", "tiny.stdo"], "is the package itself"),
     "no container": (["tiny.stdo", "out.txt"], "out.txt: is no video that can be written"),
-    "no sound in it": (["tiny.stdo", "out.ivf"], "out.ivf: cannot hold the sound"),
+    "a container without H.264": (["tiny.stdo", "out.ivf"], "out.ivf: is no video that can be written"),
     "a start that is no number": (["tiny.stdo", "out.mp4", "--start", "x"], "--start: x: must be a number"),
     "a start behind the end": (["tiny.stdo", "out.mp4", "--start", "60"], "no frame there"),
     "a bad option": (["tiny.stdo", "out.mp4", "--fast"], "unrecognized arguments: --fast"),
@@ -125,6 +125,51 @@ def test_a_package_that_turns_out_bad_while_playing_leaves_nothing(
     assert stopped.value.code == 2
     assert "it holds 20 frames" in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU", "MULTI:CPU", "HETERO:CPU", "CPU.0"])
+def test_whatever_openvino_calls_a_device(device: str, made: Made) -> None:
+    ((_, expected),) = Player(made.path, duration=0.04)
+    ((_, rgb_HWC),) = Player(made.path, duration=0.04, device=device)
+    assert np.array_equal(rgb_HWC, expected)
+
+
+def test_where_the_scheduler_cannot_be_asked(made: Made, tmp_path: Path) -> None:
+    code = "import os, sys; del os.sched_getaffinity; from stdo.play import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, made.path, tmp_path / "out.mp4"]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    assert len(list(VideoFile(tmp_path / "out.mp4"))) == 25
+
+
+MODULES = (
+    "av",
+    "numpy",
+    "openvino",
+    "constriction",
+    "argparse",
+    "json",
+    "pathlib",
+    "fractions",
+    "signal",
+    "subprocess",
+)
+
+
+def test_a_strangers_folder_runs_no_code(made: Made, tmp_path: Path) -> None:
+    """Modules of names that the player imports, in the folder where it is called and the package lies."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    made.path.rename(folder / "tiny.stdo")
+    for name in MODULES:
+        (folder / f"{name}.py").write_text("import os; os.mkdir('run'); raise SystemExit(3)")
+    for command in (["-m", "stdo.play"], ["-P", "-m", "stdo.play"]):
+        done = subprocess.run(
+            [sys.executable, *command, "tiny.stdo", "out.mp4"],
+            cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    left = {*MODULES, "tiny", "out"}
+    assert {path.stem for path in folder.iterdir()} == left
 
 
 def test_the_lab_is_not_needed(made: Made, tmp_path: Path) -> None:
