@@ -17,7 +17,7 @@ from stdo.foreign import printable
 from stdo.locks import exclusive, main_process
 from stdo.provenance import provenance
 from stdo.runfiles import read_arrays, read_metrics
-from stdo.runschema import NEEDED
+from stdo.runschema import DELIVERED, NEEDED
 from stdo.types import BICUBIC, F32, I16, Json, UserError
 
 RESULT, WEIGHTS, CHUNKS, MAPS = "metrics.json", "weights.safetensors", "chunks.npz", "maps.npz"
@@ -26,9 +26,12 @@ CHECKPOINT = Path("checkpoints") / "last.ckpt"
 _WRITTEN_TO = re.compile(r"crops|checkpoints|sr|tensorboard|wandb|network-\d+")
 """Folders of a run directory that more is written into; others, such as packages, are replaced as a whole."""
 
+__all__ = [
+    "CHECKPOINT", "CHUNKS", "DELIVERED", "MAPS", "RESULT", "WEIGHTS", "claimed", "file_name", "read_chunks",
+    "read_result", "refuse_links", "start_directory", "write_chunks", "write_maps", "write_result", "write_rows",
+]  # fmt: skip
+
 _LINKS_OF_WANDB = ("latest-run", "debug.log", "debug-internal.log", "debug-core.log")
-DELIVERED = ("bytes", "bitrate_kbps", "delivered")
-"""What delivering a run adds to its result."""
 
 
 def file_name(name: str) -> str:

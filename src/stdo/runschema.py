@@ -6,6 +6,9 @@ Another version may write more, so fields that are not known pass. `stdo.runfile
 from stdo.schema import Rule, both, each, number, one_of, optional, record, table, text, whole
 from stdo.types import SCALES
 
+DELIVERED = ("bytes", "bitrate_kbps", "delivered")
+"""What delivering a run adds to its result."""
+
 MAX_SIDE = 1024
 """Pixels of a side of a crop."""
 

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stdo.foreign import printable
 from stdo.rundir import refuse_links
-from stdo.runfiles import read_config
+from stdo.runfiles import read_config, settings_of
 from stdo.types import UserError
 
 TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
@@ -60,7 +60,9 @@ def load_config(directory: Path) -> DictConfig:
     """
     try:
         refuse_links(directory)
-        config = OmegaConf.create(read_config(directory))
+        text = read_config(directory)
+        settings_of(text, f"run={directory}: config.yaml")  # a mapping whose parts are what they must be
+        config = OmegaConf.create(text)
     except UserError:
         raise
     except (OSError, OmegaConfBaseException, ValueError, RecursionError, yaml.YAMLError) as error:

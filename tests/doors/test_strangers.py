@@ -257,7 +257,7 @@ LAUGHS = "a: &a [x,x,x,x,x,x,x,x]\n" + "".join(
 @pytest.mark.parametrize(
     "text",
     ["!!python/object/apply:os.system ['touch ran']", "a: !!python/name:os.system", LAUGHS, "[" * 900,
-     "a: b: c", "- 1", "\0", "a: 1\na: 2", ""],
+     "a: b: c", "- 1", "\0", "a: 1\na: 2", "", "3", "-.inf", "text", "patches: 3", "1: " + "9" * 4000],
 )  # fmt: skip
 def test_a_configuration_that_is_none_is_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(text)

@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Sequence
 
-from stdo.rundir import DELIVERED
 from stdo.runfiles import harmless
+from stdo.runschema import DELIVERED
 from stdo.types import Json
 
 PROTOCOLS = ("frame", "pooled", "stdo_patch", "cafm_frame", "y")
