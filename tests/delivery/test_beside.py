@@ -266,3 +266,15 @@ def test_damaged_packets_cost_themselves_alone(tmp_path: Path) -> None:
 
 def test_mistakes_of_ours_are_not_refusals() -> None:
     assert not any(issubclass(OSError, each) for each in _REFUSALS) and issubclass(UserError, ValueError)
+
+
+def test_sound_follows_a_clock_that_is_set_back(tmp_path: Path) -> None:
+    """Two recordings end to end, each from 0: the second's pictures come after the first's, and so does its sound."""
+    first = film(tmp_path / "1.ts", [Sound("aac", click=1.0)])
+    second = film(tmp_path / "2.ts", [Sound("aac", click=2.0)])
+    path = tmp_path / "both.ts"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    package, muxed = packed(path, tmp_path)
+    assert not [note for note in muxed.notes if int(note.split(": ")[1].split()[0]) > 3]
+    assert click_at(played(package, tmp_path / "1.mp4", "--duration", "3")) == pytest.approx(1, abs=NEAR)
+    assert click_at(played(package, tmp_path / "2.mp4", "--start", "3")) == pytest.approx(2, abs=NEAR)

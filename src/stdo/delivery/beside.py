@@ -15,6 +15,7 @@ from av.error import FFmpegError
 from av.stream import Stream
 
 from stdo.delivery.manifest import STREAMS
+from stdo.delivery.resets import UNHEADED
 from stdo.delivery.tracks import Track, name_of, of_another_program, streams_beside, with_first_packets
 from stdo.delivery.trial import held_by, rank
 from stdo.types import FrameSource
@@ -24,9 +25,6 @@ from stdo.video.reader import VideoFile
 
 KINDS = dict(zip(STREAMS, ("mp4", "matroska"), strict=True))
 """Names of LR streams -> FFmpeg's formats."""
-
-_UNHEADED = ("mpegts", "mpeg")
-"""Formats in which a stream may begin anywhere, unannounced."""
 
 _STEP, _STEPS = 2 << 20, 64
 """Bytes between the places at which such a file is looked at, at least; and how many places, at most."""
@@ -114,7 +112,7 @@ def _other(member: str) -> str:
 
 def _late(path: Path, container: InputContainer) -> list[str]:
     """Notes on streams that nobody knows of when the file is opened."""
-    if container.format.name not in _UNHEADED:
+    if container.format.name not in UNHEADED:
         return []
     known = {each.id for each in container.streams}
     found: dict[int, str] = {}

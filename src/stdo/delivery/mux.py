@@ -20,7 +20,8 @@ from av.format import ContainerFormat
 from av.packet import Packet
 from av.stream import Stream
 
-from stdo.delivery.tracks import Track, demuxed, target
+from stdo.delivery.resets import continued
+from stdo.delivery.tracks import Track, target
 from stdo.delivery.trial import keeps_chapters, writing
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ def in_order(video: InputContainer, other: InputContainer, kept: Sequence[Stream
             yield True, packet
 
     def of_other() -> Iterator[Timed]:
-        for packet in demuxed(other, kept):
+        for packet, moved in continued(other, kept):
+            _shift(packet, moved)
             placed = cut.place(packet)
             if placed is not None:
                 yield False, placed

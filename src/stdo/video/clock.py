@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-_RESET = 1
+RESET = 1
 """Seconds: a step back of at least this much is a clock that was set anew, as where recordings were joined."""
 
 _LEAST = Fraction(1, 1000)
@@ -65,7 +65,7 @@ class Clock:
         if self._last is None or time > self._last:
             return time
         self.mended += 1
-        if self._last - time < _RESET:
+        if self._last - time < RESET:
             return self._last + self._tick
         self._origin -= expected - time
         return expected
