@@ -23,6 +23,7 @@ from av.stream import Stream
 from stdo.delivery.resets import continued
 from stdo.delivery.tracks import Track, target
 from stdo.delivery.trial import keeps_chapters, writing
+from stdo.video.container import videos_of
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -100,7 +101,7 @@ def first_time(container: InputContainer) -> Fraction:
     Args:
         container: Just opened; it is to be opened anew for its packets.
     """
-    picture = container.streams.video[0]
+    picture = videos_of(container)[0]
     times: list[Fraction] = []
     for packet in container.demux(picture):
         if packet.size and packet.pts is not None:

@@ -16,6 +16,7 @@ from stdo.delivery.tracks import Track, name_of, streams_beside, with_first_pack
 from stdo.delivery.trial import held_by, holds
 from stdo.files import atomic, scratch
 from stdo.types import U8, UserError
+from stdo.video.container import videos_of
 from stdo.video.marks import write_boxes
 from stdo.video.packets import timescale
 from stdo.video.writer import VideoWriter
@@ -91,7 +92,7 @@ def _tracks(stack: ExitStack, player: Player) -> tuple[list[Track], Fraction]:
     with player.lr.opened() as container:
         origin = first_time(container)
     container = stack.enter_context(player.lr.opened())
-    return with_first_packets(container, streams_beside(container.streams.video[0]), {}), origin
+    return with_first_packets(container, streams_beside(videos_of(container)[0]), {}), origin
 
 
 def _kind(out: Path) -> str:
