@@ -3,10 +3,14 @@
 Options are libFuzzer's. Atheris counts the branches of stdo's own code, so that inputs are kept that reach new ones.
 """
 
+import hashlib
+import os
 import resource
 import sys
+import traceback
 from pathlib import Path
 from random import Random
+from typing import NoReturn
 
 import atheris
 
@@ -25,6 +29,18 @@ def prepare(name: str) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
+def failed(data: bytes, options: list[str]) -> NoReturn:
+    """Keep an input that failed, where libFuzzer keeps those that took too long; its way out of Python may not end."""
+    traceback.print_exc()
+    if any(Path(each).is_file() for each in options):  # repeated from its file
+        os._exit(77)
+    prefix = next((each.partition("=")[2] for each in options if each.startswith("-artifact_prefix=")), "")
+    path = Path(f"{prefix}crash-{hashlib.sha1(data).hexdigest()}")
+    path.write_bytes(data)
+    print(f"this input failed: {path}", file=sys.stderr, flush=True)
+    os._exit(77)
+
+
 def main(name: str, options: list[str]) -> None:
     """Run until libFuzzer has had enough, or something but UserError comes out."""
     prepare(name)
@@ -32,13 +48,19 @@ def main(name: str, options: list[str]) -> None:
 
     kind = TARGETS[name]
 
-    def test(data: bytes) -> None:
+    def checked(data: bytes) -> None:
         said = ""
         try:
             kind.run(data)
         except UserError as error:
             said = str(error)
         assert "\n" not in said, "an error of several lines"
+
+    def test(data: bytes) -> None:
+        try:
+            checked(data)
+        except BaseException:
+            failed(data, options)
 
     def mutate(data: bytes, most: int, seed: int) -> bytes:
         draw = Random(seed)
