@@ -1,5 +1,6 @@
 """What several tests use: a tiny clip and a tiny job."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,7 @@ from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that import ONNX Runtime themselves
 torch.set_num_threads(1)  # tiny tensors: a second thread only waits
 
 
