@@ -7,6 +7,7 @@ Every function raises UserError, in one line that names the file, where it is no
 import csv
 import io
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -209,6 +210,12 @@ def read_table(directory: Path, name: str, columns: Sequence[str], most: int) ->
     return rows
 
 
+_DAMAGES = (
+    *(OSError, ValueError, KeyError, EOFError, OverflowError, RecursionError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),  # NumPy reads headers as Python text
+)
+
+
 def read_arrays(
     directory: Path, name: str, wanted: Mapping[str, tuple[str, int]], count: int | None = None
 ) -> dict[str, npt.NDArray[Any]]:
@@ -233,7 +240,7 @@ def read_arrays(
         raise UserError(str(error) if str(error).startswith(place) else f"{place}: {error}") from error
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGES as error:
         raise UserError(f"{place}: damaged ({printable(_first_line(error))})") from error
 
 

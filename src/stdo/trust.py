@@ -4,6 +4,7 @@ A run directory may come from a stranger. Its configuration says which video, ba
 us import or call anything that our own conf/ does not, or read an environment variable.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def load_config(directory: Path) -> DictConfig:
         config = OmegaConf.create(text)
     except UserError:
         raise
-    except (OSError, OmegaConfBaseException, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, OmegaConfBaseException, ValueError, AssertionError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"run={directory}: not a run directory (no readable config.yaml in it)") from error
     if not isinstance(config, DictConfig):
         raise UserError(f"run={directory}: its config.yaml is not a configuration")
@@ -93,12 +94,15 @@ def refuse_foreign(directory: Path, run: DictConfig) -> None:
     """Raise UserError for a ``_target_`` in a run directory's configuration that conf/ does not name in its group."""
     for key, part in run.items():
         group = str(key)
-        files = (conf_dir() / group).glob("*.yaml")
+        named = re.fullmatch(r"[a-z]{1,40}", group) is not None  # no path that leads out of conf/
+        files = (conf_dir() / group).glob("*.yaml") if named else ()
         known = {target for file in files for target in _targets(_plain(OmegaConf.load(file)))}
         for target in _targets(_plain(part)):
             if target not in known:
                 allowed = f"must be one of {', '.join(sorted(known))}" if known else "nothing is built of this"
-                raise UserError(f"run={directory}: config.yaml: {group}: _target_={printable(target[:60])}: {allowed}")
+                raise UserError(
+                    f"run={directory}: config.yaml: {printable(group[:60])}: _target_={printable(target[:60])}: {allowed}"
+                )
 
 
 def _plain(node: Any) -> Any:
