@@ -100,9 +100,8 @@ def refuse_foreign(directory: Path, run: DictConfig) -> None:
         for target in _targets(_plain(part)):
             if target not in known:
                 allowed = f"must be one of {', '.join(sorted(known))}" if known else "nothing is built of this"
-                raise UserError(
-                    f"run={directory}: config.yaml: {printable(group[:60])}: _target_={printable(target[:60])}: {allowed}"
-                )
+                where = f"run={directory}: config.yaml: {printable(group[:60])}"
+                raise UserError(f"{where}: _target_={printable(target[:60])}: {allowed}")
 
 
 def _plain(node: Any) -> Any:
