@@ -72,7 +72,7 @@ def package(
 
 
 def grows(path: Path, size: tuple[int, int], later: tuple[int, int]) -> Path:
-    """A video whose frames are larger from the third one on, as H.264 allows; its header tells the first size."""
+    """A video whose third frame is larger, as H.264 allows; its header tells the first size."""
     with av.open(str(path), "w") as out:
         stream = None
         at = 0
@@ -86,7 +86,7 @@ def grows(path: Path, size: tuple[int, int], later: tuple[int, int]) -> Path:
                 stream.width, stream.height, stream.pix_fmt = size[0], size[1], "yuv420p"
                 stream.codec_context.time_base = Fraction(1, 25)
             frame = av.VideoFrame(width, height, "yuv420p")
-            for _ in range(2):
+            for _ in range(2 if stream.width == width else 1):
                 frame.pts, frame.time_base = at, Fraction(1, 25)
                 packets = context.encode(frame)
                 at += 1
@@ -109,7 +109,7 @@ def crowded(path: Path, size: tuple[int, int], other: tuple[int, int], count: in
             streams.append(stream)
         for stream in streams:
             frame = av.VideoFrame(stream.width, stream.height, "yuv420p")
-            for t in range(4):
+            for t in range(4 if stream.width == size[0] else 1):
                 frame.pts, frame.time_base = t, Fraction(1, 25)
                 out.mux(stream.encode(frame))
             out.mux(stream.encode(None))

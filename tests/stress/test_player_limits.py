@@ -78,7 +78,7 @@ def test_large_frames_play_within_the_limit(size: tuple[int, int], frames: int, 
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "frames that grow": (
         lambda folder: hostile.package(
-            folder, (1280, 720), lr=hostile.grows(folder / "x.mp4", (640, 360), (16384, 8192))
+            folder, (1280, 720), frames=3, lr=hostile.grows(folder / "x.mp4", (640, 360), (16384, 8192))
         ),
         "lr.mp4: ",
     ),
