@@ -70,7 +70,7 @@ def machine() -> str:
 
 def peak_rss() -> int:
     """Peak resident memory of this process so far, in bytes; not ``ru_maxrss``, which begins at the parent's."""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
@@ -85,7 +85,7 @@ class Resident(threading.Thread):
     def run(self) -> None:
         """Sample every 50 ms until the block ends."""
         while not self._stop_event.wait(0.05):
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
             self.peak = max(self.peak, pages * resource.getpagesize())
 
     def __enter__(self) -> "Resident":

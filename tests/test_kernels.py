@@ -45,7 +45,7 @@ def test_without_a_folder_for_machine_code_it_is_compiled_all_the_same() -> None
 
 def function_in(path: Path, factor: int) -> Callable[[int], int]:
     """A function that a file holds, so that its machine code can be kept beside it."""
-    path.write_text(f"def times(x):\n    return {factor} * x\n")
+    path.write_text(f"def times(x):\n    return {factor} * x\n", encoding="utf-8")
     return runpy.run_path(str(path))["times"]
 
 

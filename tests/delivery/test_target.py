@@ -46,11 +46,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("folder.mp4").mkdir()
     os.mkfifo("fifo.mp4")
     Path("dangling.mp4").symlink_to("nowhere")
-    Path("file").write_text("a file")
-    Path("old.mp4").write_text("what was there before")
-    Path("some.stdo").write_text("a package")
+    Path("file").write_text("a file", encoding="utf-8")
+    Path("old.mp4").write_text("what was there before", encoding="utf-8")
+    Path("some.stdo").write_text("a package", encoding="utf-8")
     Path("u.stdo").mkdir()
-    Path("u.stdo/lr.mp4").write_text("a member")
+    Path("u.stdo/lr.mp4").write_text("a member", encoding="utf-8")
     Path("link.mp4").symlink_to("some.stdo")
     Path("linked").symlink_to("u.stdo")
     return tmp_path
@@ -99,7 +99,7 @@ def test_pictures_go_into_a_new_or_empty_folder(name: str, folder: Path) -> None
 @pytest.mark.skipif(os.geteuid() != 0, reason="changes its user")
 def test_as_a_user_who_may_not_write_there(folder: Path) -> None:
     Path("ro").mkdir(mode=0o555)
-    Path("locked.mp4").write_text("kept")
+    Path("locked.mp4").write_text("kept", encoding="utf-8")
     Path("locked.mp4").chmod(0o444)
     code = (
         "import os, sys\nfrom pathlib import Path\nfrom stdo.delivery.target import check_target\n"

@@ -29,7 +29,7 @@ def words(figure: Figure) -> str:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_has_a_plot(path: Path, runs: list[Run], tmp_path: Path) -> None:
-    settings = yaml.safe_load(path.read_text())
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     others = [{"method": method, "chunks": 4} for method in ("stdo", "jstdo")]
     where = settings["plot"].get("where", {})
     others.append({key: value[0] if isinstance(value, list) else value for key, value in where.items()})

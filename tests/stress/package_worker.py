@@ -22,7 +22,7 @@ ADDRESS_SPACE = 3 << 30
 
 def status(key: str) -> int:
     """A figure of this process in bytes, as the kernel tells it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) << 10
 
 
@@ -59,7 +59,7 @@ def digest(package: str) -> str:
 
 
 def outcome(task: dict[str, Any]) -> dict[str, Any]:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak counts from here
     code, said = played([task["package"], *task["arguments"], "--threads", "1"])
     frames = digest(task["package"]) if code == 0 and task["digest"] else None
     return {"code": code, "said": said, "frames": frames, "peak": status("VmHWM"), "held": status("VmRSS")}

@@ -44,7 +44,7 @@ def held(process: psutil.Process) -> int:
     total = 0
     for each in (process, *process.children(recursive=True)):
         try:
-            lines = Path(f"/proc/{each.pid}/smaps_rollup").read_text().splitlines()
+            lines = Path(f"/proc/{each.pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
         except OSError:
             continue
         total += sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))

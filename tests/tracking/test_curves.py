@@ -68,7 +68,7 @@ class TestFile:
 
     def test_a_full_disk_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         file = CurveFile(Path("curves.csv"))
-        monkeypatch.setattr(file, "_go_on", lambda step: Path("/dev/full").open("w", buffering=1))  # noqa: SIM115
+        monkeypatch.setattr(file, "_go_on", lambda step: Path("/dev/full").open("w", encoding="utf-8", buffering=1))  # noqa: SIM115
         with pytest.raises(UserError, match="the disk is full"):
             file.write(row(1), 1)
         with pytest.raises(UserError, match="the disk is full"):

@@ -175,7 +175,9 @@ class TestOffline:
 def settings_file(path: Path, **settings: str) -> Path:
     """As ``wandb offline`` and its like write it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("[default]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
+    path.write_text(
+        "[default]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()), encoding="utf-8"
+    )
     return path
 
 

@@ -80,7 +80,7 @@ def export(directory: Path, patches: PatchSize, wanted: Export, say: Callable[[s
             "network_of": network_of,
             "networks": written,
         }
-        (folder / INDEX).write_text(json.dumps(index, indent=2))
+        (folder / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
     return target
 
 

@@ -171,4 +171,4 @@ def save_crops(
         place = {"top": top, "left": left, "height": height, "width": width}
         entries.append(asdict(crop) | place | {"bicubic": bicubic, "ours": ours, "files": files})
     with atomic(folder / "crops.json") as partial:
-        partial.write_text(json.dumps(entries, indent=1))
+        partial.write_text(json.dumps(entries, indent=1), encoding="utf-8")

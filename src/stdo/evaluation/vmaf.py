@@ -41,5 +41,5 @@ def vmaf(hr: Path, sr: Path, program: str = "ffmpeg") -> float:
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:
             raise UserError(f"{program}: VMAF of {sr.name} failed ({(done.stderr.strip().splitlines() or ['?'])[-1]})")
-        log: Json = json.loads((Path(folder) / "vmaf.json").read_text())
+        log: Json = json.loads((Path(folder) / "vmaf.json").read_text(encoding="utf-8"))
     return float(log["pooled_metrics"]["vmaf"]["mean"])

@@ -151,11 +151,11 @@ class PatchData(pl.LightningDataModule):
         def compute_and_keep() -> F32:
             scores = compute()
             with atomic(seconds) as partial:  # before the scores: whoever finds them finds this as well
-                partial.write_text(f"{self.score_seconds}\n")
+                partial.write_text(f"{self.score_seconds}\n", encoding="utf-8")
             return scores
 
         self.scores = cached_array(self.video.folder / f"scores-{name}.npy", compute_and_keep)
-        self.score_seconds = float(seconds.read_text()) if seconds.exists() else None
+        self.score_seconds = float(seconds.read_text(encoding="utf-8")) if seconds.exists() else None
 
     def _score(self, pairs: Pairs) -> F32:
         """Score the frames; the time that they have to be waited for does not count as scoring."""
