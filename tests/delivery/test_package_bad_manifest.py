@@ -70,6 +70,23 @@ def test_a_manifest_that_cannot_be_is_one_line(
     change(fields)
     text = json.dumps(fields, separators=(",", ":")).replace("..~1lr", "../lr").encode()
     text = b'%b,"sha256":"%b"}' % (text[:-1], hashlib.sha256(text).hexdigest().encode())
+    refused(text, said, members, tmp_path, capsys)
+
+
+def test_a_key_that_is_there_twice_is_one_line(
+    members: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = json.dumps(json.loads(members["manifest.json"]) | {"sha256": None}, separators=(",", ":")).encode()
+    text = text.replace(b'"scale":2', b'"scale":2,"scale":4').replace(b',"sha256":null', b"")
+    assert text.count(b'"scale"') == 2
+    text = b'%b,"sha256":"%b"}' % (text[:-1], hashlib.sha256(text).hexdigest().encode())
+    refused(text, "'scale' is there twice", members, tmp_path, capsys)
+
+
+def refused(
+    text: bytes, said: str, members: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Play a package with this manifest; assert that it is one line and leaves nothing."""
     bad, out = tmp_path / "bad.stdo", tmp_path / "out"
     with zipfile.ZipFile(bad, "w") as archive:
         for name, content in (members | {"manifest.json": text}).items():

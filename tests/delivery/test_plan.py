@@ -10,14 +10,21 @@ from carried import Sound, film
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from stdo.chunks.score import ByPsnr
+from stdo.chunks.split import by_score
 from stdo.delivery.deliver import Delivery, deliver
 from stdo.delivery.plan import Networks, check_run
 from stdo.jobs import build_job
+from stdo.models.espcn import ESPCN
 from stdo.models.sharing import Independent, Single
+from stdo.models.vdsr import VDSR
 from stdo.pipeline import Job
 from stdo.train import _packable, task
+from stdo.training.data import PatchData, PatchSize
 from stdo.trust import conf_dir
 from stdo.types import UserError
+from stdo.video.degrade import BicubicUpscaler, Degrade
+from stdo.video.sample import GeneratedClip
 
 TINY = [
     "backbone=espcn",
@@ -49,18 +56,9 @@ def wide(path: Path, width: int = 16_400, height: int = 64) -> Path:
     return path
 
 
-TOO_LARGE = {
-    "networks": (
-        ["chunks=600", "method=stdo", "patches.height=4", "patches.width=4"],
-        "chunks: 600 networks of espcn have 36391200 weights: in a package they must have at most 33554432",
-    ),
-    "halo": (["patches.halo=2000"], "patches.halo=2000: in a package it must be 1017 or less"),
-}
-
-
-@pytest.mark.parametrize("case", TOO_LARGE)
-def test_settings_that_no_package_holds(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings, said = TOO_LARGE[case]
+def test_settings_that_no_package_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["chunks=600", "method=stdo", "patches.height=4", "patches.width=4"]
+    said = "chunks: 600 networks of espcn have 36391200 weights: in a package they must have at most 33554432"
     path = film(tmp_path / "film.mkv", [Sound("aac")])
     with pytest.raises(UserError, match=said) as refused:
         task(configured(tmp_path, path, *settings, "deliver=true"))
@@ -94,23 +92,22 @@ def test_a_video_that_no_package_holds(
     _packable(build_job(config), config)
 
 
+def patched(folder: Path, width: int, height: int, patches: PatchSize) -> PatchData:
+    """One frame of a size, cut into patches; nothing is drawn or decoded."""
+    clip = GeneratedClip(width=width, height=height, frames=1)
+    return PatchData(clip, folder, Degrade(2), patches, ByPsnr(BicubicUpscaler(2)), by_score, 1)
+
+
 def test_the_halo_that_is_named_is_the_largest(tmp_path: Path) -> None:
-    path = film(tmp_path / "film.mkv")
-    for halo, good in ((1017, True), (1018, False)):
-        config = configured(tmp_path, path, f"patches.halo={halo}")
-        data = build_job(config).data
-        if good:
-            check_run(data, None, 8)
-        else:
-            with pytest.raises(UserError, match="must be 1017 or less"):
-                check_run(data, None, 8)
+    check_run(patched(tmp_path, 64, 48, PatchSize(12, 16, 1017)), None, 8)
+    with pytest.raises(UserError, match="patches.halo=1018: in a package it must be 1017 or less"):
+        check_run(patched(tmp_path, 64, 48, PatchSize(12, 16, 1018)), None, 8)
 
 
 def test_patches_that_players_refuse_to_compute(tmp_path: Path) -> None:
-    path = wide(tmp_path / "large.mkv", 2048, 1024)
-    config = configured(tmp_path, path, "backbone=vdsr", "patches.height=512", "patches.width=1024", "deliver=true")
+    data = patched(tmp_path, 2048, 1024, PatchSize(512, 1024))
     with pytest.raises(UserError, match=r"patches\.height=512 .*players cannot compute vdsr"):
-        _packable(build_job(config), config)
+        check_run(data, Networks(VDSR(2), 1, (0,)), 8)
 
 
 def test_what_goes_with_the_picture_is_told_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,3 +150,10 @@ def test_deliver_looks_before_it_works(finished_job: Job, monkeypatch: pytest.Mo
     monkeypatch.setattr("stdo.delivery.deliver.write_stream", None)
     with pytest.raises(UserError, match="70x50 pixels: in a package each side must be"):
         deliver(finished_job.directory, finished_job.data, finished_job.sampler, Delivery())
+
+
+def test_frames_that_cost_more_than_players_compute_are_refused(tmp_path: Path) -> None:
+    data = patched(tmp_path, 7680, 4320, PatchSize(270, 480))
+    with pytest.raises(UserError, match=r"backbone=vdsr: .* multiply-accumulates for a frame of 7680x4320: .* at most"):
+        check_run(data, Networks(VDSR(2), 1, (0,)), 8)
+    check_run(data, Networks(ESPCN(2), 1, (0,)), 8)

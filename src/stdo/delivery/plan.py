@@ -30,6 +30,7 @@ from stdo.delivery.manifest import (
 )
 from stdo.delivery.manifest_json import to_json
 from stdo.models.common import Backbone
+from stdo.models.cost import count
 from stdo.models.registry import name_of
 from stdo.models.sharing import Sharing
 from stdo.training.data import PatchData
@@ -99,6 +100,7 @@ def check_run(data: PatchData, networks: Networks | None, bits: int) -> None:
     except FieldError as error:
         raise UserError(_explained(error, data, draft)) from error
     if networks is not None:
+        _check_work(data, networks.one)
         _check_window(data, networks.one)
 
 
@@ -167,6 +169,19 @@ def _fitting_halo(data: PatchData) -> int:
     grid = replace(data.grid, halo=0)
     most = MAX_WINDOWS // (grid.patches * data.degrade.scale**2)  # LR pixels of a padded patch
     return bisect_right(range(data.grid.halo), most, key=lambda halo: prod(replace(grid, halo=halo).window)) - 1
+
+
+def _check_work(data: PatchData, network: Backbone) -> None:
+    """Raise UserError where a frame costs more than players compute."""
+    from stdo.delivery.model import MAX_MACS
+
+    work = count(network, data.degrade.scale, *data.grid.window).macs * data.grid.patches
+    if work > MAX_MACS:
+        name, most = name_of(network), f"at most {MAX_MACS:.3g}"
+        raise UserError(
+            f"backbone={name}: {work:.3g} multiply-accumulates for a frame of {data.info.width}x{data.info.height}: "
+            f"in a package it must be {most}; take a smaller backbone, or video.height"
+        )
 
 
 def _check_window(data: PatchData, network: Backbone) -> None:
