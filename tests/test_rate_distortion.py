@@ -223,5 +223,5 @@ def test_being_asked_to_stop_is_one_line(number: signal.Signals, code: int, clip
         running.send_signal(number)
         rest = running.stderr.read()
     assert running.returncode == code, (begun, rest)
-    assert f"stdo: stopped by {number.name}; the same command goes on where it stopped" in rest
+    assert f"stdo: stopped by {number.name}; the same command goes on from here" in rest
     assert "Traceback" not in rest

@@ -20,7 +20,6 @@ from stdo.locks import exclusive
 from stdo.models.registry import BACKBONES
 from stdo.models.weights import load_networks
 from stdo.train import main
-from stdo.trust import CONFIG_KEYS
 from stdo.types import Frame
 from stdo.video.degrade import downscale
 from stdo.video.sample import GeneratedClip
@@ -351,9 +350,10 @@ def test_the_traceback_is_there_for_those_who_ask(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["nothing", "no result"])
-def test_evaluate_wants_a_finished_run(tmp_path: Path, content: str) -> None:
+def test_evaluate_wants_a_finished_run(tmp_path: Path, content: str, finished_runs: Path) -> None:
     if content == "no result":
-        (tmp_path / "config.yaml").write_text("\n".join(f"{key}: 1" for key in CONFIG_KEYS))
+        config = sorted(finished_runs.glob("*/stdo-*/config.yaml"))[0]
+        (tmp_path / "config.yaml").write_text(config.read_text(encoding="utf-8"), encoding="utf-8")
     done = door(f"run={tmp_path}", cwd=tmp_path, module="evaluate")
     assert done.returncode == 2
     assert done.stderr.startswith(f"stdo: run={tmp_path}: not a")

@@ -5,24 +5,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
-from math import isfinite, lcm
+from math import lcm
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 
 from stdo import __version__
 from stdo.chunks.sample import Sampler
-from stdo.chunks.score import psnr, squared_error
 from stdo.delivery import labels, weights
-from stdo.delivery.client import Player
 from stdo.delivery.finetune import batches_of, finetune, load_weights
 from stdo.delivery.graph import export_graph
 from stdo.delivery.manifest import (
     CHUNKS,
     GRAPH,
-    MAX_RANGE,
-    MAX_RANGES,
     WEIGHTS,
     Figures,
     Manifest,
@@ -31,12 +26,12 @@ from stdo.delivery.manifest import (
     Source,
     Stream,
 )
+from stdo.delivery.measuring import measured
 from stdo.delivery.package import SUFFIX, Package, write_package
 from stdo.delivery.plan import Networks, check_run, printable_name
 from stdo.delivery.rounding import rounded, windows_of
 from stdo.delivery.stream import Muxed, check_stream, write_stream
 from stdo.evaluation.identity import own_video
-from stdo.evaluation.metrics import luma, ssim
 from stdo.evaluation.reconstruct import device_of
 from stdo.files import scratch
 from stdo.models.common import Backbone
@@ -46,13 +41,10 @@ from stdo.rundir import WEIGHTS as RUN_WEIGHTS
 from stdo.rundir import claimed, file_name, read_chunks, read_result, write_result
 from stdo.runfiles import read_facts
 from stdo.training.data import PatchData
-from stdo.types import Json, Progress, UserError, VideoInfo
+from stdo.types import Json, UserError, VideoInfo
 from stdo.video.degrade import Degrade
 from stdo.video.store import Prepared
 from stdo.video.ticks import Ticks, Timeline, held
-
-_EXACT = Fraction(1, 10**6)
-"""Seconds to which the manifest holds times whose fractions fit no 31 bits."""
 
 ROUNDED = 8
 """Weights of this many bits or fewer are rounded; those of more are sent as numbers of 16 or 32 bits."""
@@ -104,9 +96,9 @@ def deliver(
     target = delivery.path(directory, data.info.name)
     if not target.parent.is_dir():
         raise UserError(f"out={target}: there is no folder {target.parent}")
+    _, network_of = read_chunks(directory)
     networks, _ = load_networks(directory / RUN_WEIGHTS)
-    served = tuple(sorted(set(read_chunks(directory, networks=len(networks))[1])))
-    check_run(data, Networks(networks[0], len(networks), served), delivery.bits)
+    check_run(data, Networks(networks[0], len(networks), tuple(sorted(set(network_of)))), delivery.bits)
     progress = data.progress
     with claimed(directory), _scratch(target) as folder:
         video = _own_video(directory, data, metrics)
@@ -145,34 +137,6 @@ def is_delivered(metrics: Json, delivery: Delivery, path: Path) -> bool:
     """Whether a run's package is there already, made as ``delivery`` asks."""
     made = metrics.get("delivered", {})
     return path.exists() and (made.get("bits"), made.get("finetune")) == (delivery.bits, delivery.finetune)
-
-
-def measured(manifest: Manifest, package: Path, video: Prepared, progress: Progress) -> Manifest:
-    """Play a package as a viewer would. Its manifest with how near it is to the truth, and what convolutions read."""
-    player, network = Player(package), manifest.network
-    observed = player.networks.observe()
-    quality = _compared(player, video, progress)
-    ranges = observed.ranges(network.networks, network.convolutions)
-    good = len(ranges) * len(network.convolutions) <= MAX_RANGES
-    good = good and all(isfinite(low + high) and max(-low, high) <= MAX_RANGE for each in ranges for low, high in each)
-    return replace(manifest, quality=quality, network=replace(network, ranges=ranges if good else None))
-
-
-def _compared(player: Player, video: Prepared, progress: Progress) -> Figures:
-    errors, frames, similar = [], [], []
-    lumas = []
-    for t, (pts, rgb_HWC) in enumerate(progress(player, len(video.lr), "measure")):
-        hr_HWC = np.asarray(video.hr[t])[: video.height, : video.width]
-        assert abs(pts - video.pts[t]) < _EXACT, (t, pts, video.pts[t])
-        errors.append(float(squared_error(hr_HWC, rgb_HWC).mean(dtype=np.float64)) / 3)
-        frames.append(float(psnr(errors[-1])))
-        hr, sr = luma(hr_HWC), luma(rgb_HWC)
-        lumas.append(float(psnr(np.square(hr - sr).mean(dtype=np.float64))))
-        similar.append(ssim(hr, sr))
-    assert len(frames) == len(video.lr), (len(frames), len(video.lr))
-    known = [each for each in similar if each is not None]
-    figures = {"frame": fmean(frames), "pooled": float(psnr(fmean(errors))), "y": fmean(lumas)}
-    return Figures(figures, fmean(known) if known else None)
 
 
 def _degrade(data: PatchData) -> Degrade:

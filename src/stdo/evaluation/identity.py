@@ -19,7 +19,7 @@ from stdo.chunks.grid import PatchGrid
 from stdo.chunks.score import squared_error
 from stdo.evaluation.metrics import owned_psnr
 from stdo.foreign import open_below
-from stdo.rundir import MAPS
+from stdo.rundir import CHUNKS, MAPS
 from stdo.types import F32, I16, FrameSource, UserError
 from stdo.video.degrade import BicubicUpscaler
 from stdo.video.reader import FORMAT
@@ -93,18 +93,25 @@ def own_video(
     """
     known = check_source(where, facts, source)
     video = prepare()
-    check_labels(where, source, labels_TRC, video, grid)
+    check_labels(where, source, labels_TRC, video, grid, known)
     note = None if known else check_frames(where, source, video, grid)
     if note is not None:
         sys.stderr.write(f"note: {note}\n")
     return video
 
 
-def check_labels(where: Path, source: FrameSource, labels_TRC: I16, video: Prepared, grid: PatchGrid) -> None:
-    """Raise UserError unless a run's labels belong to a video of this length and to this grid of patches."""
+def check_labels(
+    where: Path, source: FrameSource, labels_TRC: I16, video: Prepared, grid: PatchGrid, known: bool
+) -> None:
+    """Raise UserError unless a run's labels belong to a video of this length and to this grid of patches.
+
+    known: whether the video is known to be the run's own, so that its labels are at fault.
+    """
     wanted = (len(video.lr), grid.rows, grid.cols)
     if labels_TRC.shape != wanted:
         stored, found = ("x".join(map(str, shape)) for shape in (labels_TRC.shape, wanted))
+        if known:
+            raise UserError(f"{where / CHUNKS}: has labels of {stored} patches; the video has {found}")
         raise _other(where, source, f"frames, rows and columns of its patches are {found}, not {stored}")
 
 
