@@ -31,7 +31,11 @@ def offers(path: Path) -> tuple[str, list[str], tuple[str, ...]]:
 
 
 BEGINNINGS = {"cut": ({}, {}, 1.0), "picture late": ({"first": 1}, {}, 0.0), "sound late": ({}, {"begin": 0.7}, 0.0)}
-CODECS = ["aac", "flac", "ac3", "libopus", "libmp3lame", "pcm_s16le"]
+CODECS = [
+    "aac",
+    "flac",
+    *(pytest.param(each, marks=pytest.mark.slow) for each in ("ac3", "libopus", "libmp3lame", "pcm_s16le")),
+]
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS)

@@ -154,6 +154,7 @@ def command(*words: str, cwd: Path, module: str = "train", **environment: str) -
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_of_such_a_name_from_training_to_evaluation_and_again(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()

@@ -183,6 +183,7 @@ def test_a_folder_that_moved_as_a_whole_is_found(typed: str, home: Path, monkeyp
     assert not list(elsewhere.iterdir()) and not home.exists(), "no second cache"
 
 
+@pytest.mark.slow
 def test_a_run_keeps_where_its_video_and_its_cache_are(home: Path) -> None:
     tiny = ["backbone=espcn", "scale=2", "chunks=1", "patches.height=12", "patches.width=16", "trainer=cpu"]
     done = door(*tiny, "budget.passes=0.5", "video.path=clip.mkv", "name=fresh", cwd=home)
@@ -225,6 +226,7 @@ def test_of_two_places_the_one_with_the_right_video_is_taken(
     assert finished_job(run_of(home)).data.source.path == home / "clip.mkv"
 
 
+@pytest.mark.slow
 def test_several_files_and_folders_of_pictures_move_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = ["backbone=espcn", "scale=2", "chunks=1", "patches.height=12", "patches.width=16", "trainer=cpu"]
     work = tmp_path / "work"

@@ -92,6 +92,7 @@ def test_a_search_is_told_the_psnr_of_each_run(folder: Path) -> None:
     assert "note: the sweeper looks for" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_search_that_ends_early_says_so_in_one_line_and_shows_what_there_is(folder: Path) -> None:
     sweeper(folder, params={"scale": [2], "chunks": [2], "optim.rest": [0.01, -1, 0.02]}, direction="minimize")
     done = search(folder)
@@ -105,6 +106,7 @@ def test_a_search_that_ends_early_says_so_in_one_line_and_shows_what_there_is(fo
     assert done.stderr.count("note: the sweeper looks for the lowest PSNR; hydra.sweeper.direction=maximize") == 1
 
 
+@pytest.mark.slow
 def test_what_repeats_a_failed_job_has_the_configurations_of_the_sweep(folder: Path) -> None:
     """The sweep, an experiment and a group's option are the user's own, in a folder that --config-dir names."""
     for name, text in {

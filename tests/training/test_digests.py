@@ -100,6 +100,7 @@ print(json.dumps(digests))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the digests are those of x86-64")
 def test_weights_are_bit_for_bit_what_they_were(tmp_path: Path) -> None:
     words = [sys.executable, "-c", FIT, str(tmp_path), *DIGESTS]
