@@ -129,7 +129,7 @@ def test_runs_are_the_same_wherever_they_were_made(runs: dict[str, Path]) -> Non
     names = {name: str(run.relative_to(run.parents[2])) for name, run in runs.items()}
     assert len(set(names.values())) == 1 and names["UTF-8"].startswith("outputs/café_ж/Größe-")
     for run in runs.values():
-        assert f"path: {NAME}.mkv" in (run / "config.yaml").read_text(encoding="utf-8")
+        assert f"{NAME}.mkv" in (run / "config.yaml").read_text(encoding="utf-8")
         assert {path.name for path in run.glob("*.stdo")} == {"café_ж.stdo"}
         assert json.loads((run / "metrics.json").read_text(encoding="utf-8"))["video"] == NAME
     (sweep,) = runs["ascii"].parents[1].glob("sweeps/*.json")

@@ -156,6 +156,7 @@ def fuzz(
                     report.peak = max(report.peak, peak)
                     if outcome == "failed":
                         report.failures.append(f"seed {seed}, {name}, {harmed.member} ({harmed.what:.80}): {why}")
+                        bar.write(report.failures[-1], file=sys.stderr)
                         bar.set_postfix(failed=len(report.failures))
         finally:
             player.close()

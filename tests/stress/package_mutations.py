@@ -517,7 +517,8 @@ def _value(draw: Draw, fields: dict[str, Any]) -> str:
     """A field gets another value: of a list, near the old one, or of another field."""
     path = draw.choice(_paths(fields))
     parent, old = _at(fields, path[:-1]), _at(fields, path)
-    near = [old + 1, old - 1, old * 2, -old, float(old), str(old)] if type(old) is int else []
+    fraction = float(old) if type(old) is int and abs(old) < 2**1000 else 0.5
+    near = [old + 1, old - 1, old * 2, -old, fraction, str(old)] if type(old) is int else []
     near += [old[:-1], old + old, old * 100] if isinstance(old, str | list) else []
     others = [copy.deepcopy(_at(fields, draw.choice(_paths(fields))))]  # which may be a field that holds this one
     parent[path[-1]] = draw.choice([*near, *others, *draw.sample(VALUES, 6)])

@@ -28,6 +28,8 @@ from stdo.types import U8, UserError
 
 LONGEST = 1 << 16
 """Bytes of a message."""
+NOBODY = 3
+"""Exit code where the other process is gone, or does not listen any more."""
 
 
 def main() -> None:
@@ -36,13 +38,13 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     parent = Connection(int(sys.argv[1]))
-    settings = json.loads(parent.recv_bytes(LONGEST))
+    settings = _received(parent)
     try:
         notes = confine(settings["memory"])
         player = _player(settings)
         send(parent, {"ready": notes})
         while True:
-            command = json.loads(parent.recv_bytes(LONGEST))["do"]
+            command = _received(parent)["do"]
             with complaints(player.package.path):
                 if command == "stages":
                     send(parent, {"stages": stages(player)})
@@ -52,11 +54,18 @@ def main() -> None:
         send(parent, {"error": str(error)})
     except MemoryError:
         send(parent, {"memory": True})
-    except EOFError:
-        pass  # nobody wants more
     except Exception as error:  # whatever a hostile package has broken is told in one line
         send(parent, {"error": f"{settings['path']}: cannot be played ({type(error).__name__}: {str(error)[:200]})"})
     os._exit(0)  # threads may be at a frame
+
+
+def _received(connection: "Connection[Any, Any]") -> dict[str, Any]:
+    """The next message; the end of this process where nobody wants more. FFmpeg has an EOFError of its own."""
+    try:
+        message: dict[str, Any] = json.loads(connection.recv_bytes(LONGEST))
+    except (EOFError, OSError):
+        os._exit(NOBODY)
+    return message
 
 
 def send(connection: "Connection[Any, Any]", message: dict[str, Any]) -> None:
@@ -64,14 +73,14 @@ def send(connection: "Connection[Any, Any]", message: dict[str, Any]) -> None:
     try:
         connection.send_bytes(json.dumps(message).encode())
     except OSError:
-        os._exit(0)
+        os._exit(NOBODY)
 
 
 def _end_with_parent() -> None:
     """The other process holds the far end of stdin, and the kernel closes it with that process."""
     while os.read(0, 1):
         pass
-    os._exit(0)
+    os._exit(NOBODY)
 
 
 def _player(settings: dict[str, Any]) -> Player:
@@ -110,13 +119,13 @@ def _play(player: Player, parent: "Connection[Any, Any]", frames: U8) -> None:
             if pending:
                 deliver()
             while not free and (not pending or parent.poll()):
-                free.append(json.loads(parent.recv_bytes(LONGEST))["free"])
+                free.append(_received(parent)["free"])
         slot = free.popleft()
         pending.append((slot, pool.submit(player.frame, lr_HWC, labels_RC, frames[slot])))
     while pending:
         deliver()
     while len(free) < len(frames):  # what is sent next answers the next command
-        free.append(json.loads(parent.recv_bytes(LONGEST))["free"])
+        free.append(_received(parent)["free"])
     pool.shutdown()
 
 
