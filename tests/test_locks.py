@@ -115,8 +115,10 @@ def ask(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", ASKING)
-def test_asked_to_stop(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_asked_to_stop(number: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     before = [signal.getsignal(each) for each in ASKING]
+    monkeypatch.setattr("stdo.signals._ENDING", 0.5)
+    monkeypatch.setattr("stdo.signals.atexit.register", lambda call: call)
     with pytest.raises(Stopped) as stopped, heeded():
         ask(number)
     assert stopped.value.exit_code == 128 + number
@@ -128,7 +130,20 @@ def test_asked_to_stop(number: int, capsys: pytest.CaptureFixture[str]) -> None:
         assert "stopping after these steps" in capsys.readouterr().err
         with pytest.raises(Stopped):
             ask(number)
-    assert [signal.getsignal(each) for each in ASKING] == before
+    for _ in range(3):
+        ask(number)  # nothing happens: it is ending
+    time.sleep(0.6)
+    heard: list[int] = []
+    try:
+        signal.signal(number, lambda number, frame: heard.append(number))
+        with pytest.raises(Stopped), heeded():
+            ask(number)
+        time.sleep(0.6)
+        ask(number)
+        assert heard == [number], "whoever has caught the end is asked again"
+    finally:
+        for each, handler in zip(ASKING, before, strict=True):
+            signal.signal(each, handler)
 
 
 def test_other_threads_may_defer_and_are_never_asked() -> None:

@@ -1,17 +1,24 @@
 """Being asked to stop: Ctrl-C, SIGTERM, and what a cluster sends before it takes the machine away."""
 
+import atexit
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """SIGUSR1 is what Slurm's ``--signal`` is commonly set to."""
 
+_ENDING = 2.0
+"""Seconds in which a program that was asked to stop has ended."""
+
 Handler = Callable[[int, FrameType | None], None]
+Before = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Stopped(BaseException):
@@ -89,9 +96,32 @@ def _handled_by(handler: Handler) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in ASKING}
+    before: dict[int, Before] = {number: signal.signal(number, handler) for number in ASKING}
+    after = before
     try:
         yield
+    except Stopped:
+        after = _unheard_for_a_while(before)
+        raise
     finally:
-        for number, old in before.items():
+        for number, old in after.items():
             signal.signal(number, old)
+
+
+def _unheard_for_a_while(before: dict[int, Before]) -> dict[int, Before]:
+    """Handlers for a program that was asked to stop and is ending: who asks again, as impatient people do, must change
+    neither its exit code nor its last words. Whoever has caught its end, such as a notebook, gets `before` back."""
+    until = time.monotonic() + _ENDING
+
+    def unheard(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if time.monotonic() > until:
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
+
+    atexit.register(_ignore)  # handlers in Python are gone before the interpreter is
+    return dict.fromkeys(before, unheard)
+
+
+def _ignore() -> None:
+    for number in ASKING:
+        signal.signal(number, signal.SIG_IGN)

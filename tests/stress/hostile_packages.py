@@ -19,6 +19,8 @@ from stdo.types import Colour
 from stdo.video.writer import VideoWriter
 
 RATE = Fraction(25)
+QUICK = {"x264": "ultrafast", "x265": "ultrafast", "lossless": "ultrafast", "svtav1": "12"}
+"""The quickest preset of each codec of a package."""
 
 
 def grey(width: int, height: int, frames: int) -> Iterator[tuple[Fraction, np.ndarray]]:
@@ -34,6 +36,9 @@ def package(
     frames: int = 4,
     patch: tuple[int, int] | None = None,
     lr: Path | None = None,
+    codec: str = "x264",
+    features: int = 4,
+    halo: int = 2,
     **members: bytes,
 ) -> Path:
     """Write a package of one tiny network.
@@ -44,20 +49,23 @@ def package(
         frames: How many the manifest promises.
         patch: Height and width of a patch in LR pixels; as a rule a quarter of the LR frame.
         lr: The LR video to pack in place of grey frames.
+        codec: Of the grey frames.
+        features: Channels of the network.
+        halo: Of the patches; the network sees 2 pixels, and with less a player must compute these very patches.
         members: Content of ``weights`` and ``chunks`` in place of sound ones.
     """
     width, height = size[0] // 2, size[1] // 2
     video = folder / "lr.mp4"
     if lr is None:
-        with VideoWriter(video, width, height, RATE, "x264", preset="ultrafast") as writer:
+        with VideoWriter(video, width, height, RATE, codec, preset=QUICK[codec]) as writer:
             for frame in grey(width, height, frames):
                 writer.write(frame)
-    network = plain(Tiny(2))
+    network = plain(Tiny(2, features))
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    grid = PatchGrid(height, width, *(patch or (height // 2, width // 2)), 2)
+    grid = PatchGrid(height, width, *(patch or (height // 2, width // 2)), halo)
     manifest = Manifest(
         "tests", "hostile", 2, Source(*size, frames, RATE, Colour("bt709", "limited")),
-        Stream("lr.mp4", width, height, "x264", 23), Patches(grid.patch_h, grid.patch_w, 2),
+        Stream("lr.mp4", width, height, codec, 23), Patches(grid.patch_h, grid.patch_w, halo),
         Network("tiny", tuple(weights.params_of(tensors)), 1, (0,), 2), 32,
     )  # fmt: skip
     coded = labels.encode(np.zeros((1, grid.rows, grid.cols), np.int16).repeat(frames, 0), 1)

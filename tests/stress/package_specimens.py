@@ -25,14 +25,14 @@ RATE = Fraction(25)
 
 
 class Tiny(Backbone):
-    """The operations of our backbones in two convolutions of four channels."""
+    """The operations of our backbones in two convolutions, of four channels as a rule."""
 
     BODY = ("first",)
 
-    def __init__(self, scale: int) -> None:
+    def __init__(self, scale: int, features: int = 4) -> None:
         super().__init__(scale)
-        self.first = nn.Conv2d(3, 4, 3, padding=1, padding_mode="replicate")
-        self.last = nn.Conv2d(4, 3 * scale * scale, 3, padding=1)
+        self.first = nn.Conv2d(3, features, 3, padding=1, padding_mode="replicate")
+        self.last = nn.Conv2d(features, 3 * scale * scale, 3, padding=1)
         self.shuffle, self.bicubic = nn.PixelShuffle(scale), Bicubic(scale)
         self.last.weight.data *= 0.1
 

@@ -25,7 +25,7 @@ from stdo.delivery.isolated import Isolated
 from stdo.delivery.labels import Labels
 from stdo.delivery.lr import LrVideo
 from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest
-from stdo.delivery.memory import frames_held, of_decoder
+from stdo.delivery.memory import VIEWER, frames_held, of_decoder, of_networks
 from stdo.delivery.package import Package, complaints
 from stdo.delivery.weights import Stored
 from stdo.types import I16, I64, U8, Json, UserError
@@ -105,7 +105,8 @@ class Player:
         grid, network = self.manifest.patch_grid, self.manifest.network
         whole = grid.coarsest(min(WHOLE, self.networks.largest))
         pays = grid.halo >= network.reach and whole.pixels < grid.pixels
-        self.networks.check_work(whole if pays and len(network.network_of) == 1 else grid)
+        played = whole if pays and len(network.network_of) == 1 else grid
+        self.networks.check(played, self._memory_of_networks(VIEWER))
         return grid, whole if pays else None
 
     def _labels(self) -> Labels:
@@ -220,7 +221,12 @@ class Player:
         graph, scale = self.package.read(GRAPH), self.manifest.scale
         told = network.ranges or () if precision == "int8" else ()
         named = [dict(zip(network.convolutions, each, strict=True)) for each in told]
-        return Networks(graph, weights, scale, self.threads, precision, device, ranges=named)
+        memory = self._memory_of_networks(self.threads)
+        return Networks(graph, weights, scale, self.threads, precision, device, ranges=named, memory=memory)
+
+    def _memory_of_networks(self, threads: int) -> int:
+        source, lr = self.manifest.source, self.manifest.lr
+        return of_networks(source.width * source.height, lr.width * lr.height, threads)
 
 
 def _taken(pending: "deque[tuple[Fraction, Future[U8]]]") -> tuple[Fraction, U8]:

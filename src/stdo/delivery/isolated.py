@@ -109,12 +109,12 @@ class _Process:
             raise
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Tell it something; what it has said last is told where it is gone."""
+        """Tell it something. Raises UserError, with the last that it said, where it is gone."""
         try:
             self._pipe.send_bytes(json.dumps(message).encode())
         except OSError:
-            self.receive(0)
-            raise self._ended() from None
+            while True:  # frames that it had finished come before its reason
+                self.receive(0)
 
     def receive(self, wait: float) -> dict[str, Any]:
         """What it says next. Raises UserError where it found the package bad, is gone, or says nothing in time."""

@@ -30,6 +30,9 @@ _INDEX = 256 << 20
 _ROUNDED = 128
 """Pixels that decoders add to a side at most, for blocks and vectors."""
 
+_THREADS = 4
+"""Of the decoder, at most as many frames as it keeps for them; networks take the rest of the cores."""
+
 
 class LrVideo:
     """The frames of a package's LR stream, as `stdo.video.reader.VideoFile` gives those of a file.
@@ -116,7 +119,7 @@ class LrVideo:
         if (stream.width, stream.height) != (lr.width, lr.height):  # before anything is allocated
             raise self._wrong(f"its frames have {stream.width}x{stream.height} pixels")
         stream.codec_context.options = self._largest
-        stream.thread_type = "AUTO"
+        stream.thread_type, stream.thread_count = "AUTO", _THREADS
         return stream
 
     def _decoded(self, first: int) -> Iterator[av.VideoFrame]:

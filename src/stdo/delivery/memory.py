@@ -18,6 +18,15 @@ _BASE = 64 * _MIB
 _HELD = 128 * _MIB
 """Of finished frames that wait; two at least."""
 
+_DECODER = 160 * _MIB
+"""Of the process that decodes, beside what follows: Python, OpenVINO, and what is unused between allocations."""
+_PER_LR_PIXEL = 40
+"""Of the LR decoder: the frames that it refers to and those of its threads, and one in RGB."""
+_PER_THREAD_COMPUTING = 20 * _MIB
+"""Of a thread: its stack, the windows of its frame and the patches made of them."""
+VIEWER = 4
+"""Threads on which every package plays: what a window may need does not depend on who packs it, and on what."""
+
 _LEAN = "sync-lookahead=0:bframes=0:ref=1:sliced-threads=1"
 _TIERS = (
     (ORDINARY, "", 150),
@@ -55,6 +64,19 @@ def of_encoder(pixels: int) -> int:
 def of_decoder(pixels: int, threads: int) -> int:
     """Bytes that the process may take that decodes and computes, without the frames that it shares."""
     return limit(pixels, threads) - of_encoder(pixels) - frames_held(pixels, threads) * 3 * pixels
+
+
+def of_networks(pixels: int, lr_pixels: int, threads: int) -> int:
+    """Bytes that the steps of networks may hold in that process; where one window needs more, nothing plays.
+
+    Args:
+        pixels: Of a frame that is shown.
+        lr_pixels: Of a frame of the LR stream.
+        threads: Frames that are computed at once.
+    """
+    frames = frames_held(pixels, threads) * 3 * lr_pixels
+    rest = _DECODER + _PER_LR_PIXEL * lr_pixels + threads * _PER_THREAD_COMPUTING + frames
+    return of_decoder(pixels, threads) - rest
 
 
 def frames_held(pixels: int, threads: int) -> int:

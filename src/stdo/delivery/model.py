@@ -18,7 +18,7 @@ _OPERATIONS = {
 PICTURE = "lr"
 """Name of what the pixels become: the graph's input."""
 MAX_HELD = 3 * 2**25
-"""Numbers that the steps of a network may hold at once for one window; 384 MiB."""
+"""Numbers that the steps of a network may hold at once for one window, whatever else a player has; 384 MiB."""
 MAX_MACS = 2**44
 """Multiply-accumulates for one frame, all its windows together: five minutes on one core."""
 
@@ -103,9 +103,16 @@ def _check_steps(model: ov.Model) -> None:
             raise UserError(f"graph.onnx: step {step.get_type_name()}: must be one of {', '.join(sorted(_OPERATIONS))}")
         if any(output.get_partial_shape().is_dynamic for output in step.outputs()):
             raise UserError("graph.onnx: a step's size does not follow from the window's")
-    if held(model) > MAX_HELD:
-        raise UserError(f"graph.onnx: its steps hold more than {MAX_HELD} numbers at once for a window")
+    check_held(held(model), 4 * MAX_HELD)
     check_work(macs(model))
+
+
+def check_held(numbers: int, memory: int) -> None:
+    """Raise UserError for more numbers of four bytes than fit into some bytes of memory."""
+    if 4 * numbers > memory:
+        raise UserError(
+            f"graph.onnx: its steps hold {numbers >> 18} MiB at once for a window: must be at most {memory >> 20} MiB"
+        )
 
 
 def check_work(work: float) -> None:

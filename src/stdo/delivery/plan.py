@@ -39,7 +39,7 @@ from stdo.video.degrade import Degrade
 from stdo.video.reader import VideoFile
 from stdo.video.span import MIN_HEIGHT
 
-_SURE = 2**19
+_SURE = 2**17
 """HR pixels of a padded patch that any backbone computes in the memory that players give it."""
 
 _UNKNOWN = Network("unknown", (("weight", (1,)),), 1, (0,), 0)
@@ -191,12 +191,16 @@ def _check_window(data: PatchData, network: Backbone) -> None:
     if height * width * scale**2 <= _SURE:
         return
     from stdo.delivery.graph import export_graph
-    from stdo.delivery.model import network_model
+    from stdo.delivery.memory import VIEWER, of_networks
+    from stdo.delivery.model import check_held, held, network_model
     from stdo.delivery.runtime import core
 
     tensors = {name: np.asarray(tensor) for name, tensor in network.state_dict().items()}
     try:
-        network_model(core(), export_graph(network), tensors, scale, (height, width))
+        model = network_model(core(), export_graph(network), tensors, scale, (height, width))
+        check_held(
+            held(model), of_networks(data.info.width * data.info.height, data.grid.height * data.grid.width, VIEWER)
+        )
     except UserError as error:
         reason = str(error).partition(": ")[2]
         settings = f"patches.height={data.grid.patch_h} patches.width={data.grid.patch_w} patches.halo={data.grid.halo}"

@@ -17,7 +17,7 @@ from stdo.delivery.devices import usable_device
 from stdo.delivery.graph_check import check_graph
 from stdo.delivery.int8 import Observed, quantised, weight_levels
 from stdo.delivery.manifest import Range
-from stdo.delivery.model import MAX_HELD, check_work, complaints, held, macs, network_model
+from stdo.delivery.model import MAX_HELD, check_held, check_work, complaints, held, macs, network_model
 from stdo.types import F32, SCALES, U8, UserError
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
@@ -30,11 +30,8 @@ WAIT = 600.0
 RESIDENT = 128
 """Networks that are kept ready at once by default; each holds a few MB for every thread."""
 
-_HELD_PER_THREAD = 3 * 2**23
-"""Numbers for each thread that all networks together may hold; never less than `MAX_HELD` in all. Beyond it, fewer
-windows are computed at once and fewer networks stay ready."""
 _LARGE = 3 * 2**23
-"""Numbers that a window should hold at most, where there is a choice: 96 MiB, four of which are `MAX_HELD`."""
+"""Numbers that a window should hold at most, where there is a choice: 96 MiB."""
 
 _Window = tuple[int, int]
 """Height and width in LR pixels."""
@@ -53,7 +50,8 @@ class Networks:
     graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``. weights: of each network, by name.
     scale: 2, 3 or 4. threads: how many windows are computed at once. precision: one of `PRECISIONS`. device: OpenVINO's
     name of it. resident: how many networks stay ready. ranges: for each network what its convolutions read, by the name
-    of their weights; ``int8`` needs them.
+    of their weights; ``int8`` needs them. memory: bytes that the steps of all networks may hold together; beyond it,
+    fewer windows are computed at once and fewer networks stay ready.
 
     Raises UserError for a graph that is damaged or is no backbone's, weights that do not fit it, a precision or a
     device that is not there.
@@ -69,6 +67,7 @@ class Networks:
         device: str = "CPU",
         resident: int = RESIDENT,
         ranges: Sequence[Mapping[str, Range]] = (),
+        memory: int = 4 * MAX_HELD,
     ) -> None:
         assert scale in SCALES and threads >= 1, (scale, threads)
         if precision not in PRECISIONS:
@@ -81,7 +80,7 @@ class Networks:
         self._size = sum(array.size for array in weights[0].values()) if weights else 0
         self._ranges = ranges if precision == "int8" else ()
         self._observed: Observed | None = None
-        self._threads, self._resident = threads, resident
+        self._threads, self._resident, self._budget = threads, resident, memory // 4
         self._device, self._settings = usable_device(self._core, device, PRECISIONS[precision])
         self._levels = weight_levels(self._core, device, self._settings) if self._ranges else 0
         self._ready: OrderedDict[tuple[int, _Window], _Pool] = OrderedDict()
@@ -119,13 +118,20 @@ class Networks:
     @property
     def largest(self) -> int:
         """LR pixels of a window above which the memory of one window is more than quickness is worth."""
-        side = 64
-        return _LARGE * side * side // self._steps((side, side)) if self._weights else _LARGE
+        side, numbers = 64, min(_LARGE, self._budget // self._threads)
+        return numbers * side * side // self._steps((side, side)) if self._weights else numbers
 
-    def check_work(self, grid: PatchGrid) -> None:
-        """Raise UserError where the frames of a grid would take longer than a frame may, before any is begun."""
+    def check(self, grid: PatchGrid, memory: int) -> None:
+        """Raise UserError for frames that take longer, or windows that take more memory, than they may.
+
+        Args:
+            grid: Of the frames.
+            memory: Bytes that the steps of a network may hold for one window.
+        """
         if self._weights:
-            check_work(self._costs(grid.window)[1] * grid.patches)
+            numbers, work = self._costs(grid.window)
+            check_held(numbers, memory)
+            check_work(work * grid.patches)
 
     def _steps(self, window: _Window) -> int:
         """How many numbers the steps of a network hold for one window of that size; all networks are alike in this."""
@@ -146,10 +152,6 @@ class Networks:
     def _requests(self, window: _Window) -> int:
         """How many windows of a size may be computed at once, in every network."""
         return max(1, min(self._threads, self._budget // (self._numbers(window) * len(self._weights))))
-
-    @property
-    def _budget(self) -> int:
-        return max(MAX_HELD, self._threads * _HELD_PER_THREAD)
 
     @contextlib.contextmanager
     def _request(self, index: int, window: _Window) -> Iterator[ov.InferRequest]:
