@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TOOLS := .venv-tools
+SITE := .venv-docs
 ARGS ?=
 LOCK ?= yes
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow fuzz lint format cost bench wheel lock sbom audit clean
+.PHONY: help setup train test test-slow fuzz lint format docs cost bench wheel lock sbom audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,11 @@ $(READY): pyproject.toml constraints.txt tools/install.py $(wildcard locks/*.txt
 $(TOOLS)/.ready: locks/tools.txt
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip install --quiet --require-hashes --no-deps --requirement locks/tools.txt
+	@touch $@
+
+$(SITE)/.ready: locks/docs.txt
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --require-hashes --no-deps --requirement locks/docs.txt
 	@touch $@
 
 train: $(READY) ## Overfit WDSR ×4 to the default clip (ARGS='video.path=… method=nas …' changes anything)
@@ -49,6 +55,10 @@ format: $(READY) ## Put the code in format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(SITE)/.ready ## Build the documentation with its API reference into build/site
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
+	@echo build/site/index.html
+
 cost: $(READY) ## Parameters and MACs of every backbone, beside the paper's
 	$(BIN)/python benchmarks/cost.py
 
@@ -69,4 +79,4 @@ audit: $(TOOLS)/.ready ## Ask for known weaknesses of every locked package, wher
 	$(TOOLS)/bin/python tools/audit.py
 
 clean: ## Remove the environment and what tools left behind; keeps outputs and cache
-	rm -rf $(VENV) $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(TOOLS) $(SITE) dist build .mypy_cache .ruff_cache .pytest_cache

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("build", "dev", "cuda", "fuzz", "tools")
+LOCKS = ("build", "dev", "cuda", "fuzz", "tools", "docs")
 BY_HAND = {"pnnx", "ncnn", "executorch"}
 """Extras that are installed by hand, and are in no lock."""
 

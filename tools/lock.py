@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +20,10 @@ CUDA = ("nvidia-", "cuda-", "triton")
 BUILD = ("pip", "setuptools", "hatchling", "editables")
 TOOLS = ("uv", "cyclonedx-bom", "pip-audit")
 FUZZ = ("atheris",)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DOCS = tuple(PROJECT["optional-dependencies"]["docs"])
+"""Alone, without what stdo needs to run: the site is made from the source's text."""
+
 HEAD = "# Made by `make lock` from pyproject.toml and constraints.txt; see README.md.\n"
 
 Entries = dict[str, str]
@@ -85,6 +90,7 @@ def main(options: list[str]) -> None:
     written("build", compiled(shared, BUILD, before.get("build", "")))
     written("fuzz", compiled(shared, FUZZ, before.get("fuzz", "")))
     written("tools", compiled(options, TOOLS, before.get("tools", "")))
+    written("docs", compiled(options, DOCS, before.get("docs", "")))
 
 
 if __name__ == "__main__":

@@ -26,10 +26,11 @@ def candidates(saved: str, outputs: str, directory: Path) -> list[Path]:
         Absolute paths, which need not exist: as saved; then where it would be, had it been moved together with the
         outputs. A relative one is looked for in the current folder, then in the one that held the outputs.
 
-    >>> candidates("/a/clips/x.mp4", "/a/out", Path("/b/out/x/run"))
-    [PosixPath('/a/clips/x.mp4'), PosixPath('/b/clips/x.mp4')]
-    >>> candidates("x.mp4", "out", Path("/b/out/x/run"))[1:]
-    [PosixPath('/b/x.mp4')]
+    Examples:
+        >>> candidates("/a/clips/x.mp4", "/a/out", Path("/b/out/x/run"))
+        [PosixPath('/a/clips/x.mp4'), PosixPath('/b/clips/x.mp4')]
+        >>> candidates("x.mp4", "out", Path("/b/out/x/run"))[1:]
+        [PosixPath('/b/x.mp4')]
     """
     now = outputs_of(directory)
     if Path(saved).is_absolute():

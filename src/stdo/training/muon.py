@@ -22,11 +22,16 @@ class Muon(torch.optim.Optimizer):
     pictures, all its filters move together. Muon makes the singular values of a layer's step equal: what a layer could
     learn beside the common direction is learned as fast. A filter bank (out, in, h, w) is a matrix (out, in·h·w).
 
-    params: groups; those with ``filters=True`` hold filter banks. lr: of filters, as length of a step's singular
-        values, for matrices that are higher than wide times the root of the ratio. momentum: of the gradient,
-        Nesterov's. rest: learning rate of Adam for the other parameters. betas, eps: Adam's.
-
     Equal banks of several networks go through the iteration together. `torch.optim.Muon` takes matrices alone.
+
+    Args:
+        params: Parameter groups; those with ``filters=True`` hold filter banks.
+        lr: Learning rate of the filters: the singular values of a step. For a matrix that is higher than wide they are
+            multiplied by the root of height over width.
+        rest: Adam's learning rate for the other parameters.
+        momentum: Nesterov momentum of the gradient.
+        betas: Adam's.
+        eps: Adam's.
     """
 
     def __init__(

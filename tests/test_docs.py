@@ -1,0 +1,80 @@
+"""Pages hang together: each is on a shelf, links lead somewhere, and figures of the README are those of its files."""
+
+import csv
+import re
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+SHELVES = ROOT / "docs" / "README.md"
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "benchmarks").glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "experiments").rglob("*.md"),
+    *(ROOT / "locks").glob("*.md"),
+]
+
+
+def links(page: Path) -> set[Path]:
+    """The files of the repository that a page links or shows."""
+    text = re.sub(r"`[^`]*`", "", page.read_text(encoding="utf-8"))
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    local = [target.partition("#")[0] for target in targets if "://" not in target]
+    return {(page.parent / target).resolve() for target in local if target}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in links(page):
+        assert target.exists(), target
+
+
+def test_every_page_is_on_a_shelf() -> None:
+    headings = re.findall(r"^## (.+)", SHELVES.read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings == ["Use", "Methods and protocol", "Formats", "Internals"]
+    found = links(SHELVES)
+    for index in [path for path in found if path.name == "README.md"]:  # of decisions, of studies
+        found |= links(index)
+    assert {*PAGES} - found == {SHELVES, README}
+
+
+def test_every_picture_of_the_docs_is_shown() -> None:
+    shown = set().union(*map(links, PAGES))
+    assert {*(ROOT / "docs" / "images").iterdir()} <= shown
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 100
+
+
+def test_the_figures_of_the_readme_are_those_of_the_study() -> None:
+    clips = {"city": "city_aerial", "game": "game_", "animation": "anim_"}
+    psnr, bicubic = defaultdict(list), {}
+    with (ROOT / "experiments" / "beyond" / "results.tsv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            usual = (row["backbone"], row["passes"], row["batch"], row["bicubic_chunks"]) == ("espcn", "20", "4", "")
+            for clip, start in clips.items():
+                if usual and row["video"].startswith(start):
+                    psnr[row["method"], clip].append(float(row["psnr_frame"]))
+                    bicubic[clip] = float(row["bicubic_frame"])
+    table = re.findall(r"^\| \W*([\w-]+)\W.*?\| (.+?) \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    checked = 0
+    for name, rest in table:
+        for clip, text in zip(clips, re.findall(r"\d\d\.\d\d", rest), strict=False):
+            found = psnr[name.lower().replace("-", ""), clip]
+            wanted = bicubic[clip] if name == "bicubic" else mean(found)
+            assert len(found) in (0, 2) and abs(float(text) - wanted) < 0.00501, (name, clip)
+            checked += 1
+    assert checked == 21
+
+
+def test_all_of_ci_is_one_script() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert re.findall(r"^ +- run: (.+)$", workflow, re.MULTILINE) == [".ci/run"]
+    steps = re.findall(r"^make .+$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    assert steps == ["make test", "make lint", "make docs", "make test-slow"]
