@@ -55,8 +55,9 @@ format: $(READY) ## Put the code in format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# No --quiet: it would keep warnings from --strict.
 docs: $(SITE)/.ready ## Build the documentation with its API reference into build/site
-	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict
 	@echo build/site/index.html
 
 cost: $(READY) ## Parameters and MACs of every backbone, beside the paper's

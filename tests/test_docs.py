@@ -2,11 +2,13 @@
 
 import csv
 import re
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -78,3 +80,10 @@ def test_all_of_ci_is_one_script() -> None:
     assert re.findall(r"^ +- run: (.+)$", workflow, re.MULTILINE) == [".ci/run"]
     steps = re.findall(r"^make .+$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
     assert steps == ["make test", "make lint", "make docs", "make test-slow"]
+
+
+def test_the_citation_is_of_this_version_and_these_authors() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert project["authors"] == citation["authors"] == [{"name": "the stdo developers"}]
+    assert (project["version"], project["license"]) == (citation["version"], citation["license"])
