@@ -27,10 +27,11 @@ from common import clip, endless, machine, note, options, peak_rss, tsv
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
+from stdo.clip import Clip
 from stdo.models.registry import build
 from stdo.models.sharing import Independent
 from stdo.training.callbacks import hush
-from stdo.training.data import PatchData, PatchSize
+from stdo.training.data import PatchData
 from stdo.training.module import Overfit
 from stdo.training.precision import resolve
 from stdo.training.schedule import cosine
@@ -66,8 +67,8 @@ def job(path: str, frames: int, chunks: int) -> None:
     """Prepare and train; print what it took. Runs as a process."""
     hush()
     with tempfile.TemporaryDirectory(dir=Path(path).parent) as cache:
-        parts = Path(cache), Degrade(SCALE), PatchSize(), ByPsnr(BicubicUpscaler(SCALE)), by_score, chunks
-        data = PatchData(Looped(VideoFile(path), frames), *parts)
+        clip = Clip(Looped(VideoFile(path), frames), Degrade(SCALE), cache=Path(cache))
+        data = PatchData(clip, ByPsnr(BicubicUpscaler(SCALE)), by_score, chunks)
         began = time.perf_counter()
         data.prepare_data()
         data.setup()

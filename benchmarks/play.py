@@ -28,6 +28,7 @@ import torch
 
 from common import machine, tsv
 from stdo.chunks.grid import PatchGrid
+from stdo.clip import PatchSize
 from stdo.delivery import labels, weights
 from stdo.delivery.client import Player
 from stdo.delivery.graph import export_graph
@@ -37,7 +38,6 @@ from stdo.delivery.runtime import PRECISIONS, Networks
 from stdo.models.common import Backbone, plain
 from stdo.models.pixels import to_float, to_uint8
 from stdo.models.registry import BACKBONES, build, name_of
-from stdo.training.data import PatchSize
 from stdo.types import Colour
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter

@@ -17,7 +17,7 @@ from stdo.chunks.score import psnr, squared_error
 from stdo.delivery.client import Player
 from stdo.delivery.deliver import Delivery
 from stdo.delivery.runtime import PRECISIONS
-from stdo.jobs import finished_job
+from stdo.opened import clip_of
 from stdo.types import U8
 
 
@@ -28,8 +28,8 @@ def error(one_HWC: U8, other_HWC: U8) -> float:
 
 def compare(run: Path, cache: str | None) -> None:
     """Print a row for each precision."""
-    job = finished_job(run, cache)
-    video, package = job.data.open_video(), Delivery().path(run, job.data.info.name)
+    clip = clip_of(run, cache)
+    video, package = clip.video, Delivery().path(run, clip.info.name)
     note(run.name)
     psnrs, moved, furthest = ({precision: [] for precision in PRECISIONS} for _ in range(3))
     players = (Player(package, precision=precision) for precision in PRECISIONS)

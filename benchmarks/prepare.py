@@ -26,11 +26,12 @@ from common import Spent, clip, machine, median_spent, note, options, peak_rss, 
 from stdo.chunks.dct import Dct
 from stdo.chunks.score import ByPsnr, Scorer, psnr
 from stdo.chunks.split import by_score
+from stdo.clip import Clip, PatchSize
 from stdo.models.pretrained import PretrainedUpscaler
 from stdo.models.registry import build
 from stdo.models.sharing import Single
 from stdo.models.weights import save_networks
-from stdo.training.data import PatchData, PatchSize
+from stdo.training.data import PatchData
 from stdo.types import Frame
 from stdo.video.degrade import BicubicUpscaler, Degrade, downscale
 from stdo.video.reader import VideoFile
@@ -83,8 +84,8 @@ def whole(path: Path) -> None:
     """Prepare and score with bicubic; print wall and core seconds, frames and peak memory. Runs as a process."""
     gc.freeze()  # as the door does with all that it has imported
     with tempfile.TemporaryDirectory(dir=path.parent) as cache:
-        parts = Path(cache), Degrade(SCALE), PatchSize(), ByPsnr(BicubicUpscaler(SCALE)), by_score, CHUNKS
-        data = PatchData(VideoFile(path), *parts)
+        clip = Clip(VideoFile(path), Degrade(SCALE), cache=Path(cache))
+        data = PatchData(clip, ByPsnr(BicubicUpscaler(SCALE)), by_score, CHUNKS)
         took = spent(lambda: (data.prepare_data(), data.setup()))
         print(json.dumps([took.wall, took.cpu, len(data.video.lr), peak_rss()]))
 

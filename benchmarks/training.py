@@ -31,12 +31,13 @@ from common import machine, note, options, tsv
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
+from stdo.clip import Clip, PatchSize
 from stdo.models.modulated import Modulated
 from stdo.models.pixels import to_float
 from stdo.models.registry import BACKBONES
 from stdo.models.sharing import Independent, Sharing, Single
 from stdo.training.callbacks import Curve, FitProgress, hush
-from stdo.training.data import Batch, PatchBatches, PatchData, PatchSize
+from stdo.training.data import Batch, PatchBatches, PatchData
 from stdo.training.module import Overfit
 from stdo.training.precision import resolve
 from stdo.training.schedule import cosine
@@ -109,7 +110,8 @@ class Clock(pl.Callback):
 def prepared(cache: Path, networks: int) -> PatchData:
     """A generated clip of 1080p, chunked."""
     clip = GeneratedClip(width=1920, height=1080, frames=24, rate=25, seed=0)
-    data = PatchData(clip, cache, Degrade(SCALE), PatchSize(), ByPsnr(BicubicUpscaler(SCALE)), by_score, networks)
+    made = Clip(clip, Degrade(SCALE), PatchSize(), cache)
+    data = PatchData(made, ByPsnr(BicubicUpscaler(SCALE)), by_score, networks)
     data.prepare_data()
     data.setup()
     return data

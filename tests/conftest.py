@@ -15,11 +15,12 @@ from hydra import compose, initialize_config_dir
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
+from stdo.clip import Clip, PatchSize
 from stdo.jobs import build_job
 from stdo.models.espcn import ESPCN
 from stdo.models.sharing import Independent
 from stdo.pipeline import Job, train
-from stdo.training.data import PatchData, PatchSize
+from stdo.training.data import PatchData
 from stdo.training.schedule import cosine
 from stdo.trust import conf_dir
 from stdo.video.degrade import BicubicUpscaler, Degrade
@@ -66,10 +67,12 @@ def job_maker(folder: Path, trainer: Callable[..., pl.Trainer]) -> Callable[...,
         directory: str = "run", split=by_score, sharing=Independent, chunks=3, scale=2, halo=0, passes=3.0, **changes
     ) -> Job:
         data = PatchData(
-            GeneratedClip(width=70, height=50, frames=6, rate=25, seed=1),
-            folder / "cache",
-            Degrade(scale),
-            PatchSize(10, 12, halo),
+            Clip(
+                GeneratedClip(width=70, height=50, frames=6, rate=25, seed=1),
+                Degrade(scale),
+                PatchSize(10, 12, halo),
+                folder / "cache",
+            ),
             ByPsnr(BicubicUpscaler(scale)),
             split,
             chunks,

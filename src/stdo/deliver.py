@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from stdo.doors import enter
-from stdo.jobs import finished_job
+from stdo.opened import clip_of
 from stdo.settings import check
 from stdo.types import Json
 
 if TYPE_CHECKING:
+    from stdo.clip import Clip
     from stdo.delivery.deliver import Delivery
-    from stdo.pipeline import Job
 
 
 def task(config: DictConfig) -> Path:
     """Rebuild the run from its own directory, pack it, and print what it costs."""
     check({key: value for key, value in config.items() if key != "paths"})
-    job = finished_job(Path(config.run), config.paths.cache, config.video)
-    metrics = pack(job, delivery(config))
+    directory = Path(config.run)
+    metrics = pack(directory, clip_of(directory, config.paths.cache, config.video), delivery(config))
     from stdo.evaluation.table import closing_table
 
     sys.stdout.write(f"{closing_table(metrics)}\n")
-    return job.directory
+    return directory
 
 
 def delivery(config: DictConfig) -> Delivery:
@@ -35,16 +35,14 @@ def delivery(config: DictConfig) -> Delivery:
     from stdo.delivery.deliver import Delivery
 
     out = config.get("out")
-    return Delivery(
-        config.weights.bits, config.weights.finetune, Path(out) if out else None, bool(config.get("unpacked"))
-    )
+    return Delivery(config.weights.bits, Path(out) if out else None, bool(config.get("unpacked")))
 
 
-def pack(job: Job, delivery: Delivery, told: Sequence[str] = ()) -> Json:
+def pack(directory: Path, clip: Clip, delivery: Delivery, told: Sequence[str] = ()) -> Json:
     """Write a run's package and say where, with its notes but those told before; returns metrics.json's content."""
     from stdo.delivery.deliver import deliver
 
-    delivered = deliver(job.directory, job.data, job.sampler, delivery, job.loss)
+    delivered = deliver(directory, clip, delivery)
     notes = [note for note in delivered.notes if note not in told]
     sys.stderr.write("".join(f"note: {note}\n" for note in notes) + f"{delivered.path}\n")
     return delivered.metrics

@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from stdo.doors import enter
-from stdo.jobs import finished_job
+from stdo.opened import clip_of
 from stdo.settings import check
 from stdo.types import UserError
 
@@ -19,10 +19,10 @@ def task(config: DictConfig) -> Path:
 
     if config.save is not None and config.save not in SAVES:
         raise UserError(f"save={config.save}: must be null or one of {', '.join(SAVES)}")
-    job = finished_job(directory, config.paths.cache, config.video)
+    clip = clip_of(directory, config.paths.cache, config.video)
     from stdo.evaluation.table import closing_table
 
-    metrics = evaluate(job, config.save, only=config.network)
+    metrics = evaluate(directory, clip, config.save, only=config.network)
     out = directory if config.network is None else directory / f"network-{config.network}"
     sys.stdout.write(f"{closing_table(metrics)}\n\n{out}\n")
     return directory

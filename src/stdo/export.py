@@ -19,8 +19,8 @@ def task(config: DictConfig) -> Path:
     run = load_config(directory)
     read_result(directory, {"scale", "height", "width"})
     check(run)
+    from stdo.clip import PatchSize
     from stdo.delivery.export import Export, export
-    from stdo.training.data import PatchSize
 
     patches = run.get("patches")
     if patches is None:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,14 +12,12 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from tqdm import tqdm
 
 from stdo.chunks.branch import Branching
 from stdo.chunks.sample import Sampler
 from stdo.chunks.score import ByPsnr
 from stdo.evaluation.identity import FINGERPRINT, fingerprint_of
 from stdo.evaluation.reconstruct import Reconstructor
-from stdo.locks import main_process
 from stdo.models.common import Backbone
 from stdo.models.cost import macs_per_patch
 from stdo.models.sharing import Sharing
@@ -33,14 +31,7 @@ from stdo.training.module import Optimizer, Overfit, Schedule
 from stdo.training.processes import environment
 from stdo.training.stop import StopWhenSlow
 from stdo.training.warm import Branch
-from stdo.types import F32, Json, T, UserError
-
-
-def terminal(items: Iterable[T], total: int | None, label: str) -> Iterable[T]:
-    """Progress with an ETA on the terminal, of the main process alone."""
-    hidden = not main_process()
-    bar: Iterable[T] = tqdm(items, total=total, desc=label, unit=" frames", dynamic_ncols=True, disable=hidden)
-    return bar
+from stdo.types import F32, Json, UserError
 
 
 @dataclass(frozen=True)
@@ -127,7 +118,7 @@ def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
     alone = Reconstructor([network.to(device)], [0], grid, video.scale, device)
     chunk = np.zeros((grid.rows, grid.cols), np.int16)
     scorer = ByPsnr(lambda lr_HWC: grid.assemble(alone.patches(lr_HWC, chunk), video.scale))
-    frames = data.progress(range(len(video.lr)), len(video.lr), "score anew")
+    frames = data.clip.progress(range(len(video.lr)), len(video.lr), "score anew")
     return scorer.scores(((video.lr[t], video.hr[t]) for t in frames), grid, video.scale)
 
 
@@ -147,7 +138,7 @@ def _save(job: Job, sharing: Sharing, sampler: Sampler, seconds: float, device: 
         "train_seconds": seconds,
         "score_seconds": data.score_seconds,
         "device": device,
-        FINGERPRINT: fingerprint_of(data.source),
+        FINGERPRINT: fingerprint_of(data.clip.source),
     }
     facts |= sampler.facts
     write_chunks(job.directory, data.scores, data.labels, network_of)

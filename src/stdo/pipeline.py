@@ -2,7 +2,7 @@
 
 job = Job(...)                 the parts, already built
 metrics = train(job)           prepare, chunk, fit, save, evaluate; resumes and never repeats finished work
-metrics = evaluate(job)        measures a finished run again from its weights
+metrics = evaluate(directory, clip)    measures a finished run again from its weights
 """
 
 import shutil
@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from stdo.clip import Clip
 from stdo.evaluation.crops import choose_crops, hardest, save_crops
 from stdo.evaluation.identity import FINGERPRINT, check_source, fingerprint_of, own_video
 from stdo.evaluation.measure import Measured, Sink, measure, pictures_of
 from stdo.evaluation.pictures import comparison, heatmap
 from stdo.evaluation.reconstruct import Reconstructor, device_of
-from stdo.fitting import Job, fit, terminal
+from stdo.fitting import Job, fit
 from stdo.locks import main_process
 from stdo.models.weights import load_networks
 from stdo.reporting.runs import method_name
@@ -36,13 +37,12 @@ from stdo.rundir import (
 )
 from stdo.runfiles import read_facts
 from stdo.tracking.tracker import Tracker, forget, tracked
-from stdo.training.data import PatchData
 from stdo.training.processes import fit_of
 from stdo.types import I16, Json, UserError
 from stdo.video.store import Prepared
 from stdo.video.writer import VideoWriter
 
-__all__ = ["SAVES", "Job", "alone", "evaluate", "terminal", "train"]
+__all__ = ["SAVES", "Job", "alone", "evaluate", "train"]
 
 SAVES: dict[str, tuple[str, str, int | None]] = {"video": ("sr.mp4", "x264", 12), "png": ("sr", "png", None)}
 """How SR frames are kept: name in the run directory, codec, quality. Only PNG is lossless."""
@@ -59,7 +59,7 @@ def train(job: Job, force: bool = False) -> Json:
         if finished and not main_process():
             return {}
         if finished:
-            check_source(job.directory, read_result(job.directory), job.data.source)
+            check_source(job.directory, read_result(job.directory), job.data.clip.source)
         elif main_process():
             start_directory(job.directory, job.config, job.command, force)
             if force:
@@ -73,49 +73,64 @@ def train(job: Job, force: bool = False) -> Json:
 
 def _run(job: Job, tracker: Tracker) -> Json:
     if (job.directory / WEIGHTS).exists():
-        return evaluate(job) if main_process() else {}
+        return evaluate(job.directory, job.data.clip) if main_process() else {}
     began = time.monotonic()
     job.data.prepare_data()
     job.data.setup()
     prepared = time.monotonic() - began
     trainer = fit(job, tracker)
-    return evaluate(job, prepare_seconds=prepared) if trainer.is_global_zero else {}
+    return evaluate(job.directory, job.data.clip, prepare_seconds=prepared) if trainer.is_global_zero else {}
 
 
-def evaluate(job: Job, save: str | None = None, prepare_seconds: float | None = None, only: int | None = None) -> Json:
+def evaluate(
+    directory: Path,
+    clip: Clip,
+    save: str | None = None,
+    prepare_seconds: float | None = None,
+    only: int | None = None,
+) -> Json:
     """Measure a trained run from its weights; write metrics.json, tables, patch maps and pictures.
 
-    save: ``video`` or ``png`` keeps the SR frames. only: use this one network for every chunk (paper, Table 1); all is
-    then written into ``network-<only>`` within the run directory. Returns the content of metrics.json.
+    Args:
+        directory: The run directory.
+        clip: What the run was trained on.
+        save: ``video`` or ``png`` keeps the SR frames.
+        prepare_seconds: What preparing the clip took; None: unknown, or as noted before.
+        only: Use this one network for every chunk (paper, Table 1); all is then written into ``network-<only>``.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        UserError: The run is damaged, or the clip is another one.
     """
     if save is not None and save not in SAVES:
         raise UserError(f"save={save}: must be null or one of {', '.join(SAVES)}")
-    with claimed(job.directory):
-        return _evaluate(job, save, prepare_seconds, only)
+    with claimed(directory):
+        return _evaluate(directory, clip, save, prepare_seconds, only)
 
 
-def _evaluate(job: Job, save: str | None, prepare_seconds: float | None, only: int | None) -> Json:
+def _evaluate(directory: Path, clip: Clip, save: str | None, prepare_seconds: float | None, only: int | None) -> Json:
     began = time.monotonic()
-    data = job.data
-    networks, meta = load_networks(job.directory / WEIGHTS)
-    facts = read_facts(job.directory / WEIGHTS, meta) | {"network": only}
-    labels, network_of = read_chunks(job.directory, networks=len(networks))
-    known = read_result(job.directory) if (job.directory / RESULT).exists() else {}
-    own_video(job.directory, known | facts, labels, data.source, data.grid, data.open_video)
-    facts[FINGERPRINT] = fingerprint_of(data.source)
-    out = job.directory
+    networks, meta = load_networks(directory / WEIGHTS)
+    facts = read_facts(directory / WEIGHTS, meta) | {"network": only}
+    labels, network_of = read_chunks(directory, networks=len(networks))
+    known = read_result(directory) if (directory / RESULT).exists() else {}
+    video = own_video(directory, known | facts, labels, clip)
+    facts[FINGERPRINT] = fingerprint_of(clip.source)
+    out = directory
     if only is not None:
         if not 0 <= only < len(networks):
             raise UserError(f"network={only}: must be from 0 to {len(networks) - 1}, the networks of this run")
-        network_of, out = [only] * len(network_of), job.directory / f"network-{only}"
+        network_of, out = [only] * len(network_of), directory / f"network-{only}"
         out.mkdir(exist_ok=True)
     device = device_of(facts["device"])
     for network in networks:
         network.to(device).eval()
-    reconstructor = Reconstructor(networks, network_of, data.grid, data.video.scale, device)
-    with _sink(out, data.video, save) as sink:
-        measured = measure(data.video, reconstructor, labels, sink, data.progress)
-    _draw(out, facts, data, measured, reconstructor, labels)
+    reconstructor = Reconstructor(networks, network_of, clip.grid, clip.scale, device)
+    with _sink(out, video, save) as sink:
+        measured = measure(video, reconstructor, labels, sink, clip.progress)
+    _draw(out, facts, clip, measured, reconstructor, labels)
     write_rows(out / "frames.csv", measured.rows)
     write_maps(out, measured.ours_TRC, measured.bicubic_TRC)
     before = read_result(out) if (out / RESULT).exists() else {}
@@ -127,7 +142,7 @@ def _evaluate(job: Job, save: str | None, prepare_seconds: float | None, only: i
         "train": facts.pop("train_seconds"),
         "evaluate": time.monotonic() - began,
     }
-    size = {"frames": len(data.video.lr), "width": data.video.width, "height": data.video.height}
+    size = {"frames": len(video.lr), "width": video.width, "height": video.height}
     size |= {"patches": int(labels.size), "chunk_patches": np.bincount(labels.ravel()).tolist()}
     metrics: Json = facts | size | measured.ours | {"bicubic": measured.bicubic, "seconds": seconds}
     metrics["bicubic"].pop("chunk_psnr")
@@ -136,11 +151,11 @@ def _evaluate(job: Job, save: str | None, prepare_seconds: float | None, only: i
     return metrics
 
 
-def alone(job: Job) -> list[Json]:
+def alone(directory: Path, clip: Clip) -> list[Json]:
     """Measure the first and the last chunk's network, each for every patch (paper, Table 1), unless that was done."""
-    last = max(read_chunks(job.directory)[1])
-    done = [(only, job.directory / f"network-{only}") for only in ((0, last) if last else ())]
-    return [read_result(out) if (out / RESULT).exists() else evaluate(job, only=only) for only, out in done]
+    last = max(read_chunks(directory)[1])
+    done = [(only, directory / f"network-{only}") for only in ((0, last) if last else ())]
+    return [read_result(out) if (out / RESULT).exists() else evaluate(directory, clip, only=only) for only, out in done]
 
 
 @contextmanager
@@ -161,11 +176,9 @@ def _sink(folder: Path, video: Prepared, save: str | None) -> Iterator[Sink | No
         yield writer.write
 
 
-def _draw(
-    folder: Path, facts: Json, data: PatchData, measured: Measured, reconstructor: Reconstructor, labels: I16
-) -> None:
+def _draw(folder: Path, facts: Json, clip: Clip, measured: Measured, reconstructor: Reconstructor, labels: I16) -> None:
     """heatmap.png, comparison.png and the crops."""
-    video, grid, scale = data.video, data.grid, data.video.scale
+    video, grid, scale = clip.video, clip.grid, clip.scale
     pictures = pictures_of(video, reconstructor, labels)
     name = method_name(facts["method"])
     which = "" if facts["network"] is None else f", network {facts['network']} for all"

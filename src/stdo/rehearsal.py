@@ -46,7 +46,7 @@ def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int, easy
     if data.grid.halo > farthest:
         sees = f"{network.label} sees {network.reach} LR pixels around a patch and no more"
         raise UserError(f"patches.halo={data.grid.halo}: must be at most {farthest}: {sees}")
-    frames = data.info.frames
+    frames = data.clip.info.frames
     if not frames:
         return  # nobody knows yet how long it is, or decoding will say that there is nothing
     device = trainer.strategy.root_device

@@ -31,13 +31,13 @@ def task(config: DictConfig) -> Path:
     if (job.directory / RESULT).exists() and not config.force:
         sys.stderr.write(f"{job.directory} is finished; this is its result (force=true trains again)\n")
     else:
-        sys.stderr.write(f"{summary(job.data.info)}\n")
+        sys.stderr.write(f"{summary(job.data.clip.info)}\n")
         job, told = _packable(job, config)
     metrics = train(job, config.force)
     if metrics and config.deliver:
         metrics = _packed(job, config, metrics, told)
     if metrics:
-        results = [metrics, *(alone(job) if config.networks_alone else ())]
+        results = [metrics, *(alone(job.directory, job.data.clip) if config.networks_alone else ())]
         sys.stdout.write("\n\n".join(closing_table(result) for result in results))
         sys.stdout.write(f"\n\n{job.directory}\n  comparison.png  heatmap.png  frames.csv\n")
     return job.directory
@@ -55,17 +55,17 @@ def _packable(job: Job, config: DictConfig) -> tuple[Job, tuple[str, ...]]:
     from stdo.delivery.plan import Networks, check_run, stream_notes
     from stdo.models.sharing import Sharing
 
-    data, bits = job.data, config.weights.bits
+    clip, bits = job.data.clip, config.weights.bits
     bicubic = config.sharing.get("bicubic", 0)
 
     def checked(chunks: int) -> Sharing:
         sharing = job.sharing(chunks)
-        _unless_asked(config, lambda: check_run(data, Networks.of(sharing), bits))
+        _unless_asked(config, lambda: check_run(clip, Networks.of(sharing), bits))
         return sharing
 
     networks = None if bicubic == AUTO else Networks.expected(job.sharing, job.facts["chunks"], bicubic)
-    _unless_asked(config, lambda: check_run(data, networks, bits))
-    notes = stream_notes(data) if config.deliver else ()
+    _unless_asked(config, lambda: check_run(clip, networks, bits))
+    notes = stream_notes(clip) if config.deliver else ()
     sys.stderr.write("".join(f"note: {note}\n" for note in notes))
     return (job if networks is not None else replace(job, sharing=checked)), notes
 
@@ -85,9 +85,9 @@ def _packed(job: Job, config: DictConfig, metrics: Json, told: tuple[str, ...]) 
     from stdo.delivery.deliver import is_delivered
 
     wanted = delivery(config)
-    if is_delivered(metrics, wanted, wanted.path(job.directory, job.data.info.name)):
+    if is_delivered(metrics, wanted, wanted.path(job.directory, job.data.clip.info.name)):
         return metrics
-    return pack(job, wanted, told)
+    return pack(job.directory, job.data.clip, wanted, told)
 
 
 def summary(info: VideoInfo) -> str:

@@ -4,8 +4,7 @@ A run directory may come from a stranger. Its configuration says which video, ba
 us import or call anything that our own conf/ does not, or read an environment variable.
 """
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +21,15 @@ from stdo.types import UserError
 TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
 """Only what these packages define may be named by a ``_target_``, wherever a configuration comes from."""
 
-CONFIG_KEYS = [
-    "backbone", "budget", "checkpoint_seconds", "chunking", "chunks", "degrade", "init", "logger", "method", "name",
-    "optim", "patches", "paths", "sampler", "scale", "scorer", "seed", "sharing", "study", "trainer", "video",
-]  # fmt: skip
-"""What the configuration of a run directory must have for the run to be built again."""
+CONFIG_KEYS = ["degrade", "patches", "paths", "scale", "video"]
+"""What the configuration of a run directory must have for its clip to be opened again."""
 
 
-NEVER_BUILT: dict[str, Any] = {
-    "scorer": {
-        "name": "bicubic",
-        "measure": {
-            "_target_": "stdo.chunks.score.ByPsnr",
-            "upscale": {"_target_": "stdo.video.degrade.BicubicUpscaler", "scale": "${scale}"},
-        },
-    },
-    "optim.optimizer": {"_target_": "torch.optim.Adam", "_partial_": True},
-    "optim.schedule": {"_target_": "stdo.training.schedule.cosine", "_partial_": True},
-    "trainer._target_": "pytorch_lightning.Trainer",
-    "trainer._partial_": True,
-    "logger": None,
-    "init": {"name": "scratch", "weights": None, "start": None},
-}
-"""What takes the place of the parts of a finished run that score and train: they may be the user's own, and are not
-needed again."""
+BUILT = ("video", "degrade", "patches")
+"""The parts of a run directory's configuration that are built again: what its clip is made of."""
+
+RENAMED = {"stdo.training.data.PatchSize": "stdo.clip.PatchSize"}
+"""What a ``_target_`` was called, and is now. Run directories of before have the old names, which enter their hash."""
 
 
 def conf_dir() -> Path:
@@ -76,7 +60,23 @@ def load_config(directory: Path) -> DictConfig:
     lacking = [key for key in CONFIG_KEYS if key not in config]
     if lacking:
         raise UserError(f"run={directory}: is of another version (no {', '.join(lacking)} in its config.yaml)")
+    plain = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(plain, dict), plain
+    for group in BUILT:
+        config[group] = renamed(plain[group], RENAMED)
     return config
+
+
+def renamed(settings: Any, names: Mapping[str, str]) -> Any:
+    """Nested settings with each ``_target_`` as ``names`` calls it."""
+    if isinstance(settings, list):
+        return [renamed(each, names) for each in settings]
+    if not isinstance(settings, dict):
+        return settings
+    found = {key: renamed(each, names) for key, each in settings.items()}
+    if "_target_" in found:
+        found["_target_"] = names.get(str(found["_target_"]), found["_target_"])
+    return found
 
 
 def refuse_untrusted(settings: Any) -> None:
@@ -91,16 +91,14 @@ def refuse_untrusted(settings: Any) -> None:
 
 
 def refuse_foreign(directory: Path, run: DictConfig) -> None:
-    """Raise UserError for a ``_target_`` in a run directory's configuration that conf/ does not name in its group."""
-    for key, part in run.items():
-        group = str(key)
-        named = re.fullmatch(r"[a-z]{1,40}", group) is not None  # no path that leads out of conf/
-        files = (conf_dir() / group).glob("*.yaml") if named else ()
+    """Raise UserError for a ``_target_`` that conf/ does not name, in what is `BUILT` of a run's configuration."""
+    for group in BUILT:
+        files = (conf_dir() / group).glob("*.yaml")
         known = {target for file in files for target in _targets(_plain(OmegaConf.load(file)))}
-        for target in _targets(_plain(part)):
+        for target in _targets(_plain(run[group])):
             if target not in known:
-                allowed = f"must be one of {', '.join(sorted(known))}" if known else "nothing is built of this"
-                where = f"run={directory}: config.yaml: {printable(group[:60])}"
+                where = f"run={directory}: config.yaml: {group}"
+                allowed = f"must be one of {', '.join(sorted(known))}"
                 raise UserError(f"{where}: _target_={printable(target[:60])}: {allowed}")
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
+from stdo.clip import Clip, PatchSize
 from stdo.delivery.client import Player
 from stdo.delivery.deliver import Delivered, Delivery, deliver, is_delivered
 from stdo.delivery.package import Package
@@ -23,7 +24,7 @@ from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.pipeline import Job, evaluate, train
 from stdo.rundir import start_directory
-from stdo.training.data import PatchData, PatchSize
+from stdo.training.data import PatchData
 from stdo.types import UserError
 from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.reader import VideoFile
@@ -47,7 +48,7 @@ METHODS = {
 
 
 def delivered(job: Job, **settings) -> Delivered:
-    return deliver(job.directory, job.data, job.sampler, Delivery(**settings))
+    return deliver(job.directory, job.data.clip, Delivery(**settings))
 
 
 @pytest.fixture
@@ -131,7 +132,8 @@ def test_a_variable_rate_arrives_exactly(make_job: MakeJob, tmp_path: Path) -> N
             writer.write((time, frame.rgb_HWC))
     source = VideoFile(tmp_path / "clip.mp4")
     scorer = ByPsnr(BicubicUpscaler(2))
-    data = PatchData(source, tmp_path / "cache", Degrade(2, "x264", 18), PatchSize(10, 12), scorer, by_score, 2)
+    clip = Clip(source, Degrade(2, "x264", 18), PatchSize(10, 12), tmp_path / "cache")
+    data = PatchData(clip, scorer, by_score, 2)
     job = make_job(data=data, chunks=2)
     before = train(job)
     done = delivered(job, bits=32)
@@ -144,7 +146,7 @@ def test_a_variable_rate_arrives_exactly(make_job: MakeJob, tmp_path: Path) -> N
 
 def test_measuring_again_keeps_what_delivering_found(run: Job) -> None:
     done = delivered(run, unpacked=True)
-    again = evaluate(run)
+    again = evaluate(run.directory, run.data.clip)
     assert {**again, "seconds": 0} == {**done.metrics, "seconds": 0}
     assert is_delivered(again, Delivery(), done.path) and not is_delivered(again, Delivery(bits=6), done.path)
     start_directory(run.directory, "", ["train.py"], force=True)
@@ -153,7 +155,8 @@ def test_measuring_again_keeps_what_delivering_found(run: Job) -> None:
 
 def test_an_lr_video_of_other_pixels_is_refused(make_job: MakeJob, tmp_path: Path) -> None:
     clip, scorer = GeneratedClip(width=70, height=50, frames=3), ByPsnr(BicubicUpscaler(2))
-    data = PatchData(clip, tmp_path / "cache", Degrade(2, "x264", 18), PatchSize(10, 12), scorer, by_score, 2)
+    made = Clip(clip, Degrade(2, "x264", 18), PatchSize(10, 12), tmp_path / "cache")
+    data = PatchData(made, scorer, by_score, 2)
     job = make_job(data=data, chunks=2)
     train(job)
     video = job.data.video

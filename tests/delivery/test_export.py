@@ -14,6 +14,7 @@ import pytest
 import torch
 from tiny_package import VARIANTS
 
+from stdo.clip import PatchSize
 from stdo.delivery import formats
 from stdo.delivery.export import INDEX, Export, export
 from stdo.delivery.formats import FORMATS
@@ -25,7 +26,6 @@ from stdo.models.sharing import Independent, Sharing
 from stdo.models.weights import load_networks, save_networks
 from stdo.pipeline import Job, train
 from stdo.rundir import read_chunks, start_directory, write_chunks
-from stdo.training.data import PatchSize
 from stdo.types import F32, SCALES, Json, UserError
 
 PATCHES = PatchSize(9, 11, halo=2)

@@ -14,9 +14,10 @@ import pytest
 
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
+from stdo.clip import Clip, PatchSize
 from stdo.delivery.deliver import Delivery, deliver
 from stdo.pipeline import Job, train
-from stdo.training.data import PatchData, PatchSize
+from stdo.training.data import PatchData
 from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.reader import VideoFile
 from stdo.video.sample import GeneratedClip
@@ -49,11 +50,12 @@ def test_no_environment_path_user_or_host_is_in_a_package(
             writer.write(frame)
     size, scorer = PatchSize(24, 32), ByPsnr(BicubicUpscaler(2))
     source = VideoFile(folder / "clip.mp4")
-    data = PatchData(source, folder / "cache", Degrade(2, codec), size, scorer, by_score, 2)
+    clip = Clip(source, Degrade(2, codec), size, folder / "cache")
+    data = PatchData(clip, scorer, by_score, 2)
     command = ["train.py", f"video.path={folder}/clip.mp4", "key=mark-command"]
     job = make_job(data=data, chunks=2, passes=1.0, command=command, config="who: mark-config")
     train(job)
-    package = deliver(job.directory, job.data, job.sampler, Delivery()).path
+    package = deliver(job.directory, job.data.clip, Delivery()).path
     searched = everything_in(package, tmp_path / "lr.mp4")
     for mark in {"mark-", "mark@", *real}:
         for encoding in ("utf-8", "utf-16-le", "utf-16-be"):

@@ -10,8 +10,7 @@ from carried import Sound, film
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from stdo.chunks.score import ByPsnr
-from stdo.chunks.split import by_score
+from stdo.clip import Clip, PatchSize
 from stdo.delivery.deliver import Delivery, deliver
 from stdo.delivery.plan import Networks, check_run
 from stdo.jobs import build_job
@@ -20,10 +19,9 @@ from stdo.models.sharing import Independent, Single
 from stdo.models.vdsr import VDSR
 from stdo.pipeline import Job
 from stdo.train import _packable, task
-from stdo.training.data import PatchData, PatchSize
 from stdo.trust import conf_dir
 from stdo.types import UserError
-from stdo.video.degrade import BicubicUpscaler, Degrade
+from stdo.video.degrade import Degrade
 from stdo.video.sample import GeneratedClip
 
 TINY = [
@@ -92,10 +90,9 @@ def test_a_video_that_no_package_holds(
     _packable(build_job(config), config)
 
 
-def patched(folder: Path, width: int, height: int, patches: PatchSize) -> PatchData:
+def patched(folder: Path, width: int, height: int, patches: PatchSize) -> Clip:
     """One frame of a size, cut into patches; nothing is drawn or decoded."""
-    clip = GeneratedClip(width=width, height=height, frames=1)
-    return PatchData(clip, folder, Degrade(2), patches, ByPsnr(BicubicUpscaler(2)), by_score, 1)
+    return Clip(GeneratedClip(width=width, height=height, frames=1), Degrade(2), patches, folder)
 
 
 def test_the_halo_that_is_named_is_the_largest(tmp_path: Path) -> None:
@@ -105,9 +102,9 @@ def test_the_halo_that_is_named_is_the_largest(tmp_path: Path) -> None:
 
 
 def test_patches_that_players_refuse_to_compute(tmp_path: Path) -> None:
-    data = patched(tmp_path, 2048, 1024, PatchSize(512, 1024))
+    clip = patched(tmp_path, 2048, 1024, PatchSize(512, 1024))
     with pytest.raises(UserError, match=r"patches\.height=512 .*players cannot compute vdsr"):
-        check_run(data, Networks(VDSR(2), 1, (0,)), 8)
+        check_run(clip, Networks(VDSR(2), 1, (0,)), 8)
 
 
 def test_what_goes_with_the_picture_is_told_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,11 +146,11 @@ def test_deliver_looks_before_it_works(finished_job: Job, monkeypatch: pytest.Mo
     monkeypatch.setattr("stdo.delivery.manifest_json.MAX_SIDE", 60)
     monkeypatch.setattr("stdo.delivery.deliver.write_stream", None)
     with pytest.raises(UserError, match="70x50 pixels: in a package each side must be"):
-        deliver(finished_job.directory, finished_job.data, finished_job.sampler, Delivery())
+        deliver(finished_job.directory, finished_job.data.clip, Delivery())
 
 
 def test_frames_that_cost_more_than_players_compute_are_refused(tmp_path: Path) -> None:
-    data = patched(tmp_path, 7680, 4320, PatchSize(270, 480))
+    clip = patched(tmp_path, 7680, 4320, PatchSize(270, 480))
     with pytest.raises(UserError, match=r"backbone=vdsr: .* multiply-accumulates for a frame of 7680x4320: .* at most"):
-        check_run(data, Networks(VDSR(2), 1, (0,)), 8)
-    check_run(data, Networks(ESPCN(2), 1, (0,)), 8)
+        check_run(clip, Networks(VDSR(2), 1, (0,)), 8)
+    check_run(clip, Networks(ESPCN(2), 1, (0,)), 8)

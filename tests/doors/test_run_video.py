@@ -13,10 +13,11 @@ import safetensors.torch
 import torch
 from test_train_door import door
 
+from stdo.clip import Clip
 from stdo.delivery.deliver import Delivery, deliver
 from stdo.evaluation.reconstruct import device_of
-from stdo.jobs import finished_job
 from stdo.models.weights import read_safetensors
+from stdo.opened import clip_of
 from stdo.pipeline import Job, alone, evaluate, train
 from stdo.places import cache_of, candidates
 from stdo.training.data import PatchData
@@ -75,8 +76,7 @@ def state(run: Path) -> dict[str, bytes]:
 
 
 def packed(run: Path) -> None:
-    job = finished_job(run)
-    deliver(job.directory, job.data, job.sampler, Delivery(), job.loss)
+    deliver(run, clip_of(run), Delivery())
 
 
 def as_before(run: Path) -> None:
@@ -103,7 +103,7 @@ def test_another_video_in_its_place_is_refused_and_changes_nothing(kind: str, be
     OTHERS[kind](home / "clip.mkv")
     kept = state(run)
     with pytest.raises(UserError, match=ANOTHER) as caught:
-        evaluate(finished_job(run))
+        evaluate(run, clip_of(run))
     assert "\n" not in str(caught.value) and "video.path=" in str(caught.value)
     with pytest.raises(UserError, match=ANOTHER):
         packed(run)
@@ -123,15 +123,15 @@ def test_the_command_says_so_in_one_line(home: Path) -> None:
 def test_as_a_library_alike(finished_job: Job, make_job: Callable[..., Job], tmp_path: Path) -> None:
     shutil.copytree(finished_job.directory, tmp_path / "run")
     own = finished_job.data
-    other = PatchData(
-        GeneratedClip(width=70, height=50, frames=6, rate=25, seed=2),
-        tmp_path / "cache", own.degrade, own._patches, own._scorer, own._split, 3,
-    )  # fmt: skip
-    job = replace(finished_job, directory=tmp_path / "run", data=other)
+    source = GeneratedClip(width=70, height=50, frames=6, rate=25, seed=2)
+    clip = Clip(source, own.clip.degrade, own.clip.patches, tmp_path / "cache")
+    job = replace(finished_job, directory=tmp_path / "run", data=PatchData(clip, own._scorer, own._split, 3))
     kept = state(job.directory)
-    for use in (train, evaluate, alone):
+    with pytest.raises(UserError, match=ANOTHER):
+        train(job)
+    for use in (evaluate, alone):
         with pytest.raises(UserError, match=ANOTHER):
-            use(job)
+            use(job.directory, clip)
     assert state(job.directory) == kept
     assert train(replace(job, data=make_job().data))["psnr"] == train(finished_job)["psnr"]
 
@@ -140,14 +140,14 @@ def test_a_run_of_before_is_known_by_bicubics_figures(home: Path, capsys: pytest
     run = run_of(home)
     as_before(run)
     before = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    after = evaluate(finished_job(run))
+    after = evaluate(run, clip_of(run))
     assert after["psnr"] == before["psnr"]
     assert after["fingerprint"], "from now on it is known"
     assert "note" not in capsys.readouterr().err
     as_before_again = {key: value for key, value in after.items() if key != "fingerprint"}
     (run / "metrics.json").write_text(json.dumps(as_before_again), encoding="utf-8")
     (run / "maps.npz").unlink()
-    evaluate(finished_job(run))
+    evaluate(run, clip_of(run))
     assert f"note: {run} does not tell which video it was made on" in capsys.readouterr().err
 
 
@@ -155,7 +155,7 @@ def test_nothing_is_scored_or_split_again(home: Path, capsys: pytest.CaptureFixt
     run = run_of(home)
     for scores in home.glob("cache/*/score*"):
         scores.unlink()
-    evaluate(finished_job(run))
+    evaluate(run, clip_of(run))
     packed(run)
     assert not list(home.glob("cache/*/score*"))
     said = capsys.readouterr().err
@@ -178,7 +178,7 @@ def test_a_folder_that_moved_as_a_whole_is_found(typed: str, home: Path, monkeyp
     monkeypatch.chdir(elsewhere)
     run = run_of(moved)
     before = figures(run)
-    evaluate(finished_job(run))
+    evaluate(run, clip_of(run))
     assert figures(run) == before
     assert not list(elsewhere.iterdir()) and not home.exists(), "no second cache"
 
@@ -203,14 +203,14 @@ def test_a_video_that_moved_is_named(home: Path, tmp_path: Path) -> None:
     (tmp_path / "films").mkdir()
     film_now = (home / "clip.mkv").rename(tmp_path / "films" / "renamed.mkv")
     with pytest.raises(UserError, match=r"^video.path=.*clip.mkv: no such file or folder; video.path= says where"):
-        finished_job(run)
+        clip_of(run)
     done = door(f"run={run}", "video.path=films/renamed.mkv", cwd=tmp_path, module="evaluate")
     assert done.returncode == 0, done.stderr
     assert figures(run) == before
     assert not (tmp_path / "cache").exists()
     for key, value in (("root", str(film_now)), ("paths", [str(film_now)])):
         with pytest.raises(UserError, match=rf"^video.{key}=.*: must be left out: this run has video.path$"):
-            finished_job(run, video={key: value})
+            clip_of(run, video={key: value})
 
 
 @pytest.mark.parametrize("there", ["another video", "no video"])
@@ -223,7 +223,7 @@ def test_of_two_places_the_one_with_the_right_video_is_taken(
     if there == "no video":
         (home / "else" / "clip.mkv").write_bytes(b"not a video at all" * 99)
     monkeypatch.chdir(home / "else")
-    assert finished_job(run_of(home)).data.source.path == home / "clip.mkv"
+    assert clip_of(run_of(home)).source.path == home / "clip.mkv"
 
 
 @pytest.mark.slow
@@ -244,17 +244,17 @@ def test_several_files_and_folders_of_pictures_move_as_well(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     for run in moved.glob("outputs/*/*"):
         before = figures(run)
-        evaluate(finished_job(run))
+        evaluate(run, clip_of(run))
         assert figures(run) == before
     (moved / "films").mkdir()
     for name in ("a.mkv", "b.mkv"):
         (moved / name).rename(moved / "films" / name)
     (joined,) = moved.glob("outputs/a*b/*")
     with pytest.raises(UserError, match=r"video.paths= says where"):
-        finished_job(joined)
-    finished_job(joined, video={"paths": [str(moved / "films" / name) for name in ("a.mkv", "b.mkv")]})
+        clip_of(joined)
+    clip_of(joined, video={"paths": [str(moved / "films" / name) for name in ("a.mkv", "b.mkv")]})
     with pytest.raises(UserError, match=ANOTHER):
-        finished_job(joined, video={"paths": [str(moved / "films" / name) for name in ("b.mkv", "a.mkv")]})
+        clip_of(joined, video={"paths": [str(moved / "films" / name) for name in ("b.mkv", "a.mkv")]})
 
 
 def test_a_run_from_another_machine_makes_no_folders_of_that_machine(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_what_repeats_a_failed_job_has_the_configurations_of_the_sweep(folder: P
         "sweep/ours.yaml": "# @package _global_\ndefaults:\n  - override /experiment: odd\nseed: 3\n"
         "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      scale: 2,5\n",
         "experiment/odd.yaml": "# @package _global_\nname: odd\n",
-        "patches/low.yaml": "_target_: stdo.training.data.PatchSize\nheight: 12\nwidth: 16\nhalo: 0\n",
+        "patches/low.yaml": "_target_: stdo.clip.PatchSize\nheight: 12\nwidth: 16\nhalo: 0\n",
     }.items():
         path = folder / "my confs" / name
         path.parent.mkdir(parents=True, exist_ok=True)

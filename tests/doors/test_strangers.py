@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import safetensors.torch
 import torch
 from hydra.core.global_hydra import GlobalHydra
@@ -20,13 +19,12 @@ from omegaconf import OmegaConf
 
 from stdo.evaluate import main as evaluate
 from stdo.export import main as export
-from stdo.jobs import finished_job
 from stdo.models.pretrained import PretrainedUpscaler
 from stdo.models.weights import load_networks, load_parts, read_safetensors
+from stdo.opened import clip_of
 from stdo.pipeline import Job, train
 from stdo.pipeline import evaluate as run_again
 from stdo.rundir import claimed, read_chunks
-from stdo.tracking.tracker import FilesOnly
 from stdo.trust import load_config
 from stdo.types import UserError
 from stdo.video.store import cached_array
@@ -50,20 +48,18 @@ FOREIGN = {
     "os.system": ("video", {"_target_": "os.system", "command": "touch ran"}),
     "ours, in another place": ("degrade._target_", "stdo.models.pretrained.PretrainedUpscaler"),
     "through ours": ("video._target_", "stdo.files.os.system"),
-    "a trusted library's": ("sampler._target_", "pytorch_lightning.core.saving.pl_load"),
+    "a trusted library's": ("video._target_", "pytorch_lightning.core.saving.pl_load"),
     "nested": ("video.path", {"_target_": "os.system", "_args_": ["touch ran"]}),
-    "deep in a list": ("backbone.network.init", [{"x": [{"_target_": "builtins.exec"}]}]),
-    "a partial": ("chunking.split", {"_target_": "builtins.eval", "_partial_": True, "_args_": ["1"]}),
-    "where nothing is built": ("name", {"_target_": "stdo.video.images.ImageFolder", "path": "/"}),
-    "one more setting": ("evil", {"_target_": "stdo.video.sample.open_video"}),
+    "deep in a list": ("degrade.crf", [{"x": [{"_target_": "builtins.exec"}]}]),
+    "a partial": ("patches", {"_target_": "builtins.eval", "_partial_": True, "_args_": ["1"]}),
 }
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_what_conf_does_not_name_is_not_built(kind: str, sent: Path) -> None:
     changed(sent, *FOREIGN[kind])
-    with pytest.raises(UserError, match=r"^(run=.*config.yaml: .*_target_=|name=)") as caught:
-        finished_job(sent, None)
+    with pytest.raises(UserError, match=r"^run=.*config.yaml: .*(_target_|degrade.crf)=") as caught:
+        clip_of(sent)
     assert "\n" not in str(caught.value)
     assert not list(sent.parent.rglob("ran"))
 
@@ -73,6 +69,10 @@ NEVER = {
     "optim.optimizer": {"_target_": "os.system"},
     "trainer._target_": "os.system",
     "logger": {"_target_": "os.system"},
+    "backbone.network.init": [{"x": [{"_target_": "builtins.exec"}]}],
+    "chunking.split": {"_target_": "builtins.eval", "_partial_": True, "_args_": ["1"]},
+    "sampler._target_": "pytorch_lightning.core.saving.pl_load",
+    "evil": {"_target_": "stdo.video.sample.open_video"},
 }
 
 
@@ -80,8 +80,7 @@ NEVER = {
 def test_what_scores_and_trains_is_never_built(place: str, sent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed(sent, place, NEVER[place])
     monkeypatch.chdir(sent.parent)
-    job = finished_job(sent, None)
-    assert job.optimizer.func is torch.optim.Adam and job.trainer.func is pl.Trainer and job.tracker is FilesOnly
+    assert run_again(sent, clip_of(sent))["psnr"]["frame"] > 15
     assert not (sent.parent / "ran").exists()
 
 
@@ -216,7 +215,7 @@ def test_what_the_weights_say_of_a_run_is_checked(kind: str, sent: Path) -> None
     meta["facts"] = json.dumps(facts | odd) if isinstance(odd, dict) else str(odd)
     safetensors.torch.save_file(tensors, sent / "weights.safetensors", meta)
     with pytest.raises(UserError, match=r"weights\.safetensors: facts") as caught:
-        run_again(finished_job(sent, None))
+        run_again(sent, clip_of(sent))
     assert "\n" not in str(caught.value)
 
 

@@ -8,7 +8,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from test_train_door import TINY, clip, door
 
-from stdo.jobs import build_job, finished_job
+from stdo.jobs import build_job
+from stdo.opened import clip_of
 from stdo.pipeline import evaluate, train
 from stdo.trust import conf_dir
 from stdo.types import Json, UserError
@@ -33,7 +34,7 @@ def test_general_weights_of_one_run_start_and_score_another(clip: Path, tmp_path
     assert metrics["psnr"]["frame"] == pytest.approx(general["psnr"]["frame"], abs=1e-3), "the rate leaves it alone"
     assert general["psnr"]["frame"] > general["bicubic"]["psnr"]["frame"] + 0.1
     (directory / "weights.safetensors").unlink()
-    again = evaluate(finished_job(started, None))
+    again = evaluate(started, clip_of(started))
     assert again["psnr"] == metrics["psnr"], "a finished run needs no first weights"
 
 
@@ -58,7 +59,7 @@ def test_a_branched_run_does_the_work_of_the_others_and_keeps_what_it_did(clip: 
     assert metrics["branch_step"] == metrics["steps"] // 2
     assert metrics["params"] == 2 * jstdo["params"]
     assert json.loads((directory / "metrics.json").read_text()) == metrics
-    assert evaluate(finished_job(directory, None))["psnr"] == metrics["psnr"]
+    assert evaluate(directory, clip_of(directory))["psnr"] == metrics["psnr"]
 
 
 def test_scoring_in_the_middle_of_a_fit_shows_how_far_it_is(

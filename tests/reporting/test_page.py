@@ -21,6 +21,7 @@ import torch
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
+from stdo.clip import Clip, PatchSize
 from stdo.models.espcn import ESPCN
 from stdo.models.sharing import Independent, Single
 from stdo.pipeline import Job, train
@@ -30,7 +31,7 @@ from stdo.reporting.look import LOOKS
 from stdo.reporting.page import ASSETS, write_page
 from stdo.reporting.page_data import best_of_each_method, page_data
 from stdo.reporting.runs import Run, collect
-from stdo.training.data import PatchData, PatchSize
+from stdo.training.data import PatchData
 from stdo.training.schedule import cosine
 from stdo.types import UserError
 from stdo.video.degrade import BicubicUpscaler, Degrade
@@ -47,10 +48,12 @@ METHODS = {"awdnn": (whole, Single, 1), "nas": (by_time, Independent, 3), "stdo"
 def tiny_run(folder: Path, method: str, seed: int) -> None:
     split, sharing, chunks = METHODS[method]
     data = PatchData(
-        GeneratedClip(width=70, height=50, frames=6, rate=25, seed=1),
-        folder / "cache",
-        Degrade(2),
-        PatchSize(10, 12),
+        Clip(
+            GeneratedClip(width=70, height=50, frames=6, rate=25, seed=1),
+            Degrade(2),
+            PatchSize(10, 12),
+            folder / "cache",
+        ),
         ByPsnr(BicubicUpscaler(2)),
         split,
         chunks,

@@ -9,7 +9,8 @@ import torch
 
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
-from stdo.training.data import PatchBatches, PatchData, PatchSize
+from stdo.clip import Clip, PatchSize
+from stdo.training.data import PatchBatches, PatchData
 from stdo.types import UserError
 from stdo.video.degrade import Degrade
 
@@ -91,11 +92,16 @@ def test_scores_are_kept_and_taken_up_again(make_job, monkeypatch: pytest.Monkey
 def test_scores_made_while_preparing_are_those_of_the_prepared_video(make_job, codec: str | None) -> None:
     """The fast path, in the pass that decodes, and the plain one, from the frames on disk."""
     parts = make_job().data
-    data = [PatchData(parts.source, parts._cache, Degrade(2, codec), parts._patches, parts._scorer, by_score, 3)]
+    own = parts.clip
+
+    def again() -> PatchData:
+        return PatchData(Clip(own.source, Degrade(2, codec), own.patches, own.cache), parts._scorer, by_score, 3)
+
+    data = [again()]
     data[0].prepare_data()
     for kept in data[0].video.folder.glob("scores-*"):
         kept.unlink()
-    data.append(PatchData(parts.source, parts._cache, Degrade(2, codec), parts._patches, parts._scorer, by_score, 3))
+    data.append(again())
     data[1].prepare_data()
     assert np.array_equal(data[0].scores, data[1].scores)
 
@@ -120,8 +126,7 @@ def test_a_scorer_without_a_key_is_asked_once_and_not_remembered(make_job) -> No
         asked.append(1)
         return lr_HWC.repeat(2, 0).repeat(2, 1)
 
-    parts = make_job().data
-    data = PatchData(parts.source, parts._cache, parts.degrade, parts._patches, ByPsnr(upscale), by_score, 3)
+    data = PatchData(make_job().data.clip, ByPsnr(upscale), by_score, 3)
     data.prepare_data()
     data.setup()
     data.setup("fit")

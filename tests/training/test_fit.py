@@ -245,7 +245,7 @@ def test_damaged_chunks_are_said_in_one_line(make_job, damage: str) -> None:
     elif damage != "gone":
         path.write_bytes(whole_file[: len(whole_file) // 2 if damage == "half" else 0])
     with pytest.raises(UserError, match="chunks.npz: missing or damaged"):
-        evaluate(make_job())
+        evaluate(make_job().directory, make_job().data.clip)
 
 
 def test_scores_and_labels_are_kept(make_job) -> None:

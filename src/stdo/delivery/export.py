@@ -12,6 +12,7 @@ import torch
 
 from stdo import __version__
 from stdo.chunks.grid import PatchGrid
+from stdo.clip import PatchSize
 from stdo.delivery.formats import Format, format_named
 from stdo.delivery.manifest import MAX_PIXELS, MAX_SIDE
 from stdo.delivery.package import complaints
@@ -20,7 +21,6 @@ from stdo.models.common import Backbone
 from stdo.models.registry import name_of
 from stdo.models.weights import load_networks
 from stdo.rundir import WEIGHTS, read_chunks, read_result
-from stdo.training.data import PatchSize
 from stdo.types import Json, UserError
 
 VERSION = 1

@@ -15,6 +15,7 @@ from math import isqrt, prod
 import numpy as np
 
 from stdo import __version__
+from stdo.clip import Clip
 from stdo.delivery.beside import beside
 from stdo.delivery.fields import FieldError
 from stdo.delivery.manifest import (
@@ -33,9 +34,7 @@ from stdo.models.common import Backbone
 from stdo.models.cost import count
 from stdo.models.registry import name_of
 from stdo.models.sharing import Sharing
-from stdo.training.data import PatchData
 from stdo.types import BICUBIC, UserError, VideoInfo
-from stdo.video.degrade import Degrade
 from stdo.video.reader import VideoFile
 from stdo.video.span import MIN_HEIGHT
 
@@ -80,34 +79,33 @@ def _numbers(count: int, bicubic: bool) -> tuple[int, ...]:
     return (BICUBIC, *range(count)) if bicubic else tuple(range(count))
 
 
-def stream_notes(data: PatchData) -> tuple[str, ...]:
+def stream_notes(clip: Clip) -> tuple[str, ...]:
     """What the package will not hold of the source, one line each. Raises UserError where the source is damaged."""
-    with beside(data.source) as carried:
+    with beside(clip.source) as carried:
         return carried.notes
 
 
-def check_run(data: PatchData, networks: Networks | None, bits: int) -> None:
+def check_run(clip: Clip, networks: Networks | None, bits: int) -> None:
     """Raise UserError, in one line that names the settings, for a run that no package can hold.
 
     Args:
-        data: The run's video, patches and codec; nothing of it is decoded.
+        clip: The run's; nothing of it is decoded.
         networks: None: not known yet.
         bits: Of a weight in the package.
     """
-    draft = _draft(data, _UNKNOWN if networks is None else networks.told, bits)
+    draft = _draft(clip, _UNKNOWN if networks is None else networks.told, bits)
     try:
         to_json(draft)
     except FieldError as error:
-        raise UserError(_explained(error, data, draft)) from error
+        raise UserError(_explained(error, clip, draft)) from error
     if networks is not None:
-        _check_work(data, networks.one)
-        _check_window(data, networks.one)
+        _check_work(clip, networks.one)
+        _check_window(clip, networks.one)
 
 
-def _draft(data: PatchData, network: Network, bits: int) -> Manifest:
+def _draft(clip: Clip, network: Network, bits: int) -> Manifest:
     """The manifest of the package, as far as it is known."""
-    info, grid, degrade = data.info, data.grid, data.degrade
-    assert isinstance(degrade, Degrade), degrade
+    info, grid, degrade = clip.info, clip.grid, clip.degrade
     preset = None if degrade.preset is None else str(degrade.preset)
     return Manifest(
         generator=f"stdo {__version__}",
@@ -127,10 +125,10 @@ def printable_name(info: VideoInfo) -> str:
     return "".join(each for each in info.name if each.isprintable())[:400] or "video"
 
 
-def _explained(error: FieldError, data: PatchData, draft: Manifest) -> str:
+def _explained(error: FieldError, clip: Clip, draft: Manifest) -> str:
     """What a value out of the manifest's range means to whoever sets a run up: settings, what is allowed, a way out."""
-    info, grid, network, allowed = data.info, data.grid, draft.network, error.allowed
-    source = f"video.path={data.source.path}" if isinstance(data.source, VideoFile) else f"video {info.name}"
+    info, grid, network, allowed = clip.info, clip.grid, draft.network, error.allowed
+    source = f"video.path={clip.source.path}" if isinstance(clip.source, VideoFile) else f"video {info.name}"
     size, patches = (
         f"{source}: {info.width}x{info.height} pixels",
         f"patches of {grid.patch_w}x{grid.patch_h} LR pixels",
@@ -148,7 +146,7 @@ def _explained(error: FieldError, data: PatchData, draft: Manifest) -> str:
         "network.network_of": f"chunks: {len(network.network_of)} in all: in a package they must be {allowed}",
         "patches": f"patches.height, patches.width: {error.value} {patches} in the whole video: in a package they must "
         f"be {allowed}; raise these settings",
-        "grid.halo": f"patches.halo={grid.halo}: in a package it must be {_fitting_halo(data)} or less for {patches}",
+        "grid.halo": f"patches.halo={grid.halo}: in a package it must be {_fitting_halo(clip)} or less for {patches}",
         "lr.crf": f"degrade.crf={error.value}: in a package it must be {allowed}",
         "lr.preset": f"degrade.preset={error.value}: in a package it must be {allowed}",
     }
@@ -164,30 +162,30 @@ def _fitting_height(info: VideoInfo) -> int:
     return max(MIN_HEIGHT, int(info.height * share) - 1)
 
 
-def _fitting_halo(data: PatchData) -> int:
+def _fitting_halo(clip: Clip) -> int:
     """The largest halo that a package holds for patches of this size."""
-    grid = replace(data.grid, halo=0)
-    most = MAX_WINDOWS // (grid.patches * data.degrade.scale**2)  # LR pixels of a padded patch
-    return bisect_right(range(data.grid.halo), most, key=lambda halo: prod(replace(grid, halo=halo).window)) - 1
+    grid = replace(clip.grid, halo=0)
+    most = MAX_WINDOWS // (grid.patches * clip.scale**2)  # LR pixels of a padded patch
+    return bisect_right(range(clip.grid.halo), most, key=lambda halo: prod(replace(grid, halo=halo).window)) - 1
 
 
-def _check_work(data: PatchData, network: Backbone) -> None:
+def _check_work(clip: Clip, network: Backbone) -> None:
     """Raise UserError where a frame costs more than players compute."""
     from stdo.delivery.model import MAX_MACS
 
-    work = count(network, data.degrade.scale, *data.grid.window).macs * data.grid.patches
+    work = count(network, clip.scale, *clip.grid.window).macs * clip.grid.patches
     if work > MAX_MACS:
         name, most = name_of(network), f"at most {MAX_MACS:.3g}"
         raise UserError(
-            f"backbone={name}: {work:.3g} multiply-accumulates for a frame of {data.info.width}x{data.info.height}: "
+            f"backbone={name}: {work:.3g} multiply-accumulates for a frame of {clip.info.width}x{clip.info.height}: "
             f"in a package it must be {most}; take a smaller backbone, or video.height"
         )
 
 
-def _check_window(data: PatchData, network: Backbone) -> None:
+def _check_window(clip: Clip, network: Backbone) -> None:
     """Raise UserError where players would refuse to compute patches as large as these."""
-    scale = data.degrade.scale
-    height, width = data.grid.window
+    scale = clip.scale
+    height, width = clip.grid.window
     if height * width * scale**2 <= _SURE:
         return
     from stdo.delivery.graph import export_graph
@@ -199,10 +197,10 @@ def _check_window(data: PatchData, network: Backbone) -> None:
     try:
         model = network_model(core(), export_graph(network), tensors, scale, (height, width))
         check_held(
-            held(model), of_networks(data.info.width * data.info.height, data.grid.height * data.grid.width, VIEWER)
+            held(model), of_networks(clip.info.width * clip.info.height, clip.grid.height * clip.grid.width, VIEWER)
         )
     except UserError as error:
         reason = str(error).partition(": ")[2]
-        settings = f"patches.height={data.grid.patch_h} patches.width={data.grid.patch_w} patches.halo={data.grid.halo}"
+        settings = f"patches.height={clip.grid.patch_h} patches.width={clip.grid.patch_w} patches.halo={clip.grid.halo}"
         what = f"players cannot compute {name_of(network)} on patches as large as these"
         raise UserError(f"{settings}: {what} ({reason}); lower these settings") from error

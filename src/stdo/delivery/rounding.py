@@ -5,8 +5,9 @@ of one sign add up, and 8 bits cost up to two decibels. GPTQ (https://arxiv.org/
 column and lets the columns to come make up for the error, as far as the inputs that a layer really has allow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,12 +15,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import pad, unfold
 
+from stdo.clip import Clip
 from stdo.delivery.coding import F64
 from stdo.delivery.weights import Tensors, Weights, quantise, steps_of
 from stdo.models.common import Backbone
 from stdo.models.pixels import to_float
-from stdo.training.data import PatchData
-from stdo.types import F32, U8
+from stdo.models.weights import load_parts
+from stdo.types import F32, I16, U8
 
 WINDOWS = 12
 """Patches that show each network's inputs."""
@@ -44,16 +46,26 @@ def rounded(weights: Weights, bits: int, backbone: Backbone, windows: Sequence[U
     return replace(weights, networks=[tensors for tensors, _ in pairs], steps=[steps for _, steps in pairs])
 
 
-def windows_of(data: PatchData, network_of: Sequence[int], seed: int = 0) -> list[U8]:
+def load_weights(path: str | Path) -> Weights:
+    """What there is to send of a run's weights.safetensors: base and deltas, or the networks."""
+    networks, deltas = load_parts(path)
+    return Weights([_arrays(state) for state in networks], [_arrays(delta) for delta in deltas])
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> Tensors:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def windows_of(clip: Clip, labels_TRC: I16, network_of: Sequence[int], seed: int = 0) -> list[U8]:
     """For each network up to `WINDOWS` windows of its patches, drawn over the whole video: uint8 (N, h, w, 3)."""
-    grid, network_N = data.grid, np.asarray(network_of)[data.labels.ravel()]
+    grid, network_N = clip.grid, np.asarray(network_of)[labels_TRC.ravel()]
     drawn = []
     for number in range(max(network_of) + 1):
         members = np.flatnonzero(network_N == number)
         patch_N = np.random.default_rng((seed, number)).permutation(members)[:WINDOWS]
         frame_N, within_N = np.divmod(patch_N, grid.patches)
         rows, cols = grid.window_rows(within_N), grid.window_cols(within_N)
-        drawn.append(data.video.lr.gather_pixels(frame_N, rows, cols))
+        drawn.append(clip.video.lr.gather_pixels(frame_N, rows, cols))
     return drawn
 
 

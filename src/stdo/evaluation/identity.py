@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.score import squared_error
+from stdo.clip import Clip
 from stdo.evaluation.metrics import owned_psnr
 from stdo.foreign import open_below
 from stdo.rundir import CHUNKS, MAPS
@@ -74,9 +75,7 @@ def own_video(
     where: Path,
     facts: Mapping[str, object],
     labels_TRC: I16,
-    source: FrameSource,
-    grid: PatchGrid,
-    prepare: Callable[[], Prepared],
+    clip: Clip,
 ) -> Prepared:
     """Open the video of a finished run, once it is known to be that.
 
@@ -84,17 +83,15 @@ def own_video(
         where: The run directory.
         facts: What the run knows of its video, see `check_source`.
         labels_TRC: The run's labels.
-        source: The video.
-        grid: Its patches.
-        prepare: Opens it; called when nothing that is known beforehand speaks against it.
+        clip: The video, which is opened when nothing that is known beforehand speaks against it.
 
     Raises:
         UserError: It is another video.
     """
-    known = check_source(where, facts, source)
-    video = prepare()
-    check_labels(where, source, labels_TRC, video, grid, known)
-    note = None if known else check_frames(where, source, video, grid)
+    known = check_source(where, facts, clip.source)
+    video = clip.video
+    check_labels(where, clip.source, labels_TRC, video, clip.grid, known)
+    note = None if known else check_frames(where, clip.source, video, clip.grid)
     if note is not None:
         sys.stderr.write(f"note: {note}\n")
     return video

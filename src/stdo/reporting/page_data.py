@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from stdo.clip import PatchSize
 from stdo.evaluation.crops import GAIN, HARDEST
 from stdo.evaluation.table import PROTOCOLS
 from stdo.reporting.look import look
@@ -218,8 +219,6 @@ def _packed(values: F32) -> str:
 
 def _edges(run: Run, rows: int, cols: int) -> tuple[list[int], list[int]]:
     """Where the pixels that each patch owns begin and end, down and across, in HR pixels."""
-    from stdo.training.data import PatchSize  # needs torch, which takes seconds to load
-
     scale, height, width = (run.metrics[name] for name in ("scale", "height", "width"))
     size = run.settings.get("patches") or {}
     grid = PatchSize(size.get("height"), size.get("width")).grid(-(-height // scale), -(-width // scale), scale)

@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -16,32 +14,15 @@ from stdo.chunks.grid import PatchGrid
 from stdo.chunks.sample import Sampler as PatchSampler
 from stdo.chunks.score import Scorer
 from stdo.chunks.split import Split
+from stdo.clip import Clip
 from stdo.files import atomic
 from stdo.training.blocks import Blocks
-from stdo.types import F32, I16, I64, U8, FrameSource, Pairs, Progress, UserError, silent
-from stdo.video.store import Degradation, Prepared, cached_array, prepare
+from stdo.types import F32, I16, I64, U8, Pairs, UserError
+from stdo.video.store import Prepared, cached_array
 
 Batch = dict[str, torch.Tensor]
 """lr: uint8 (B, h, w, 3) windows; hr: uint8 (B, s·h, s·w, 3) patches without halo; chunk, patch: int64 (B,), the chunk
 and the number over the whole video."""
-
-
-@dataclass(frozen=True)
-class PatchSize:
-    """Patch size in LR pixels. None: the paper's, turned the way that needs fewer patches."""
-
-    height: int | None = None
-    width: int | None = None
-    halo: int = 0
-
-    def grid(self, height: int, width: int, scale: int) -> PatchGrid:
-        """Grid for LR frames of this size. The paper's patches are 48×54 at ×2 and ×4, 64×60 at ×3 (w×h)."""
-        long, short = (64, 60) if scale == 3 else (54, 48)
-        paper = [(short, long), (long, short)] if scale == 3 else [(long, short), (short, long)]
-        choices = [(self.height or h, self.width or w) for h, w in paper]
-        fits = [c for c in choices if c[0] <= height and c[1] <= width] or choices[:1]
-        grids = [PatchGrid(height, width, patch_h, patch_w, self.halo) for patch_h, patch_w in fits]
-        return min(grids, key=lambda grid: grid.patches)
 
 
 class PatchBatches(Dataset[Batch]):
@@ -79,45 +60,30 @@ class PatchBatches(Dataset[Batch]):
 
 
 class PatchData(pl.LightningDataModule):
-    """A video, cut, scored, chunked and sampled.
+    """A clip, scored, chunked and sampled.
 
     `prepare_data` decodes, degrades and scores into the cache (once per machine); `setup` opens the result and makes
-    `grid`, `scores` and `labels`, both (T, rows, cols); `sample` then says which patches the fit shows.
+    `scores` and `labels`, both (T, rows, cols); `sample` then says which patches the fit shows.
     `branch` makes chunks anew in the middle of a fit of `stdo.chunks.branch.Branching`.
     `score_seconds`: what scoring took, also when the cache had the scores; None when that is unknown.
     """
 
-    def __init__(
-        self,
-        source: FrameSource,
-        cache: Path,
-        degrade: Degradation,
-        patches: PatchSize,
-        scorer: Scorer,
-        split: Split,
-        chunks: int,
-        progress: Progress = silent,
-    ) -> None:
+    def __init__(self, clip: Clip, scorer: Scorer, split: Split, chunks: int) -> None:
         super().__init__()
-        self.source, self._cache, self.degrade, self._patches = source, cache, degrade, patches
-        self._scorer, self._split, self._chunks, self.progress = scorer, split, chunks, progress
-        self.info = source.info
-        self.video: Prepared
+        self.clip, self.grid, self._scorer, self._split, self._chunks = clip, clip.grid, scorer, split, chunks
         self.scores: F32
         self.score_seconds: float | None = None
         self.labels: I16
         self._sampler: PatchSampler | None = None
         self._served: I16  # the chunk whose weights serve each patch now
-        info, scale = self.info, degrade.scale
-        self.grid = patches.grid(-(-info.height // scale), -(-info.width // scale), scale)
-        if info.frames and chunks > info.frames * self.grid.patches:
-            raise UserError(f"chunks={chunks}: the video has only {info.frames * self.grid.patches} patches")
+        frames = clip.info.frames
+        if frames and chunks > frames * self.grid.patches:
+            raise UserError(f"chunks={chunks}: the video has only {frames * self.grid.patches} patches")
 
-    def open_video(self) -> Prepared:
-        """Open the prepared video alone, without scores and labels: a finished run has its own."""
-        if not hasattr(self, "video"):
-            self.video = prepare(self.source, self._cache, self.degrade, self.progress)
-        return self.video
+    @property
+    def video(self) -> Prepared:
+        """The clip's frames."""
+        return self.clip.video
 
     def prepare_data(self) -> None:
         """Decode, degrade and score, unless the cache has it all."""
@@ -132,21 +98,19 @@ class PatchData(pl.LightningDataModule):
         if hasattr(self, "scores"):
             return
         scored: list[F32] = []
-        self.video = prepare(
-            self.source, self._cache, self.degrade, self.progress, lambda pairs: scored.append(self._score(pairs))
-        )
+        video = self.clip.prepare(lambda pairs: scored.append(self._score(pairs)))
 
         def compute() -> F32:
-            lr, hr = self.video.lr, self.video.hr
-            pairs = ((lr[t], hr[t]) for t in self.progress(range(len(lr)), len(lr), "score"))
+            lr, hr = video.lr, video.hr
+            pairs = ((lr[t], hr[t]) for t in self.clip.progress(range(len(lr)), len(lr), "score"))
             return scored[0] if scored else self._score(pairs)
 
         key = self._scorer.key()
         if key is None:
             self.scores = compute()
             return
-        name = f"{key}-{self.video.degrade_key}-{self.grid.patch_w}x{self.grid.patch_h}"
-        seconds = self.video.folder / f"score-seconds-{name}.txt"
+        name = f"{key}-{video.degrade_key}-{self.grid.patch_w}x{self.grid.patch_h}"
+        seconds = video.folder / f"score-seconds-{name}.txt"
 
         def compute_and_keep() -> F32:
             scores = compute()
@@ -154,7 +118,7 @@ class PatchData(pl.LightningDataModule):
                 partial.write_text(f"{self.score_seconds}\n", encoding="utf-8")
             return scores
 
-        self.scores = cached_array(self.video.folder / f"scores-{name}.npy", compute_and_keep)
+        self.scores = cached_array(video.folder / f"scores-{name}.npy", compute_and_keep)
         self.score_seconds = float(seconds.read_text(encoding="utf-8")) if seconds.exists() else None
 
     def _score(self, pairs: Pairs) -> F32:
@@ -171,7 +135,7 @@ class PatchData(pl.LightningDataModule):
             waited += time.perf_counter() - asked
 
         began = time.perf_counter()
-        scores = self._scorer.scores(timed(), self.grid, self.degrade.scale)
+        scores = self._scorer.scores(timed(), self.grid, self.clip.scale)
         self.score_seconds = time.perf_counter() - began - waited
         return scores
 

@@ -37,7 +37,8 @@ LOCK_SECONDS = 6 * 3600.0
 class Degradation(Protocol):
     """What `prepare` needs of `stdo.video.degrade.Degrade`; this module does without torch."""
 
-    scale: int
+    @property
+    def scale(self) -> int: ...  # noqa: D102
 
     @property
     def live(self) -> bool: ...  # noqa: D102
