@@ -192,7 +192,6 @@ def build_job(config: DictConfig, directory: Path | None = None, source: FrameSo
         partial(instantiate(config.logger), config=settings) if config.get("logger") else FilesOnly,
         None if config.init.start is None else partial(instantiate(config.init.start), **budget),
         config.optim.loss,
-        config.budget.get("min_gain"),  # runs from before it have none
     )
     if trainer is not None and (config.force or not (job.directory / RESULT).exists()):
         rehearse(job, trainer, network, config.chunks, config.sharing.get("bicubic") == AUTO)

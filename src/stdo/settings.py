@@ -137,7 +137,6 @@ RULES: dict[str, Rule] = {
     "network": _or_null(_whole(0)),
     "budget.passes": POSITIVE,
     "budget.batch": _whole(1),
-    "budget.min_gain": _or_null(POSITIVE),
     "optim.lr": POSITIVE,
     "optim.momentum": PART,
     "optim.rest": POSITIVE,

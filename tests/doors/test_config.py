@@ -120,7 +120,7 @@ BAD = {
     "sharing.bicubic": [-1, 0.5, "x", None, True], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
     "run": ["", 3, None], "runs": ["", [], [3], 3], "title": ["", 3],
     "video.pattern": ["", None], "video.topic": ["", 3], "scorer.weights": ["", None],
-    "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None], "budget.min_gain": [0, -1, "x", True],
+    "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None],
 }  # fmt: skip
 
 
@@ -215,17 +215,6 @@ def test_whole_video_methods_ignore_the_number_of_chunks(tmp_path: Path, monkeyp
     jobs = [build_job(configured("method=awdnn", f"chunks={chunks}")) for chunks in (2, 5)]
     assert jobs[0].directory == jobs[1].directory
     assert jobs[0].facts["chunks"] == 1
-
-
-def test_when_to_stop_reaches_the_job_and_shapes_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    plain, early = build_job(configured()), build_job(configured("budget.min_gain=0.5"))
-    assert (plain.min_gain, early.min_gain) == (None, 0.5)
-    assert plain.directory != early.directory
-    before = configured()
-    OmegaConf.set_struct(before, False)
-    del before.budget["min_gain"]  # as in the directories of runs from before it
-    assert build_job(before).min_gain is None
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,6 @@ def _row(run: Run, name: str, runs: Sequence[Run]) -> Json:
     bicubic = facts["bicubic"]
     row: Json = {"run": name} | {key: facts.get(key) for key in _COPIED}
     row["presentations"] = facts["patch_presentations"]
-    row["presentations_saved"] = (facts.get("stopped") or {}).get("saved")
     row |= {f"psnr_{protocol}": facts["psnr"].get(protocol) for protocol in PROTOCOLS} | {"ssim": facts["ssim"]}
     row |= {f"bicubic_{protocol}": bicubic["psnr"].get(protocol) for protocol in PROTOCOLS}
     row |= {f"seams_{part}": facts.get("seams", {}).get(part) for part in ("border", "inside")}
