@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,11 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from stdo.chunks.split import easy_chunks
 from stdo.doors import command_of
 from stdo.imports import quickly
 from stdo.places import cache_of, candidates
 from stdo.rundir import RESULT, file_name, read_result
-from stdo.settings import AUTO, check, check_chunks, one_form, whole_numbers
+from stdo.settings import check, check_chunks, one_form, whole_numbers
 from stdo.trust import NEVER_BUILT, conf_dir, load_config, refuse_foreign, refuse_untrusted
 from stdo.types import FrameSource, Json, UserError
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from stdo.fitting import Job
-    from stdo.models.sharing import Sharing
-    from stdo.training.data import PatchData
 
 NOT_IN_HASH = (
     "paths", "force", "checkpoint_seconds", "name", "video", "trainer", "logger", "study", "networks_alone",
@@ -182,7 +179,7 @@ def build_job(config: DictConfig, directory: Path | None = None, source: FrameSo
         OmegaConf.to_yaml(_with_places(config), resolve=True),
         facts,
         data,
-        _sharing(config, backbone, data),
+        partial(instantiate(config.sharing), backbone),
         partial(instantiate(config.sampler), **budget),
         instantiate(config.optim.optimizer),
         instantiate(config.optim.schedule),
@@ -194,7 +191,7 @@ def build_job(config: DictConfig, directory: Path | None = None, source: FrameSo
         config.optim.loss,
     )
     if trainer is not None and (config.force or not (job.directory / RESULT).exists()):
-        rehearse(job, trainer, network, config.chunks, config.sharing.get("bicubic") == AUTO)
+        rehearse(job, trainer, network, config.chunks)
     return job
 
 
@@ -227,16 +224,6 @@ def _with_places(config: DictConfig) -> DictConfig:
 
 def _absolute(path: str) -> str:
     return os.path.normpath(Path(path).absolute())
-
-
-def _sharing(config: DictConfig, backbone: Any, data: PatchData) -> Callable[[int], Sharing]:
-    """What builds the networks of so many chunks, once the patches are scored."""
-    make: Callable[..., Sharing] = partial(instantiate(config.sharing), backbone)
-    return partial(_with_easy_chunks, make, data) if config.sharing.get("bicubic") == AUTO else make
-
-
-def _with_easy_chunks(make: Callable[..., Sharing], data: PatchData, chunks: int) -> Sharing:
-    return make(chunks, bicubic=easy_chunks(data.scores, data.labels))
 
 
 def _network(config: DictConfig) -> Any:

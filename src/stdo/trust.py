@@ -43,6 +43,7 @@ NEVER_BUILT: dict[str, Any] = {
     "trainer._partial_": True,
     "logger": None,
     "init": {"name": "scratch", "weights": None, "start": None},
+    "sharing.bicubic": 0,
 }
 """What takes the place of the parts of a finished run that score and train: they may be the user's own, and are not
 needed again."""

@@ -117,7 +117,7 @@ BAD = {
     "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "weights.finetune": [-1, "x", 1e9], "out": ["", 3],
     "unpacked": [1, "x"], "backbone.leak": [-0.1, 1, "x", None], "backbone.depth": [0, 17, 2.5],
     "backbone.channels": [3, 65, "x"], "backbone.width": [0, 1.5, "x", None], "backbone.macs": [0, 1.5, "x"],
-    "sharing.bicubic": [-1, 0.5, "x", None, True], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
+    "sharing.bicubic": [-1, 0.5, "auto", None, True], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
     "run": ["", 3, None], "runs": ["", [], [3], 3], "title": ["", 3],
     "video.pattern": ["", None], "video.topic": ["", 3], "scorer.weights": ["", None],
     "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None],
@@ -249,24 +249,6 @@ def test_some_chunk_must_have_a_network_and_easy_ones_be_known(tmp_path: Path, m
     for sharing in ("single", "independent", "modulated"):
         job = build_job(configured("method=stdo", f"sharing={sharing}", "sharing.bicubic=3"))
         assert job.sharing(4).served == 1
-
-
-def test_easy_chunks_are_found_by_bicubics_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    missing = "video.path=nowhere.mp4"
-    for others, refused in {
-        ("scorer=dct",): "needs scorer=bicubic, not dct, to see what bicubic does",
-        ("backbone.macs=0.5",): "must be a number with backbone.macs, which counts with it",
-        ("method=nas",): "must be 0 with chunking=time, which knows no easy chunks",
-    }.items():
-        with pytest.raises(UserError, match=f"^sharing.bicubic=auto: {refused}$"):
-            build_job(configured(*others, "sharing.bicubic=auto", missing))
-    for sharing in ("single", "independent", "modulated", "lowrank"):
-        job = build_job(configured("method=stdo", f"sharing={sharing}", "sharing.bicubic=auto"))
-        job.data.labels = np.arange(8, dtype=np.int16).reshape(2, 2, 2) // 2
-        for easiest, served in ((30, 4), (50, 3)):
-            job.data.scores = np.array([20, 20, 22, 22, 24, 24, easiest, easiest], np.float32).reshape(2, 2, 2)
-            assert job.sharing(4).served == served
 
 
 def test_operations_are_kept_to_by_narrower_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
