@@ -155,7 +155,7 @@ def build_job(config: DictConfig, directory: Path | None = None, source: FrameSo
         terminal,
     )
     pl.seed_everything(config.seed, verbose=False)
-    backbone = starting(_network(config), config.init.weights)
+    backbone = starting(instantiate(config.backbone.network), config.init.weights)
     network = seeded(backbone, config.seed)  # a backbone that cannot be built is known before decoding
     budget = {"batch": config.budget.batch, "passes": config.budget.passes, "seed": config.seed}
     facts = {
@@ -224,17 +224,6 @@ def _with_places(config: DictConfig) -> DictConfig:
 
 def _absolute(path: str) -> str:
     return os.path.normpath(Path(path).absolute())
-
-
-def _network(config: DictConfig) -> Any:
-    """What builds the backbone, as wide as ``backbone.macs`` allows where that is set."""
-    from stdo.models.cost import width_for
-
-    network, share = instantiate(config.backbone.network), config.backbone.get("macs")
-    if share is None:
-        return network
-    served = 1 - config.sharing.get("bicubic", 0) / config.chunks
-    return partial(network, width=width_for(network, config.scale, share, served))
 
 
 def _name_of(part: DictConfig) -> str:

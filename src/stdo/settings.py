@@ -115,7 +115,6 @@ RULES: dict[str, Rule] = {
     "backbone.residual": _one_of("none", "bicubic"),
     "backbone.leak": PART,
     "backbone.width": SHARE,
-    "backbone.macs": _or_null(SHARE),
     "backbone.depth": _whole(1, 16),
     "backbone.channels": _whole(4, 64),
     "sharing.rank": _whole(1, 255),

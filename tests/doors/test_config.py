@@ -116,7 +116,7 @@ BAD = {
     "budget.batch": [0], "optim.lr": [0], "optim.loss": ["l3", None], "trainer.precision": ["fp8"],
     "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "weights.finetune": [-1, "x", 1e9], "out": ["", 3],
     "unpacked": [1, "x"], "backbone.leak": [-0.1, 1, "x", None], "backbone.depth": [0, 17, 2.5],
-    "backbone.channels": [3, 65, "x"], "backbone.width": [0, 1.5, "x", None], "backbone.macs": [0, 1.5, "x"],
+    "backbone.channels": [3, 65, "x"], "backbone.width": [0, 1.5, "x", None],
     "sharing.bicubic": [-1, 0.5, "auto", None, True], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
     "run": ["", 3, None], "runs": ["", [], [3], 3], "title": ["", 3],
     "video.pattern": ["", None], "video.topic": ["", 3], "scorer.weights": ["", None],
@@ -251,17 +251,10 @@ def test_some_chunk_must_have_a_network_and_easy_ones_be_known(tmp_path: Path, m
         assert job.sharing(4).served == 1
 
 
-def test_operations_are_kept_to_by_narrower_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_width_reaches_the_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    widths = {}
-    for bicubic in (0, 2):
-        job = build_job(configured("backbone=espcn", "backbone.macs=0.5", f"sharing.bicubic={bicubic}"))
-        widths[bicubic] = job.sharing(4).network(0).width
-        assert job.facts["backbone"] == (f"espcn-{widths[bicubic]:g}" if widths[bicubic] < 1 else "espcn")
-    assert 0.6 < widths[0] < 0.75 and 0.9 < widths[2] <= 1
-    assert build_job(configured("backbone=espcn", "backbone.width=0.5")).sharing(4).network(3).width == 0.5
-    with pytest.raises(UserError, match=r"^backbone.macs=1e-05: must be at least "):
-        build_job(configured("backbone=espcn", "backbone.macs=1e-5"))
+    job = build_job(configured("backbone=espcn", "backbone.width=0.5"))
+    assert (job.sharing(4).network(3).width, job.facts["backbone"]) == (0.5, "espcn-0.5")
 
 
 def test_every_run_has_what_a_run_directory_must_have() -> None:
