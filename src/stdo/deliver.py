@@ -35,16 +35,14 @@ def delivery(config: DictConfig) -> Delivery:
     from stdo.delivery.deliver import Delivery
 
     out = config.get("out")
-    return Delivery(
-        config.weights.bits, config.weights.finetune, Path(out) if out else None, bool(config.get("unpacked"))
-    )
+    return Delivery(config.weights.bits, Path(out) if out else None, bool(config.get("unpacked")))
 
 
 def pack(job: Job, delivery: Delivery, told: Sequence[str] = ()) -> Json:
     """Write a run's package and say where, with its notes but those told before; returns metrics.json's content."""
     from stdo.delivery.deliver import deliver
 
-    delivered = deliver(job.directory, job.data, job.sampler, delivery, job.loss)
+    delivered = deliver(job.directory, job.data, delivery)
     notes = [note for note in delivered.notes if note not in told]
     sys.stderr.write("".join(f"note: {note}\n" for note in notes) + f"{delivered.path}\n")
     return delivered.metrics

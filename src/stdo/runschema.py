@@ -49,7 +49,6 @@ METRICS: dict[str, Rule] = {
     "delivered": record(
         {
             "bits": whole(1, 32),
-            "finetune": optional(number(0, 1e9)),
             "codec": text(40),
             "crf": optional(number(-1000, 1000)),
             "psnr": _PSNR,

@@ -140,7 +140,6 @@ RULES: dict[str, Rule] = {
     "trainer.precision": _one_of(*PRECISIONS),
     "deliver": SWITCH,
     "weights.bits": _one_of(32, 16, 8, 6, 4),
-    "weights.finetune": (lambda value: _number(value) and 0 <= value <= 1000, "must be a number from 0 to 1000"),
     "out": _or_null(TEXT),
     "unpacked": SWITCH,
     "logger.project": _or_null(TEXT),

@@ -53,7 +53,7 @@ def test_no_environment_path_user_or_host_is_in_a_package(
     command = ["train.py", f"video.path={folder}/clip.mp4", "key=mark-command"]
     job = make_job(data=data, chunks=2, passes=1.0, command=command, config="who: mark-config")
     train(job)
-    package = deliver(job.directory, job.data, job.sampler, Delivery()).path
+    package = deliver(job.directory, job.data, Delivery()).path
     searched = everything_in(package, tmp_path / "lr.mp4")
     for mark in {"mark-", "mark@", *real}:
         for encoding in ("utf-8", "utf-16-le", "utf-16-be"):

@@ -141,7 +141,7 @@ def test_deliver_looks_before_it_works(finished_job: Job, monkeypatch: pytest.Mo
     monkeypatch.setattr("stdo.delivery.manifest_json.MAX_SIDE", 60)
     monkeypatch.setattr("stdo.delivery.deliver.write_stream", None)
     with pytest.raises(UserError, match="70x50 pixels: in a package each side must be"):
-        deliver(finished_job.directory, finished_job.data, finished_job.sampler, Delivery())
+        deliver(finished_job.directory, finished_job.data, Delivery())
 
 
 def test_frames_that_cost_more_than_players_compute_are_refused(tmp_path: Path) -> None:

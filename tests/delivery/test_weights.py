@@ -11,7 +11,7 @@ import torch
 
 from stdo.delivery.coding import join, split
 from stdo.delivery.delta import fold
-from stdo.delivery.finetune import load_weights
+from stdo.delivery.rounding import load_weights
 from stdo.delivery.weights import BITS, Weights, decode, encode, params_of
 from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated

@@ -114,7 +114,7 @@ BAD = {
     "weights": [[0], [-1, 1], [float("inf")], 3], "work": [[0, 0], [-1, 1], "x"], "factor": [0, 1.1, "x"],
     "size": [0, 1.5, -3, "x", True], "init.share": [0, 1, -0.5, "x", None], "init.weights": ["", 3],
     "budget.batch": [0], "optim.lr": [0], "optim.loss": ["l3", None], "trainer.precision": ["fp8"],
-    "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "weights.finetune": [-1, "x", 1e9], "out": ["", 3],
+    "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "out": ["", 3],
     "unpacked": [1, "x"], "backbone.leak": [-0.1, 1, "x", None], "backbone.depth": [0, 17, 2.5],
     "backbone.channels": [3, 65, "x"], "backbone.width": [0, 1.5, "x", None],
     "sharing.bicubic": [-1, 0.5, "auto", None, True], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],

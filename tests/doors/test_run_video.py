@@ -76,7 +76,7 @@ def state(run: Path) -> dict[str, bytes]:
 
 def packed(run: Path) -> None:
     job = finished_job(run)
-    deliver(job.directory, job.data, job.sampler, Delivery(), job.loss)
+    deliver(job.directory, job.data, Delivery())
 
 
 def as_before(run: Path) -> None:

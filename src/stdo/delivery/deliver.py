@@ -1,19 +1,16 @@
 """From a finished run to its package: the server's side."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from math import lcm
 from pathlib import Path
 
 import numpy as np
 
 from stdo import __version__
-from stdo.chunks.sample import Sampler
 from stdo.delivery import labels, weights
-from stdo.delivery.finetune import batches_of, finetune, load_weights
 from stdo.delivery.graph import export_graph
 from stdo.delivery.manifest import (
     CHUNKS,
@@ -29,10 +26,9 @@ from stdo.delivery.manifest import (
 from stdo.delivery.measuring import measured
 from stdo.delivery.package import SUFFIX, Package, write_package
 from stdo.delivery.plan import Networks, check_run, printable_name
-from stdo.delivery.rounding import rounded, windows_of
+from stdo.delivery.rounding import load_weights, rounded, windows_of
 from stdo.delivery.stream import Muxed, check_stream, write_stream
 from stdo.evaluation.identity import own_video
-from stdo.evaluation.reconstruct import device_of
 from stdo.files import scratch
 from stdo.models.common import Backbone
 from stdo.models.registry import name_of
@@ -54,21 +50,17 @@ ROUNDED = 8
 class Delivery:
     """How a run is packed.
 
-    bits: of a weight: 32, 16, 8, 6 or 4. finetune: passes of training with quantised weights, 0: none. out: the
-    package; None: ``<video>.stdo`` in the run directory. unpacked: a folder rather than a file.
+    bits: of a weight: 32, 16, 8, 6 or 4. out: the package; None: ``<video>.stdo`` in the run directory. unpacked: a
+    folder rather than a file.
     """
 
     bits: int = 8
-    finetune: float = 0.0
     out: Path | None = None
     unpacked: bool = False
 
     def __post_init__(self) -> None:
         if self.bits not in weights.BITS:
             raise UserError(f"weights.bits={self.bits}: must be one of {', '.join(map(str, weights.BITS))}")
-        if self.finetune and self.bits > ROUNDED:
-            allowed = f"must be 0 for weights.bits={self.bits}: only {ROUNDED} or fewer are rounded"
-            raise UserError(f"weights.finetune={self.finetune}: {allowed}")
 
     def path(self, directory: Path, name: str) -> Path:
         """Where the package of a run is written."""
@@ -84,13 +76,11 @@ class Delivered:
     notes: tuple[str, ...]
 
 
-def deliver(
-    directory: Path, data: PatchData, sampler: Callable[..., Sampler], delivery: Delivery, loss: str = "l1"
-) -> Delivered:
+def deliver(directory: Path, data: PatchData, delivery: Delivery) -> Delivered:
     """Pack a finished run, play it through the client, and keep what it costs in metrics.json.
 
-    sampler, loss: how the run drew its patches, and what it made small, for fine-tuning. Raises UserError for a run
-    that is not finished, an LR video that is not what was trained on, and a target that cannot be written.
+    Raises UserError for a run that is not finished, an LR video that is not what was trained on, and a target that
+    cannot be written.
     """
     metrics = read_result(directory)
     target = delivery.path(directory, data.info.name)
@@ -103,7 +93,7 @@ def deliver(
     with claimed(directory), _scratch(target) as folder:
         video = _own_video(directory, data, metrics)
         muxed = write_stream(folder, video, data.source, _degrade(data).codec is not None, progress)
-        manifest, members = _contents(directory, data, sampler, loss, delivery, muxed)
+        manifest, members = _contents(directory, data, delivery, muxed)
         draft = folder / f"draft{SUFFIX}"
         write_package(draft, manifest, members, delivery.unpacked)
         check_stream(Package.open(draft), video, progress)
@@ -136,7 +126,7 @@ def _scratch(target: Path) -> Iterator[Path]:
 def is_delivered(metrics: Json, delivery: Delivery, path: Path) -> bool:
     """Whether a run's package is there already, made as ``delivery`` asks."""
     made = metrics.get("delivered", {})
-    return path.exists() and (made.get("bits"), made.get("finetune")) == (delivery.bits, delivery.finetune)
+    return path.exists() and made.get("bits") == delivery.bits
 
 
 def _degrade(data: PatchData) -> Degrade:
@@ -145,14 +135,13 @@ def _degrade(data: PatchData) -> Degrade:
 
 
 def _contents(
-    directory: Path, data: PatchData, sampler: Callable[..., Sampler], loss: str, delivery: Delivery, muxed: Muxed
+    directory: Path, data: PatchData, delivery: Delivery, muxed: Muxed
 ) -> tuple[Manifest, dict[str, Path | bytes]]:
     """The manifest, as yet without what is measured, and all other members."""
-    networks, meta = load_networks(directory / RUN_WEIGHTS)
+    networks, _ = load_networks(directory / RUN_WEIGHTS)
     shape = len(data.video.lr), data.grid.rows, data.grid.cols
     data.labels, network_of = read_chunks(directory, shape, len(networks))
-    device = read_facts(directory / RUN_WEIGHTS, meta)["device"]
-    coded = _coded(directory, data, sampler, loss, delivery, networks[0], network_of, device)
+    coded = _coded(directory, data, delivery.bits, networks[0], network_of)
     numbers, chunk_of = np.unique(network_of, return_inverse=True)  # chunks that share their network: one to the viewer
     labels_TRC, network_of = chunk_of.astype(np.int16)[data.labels], numbers.tolist()
     one = networks[0]
@@ -178,39 +167,11 @@ def _contents(
 
 
 def _coded(
-    directory: Path,
-    data: PatchData,
-    sampler: Callable[..., Sampler],
-    loss: str,
-    delivery: Delivery,
-    backbone: Backbone,
-    network_of: Sequence[int],
-    device: str,
+    directory: Path, data: PatchData, bits: int, backbone: Backbone, network_of: Sequence[int]
 ) -> weights.Weights:
-    """The weights as they are sent: rounded where they have few bits, and trained in that state where that is asked."""
-    trained, bits = load_weights(directory / RUN_WEIGHTS), delivery.bits
-    if bits > ROUNDED:
-        return trained
-    coded = rounded(trained, bits, backbone, windows_of(data, network_of))
-    if not delivery.finetune:
-        return coded
-    learner_N = np.asarray(network_of)[data.labels.ravel()]
-    shown = data.sample(partial(sampler, passes=delivery.finetune), learner_N)
-    border = data.grid.halo * data.video.scale
-    where = device_of(device)
-    return finetune(
-        coded,
-        trained,
-        bits,
-        backbone,
-        batches_of(data, shown),
-        shown.steps,
-        network_of,
-        border,
-        where,
-        data.progress,
-        loss,
-    )
+    """The weights as they are sent: rounded where they have few bits."""
+    trained = load_weights(directory / RUN_WEIGHTS)
+    return trained if bits > ROUNDED else rounded(trained, bits, backbone, windows_of(data, network_of))
 
 
 def _params(coded: weights.Weights) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -257,7 +218,6 @@ def _costs(package: Package, delivery: Delivery) -> Json:
         "bitrate_kbps": float(sizes["total"] * 8 / 1000 / manifest.source.seconds),
         "delivered": {
             "bits": delivery.bits,
-            "finetune": delivery.finetune,
             "codec": manifest.lr.codec,
             "crf": manifest.lr.crf,
             "psnr": dict(manifest.quality.psnr),

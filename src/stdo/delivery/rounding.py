@@ -5,8 +5,9 @@ of one sign add up, and 8 bits cost up to two decibels. GPTQ (https://arxiv.org/
 column and lets the columns to come make up for the error, as far as the inputs that a layer really has allow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from stdo.delivery.coding import F64
 from stdo.delivery.weights import Tensors, Weights, quantise, steps_of
 from stdo.models.common import Backbone
 from stdo.models.pixels import to_float
+from stdo.models.weights import load_parts
 from stdo.training.data import PatchData
 from stdo.types import F32, U8
 
@@ -29,6 +31,16 @@ EVERY = 5
 
 DAMPING = 0.01
 """Share of the mean energy that is added to every input, so that none is taken to be unused."""
+
+
+def load_weights(path: str | Path) -> Weights:
+    """What there is to send of a run's weights.safetensors: base and deltas, or the networks."""
+    networks, deltas = load_parts(path)
+    return Weights([_arrays(state) for state in networks], [_arrays(delta) for delta in deltas])
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> Tensors:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
 
 def rounded(weights: Weights, bits: int, backbone: Backbone, windows: Sequence[U8]) -> Weights:

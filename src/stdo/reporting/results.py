@@ -83,7 +83,7 @@ def _delivered(facts: Json) -> Json:
     """What the run's package weighs and shows; None throughout where there is none."""
     sizes, made = facts.get("bytes", {}), facts.get("delivered", {})
     row: Json = {f"bytes_{part}": sizes.get(part) for part in PARTS} | {"bitrate_kbps": facts.get("bitrate_kbps")}
-    row |= {key: made.get(key) for key in ("codec", "crf", "bits", "finetune")}
+    row |= {key: made.get(key) for key in ("codec", "crf", "bits")}
     figures = made.get("psnr", {})
     return (
         row

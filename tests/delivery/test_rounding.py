@@ -1,14 +1,11 @@
-"""Rounding and fine-tuning on a real tiny run: what low bits cost, and what of it is won back."""
-
-from functools import partial
+"""Rounding weights on a real tiny run: what low bits cost, and how much less than the nearest weights."""
 
 import numpy as np
 import pytest
 import torch
 from torch.func import functional_call
 
-from stdo.delivery.finetune import batches_of, finetune, load_weights
-from stdo.delivery.rounding import WINDOWS, rounded, windows_of
+from stdo.delivery.rounding import WINDOWS, load_weights, rounded, windows_of
 from stdo.delivery.weights import Weights, decode, encode, params_of
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.lowrank import LowRank
@@ -18,7 +15,6 @@ from stdo.models.registry import build
 from stdo.models.weights import load_networks
 from stdo.pipeline import Job, train
 from stdo.rundir import WEIGHTS, read_chunks
-from stdo.types import UserError
 
 
 class Run:
@@ -47,13 +43,6 @@ class Run:
             np.square(np.subtract(sr, data.video.hr[t], dtype=np.float64)).mean() for t, (sr, _) in enumerate(frames)
         ]
         return float(10 * np.log10(65025 / np.mean(error)))
-
-    def tuned(self, start: Weights, bits: int, passes: float) -> Weights:
-        learner_N = np.asarray(self.network_of)[self.labels.ravel()].astype(np.int64)
-        sampler = self.data.sample(partial(self.job.sampler, passes=passes), learner_N)
-        border = self.data.grid.halo * self.data.video.scale
-        args = self.networks[0], batches_of(self.data, sampler), sampler.steps, self.network_of, border
-        return finetune(start, self.weights, bits, *args)
 
 
 @pytest.fixture(scope="module")
@@ -100,15 +89,7 @@ def test_the_coder_does_not_round_again(run: Run) -> None:
             assert np.array_equal(ours[name], tensor if tensor.ndim > 1 else np.float16(tensor)), name
 
 
-def test_finetuning_wins_back_most_of_what_nearest_weights_lose(run: Run) -> None:
-    before, nearest = run.psnr(run.weights, 32), run.psnr(run.weights, 4)
-    close = rounded(run.weights, 4, run.networks[0], run.windows)
-    tuned = run.tuned(close, 4, passes=4.0)
-    assert before - run.psnr(tuned, 4) < 0.6 * (before - run.psnr(close, 4))
-    assert before - run.psnr(tuned, 4) < 0.5 * (before - nearest)
-
-
-def test_base_and_deltas_are_rounded_and_tuned_together(changed_run: Run) -> None:
+def test_base_and_deltas_are_rounded_together(changed_run: Run) -> None:
     run = changed_run
     assert (len(run.weights.networks), len(run.weights.deltas)) == (1, 3)
     before = run.psnr(run.weights, 32)
@@ -116,33 +97,7 @@ def test_base_and_deltas_are_rounded_and_tuned_together(changed_run: Run) -> Non
     eight = rounded(run.weights, 8, run.networks[0], run.windows)
     assert before - run.psnr(eight, 8) <= 0.05
     four = rounded(run.weights, 4, run.networks[0], run.windows)
-    tuned = run.tuned(four, 4, passes=4.0)
-    assert run.psnr(tuned, 4) > run.psnr(four, 4)
-    assert len(encode(tuned, 4)) < 0.6 * len(encode(Weights(tuned.folded()), 4))
-
-
-def test_the_finetuned_network_is_the_one_that_is_delivered(run: Run) -> None:
-    """Straight through: the loss is that of the rounded network, and its gradient reaches every leaf."""
-    from stdo.delivery.finetune import _Learned
-
-    close = rounded(run.weights, 4, run.networks[0], run.windows)
-    learned = _Learned(close, run.weights, 4, None)
-    lr = to_float(torch.from_numpy(run.windows[0][:2]))
-    sr = learned.enlarge(run.networks[0], lr, torch.zeros(2, dtype=torch.int64))
-    state = {name: torch.from_numpy(tensor) for name, tensor in close.networks[0].items()}
-    torch.testing.assert_close(sr, functional_call(run.networks[0], state, lr), atol=1e-5, rtol=1e-4)
-    sr.square().sum().backward()
-    leaves = [*learned._symbols[0].values(), *learned._others[0].values(), *learned._growth[0].values()]
-    assert all(leaf.grad is not None and leaf.grad.abs().sum() > 0 for leaf in leaves)
-
-
-def test_a_lost_loss_is_one_line(run: Run) -> None:
-    close = rounded(run.weights, 4, run.networks[0], run.windows)
-    window = torch.from_numpy(run.windows[0][:1])
-    size = [2 * side for side in window.shape[1:3]]
-    batch = {"lr": window, "hr": torch.full((1, *size, 3), torch.nan), "chunk": torch.zeros(1, dtype=torch.int64)}
-    with pytest.raises(UserError, match=r"weights.finetune: the loss became nan"):
-        finetune(close, run.weights, 4, run.networks[0], [batch], 1, run.network_of)
+    assert len(encode(four, 4)) < 0.6 * len(encode(Weights(four.folded()), 4))
 
 
 def test_rounding_keeps_the_mean_where_plain_rounding_shifts_it() -> None:
