@@ -47,7 +47,6 @@ METHODS = {
     "stdo": (by_score, Independent, Uniform),
     "jstdo": (by_score, Single, Ratios),
     "bstdo": (by_score, Independent, Turns),
-    "cstdo": (by_score, Modulated, Uniform),
 }
 
 
@@ -85,6 +84,7 @@ def test_scorers_build_from_their_settings() -> None:
 
 
 def test_the_command_line_beats_the_method() -> None:
+    assert instantiate(configured("method=stdo", "sharing=modulated").sharing).func is Modulated
     assert configured("method=nas", "chunking=score").chunking.name == "score"
     assert configured("chunking=time", "method=awdnn").chunking.name == "time"
 
