@@ -46,7 +46,7 @@ NEVER_BUILT: dict[str, Any] = {
     "sharing.bicubic": 0,
 }
 """What takes the place of the parts of a finished run that score and train: they may be the user's own, and are not
-needed again."""
+needed again; chunks.npz says how many chunks have no network."""
 
 
 def conf_dir() -> Path:
