@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common import machine, note, options, tsv
 
-METHODS = ["awdnn", "nas", "cafm", "stdo", "jstdo", "cstdo", "bstdo"]
+METHODS = ["awdnn", "nas", "cafm", "stdo", "jstdo", "bstdo"]
 
 
 def main() -> None:

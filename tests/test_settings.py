@@ -14,7 +14,7 @@ from stdo.types import UserError
         ("scale", 2.0, 2), ("chunks", 3.0, 3), ("seed", 0.0, 0), ("weights.bits", 8.0, 8), ("network", 1.0, 1),
         ("sharing.bicubic", 2.0, 2), ("video.height", 540.0, 540), ("patches.halo", 2.0, 2), ("budget.batch", 4.0, 4),
         ("sampler.size", 3.0, 3), ("sampler.size", 1.0, 1.0), ("chunks", 1.5, 1.5), ("budget.passes", 1.0, 1.0),
-        ("backbone.width", 1.0, 1.0), ("scale", True, True), ("sharing.bicubic", "auto", "auto"),
+        ("backbone.width", 1.0, 1.0), ("scale", True, True),
     ],
 )  # fmt: skip
 def test_whole_numbers_are_whole_where_they_are_asked_for(key: str, given: object, meant: object) -> None:

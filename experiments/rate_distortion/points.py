@@ -18,7 +18,7 @@ from hydra.core.override_parser.types import Override
 
 from stdo.deliver import pack
 from stdo.delivery.client import Player
-from stdo.delivery.deliver import ROUNDED, Delivery
+from stdo.delivery.deliver import Delivery
 from stdo.evaluation.frames import compare, truth
 from stdo.evaluation.vmaf import keep, vmaf
 from stdo.files import atomic
@@ -68,11 +68,6 @@ class Mute:
         return iter(self._source)
 
 
-def packing(bits: int, finetune: float) -> Delivery:
-    """How a run is packed; weights that are not rounded need no fine-tuning."""
-    return Delivery(bits, finetune if bits <= ROUNDED else 0.0)
-
-
 @dataclass(frozen=True)
 class Maker:
     """Makes points of one video.
@@ -88,7 +83,7 @@ class Maker:
     def __post_init__(self) -> None:
         for setting in self.settings:
             if setting.lstrip("+~").startswith(_OURS):
-                raise UserError(f"{setting}: is the study's to set; see --lr, --bits and --finetune")
+                raise UserError(f"{setting}: is the study's to set; see --lr and --bits")
 
     @cached_property
     def networks(self) -> list[list[str]]:
@@ -176,8 +171,7 @@ class Maker:
         metrics = train(job, self.again)
         rows = []
         for each in packings:
-            tuned = f"-tuned{each.finetune:g}" if each.finetune else ""
-            package = job.directory / f"{each.bits}bit{tuned}.stdo"
+            package = job.directory / f"{each.bits}bit.stdo"
             row = self._kept(package, partial(self._pack, job, replace(each, out=package)))
             rows.append(self._with_vmaf(row, package, partial(Player, package)))
         bicubic = {"method": "bicubic", "codec": codec, "crf": crf, "preset": PRESETS[codec], "scale": metrics["scale"]}
@@ -189,7 +183,7 @@ class Maker:
         metrics = pack(job, delivery)
         made = metrics["delivered"]
         facts = {key: metrics[key] for key in ("method", "backbone", "scale", "chunks", "seed", "passes")}
-        facts |= {key: made[key] for key in ("codec", "crf", "bits", "finetune")} | {"preset": PRESETS[made["codec"]]}
+        facts |= {key: made[key] for key in ("codec", "crf", "bits")} | {"preset": PRESETS[made["codec"]]}
         facts |= {"presentations": metrics["patch_presentations"], "params": metrics["params"]}
         facts |= {"seconds_train": metrics["seconds"]["train"], "seconds_deliver": time.perf_counter() - began}
         facts["frame_before"] = metrics["psnr"]["frame"]
@@ -234,7 +228,7 @@ class Maker:
 
 COLUMNS = (
     "video", "width", "height", "frames", "seconds", "method", "backbone", "scale", "chunks", "seed", "passes",
-    "presentations", "params", "codec", "preset", "crf", "bits", "finetune", *(f"bytes_{part}" for part in PARTS),
+    "presentations", "params", "codec", "preset", "crf", "bits", *(f"bytes_{part}" for part in PARTS),
     "kbps", "psnr_frame", "psnr_pooled", "psnr_y", "ssim", "vmaf", "frame_before", "seconds_encode", "seconds_train",
     "seconds_deliver", "commit", "dirty", "processor", "cores", "started", "command",
 )  # fmt: skip

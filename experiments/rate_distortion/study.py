@@ -24,9 +24,10 @@ from curves import BEST, CODECS, DURATIONS, bd_table
 from figure import over_durations, quality_over_rate
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
-from points import PRESETS, Maker, packing
+from points import PRESETS, Maker
 
 from stdo.console import prepare
+from stdo.delivery.deliver import Delivery
 from stdo.doors import one_line
 from stdo.evaluation.table import aligned, number
 from stdo.evaluation.vmaf import has_vmaf
@@ -64,7 +65,7 @@ def steps_of(asked: argparse.Namespace) -> list[Step]:
         settings.append(METHODS)
     maker = Maker(settings, program, "force=true" in asked.settings)
     full, small = _sweeps("--full", asked.full), _sweeps("--lr", asked.lr)
-    kinds = [packing(_whole("--bits", each), asked.finetune) for each in asked.bits.split(",")]
+    kinds = [Delivery(_whole("--bits", each)) for each in asked.bits.split(",")]
     encode = [Step("codec", f"{codec} crf {crf}", partial(maker.encoded, codec, crf)) for codec, crf in full]
     runs: dict[Path, Step] = {}  # by directory, since awDNN is the same run whatever the chunks
     for (codec, crf), networks in product(small, maker.networks):
@@ -160,7 +161,6 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--full", nargs="*", default=FULL, help=f"codec=crf,crf,… at full resolution; {' '.join(FULL)}")
     parser.add_argument("--lr", nargs="+", default=SMALL, help=f"codec=crf,… of the small video; {' '.join(SMALL)}")
     parser.add_argument("--bits", default="8,4", help="of a weight, comma between: 32, 16, 8, 6, 4; default 8,4")
-    parser.add_argument("--finetune", type=float, default=0.0, help="passes of training with quantised weights")
     parser.add_argument("--vmaf", action="store_true", help="measure VMAF as well, where FFmpeg has libvmaf")
     parser.add_argument("--ffmpeg", default="ffmpeg", help="the FFmpeg program that measures VMAF")
     parser.add_argument(

@@ -29,7 +29,6 @@ from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, Keep
 from stdo.training.data import PatchData
 from stdo.training.module import Optimizer, Overfit, Schedule
 from stdo.training.processes import environment
-from stdo.training.stop import StopWhenSlow
 from stdo.training.warm import Branch
 from stdo.types import F32, Json, UserError
 
@@ -45,7 +44,7 @@ class Job:
     command: the words of the command that repeats this run, for its provenance.
     tracker: who is told of the run beside its directory.
     warm: where one network learns for all chunks first: ``sampler`` as ``then`` -> which patches the whole fit shows.
-    loss: see `stdo.training.loss.LOSSES`. min_gain: dB per minute under which a fit ends early; None: never.
+    loss: see `stdo.training.loss.LOSSES`.
     """
 
     directory: Path
@@ -62,7 +61,6 @@ class Job:
     tracker: MakeTracker = FilesOnly
     warm: Callable[..., Sampler] | None = None
     loss: str = "l1"
-    min_gain: float | None = None
 
     def sampling(self) -> Callable[..., Sampler]:
         """Chunk and learner of each patch -> which patches the whole fit shows."""
@@ -82,13 +80,12 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     branch = (
         [Branch(data, sampler, sharing.learner_of, partial(_score, data))] if isinstance(sampler, Branching) else []
     )
-    stop = [] if job.min_gain is None else [StopWhenSlow(job.min_gain, data, sampler, curve)]
     try:
         with deferred() as asked:
             kept = KeepLast(last, job.checkpoint_seconds, asked)
             trainer = job.trainer(
                 max_epochs=1,
-                callbacks=[*branch, curve, *stop, FitProgress(sampler.shown), kept],
+                callbacks=[*branch, curve, FitProgress(sampler.shown), kept],
                 logger=curve_loggers(job.directory, tracker),
                 plugins=[AtomicCheckpointIO(), *environment(job.trainer)],
                 use_distributed_sampler=False,  # every process sees every step, and takes its share of its patches
@@ -134,7 +131,6 @@ def _save(job: Job, sharing: Sharing, sampler: Sampler, seconds: float, device: 
         "patch_presentations": sampler.presentations,
         "chunk_presentations": sampler.chunk_presentations(),
         "steps": sampler.steps,
-        "stopped": sampler.stopped,
         "train_seconds": seconds,
         "score_seconds": data.score_seconds,
         "device": device,

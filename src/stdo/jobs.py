@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from stdo.chunks.split import easy_chunks
 from stdo.doors import command_of
 from stdo.imports import quickly
 from stdo.opened import VIDEO_PATHS, build_clip
 from stdo.rundir import RESULT, file_name
-from stdo.settings import AUTO, check, check_chunks, one_form, whole_numbers
+from stdo.settings import check, check_chunks, one_form, whole_numbers
 from stdo.trust import RENAMED, conf_dir, refuse_untrusted, renamed
 from stdo.types import FrameSource
 
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from stdo.fitting import Job
-    from stdo.models.sharing import Sharing
-    from stdo.training.data import PatchData
 
 NOT_IN_HASH = (
     "paths", "force", "checkpoint_seconds", "name", "video", "trainer", "logger", "study", "networks_alone",
@@ -66,7 +62,7 @@ def build_job(config: DictConfig) -> Job:
     clip = build_clip(config)
     data = PatchData(clip, instantiate(config.scorer.measure), instantiate(config.chunking.split), config.chunks)
     pl.seed_everything(config.seed, verbose=False)
-    backbone = starting(_network(config), config.init.weights)
+    backbone = starting(instantiate(config.backbone.network), config.init.weights)
     network = seeded(backbone, config.seed)  # a backbone that cannot be built is known before decoding
     budget = {"batch": config.budget.batch, "passes": config.budget.passes, "seed": config.seed}
     facts = {
@@ -90,7 +86,7 @@ def build_job(config: DictConfig) -> Job:
         OmegaConf.to_yaml(_with_places(config), resolve=True),
         facts,
         data,
-        _sharing(config, backbone, data),
+        partial(instantiate(config.sharing), backbone),
         partial(instantiate(config.sampler), **budget),
         instantiate(config.optim.optimizer),
         instantiate(config.optim.schedule),
@@ -100,10 +96,9 @@ def build_job(config: DictConfig) -> Job:
         partial(instantiate(config.logger), config=settings) if config.get("logger") else FilesOnly,
         None if config.init.start is None else partial(instantiate(config.init.start), **budget),
         config.optim.loss,
-        config.budget.get("min_gain"),  # runs from before it have none
     )
     if config.force or not (job.directory / RESULT).exists():
-        rehearse(job, trainer, network, config.chunks, config.sharing.get("bicubic") == AUTO)
+        rehearse(job, trainer, network, config.chunks)
     return job
 
 
@@ -136,27 +131,6 @@ def _with_places(config: DictConfig) -> DictConfig:
 
 def _absolute(path: str) -> str:
     return os.path.normpath(Path(path).absolute())
-
-
-def _sharing(config: DictConfig, backbone: Any, data: PatchData) -> Callable[[int], Sharing]:
-    """What builds the networks of so many chunks, once the patches are scored."""
-    make: Callable[..., Sharing] = partial(instantiate(config.sharing), backbone)
-    return partial(_with_easy_chunks, make, data) if config.sharing.get("bicubic") == AUTO else make
-
-
-def _with_easy_chunks(make: Callable[..., Sharing], data: PatchData, chunks: int) -> Sharing:
-    return make(chunks, bicubic=easy_chunks(data.scores, data.labels))
-
-
-def _network(config: DictConfig) -> Any:
-    """What builds the backbone, as wide as ``backbone.macs`` allows where that is set."""
-    from stdo.models.cost import width_for
-
-    network, share = instantiate(config.backbone.network), config.backbone.get("macs")
-    if share is None:
-        return network
-    served = 1 - config.sharing.get("bicubic", 0) / config.chunks
-    return partial(network, width=width_for(network, config.scale, share, served))
 
 
 def _name_of(part: DictConfig) -> str:

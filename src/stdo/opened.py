@@ -15,7 +15,7 @@ from stdo.places import cache_of, candidates
 from stdo.progress import terminal
 from stdo.rundir import read_result
 from stdo.settings import check
-from stdo.trust import load_config, refuse_foreign
+from stdo.trust import CONFIG_KEYS, load_config, refuse_foreign
 from stdo.types import FrameSource, Json, UserError
 
 VIDEO_PATHS = ("path", "paths", "root")
@@ -50,7 +50,7 @@ def clip_of(directory: Path, cache: str | None = None, video: Mapping[str, Any] 
     run = load_config(directory)
     metrics = read_result(directory)
     refuse_foreign(directory, run)
-    check(run)
+    check({part: run[part] for part in CONFIG_KEYS})
     source = _own_source(run, directory, metrics, video or {})
     if cache is None:
         cache = str(cache_of(run.paths.cache, run.paths.outputs, directory, source.fingerprint()))

@@ -28,7 +28,7 @@ _HALO = 64
 """Widest ``patches.halo`` where the network sees less: more is memory and arithmetic for nothing."""
 
 
-def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int, easy: bool) -> None:
+def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int) -> None:
     """Build what a fit is made of, for a video of the same size with made-up scores.
 
     Args:
@@ -36,7 +36,6 @@ def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int, easy
         trainer: Built from its settings.
         network: One of its networks.
         chunks: How many chunks it asks for.
-        easy: Whether the scores decide how many chunks have a network, so that their number is not known yet.
 
     Raises:
         UserError: A setting of the sampler or the budget does not fit the video, or the memory is not there.
@@ -51,7 +50,7 @@ def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int, easy
         return  # nobody knows yet how long it is, or decoding will say that there is nothing
     device = trainer.strategy.root_device
     check_memory(partial(_needs, job, network, chunks, frames), device)
-    if easy or frames * data.grid.patches > _PATCHES:
+    if frames * data.grid.patches > _PATCHES:
         return
     shape = (frames, data.grid.rows, data.grid.cols)
     labels_TRC = data.split_as(np.arange(np.prod(shape), dtype=np.float32).reshape(shape))

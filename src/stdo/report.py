@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from stdo.chunks.score import PSNR_CAP
 from stdo.doors import enter
-from stdo.settings import POSITIVE
 from stdo.trust import conf_dir
 from stdo.types import UserError
 
@@ -32,12 +30,10 @@ def task(config: DictConfig) -> None:
             settings[switch] = switch != "private" and not config.study
         if not isinstance(settings[switch], bool):
             raise UserError(f"{switch}={settings[switch]}: must be true, false or null")
-    target = _target(config.target)
     where = _where(settings["runs"], config)
     out = Path(settings["out"] or (f"experiments/{config.study}" if config.study else "report"))
     title = settings["title"] or config.study or "Runs"
 
-    from stdo.reporting.forecast import forecast
     from stdo.reporting.runs import collect
     from stdo.reporting.table import comparison_table
     from stdo.reporting.whole import whole
@@ -48,8 +44,7 @@ def task(config: DictConfig) -> None:
     if settings["html"] or plot.get("kind") in ("heatmaps", "crops"):
         runs = whole(runs, pictures=True)
     written = _write(out, runs, plot, str(title), settings["html"], settings["private"])
-    said = [comparison_table(runs)] if target is None else [comparison_table(runs), forecast(runs, target)]
-    sys.stdout.write("\n\n".join([*said, f"{out}\n  {'  '.join(written)}\n"]))
+    sys.stdout.write(f"{comparison_table(runs)}\n\n{out}\n  {'  '.join(written)}\n")
 
 
 def _write(out: Path, runs: Sequence[Run], plot: dict[str, Any], title: str, html: bool, private: bool) -> list[str]:
@@ -82,13 +77,6 @@ def _study(name: str | None) -> dict[str, Any]:
     if name not in known:
         raise UserError(f"study={name}: must be one of {', '.join(known)}; any runs can be reported with runs=…")
     return _plain(OmegaConf.load(conf_dir() / "reports" / f"{name}.yaml"))
-
-
-def _target(value: Any) -> float | None:
-    """The PSNR in dB that is asked for."""
-    if value is None or (POSITIVE[0](value) and value < PSNR_CAP):
-        return None if value is None else float(value)
-    raise UserError(f"target={value}: must be a PSNR in dB, above 0 and below 100, or null")
 
 
 def _where(runs: Any, config: DictConfig) -> list[Path]:

@@ -44,18 +44,11 @@ METRICS: dict[str, Rule] = {
     "chunk_psnr": each(_DB, 32767),
     **dict.fromkeys(("chunk_patches", "chunk_presentations", "ratios", "weights", "work"), _NUMBERS),
     "seconds": both(table(_SECONDS), record({"train": number(0, 1e12)}, {"train"})),
-    "stopped": optional(
-        record(
-            {"step": _COUNT, "saved": _COUNT, "seconds": number(0, 1e12), "gain": number(-1e9, 1e9)},
-            {"step", "saved", "gain"},
-        )
-    ),
     "bytes": table(_COUNT),
     "bitrate_kbps": number(0, 1e12),
     "delivered": record(
         {
             "bits": whole(1, 32),
-            "finetune": optional(number(0, 1e9)),
             "codec": text(40),
             "crf": optional(number(-1000, 1000)),
             "psnr": _PSNR,

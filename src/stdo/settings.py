@@ -78,9 +78,6 @@ SIZE: Rule = (_size, "must be a whole number of patches, 1 or more, or a share u
 PART: Rule = (lambda value: _number(value) and 0 <= value < 1, "must be a number, 0 or more and less than 1")
 SHARE: Rule = (lambda value: _number(value) and 0 < value <= 1, "must be a number above 0, up to 1")
 
-AUTO = "auto"
-"""Where a number of chunks is asked for: as many as bicubic serves well, see `stdo.chunks.split.easy_chunks`."""
-
 SAMPLERS = ("sampler", "init.sampler")
 """Where a configuration has a sampler: the chunks' networks', and that of the network which learns first."""
 
@@ -118,7 +115,6 @@ RULES: dict[str, Rule] = {
     "backbone.residual": _one_of("none", "bicubic"),
     "backbone.leak": PART,
     "backbone.width": SHARE,
-    "backbone.macs": _or_null(SHARE),
     "backbone.depth": _whole(1, 16),
     "backbone.channels": _whole(4, 64),
     "sharing.rank": _whole(1, 255),
@@ -129,7 +125,7 @@ RULES: dict[str, Rule] = {
     "study": _or_null(TEXT),
     "networks_alone": SWITCH,
     **{f"{key}.{name}": rule for key in SAMPLERS for name, rule in SAMPLER_RULES.items()},
-    "sharing.bicubic": (lambda value: value == AUTO or _whole(0)[0](value), f"{_whole(0)[1]}, or {AUTO}"),
+    "sharing.bicubic": _whole(0),
     "init.weights": _or_null(TEXT),
     "scorer.weights": TEXT,
     "scorer.function": TEXT,
@@ -137,7 +133,6 @@ RULES: dict[str, Rule] = {
     "network": _or_null(_whole(0)),
     "budget.passes": POSITIVE,
     "budget.batch": _whole(1),
-    "budget.min_gain": _or_null(POSITIVE),
     "optim.lr": POSITIVE,
     "optim.momentum": PART,
     "optim.rest": POSITIVE,
@@ -145,7 +140,6 @@ RULES: dict[str, Rule] = {
     "trainer.precision": _one_of(*PRECISIONS),
     "deliver": SWITCH,
     "weights.bits": _one_of(32, 16, 8, 6, 4),
-    "weights.finetune": (lambda value: _number(value) and 0 <= value <= 1000, "must be a number from 0 to 1000"),
     "out": _or_null(TEXT),
     "unpacked": SWITCH,
     "logger.project": _or_null(TEXT),
@@ -255,13 +249,7 @@ def check_chunks(config: Any) -> None:
     bicubic, chunking = (_at(config, key) for key in ("sharing.bicubic", "chunking.name"))
     if bicubic not in (..., 0) and chunking != "score":
         raise UserError(f"sharing.bicubic={bicubic}: must be 0 with chunking={chunking}, which knows no easy chunks")
-    if bicubic == AUTO:
-        scorer, macs = (_at(config, key) for key in ("scorer.name", "backbone.macs"))
-        if scorer != "bicubic":
-            raise UserError(f"sharing.bicubic={AUTO}: needs scorer=bicubic, not {scorer}, to see what bicubic does")
-        if macs not in (..., None):
-            raise UserError(f"sharing.bicubic={AUTO}: must be a number with backbone.macs, which counts with it")
-    elif bicubic is not ... and bicubic >= config["chunks"]:
+    if bicubic is not ... and bicubic >= config["chunks"]:
         raise UserError(f"sharing.bicubic={bicubic}: must be less than the number of chunks, {config['chunks']}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from omegaconf import DictConfig
 from stdo.deliver import delivery, pack
 from stdo.doors import enter
 from stdo.jobs import build_job
-from stdo.settings import AUTO
 from stdo.types import Json, UserError, VideoInfo
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ def task(config: DictConfig) -> Path:
         sys.stderr.write(f"{job.directory} is finished; this is its result (force=true trains again)\n")
     else:
         sys.stderr.write(f"{summary(job.data.clip.info)}\n")
-        job, told = _packable(job, config)
+        told = _packable(job, config)
     metrics = train(job, config.force)
     if metrics and config.deliver:
         metrics = _packed(job, config, metrics, told)
@@ -43,31 +41,22 @@ def task(config: DictConfig) -> Path:
     return job.directory
 
 
-def _packable(job: Job, config: DictConfig) -> tuple[Job, tuple[str, ...]]:
+def _packable(job: Job, config: DictConfig) -> tuple[str, ...]:
     """Say what a package of the run will lack, before anything is decoded.
 
     Raises UserError where there will be none though it is asked for; a note says so where it is not.
 
     Returns:
-        The job, which looks at its networks once more where their number is not known before patches are scored; and
-        the notes that were printed.
+        The notes that were printed.
     """
     from stdo.delivery.plan import Networks, check_run, stream_notes
-    from stdo.models.sharing import Sharing
 
     clip, bits = job.data.clip, config.weights.bits
-    bicubic = config.sharing.get("bicubic", 0)
-
-    def checked(chunks: int) -> Sharing:
-        sharing = job.sharing(chunks)
-        _unless_asked(config, lambda: check_run(clip, Networks.of(sharing), bits))
-        return sharing
-
-    networks = None if bicubic == AUTO else Networks.expected(job.sharing, job.facts["chunks"], bicubic)
+    networks = Networks.expected(job.sharing, job.facts["chunks"], config.sharing.get("bicubic", 0))
     _unless_asked(config, lambda: check_run(clip, networks, bits))
     notes = stream_notes(clip) if config.deliver else ()
     sys.stderr.write("".join(f"note: {note}\n" for note in notes))
-    return (job if networks is not None else replace(job, sharing=checked)), notes
+    return notes
 
 
 def _unless_asked(config: DictConfig, check: Callable[[], None]) -> None:

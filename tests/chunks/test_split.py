@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stdo.chunks.split import EASY, by_score, by_time, easy_chunks, whole
+from stdo.chunks.split import by_score, by_time, whole
 from stdo.types import UserError
 
 SHAPES = [(7,), (5, 4), (6, 3, 4), (2, 3, 2, 2)]
@@ -72,20 +72,3 @@ def test_more_chunks_than_there_is_to_split() -> None:
 def test_nan_scores_are_refused() -> None:
     with pytest.raises(UserError, match="1 NaN"):
         by_score(np.array([1.0, np.nan]), 2)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_easy_chunks_hold_little_of_the_squared_error_and_one_more_would_not(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    psnr = np.minimum(rng.normal(38, 14, (6, 4, 5)), 100).astype(np.float32)
-    chunks = int(rng.integers(1, 9))
-    labels = by_score(psnr, chunks)
-    easy = easy_chunks(psnr, labels)
-    error = 255**2 / 10 ** (psnr.astype(float) / 10)
-    share = [error[labels >= chunks - count].sum() / error.sum() for count in range(chunks + 1)]
-    assert 0 <= easy < chunks
-    assert share[easy] <= EASY < share[easy + 1]
-
-
-def test_a_video_that_bicubic_makes_perfectly_keeps_its_networks() -> None:
-    assert easy_chunks(np.full(8, 100.0), by_score(np.full(8, 100.0), 4)) == 0

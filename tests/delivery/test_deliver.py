@@ -38,11 +38,11 @@ METHODS = {
     "cafm": {"split": by_time, "sharing": Modulated},
     "stdo": {"split": by_score, "scale": 3},
     "jstdo": {"split": by_score, "sharing": Single, "halo": 3},
-    "cstdo": {"split": by_score, "sharing": Modulated, "scale": 4},
+    "stdo, modulated": {"split": by_score, "sharing": Modulated, "scale": 4},
     "lowrank": {"split": by_score, "sharing": LowRank, "halo": 2},
     "stdo, bicubic": {"split": by_score, "sharing": partial(Independent, bicubic=1), "halo": 2, "scale": 4},
     "jstdo, bicubic": {"split": by_score, "sharing": partial(Single, bicubic=1)},
-    "cstdo, bicubic": {"split": by_score, "sharing": partial(Modulated, bicubic=1)},
+    "stdo, modulated, bicubic": {"split": by_score, "sharing": partial(Modulated, bicubic=1)},
     "lowrank, bicubic": {"split": by_score, "sharing": partial(LowRank, bicubic=1)},
 }
 
@@ -117,13 +117,6 @@ def test_fewer_bits_weigh_less(run: Job) -> None:
     assert done[8]["delivered"]["psnr"]["frame"] >= psnr - 0.05
 
 
-def test_training_of_rounded_weights_is_what_is_sent(run: Job) -> None:
-    plain = Package.open(delivered(run, bits=4).path).read("weights.bin")
-    done = delivered(run, bits=4, finetune=10.0)
-    assert Package.open(done.path).read("weights.bin") != plain
-    assert (done.metrics["delivered"]["bits"], done.metrics["delivered"]["finetune"]) == (4, 10.0)
-
-
 @pytest.mark.slow
 def test_a_variable_rate_arrives_exactly(make_job: MakeJob, tmp_path: Path) -> None:
     times = [Fraction(t, 1000) for t in (0, 33, 100, 120, 400)]
@@ -179,12 +172,8 @@ def test_what_cannot_be_delivered(run: Job, make_job: MakeJob, tmp_path: Path) -
     (tmp_path / "taken" / "file").touch()
     with pytest.raises(UserError, match="taken: exists and is not an unpacked package"):
         delivered(run, out=tmp_path / "taken", unpacked=True)
-    for settings, said in (
-        ({"bits": 5}, "weights.bits=5: must be one of 32"),
-        ({"bits": 16, "finetune": 1.0}, "weights.finetune=1.0: must be 0 for weights.bits=16"),
-    ):
-        with pytest.raises(UserError, match=said):
-            Delivery(**settings)
+    with pytest.raises(UserError, match="weights.bits=5: must be one of 32"):
+        Delivery(bits=5)
     for name in ("weights.safetensors", "chunks.npz"):
         (run.directory / name).write_bytes(b"damaged")
         with pytest.raises(UserError, match=f"^{run.directory / name}: "):

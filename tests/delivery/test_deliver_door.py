@@ -82,7 +82,6 @@ MISTAKES = {
     "no run": ([], "run: must be given"),
     "not a run": (["run={nowhere}"], "not a run directory"),
     "bits": (["run={nowhere}", "weights.bits=5"], "weights.bits=5: must be one of 32, 16, 8, 6, 4"),
-    "finetune": (["run={nowhere}", "weights.finetune=-1"], "weights.finetune=-1: must be a number from 0 to 1000"),
     "unpacked": (["run={nowhere}", "unpacked=maybe"], "unpacked=maybe: must be true or false"),
     "out": (["run={nowhere}", "out=''"], "out=: must be a text"),
     "setting": (["run={nowhere}", "bits=8"], "bits: no such setting"),

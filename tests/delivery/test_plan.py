@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from stdo.clip import Clip, PatchSize
 from stdo.delivery.deliver import Delivery, deliver
-from stdo.delivery.plan import Networks, check_run
+from stdo.delivery.plan import Networks, _check_ranges, check_run
 from stdo.jobs import build_job
 from stdo.models.espcn import ESPCN
 from stdo.models.sharing import Independent, Single
@@ -96,9 +96,10 @@ def patched(folder: Path, width: int, height: int, patches: PatchSize) -> Clip:
 
 
 def test_the_halo_that_is_named_is_the_largest(tmp_path: Path) -> None:
-    check_run(patched(tmp_path, 64, 48, PatchSize(12, 16, 1017)), None, 8)
+    networks = Networks(ESPCN(2), 1, (0,))
+    _check_ranges(patched(tmp_path, 64, 48, PatchSize(12, 16, 1017)), networks, 8)
     with pytest.raises(UserError, match="patches.halo=1018: in a package it must be 1017 or less"):
-        check_run(patched(tmp_path, 64, 48, PatchSize(12, 16, 1018)), None, 8)
+        _check_ranges(patched(tmp_path, 64, 48, PatchSize(12, 16, 1018)), networks, 8)
 
 
 def test_patches_that_players_refuse_to_compute(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_patches_that_players_refuse_to_compute(tmp_path: Path) -> None:
 def test_what_goes_with_the_picture_is_told_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = film(tmp_path / "film.flv", [Sound("nellymoser", 22_050)], codec="flv1")
     config = configured(tmp_path, path, "deliver=true")
-    _, told = _packable(build_job(config), config)
+    told = _packable(build_job(config), config)
     (note,) = told
     assert "nellymoser" in note and f"note: {note}\n" in capsys.readouterr().err
 
@@ -125,21 +126,12 @@ def test_networks_are_counted_without_being_built(
     def made(count: int) -> object:
         return build(count, bicubic=bicubic)
 
-    real = Networks.of(made(chunks))
+    real = made(chunks)
     expected = Networks.expected(made, chunks, bicubic)
-    assert (expected.count, expected.network_of) == (real.count, real.network_of)
-    assert expected.told.params == real.told.params
-
-
-def test_networks_whose_number_the_scores_decide_are_checked_when_it_is_known(tmp_path: Path) -> None:
-    path = film(tmp_path / "film.mkv")
-    settings = ["chunks=600", "method=stdo", "patches.height=4", "patches.width=4", "deliver=true"]
-    config = configured(tmp_path, path, *settings, "sharing.bicubic=auto")
-    job, _ = _packable(build_job(config), config)
-    job.data.scores = np.full(600, 20, np.float32)
-    job.data.labels = np.arange(600, dtype=np.int16)
-    with pytest.raises(UserError, match="chunks: 594 networks"):  # hundredths of the error are left to bicubic
-        job.sharing(600)
+    assert expected.count == real.networks
+    assert expected.network_of == tuple(np.unique(real.network_of(np.arange(chunks))).tolist())
+    shapes = tuple((name, tuple(tensor.shape)) for name, tensor in real.network(0).state_dict().items())
+    assert expected.told.params == shapes
 
 
 def test_deliver_looks_before_it_works(finished_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

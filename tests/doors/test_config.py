@@ -47,7 +47,6 @@ METHODS = {
     "stdo": (by_score, Independent, Uniform),
     "jstdo": (by_score, Single, Ratios),
     "bstdo": (by_score, Independent, Turns),
-    "cstdo": (by_score, Modulated, Uniform),
 }
 
 
@@ -85,6 +84,7 @@ def test_scorers_build_from_their_settings() -> None:
 
 
 def test_the_command_line_beats_the_method() -> None:
+    assert instantiate(configured("method=stdo", "sharing=modulated").sharing).func is Modulated
     assert configured("method=nas", "chunking=score").chunking.name == "score"
     assert configured("chunking=time", "method=awdnn").chunking.name == "time"
 
@@ -114,13 +114,13 @@ BAD = {
     "weights": [[0], [-1, 1], [float("inf")], 3], "work": [[0, 0], [-1, 1], "x"], "factor": [0, 1.1, "x"],
     "size": [0, 1.5, -3, "x", True], "init.share": [0, 1, -0.5, "x", None], "init.weights": ["", 3],
     "budget.batch": [0], "optim.lr": [0], "optim.loss": ["l3", None], "trainer.precision": ["fp8"],
-    "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "weights.finetune": [-1, "x", 1e9], "out": ["", 3],
+    "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "out": ["", 3],
     "unpacked": [1, "x"], "backbone.leak": [-0.1, 1, "x", None], "backbone.depth": [0, 17, 2.5],
-    "backbone.channels": [3, 65, "x"], "backbone.width": [0, 1.5, "x", None], "backbone.macs": [0, 1.5, "x"],
-    "sharing.bicubic": [-1, 0.5, "x", None, True], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
+    "backbone.channels": [3, 65, "x"], "backbone.width": [0, 1.5, "x", None],
+    "sharing.bicubic": [-1, 0.5, "auto", None, True], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
     "run": ["", 3, None], "runs": ["", [], [3], 3], "title": ["", 3],
     "video.pattern": ["", None], "video.topic": ["", 3], "scorer.weights": ["", None],
-    "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None], "budget.min_gain": [0, -1, "x", True],
+    "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None],
 }  # fmt: skip
 
 
@@ -217,17 +217,6 @@ def test_whole_video_methods_ignore_the_number_of_chunks(tmp_path: Path, monkeyp
     assert jobs[0].facts["chunks"] == 1
 
 
-def test_when_to_stop_reaches_the_job_and_shapes_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    plain, early = build_job(configured()), build_job(configured("budget.min_gain=0.5"))
-    assert (plain.min_gain, early.min_gain) == (None, 0.5)
-    assert plain.directory != early.directory
-    before = configured()
-    OmegaConf.set_struct(before, False)
-    del before.budget["min_gain"]  # as in the directories of runs from before it
-    assert build_job(before).min_gain is None
-
-
 @pytest.mark.parametrize(
     "target", ["builtins.exec", "os.system", "stdo.files.os.system", "stdo.provenance.subprocess.run"]
 )
@@ -262,35 +251,10 @@ def test_some_chunk_must_have_a_network_and_easy_ones_be_known(tmp_path: Path, m
         assert job.sharing(4).served == 1
 
 
-def test_easy_chunks_are_found_by_bicubics_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_width_reaches_the_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    missing = "video.path=nowhere.mp4"
-    for others, refused in {
-        ("scorer=dct",): "needs scorer=bicubic, not dct, to see what bicubic does",
-        ("backbone.macs=0.5",): "must be a number with backbone.macs, which counts with it",
-        ("method=nas",): "must be 0 with chunking=time, which knows no easy chunks",
-    }.items():
-        with pytest.raises(UserError, match=f"^sharing.bicubic=auto: {refused}$"):
-            build_job(configured(*others, "sharing.bicubic=auto", missing))
-    for sharing in ("single", "independent", "modulated", "lowrank"):
-        job = build_job(configured("method=stdo", f"sharing={sharing}", "sharing.bicubic=auto"))
-        job.data.labels = np.arange(8, dtype=np.int16).reshape(2, 2, 2) // 2
-        for easiest, served in ((30, 4), (50, 3)):
-            job.data.scores = np.array([20, 20, 22, 22, 24, 24, easiest, easiest], np.float32).reshape(2, 2, 2)
-            assert job.sharing(4).served == served
-
-
-def test_operations_are_kept_to_by_narrower_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    widths = {}
-    for bicubic in (0, 2):
-        job = build_job(configured("backbone=espcn", "backbone.macs=0.5", f"sharing.bicubic={bicubic}"))
-        widths[bicubic] = job.sharing(4).network(0).width
-        assert job.facts["backbone"] == (f"espcn-{widths[bicubic]:g}" if widths[bicubic] < 1 else "espcn")
-    assert 0.6 < widths[0] < 0.75 and 0.9 < widths[2] <= 1
-    assert build_job(configured("backbone=espcn", "backbone.width=0.5")).sharing(4).network(3).width == 0.5
-    with pytest.raises(UserError, match=r"^backbone.macs=1e-05: must be at least "):
-        build_job(configured("backbone=espcn", "backbone.macs=1e-5"))
+    job = build_job(configured("backbone=espcn", "backbone.width=0.5"))
+    assert (job.sharing(4).network(3).width, job.facts["backbone"]) == (0.5, "espcn-0.5")
 
 
 def test_every_run_has_what_a_run_directory_must_have() -> None:

@@ -87,17 +87,3 @@ def test_a_mistake_is_one_line_and_writes_nothing(mistake: str, finished_runs: P
     assert line.startswith("stdo: ")
     assert said in line
     assert files(tmp_path) == {"old", "empty", "file"}
-
-
-def test_a_wanted_psnr_is_forecast_under_the_table(finished_runs: Path, report) -> None:
-    code, out, _ = report(f"runs={finished_runs}", "html=false", "target=34.5")
-    assert code == 0
-    assert "\n34.5 dB (frame)\n2 left out, with runs of fewer than 3 lengths" in out
-    assert "dB (frame)" not in report(f"runs={finished_runs}", "html=false")[1]
-
-
-@pytest.mark.parametrize("bad", ["much", "0", "-3", "100", "true", "nan"])
-def test_a_target_that_is_no_psnr_is_one_line(finished_runs: Path, report, bad: str) -> None:
-    code, _, err = report(f"runs={finished_runs}", f"target={bad}")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "must be a PSNR in dB, above 0 and below 100, or null" in err

@@ -171,11 +171,11 @@ VALUES = [None, "text", [], {}, -1, 1e400, float("nan"), 10**400, True, [None], 
 @pytest.mark.parametrize("value", VALUES, ids=str)
 @pytest.mark.parametrize(
     "key", ["video", "method", "scale", "frames", "chunks", "psnr", "bicubic", "chunk_psnr", "seconds", "device",
-            "seed", "passes", "patches", "patch_presentations", "stopped", "ratios", "bytes", "delivered", "anything"],
+            "seed", "passes", "patches", "patch_presentations", "ratios", "bytes", "delivered", "anything"],
 )  # fmt: skip
 def test_odd_figures_are_shown_or_left_out(key: str, value: object, sent: Path, tmp_path: Path, report) -> None:
     edited(sent, "metrics.json", lambda metrics: metrics | {key: value})
-    code, out, err = report(f"runs={tmp_path / 'runs'}", "html=false", "target=30")
+    code, out, err = report(f"runs={tmp_path / 'runs'}", "html=false")
     assert code == 0, err
     shown = out.count("awDNN") > 1 or " 2 " in out
     assert len(err.splitlines()) == (0 if shown else 1), err
@@ -189,7 +189,7 @@ def test_nothing_from_a_run_steers_the_terminal(sent: Path, tmp_path: Path, repo
     shutil.copytree(sent, sent.with_name("again"))
     settings |= {"extra": f"other{ESCAPE}"}
     (sent.with_name("again") / "config.yaml").write_text(yaml.safe_dump(settings))
-    code, out, err = report(f"runs={tmp_path / 'runs'}", "out=all", "target=30")
+    code, out, err = report(f"runs={tmp_path / 'runs'}", "out=all")
     assert (code, err) == (0, "")
     assert "clip?]0;owned??[2J" in out
     edited(sent, "metrics.json", lambda it: it | {"device": ESCAPE})

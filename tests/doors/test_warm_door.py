@@ -72,8 +72,8 @@ def test_scoring_in_the_middle_of_a_fit_shows_how_far_it_is(
 
 
 @pytest.mark.slow
-def test_a_branched_run_is_delivered_and_fine_tuned(clip: Path, tmp_path: Path) -> None:
-    coded = ["deliver=true", "weights.bits=4", "weights.finetune=1"]
+def test_a_branched_run_is_delivered(clip: Path, tmp_path: Path) -> None:
+    coded = ["deliver=true", "weights.bits=4"]
     done = door(*TINY, f"video.path={clip}", "method=bstdo", "budget.passes=8", *coded, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (result,) = (tmp_path / "outputs" / "clip").glob("*/metrics.json")

@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from stdo.models.cost import WIDTHS, count, macs_per_patch, width_for
+from stdo.models.cost import count, macs_per_patch
 from stdo.models.registry import BACKBONES, build
 from stdo.types import BICUBIC, SCALES, UserError
 
@@ -95,24 +94,6 @@ def test_a_patch_costs_what_its_chunks_network_does_and_bicubic_has_no_halo() ->
     macs = macs_per_patch(networks, [1, BICUBIC, 0], 4, (14, 16), (10, 12))
     whole, half = (narrowed("espcn", 4, width)[1] * 14 * 16 for width in (1.0, 0.5))
     assert macs == [half, 1200 * 10 * 12, whole]
-
-
-@pytest.mark.parametrize("served", [1.0, 0.75, 0.25])
-@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 1.0])
-@pytest.mark.parametrize("name", ["espcn", "wdsr"])
-def test_the_width_for_some_operations_is_the_greatest_that_keeps_to_them(
-    name: str, share: float, served: float
-) -> None:
-    def mean(width: float) -> float:
-        return served * narrowed(name, 2, width)[1] + (1 - served) * 300
-
-    fits = [width for width in WIDTHS if mean(width) <= share * narrowed(name, 2, 1)[1]]
-    assert width_for(partial(build, name, 2, residual="bicubic"), 2, share, served) == max(fits)
-
-
-def test_fewer_operations_than_the_narrowest_network_has_are_refused_in_one_line() -> None:
-    with pytest.raises(UserError, match=r"^backbone\.macs=0\.001: must be at least 0\.0\d+ with this backbone"):
-        width_for(partial(build, "espcn", 2, residual="bicubic"), 2, 0.001, 1.0)
 
 
 def test_a_network_counts_as_its_name_does_and_stays_usable() -> None:

@@ -48,7 +48,7 @@ class Turns(Uniform):
 
     @property
     def facts(self) -> Json:
-        """The share of the steps that each learner has; one that stops early keeps to it, give or take a step."""
+        """The share of the steps that each learner has."""
         return {"work": [count / sum(self.counts) for count in self.counts]}
 
     def batch(self, step: int) -> I64:

@@ -41,12 +41,6 @@ class Sampler(ABC):
         if self.steps > MAX_STEPS:
             most = MAX_STEPS * self.shown / len(label_N)
             raise UserError(f"budget.passes={passes:g}: must be at most {most:.3g} for this video, {MAX_STEPS:,} steps")
-        self.stopped: Json | None = None
-
-    def stop(self, steps: int, why: Json) -> None:
-        """Show no more than this many steps. why: what belongs into metrics.json of it, as ``stopped``."""
-        assert steps <= self.steps, (steps, self.steps)
-        self.steps, self.stopped = steps, why
 
     @property
     def shown(self) -> int:

@@ -12,9 +12,6 @@ from stdo.types import I16, UserError
 
 MAX_CHUNKS = np.iinfo(np.int16).max
 
-EASY = 0.01
-"""Share of bicubic's squared error that is not worth a network of its own (docs/decisions/0019-mixed-capacity.md)."""
-
 Scores = npt.NDArray[np.floating]
 Split = Callable[[Scores, int], I16]
 
@@ -52,19 +49,6 @@ def by_score(scores: Scores, chunks: int) -> I16:
     labels = np.empty(flat.size, np.int16)
     labels[np.argsort(flat, kind="stable")] = np.arange(flat.size) * chunks // flat.size
     return labels.reshape(np.shape(scores))
-
-
-def easy_chunks(psnr: Scores, labels: I16, share: float = EASY) -> int:
-    """How many of the last chunks bicubic serves as well as a network would: together they hold little of the error.
-
-    psnr: of bicubic's picture of each patch, in dB. labels: its chunk, same shape. share: of the sum of all squared
-    errors. Never all chunks.
-
-    >>> easy_chunks(np.array([20.0, 40.0, 45.0, 50.0]), np.array([0, 1, 2, 3], np.int16))
-    2
-    """
-    error = np.bincount(np.ravel(labels), 10 ** (-np.ravel(psnr) / 10))
-    return int((np.cumsum(error[:0:-1]) <= share * error.sum()).sum())
 
 
 def _check(chunks: int, available: int, unit: str) -> None:

@@ -123,7 +123,7 @@ def _scratch(target: Path) -> Iterator[Path]:
 def is_delivered(metrics: Json, delivery: Delivery, path: Path) -> bool:
     """Whether a run's package is there already, made as ``delivery`` asks."""
     made = metrics.get("delivered", {})
-    return path.exists() and (made.get("bits"), made.get("finetune", 0)) == (delivery.bits, 0)
+    return path.exists() and made.get("bits") == delivery.bits
 
 
 def _contents(

@@ -41,9 +41,6 @@ from stdo.video.span import MIN_HEIGHT
 _SURE = 2**17
 """HR pixels of a padded patch that any backbone computes in the memory that players give it."""
 
-_UNKNOWN = Network("unknown", (("weight", (1,)),), 1, (0,), 0)
-"""Stands for networks whose number depends on what is not decoded yet."""
-
 
 @dataclass(frozen=True, slots=True)
 class Networks:
@@ -57,16 +54,11 @@ class Networks:
     network_of: tuple[int, ...]
 
     @classmethod
-    def of(cls, sharing: Sharing) -> Networks:
-        """Those of a run that is about to train them."""
-        return cls(sharing.network(0), sharing.networks, _numbers(sharing.networks, sharing.served < sharing.chunks))
-
-    @classmethod
     def expected(cls, build: Callable[[int], Sharing], chunks: int, bicubic: int) -> Networks:
         """Those that ``build(chunks)`` would make, where ``bicubic`` chunks have none; at most two are built."""
         few = build(min(chunks, bicubic + 2))
         count = 1 if few.networks < few.served else chunks - bicubic
-        return cls(few.network(0), count, _numbers(count, bicubic > 0))
+        return cls(few.network(0), count, (BICUBIC, *range(count)) if bicubic else tuple(range(count)))
 
     @property
     def told(self) -> Network:
@@ -75,32 +67,32 @@ class Networks:
         return Network(name_of(self.one), params, self.count, self.network_of, self.one.reach, self.one.residual)
 
 
-def _numbers(count: int, bicubic: bool) -> tuple[int, ...]:
-    return (BICUBIC, *range(count)) if bicubic else tuple(range(count))
-
-
 def stream_notes(clip: Clip) -> tuple[str, ...]:
     """What the package will not hold of the source, one line each. Raises UserError where the source is damaged."""
     with beside(clip.source) as carried:
         return carried.notes
 
 
-def check_run(clip: Clip, networks: Networks | None, bits: int) -> None:
+def check_run(clip: Clip, networks: Networks, bits: int) -> None:
     """Raise UserError, in one line that names the settings, for a run that no package can hold.
 
     Args:
         clip: The run's; nothing of it is decoded.
-        networks: None: not known yet.
+        networks: What it has or will have.
         bits: Of a weight in the package.
     """
-    draft = _draft(clip, _UNKNOWN if networks is None else networks.told, bits)
+    _check_ranges(clip, networks, bits)
+    _check_work(clip, networks.one)
+    _check_window(clip, networks.one)
+
+
+def _check_ranges(clip: Clip, networks: Networks, bits: int) -> None:
+    """Raise UserError for a value that is out of the manifest's range."""
+    draft = _draft(clip, networks.told, bits)
     try:
         to_json(draft)
     except FieldError as error:
         raise UserError(_explained(error, clip, draft)) from error
-    if networks is not None:
-        _check_work(clip, networks.one)
-        _check_window(clip, networks.one)
 
 
 def _draft(clip: Clip, network: Network, bits: int) -> Manifest:

@@ -33,6 +33,16 @@ DAMPING = 0.01
 """Share of the mean energy that is added to every input, so that none is taken to be unused."""
 
 
+def load_weights(path: str | Path) -> Weights:
+    """What there is to send of a run's weights.safetensors: base and deltas, or the networks."""
+    networks, deltas = load_parts(path)
+    return Weights([_arrays(state) for state in networks], [_arrays(delta) for delta in deltas])
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> Tensors:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
 def rounded(weights: Weights, bits: int, backbone: Backbone, windows: Sequence[U8]) -> Weights:
     """The weights as multiples of steps, 8 bits or fewer, chosen to change the networks' results least.
 

@@ -41,7 +41,6 @@ def closing_table(metrics: Json) -> str:
         *_wrapped("chunk dB", _chunk_cells(metrics["chunk_psnr"]), "   "),
         *(_wrapped("seams", _seams(metrics), ", ") if "seams" in metrics and "seams" in metrics["bicubic"] else ()),
         *_wrapped("cost", _costs(metrics), ", "),
-        *(_wrapped("ended", _ended(metrics["stopped"]), ", ") if metrics.get("stopped") else ()),
         *(_wrapped("bytes", _bytes(metrics), ", ") if set(DELIVERED) <= metrics.keys() else ()),
         *_wrapped("seconds", [f"{step} {number(s, 1)}" for step, s in metrics["seconds"].items()], ", "),
     ]
@@ -93,14 +92,6 @@ def _costs(metrics: Json) -> list[str]:
         f"{short(metrics['params'])} parameters{_own(metrics)}",
         f"{short(metrics['macs_per_frame'])} MACs per frame",
         f"{number(metrics['patch_presentations'], 0)} patch presentations",
-    ]
-
-
-def _ended(stopped: Json) -> list[str]:
-    """Why the fit was shorter than its budget."""
-    return [
-        f"early: at step {number(stopped['step'], 0)} the gain was {number(stopped['gain'], 2)} dB a minute",
-        f"{number(stopped['saved'], 0)} presentations saved",
     ]
 
 

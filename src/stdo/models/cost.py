@@ -1,7 +1,6 @@
 """What a backbone costs: parameters and multiply-accumulates."""
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,10 +8,6 @@ from torch import Tensor, nn
 
 from stdo.models.common import Backbone, Bicubic, bicubic_kernels, plain
 from stdo.models.registry import build
-from stdo.types import BICUBIC, UserError
-
-WIDTHS = [i / 64 for i in range(1, 65)]
-"""Widths that `width_for` chooses from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +55,3 @@ def macs_per_patch(
     bicubic = 3 * patch[0] * patch[1] * bicubic_kernels(scale).numel()
     macs = [*(count(network, scale, *window).macs for network in networks), bicubic]  # `BICUBIC` is the last
     return [macs[number] for number in network_of]
-
-
-def width_for(network: Callable[..., Backbone], scale: int, share: float, served: float) -> float:
-    """The greatest of `WIDTHS` at which a frame costs at most ``share`` of what whole networks cost everywhere.
-
-    network: builds a backbone of a ``width``, for ``scale``. served: the share of patches that have a network; the
-    others are bicubic. Raises UserError where even the narrowest costs more.
-    """
-
-    def macs(width: float) -> int:
-        with torch.random.fork_rng(devices=[]):
-            backbone = network(width=width)
-        return count(backbone, scale).macs
-
-    (bicubic,) = macs_per_patch([], [BICUBIC], scale, (48, 48), (48, 48))
-    whole, others = macs(1.0), (1 - served) * bicubic
-    fitting = bisect_right(WIDTHS, share * whole - others, key=lambda width: served * macs(width))
-    if not fitting:
-        least = (served * macs(WIDTHS[0]) + others) / whole
-        raise UserError(f"backbone.macs={share:g}: must be at least {least:.2g} with this backbone and these chunks")
-    return WIDTHS[fitting - 1]

@@ -23,7 +23,6 @@ LOOKS = {
     "cafm": Look("#a8579b", "#c04aa8", "D"),
     "stdo": Look("#0064d6", "#3d86ff", "^"),
     "jstdo": Look("#f05a00", "#ee6a1a", "v"),
-    "cstdo": Look("#2d0a78", "#e9ddff", "P"),
     "bstdo": Look("#6d1401", "#896a52", "<"),
 }
 """The methods with a look of their own, by their name in metrics.json."""

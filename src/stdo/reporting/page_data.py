@@ -122,7 +122,7 @@ def _entry(run: Run, pool: Pool, private: bool) -> Json:
     copied = (
         "video", "method", "backbone", "scale", "chunks", "seed", "network", "frames", "patches", "psnr", "ssim",
         "bicubic", "chunk_psnr", "chunk_patches", "chunk_presentations", "params", "params_base", "params_per_chunk",
-        "macs_per_frame", "patch_presentations", "passes", "batch", "steps", "stopped", "seconds", "device",
+        "macs_per_frame", "patch_presentations", "passes", "batch", "steps", "seconds", "device",
         "precision", "chunking", "sharing", "sampler", "scorer", "width", "height", "bytes", "bitrate_kbps",
     )  # fmt: skip
     entry = {key: metrics.get(key) for key in copied}

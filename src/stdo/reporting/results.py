@@ -63,7 +63,6 @@ def _row(run: Run, name: str, runs: Sequence[Run]) -> Json:
     bicubic = facts["bicubic"]
     row: Json = {"run": name} | {key: facts.get(key) for key in _COPIED}
     row["presentations"] = facts["patch_presentations"]
-    row["presentations_saved"] = (facts.get("stopped") or {}).get("saved")
     row |= {f"psnr_{protocol}": facts["psnr"].get(protocol) for protocol in PROTOCOLS} | {"ssim": facts["ssim"]}
     row |= {f"bicubic_{protocol}": bicubic["psnr"].get(protocol) for protocol in PROTOCOLS}
     row |= {f"seams_{part}": facts.get("seams", {}).get(part) for part in ("border", "inside")}
@@ -84,7 +83,7 @@ def _delivered(facts: Json) -> Json:
     """What the run's package weighs and shows; None throughout where there is none."""
     sizes, made = facts.get("bytes", {}), facts.get("delivered", {})
     row: Json = {f"bytes_{part}": sizes.get(part) for part in PARTS} | {"bitrate_kbps": facts.get("bitrate_kbps")}
-    row |= {key: made.get(key) for key in ("codec", "crf", "bits", "finetune")}
+    row |= {key: made.get(key) for key in ("codec", "crf", "bits")}
     figures = made.get("psnr", {})
     return (
         row

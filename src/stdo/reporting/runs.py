@@ -30,8 +30,7 @@ from stdo.types import F32, Json, UserError
 CONFIG = "config.yaml"
 
 NAMES = {
-    "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "stdo": "STDO", "jstdo": "JSTDO", "cstdo": "C-STDO",
-    "bstdo": "B-STDO",
+    "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "stdo": "STDO", "jstdo": "JSTDO", "bstdo": "B-STDO",
 }  # fmt: skip
 """How the methods are written, in the order in which they are shown; others follow, in capitals."""
 

@@ -53,7 +53,6 @@ class FitProgress(pl.Callback):
             return
         self._bar.update(trainer.global_step * self._patches - self._bar.n)
         if isinstance(pl_module, Overfit) and pl_module.watched is not None:
-            self._bar.total = pl_module.steps * self._patches  # a fit may end early
             self._bar.set_postfix_str(f"PSNR {pl_module.psnr_so_far:.2f} dB", refresh=False)
 
     def on_exception(self, *_: Any) -> None:

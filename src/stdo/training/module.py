@@ -32,10 +32,8 @@ class Overfit(pl.LightningModule):
     4.1) or squared ones (L2, which PSNR measures and B-STDO takes), see `loss.LOSSES`. With one batch per network and
     one Adam, which works element by element, that is the same as separate fits.
 
-    steps: steps of the whole fit, for the schedule; lowered where it ends early. border: SR pixels of halo to cut off
+    steps: steps of the whole fit, for the schedule. border: SR pixels of halo to cut off
     before the loss. at_once: how many learners each step shows patches to; None: all. loss: a key of `loss.LOSSES`.
-    errors: whether steps also return each patch's mean squared error, for whoever judges by it. stride: steps of the
-    schedule that a step takes, 1 but where the fit hurries to its end.
     watched: mean loss, PSNR and learning rate of the step just done, where it is a point of the curve.
     """
 
@@ -54,40 +52,34 @@ class Overfit(pl.LightningModule):
         super().__init__()
         self.sharing, self._at_once, self._loss = sharing, at_once or sharing.learners, loss
         self._optimizer, self._schedule, self._border = optimizer, schedule, border
-        self.steps, self.stride, self.errors = steps, 1.0, False
+        self.steps = steps
         self.psnr_so_far: float | None = None
         self.watched: dict[str, float] | None = None
 
-    def training_step(self, block: list[Batch], batch_idx: int) -> dict[str, list[torch.Tensor]]:  # noqa: ARG002
-        """Step after step of a block; each has a batch per learner. Returns the ``errors`` of each step (B,), if any.
+    def training_step(self, block: list[Batch], batch_idx: int) -> None:  # noqa: ARG002
+        """Step after step of a block; each has a batch per learner.
 
         Whatever Lightning does around this call takes as long as a tenth of a small network's step.
         """
-        errors = []
         optimizer, schedule = self.optimizers(), cast(torch.optim.lr_scheduler.LRScheduler, self.lr_schedulers())
         assert not isinstance(optimizer, list)
         for batch in block:
-            loss, error_B = self._loss_of(batch)
+            loss = self._loss_of(batch)
             with torch.autocast(self.device.type, enabled=False):
                 optimizer.zero_grad()
                 self.manual_backward(loss)
                 optimizer.step()
             schedule.step()
-            schedule.last_epoch += self.stride - 1  # type: ignore[assignment]  # a factor is had between steps too
-            errors += [] if error_B is None else [error_B]
             torch.clear_autocast_cache()  # of the weights as they were
-        return {"errors": errors}
 
-    def _loss_of(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _loss_of(self, batch: Batch) -> torch.Tensor:
         sr_NCHW = self.sharing(to_float(batch["lr"]), batch["chunk"])
         loss, difference_NHWC = loss_of(self._loss, sr_NCHW, batch["hr"], self._border)
         loss = loss * self._at_once
         self.watched = None
-        watched = is_watched(self.global_step, self.steps)
-        error_B = difference_NHWC.square().mean((1, 2, 3)) if watched or self.errors else None
-        if watched and error_B is not None:
-            self._watch(loss, error_B)
-        return loss, error_B if self.errors else None
+        if is_watched(self.global_step, self.steps):
+            self._watch(loss, difference_NHWC.square().mean((1, 2, 3)))
+        return loss
 
     def _watch(self, loss: torch.Tensor, error_B: torch.Tensor) -> None:
         value = loss.item() / self._at_once

@@ -17,7 +17,7 @@ from stdo.training.callbacks import AtomicCheckpointIO, hush
 from stdo.types import UserError
 
 _OURS = "stdo sets it"
-_LENGTH = "budget.passes says how long a fit is, and budget.min_gain may end it earlier"
+_LENGTH = "budget.passes says how long a fit is"
 _STEPS = "see budget.batch and conf/optim for what a step is"
 _NOTHING = "has no effect here: there is one pass over steps, and evaluation comes after it"
 

@@ -34,7 +34,6 @@ function detailsOf(run) {
     ["Trained on", `${run.device}, ${run.precision}`], ["Versions", origin.versions],
     ["Method", `chunking ${run.chunking}, sharing ${run.sharing}, sampler ${run.sampler}, scorer ${run.scorer}`],
     ["Work", `${plural(run.patch_presentations, "presentation")} in ${plural(run.steps, "step")} of batch ${run.batch} (${short(run.passes)} passes over ${run.patches.toLocaleString("en")} patches)`],
-    ["Ended early", run.stopped && `at step ${run.stopped.step.toLocaleString("en")} its patches gained ${text(run.stopped.gain)} dB a minute; ${plural(run.stopped.saved, "presentation")} saved`],
     ["Parameters", short(run.params) + (run.params_per_chunk ? ` (${short(run.params_base)} shared, ${short(run.params_per_chunk)} for each chunk)` : "")],
     ["Seconds", Object.entries(run.seconds).map(([step, seconds]) => `${step} ${text(seconds, 1)}`).join(", ")],
   ];
