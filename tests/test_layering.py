@@ -43,15 +43,16 @@ LAYERS = {
     "trust": 10,
     "words": 10,
     "progress": 3,
-    "opened": 11,
-    "doors": 11,
-    "jobs": 12,
-    "deliver": 13,
-    "play": 13,
-    "train": 14,  # may end in a package
-    "evaluate": 13,
-    "export": 13,
-    "report": 13,
+    "opened": 12,
+    "studies": 11,
+    "doors": 12,
+    "jobs": 13,
+    "deliver": 14,
+    "play": 14,
+    "train": 15,  # may end in a package
+    "evaluate": 14,
+    "export": 14,
+    "report": 14,
 }
 MODULES = sorted(SOURCE.rglob("*.py"))
 LAB = [

@@ -37,9 +37,10 @@ def test_a_damaged_list_is_one_line(tmp_path: Path, content: str) -> None:
 
 
 def test_the_command_repeats_the_job_and_not_the_sweep() -> None:
-    words = job_command(["sweep=table2", "method=nas", "hydra.job.chdir=true", "sampler.ratios=[1,0]"], "table2")
-    assert words == ["train.py", "experiment=table2", "method=nas", "sampler.ratios=[1,0]"]
-    assert job_command(["chunks=2"], None) == ["train.py", "chunks=2"]
+    overrides = ["study=table2", "method=nas", "hydra.job.chdir=true", "sampler.ratios=[1,0]"]
+    words = job_command(overrides, study="table2")
+    assert words == ["train.py", "study=table2", "method=nas", "sampler.ratios=[1,0]", "hydra.mode=RUN"]
+    assert job_command(["chunks=2"]) == ["train.py", "chunks=2"]
 
 
 def test_failures_are_named_and_nothing_else() -> None:
@@ -50,7 +51,7 @@ def test_failures_are_named_and_nothing_else() -> None:
 
 def test_the_command_keeps_what_chooses_its_files() -> None:
     overrides = ["seed=1", "hydra.searchpath=[file://my]", "hydra/sweeper=optuna", "hydra.mode=MULTIRUN"]
-    words = job_command(overrides, None, ["--config-dir", "my"])
+    words = job_command(overrides, ["--config-dir", "my"])
     assert words == ["train.py", "--config-dir", "my", "seed=1", "hydra.searchpath=[file://my]"]
-    own = job_command(["sweep=ours", "experiment=x", *overrides], "x", ["--config-dir", "my"], whole_sweep=True)
-    assert own[3:] == ["sweep=ours", "experiment=x", "seed=1", "hydra.searchpath=[file://my]", "hydra.mode=RUN"]
+    own = job_command(["study=ours", "experiment=x", *overrides], ["--config-dir", "my"], "my/ours.yaml")
+    assert own[3:] == ["study=my/ours.yaml", "experiment=x", "seed=1", "hydra.searchpath=[file://my]", "hydra.mode=RUN"]

@@ -34,7 +34,7 @@ from stdo.video.store import Prepared
 from stdo.video.writer import VideoWriter
 
 PRESETS = {"x264": "medium", "x265": "medium", "svtav1": "6"}
-_OURS = ("degrade.", "degrade=", "weights.bits=", "deliver=", "out=", "experiment=", "sweep=")
+_OURS = ("degrade.", "degrade=", "weights.bits=", "deliver=", "out=", "experiment=", "study=")
 
 
 def _several(override: Override) -> bool:

@@ -34,6 +34,7 @@ from stdo.provenance import as_typed
 from stdo.rundir import read_result
 from stdo.settings import at_home, settle
 from stdo.signals import Stopped, heeded
+from stdo.studies import asked_for, expanded, names
 from stdo.sweeps import BUSY, FAILED, FINISHED, Outcome, Sweep, best_of, failures, job_command
 from stdo.trust import conf_dir
 from stdo.types import UserError
@@ -47,6 +48,9 @@ OmegaConf.register_new_resolver("pick", lambda choices, key: choices[key], repla
 
 OmegaConf.register_new_resolver("home", lambda path: at_home("paths.outputs", path), replace=True)
 """``${home:~/runs}``: with the home in place of ``~``, where Hydra itself makes a folder."""
+
+OmegaConf.register_new_resolver("studies", lambda: ", ".join(names()), replace=True)
+"""``${studies:}``: the names of the studies, for ``--help``."""
 
 
 @dataclass
@@ -91,7 +95,8 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
         with _mistakes(full), heeded():
             if several and config_name != "train":
                 raise UserError(f"{several.pop()}: only stdo.train sweeps; call this once for each run")
-            sys.argv = [typed[0], *as_meant(_flags_first(typed[1:]))]
+            words = expanded(typed[1:]) if config_name == "train" else typed[1:]
+            sys.argv = [typed[0], *as_meant(_flags_first(words))]
             run = hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(job)
             ended = _swept(run, jobs)
             _close_sweep(jobs, ended)
@@ -193,10 +198,7 @@ def command_of() -> list[str]:
         return sys.argv
     runtime = HydraConfig.get()
     overrides = [*runtime.overrides.task, *runtime.overrides.hydra]
-    choices = runtime.runtime.choices
-    sweep = choices.get("sweep")
-    own = sweep is not None and not (conf_dir() / "sweep" / f"{sweep}.yaml").exists()
-    return job_command(overrides, choices.get("experiment"), _flags(sys.argv[1:]), own)
+    return job_command(overrides, _flags(sys.argv[1:]), asked_for(sys.argv[1:]))
 
 
 class _Parser(argparse.ArgumentParser):

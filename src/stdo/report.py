@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from stdo.doors import enter
-from stdo.trust import conf_dir
-from stdo.types import UserError
+from stdo.studies import Study, open_study
+from stdo.types import Json, UserError
 
 if TYPE_CHECKING:
     from stdo.reporting.runs import Run
@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 
 def task(config: DictConfig) -> None:
     """Write results.tsv, and plot.png and report.html where they are asked for; print the table."""
-    study = _study(config.study)
+    study = open_study(config.study) if config.study else None
+    asked: Json = study.report if study else {}
     settings: dict[str, Any] = {
-        str(key): study.get(str(key)) if value is None else value for key, value in config.items()
+        str(key): asked.get(str(key)) if value is None else value for key, value in config.items()
     }
-    plot: dict[str, Any] = dict(study.get("plot") or {})
+    plot: dict[str, Any] = dict(asked.get("plot") or {})
     plot |= {key: value for key, value in _plain(config.plot).items() if value is not None}
     for switch in ("html", "networks_alone", "private"):
         if settings[switch] is None:
-            settings[switch] = switch != "private" and not config.study
+            settings[switch] = switch != "private" and study is None
         if not isinstance(settings[switch], bool):
             raise UserError(f"{switch}={settings[switch]}: must be true, false or null")
-    where = _where(settings["runs"], config)
-    out = Path(settings["out"] or (f"experiments/{config.study}" if config.study else "report"))
-    title = settings["title"] or config.study or "Runs"
+    where = _where(settings["runs"], config, study)
+    out = Path(settings["out"] or (f"experiments/{study.name}" if study else "report"))
+    title = settings["title"] or (study.name if study else "Runs")
 
     from stdo.reporting.runs import collect
     from stdo.reporting.table import comparison_table
@@ -69,21 +70,11 @@ def _write(out: Path, runs: Sequence[Run], plot: dict[str, Any], title: str, htm
     return written
 
 
-def _study(name: str | None) -> dict[str, Any]:
-    """The report of a study, as conf/reports has it. (A config group ``study`` would take the setting's name.)"""
-    if name is None:
-        return {}
-    known = sorted(path.stem for path in (conf_dir() / "reports").glob("*.yaml"))
-    if name not in known:
-        raise UserError(f"study={name}: must be one of {', '.join(known)}; any runs can be reported with runs=…")
-    return _plain(OmegaConf.load(conf_dir() / "reports" / f"{name}.yaml"))
-
-
-def _where(runs: Any, config: DictConfig) -> list[Path]:
-    if runs is None and config.study:
-        sweep = Path(config.paths.outputs) / "sweeps" / f"{config.study}.json"
+def _where(runs: Any, config: DictConfig, study: Study | None) -> list[Path]:
+    if runs is None and study is not None:
+        sweep = Path(config.paths.outputs) / "sweeps" / f"{study.name}.json"
         if not sweep.exists():
-            raise UserError(f"study={config.study}: no {sweep} yet; run its sweep, or give runs=…")
+            raise UserError(f"study={config.study}: no {sweep} yet; train it with study={config.study}, or give runs=…")
         return [sweep]
     listed = [runs] if isinstance(runs, str) else list(runs) if isinstance(runs, list | ListConfig) else []
     if not listed:

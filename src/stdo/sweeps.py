@@ -65,24 +65,19 @@ def _same(old: Outcome, new: Outcome) -> bool:
     return old.command == new.command or (old.directory is not None and old.directory == new.directory)
 
 
-def job_command(
-    overrides: Sequence[str], experiment: str | None, flags: Sequence[str] = (), whole_sweep: bool = False
-) -> list[str]:
+def job_command(overrides: Sequence[str], flags: Sequence[str] = (), study: str | None = None) -> list[str]:
     """The words, as in ``sys.argv``, of the command that repeats one job of a sweep alone.
 
     Args:
         overrides: as the job was given them. Those of Hydra's own are dropped, but for where files are searched.
-        experiment: what the sweep chose, for it is the sweep that would be repeated.
         flags: of Hydra's, that choose configuration files.
-        whole_sweep: keep the sweep with all that it sets, and have this one job of it. For sweeps of the user's own,
-            which may set anything; ours only choose an experiment.
+        study: as the user named it, for Hydra knows its name alone. Nothing else of it is swept again.
     """
     kept = [each for each in overrides if not _of_hydra(each)]
-    if whole_sweep:
-        return ["train.py", *flags, *kept, "hydra.mode=RUN"]
-    kept = [o for o in kept if not o.startswith(("sweep=", "experiment="))]
-    chosen = [f"experiment={experiment}"] if experiment else []
-    return ["train.py", *flags, *chosen, *kept]
+    if study is None:
+        return ["train.py", *flags, *kept]
+    others = [each for each in kept if not each.startswith("study=")]
+    return ["train.py", *flags, f"study={study}", *others, "hydra.mode=RUN"]
 
 
 def _of_hydra(override: str) -> bool:

@@ -20,7 +20,7 @@ from stdo.settings import ALL_TEXTS, LISTS_OF_TEXTS, PATHS, RULES, at_home
 from stdo.types import UserError
 
 _SETTING = re.compile(r"(?P<start>\+{0,2}(?P<key>[A-Za-z_][\w.]*)=)(?P<value>.*)", re.DOTALL)
-_SWEEPS = re.compile(r"-m|--multirun|hydra\.mode=(hydra\.types\.)?(RunMode\.)?MULTIRUN|sweep=(?!null$).+")
+_SWEEPS = re.compile(r"-m|--multirun|hydra\.mode=(hydra\.types\.)?(RunMode\.)?MULTIRUN")
 _QUOTED = re.compile(r"""[ \t]*("(\\.|[^"\\])*"|'(\\.|[^'\\])*')[ \t]*""", re.DOTALL)
 _FUNCTION = re.compile(r"\s*[A-Za-z_]\w*\s*\(")
 _PIECE = re.compile(r"""\s*("(\\.|[^"\\])*"|'(\\.|[^'\\])*')\s*(?=,|$)|[^,]*""", re.DOTALL)
@@ -137,6 +137,31 @@ def quoted(text: str) -> str:
     """
     quote = Quote.single if '"' in text else Quote.double
     return str(QuotedString(text, quote).with_quotes())
+
+
+def written(value: Any) -> str:
+    """A value in Hydra's grammar, as it stands behind ``=`` on a command line.
+
+    >>> written([1, None, "My talk (2024).mkv"])
+    '[1,null,"My talk (2024).mkv"]'
+    """
+    if isinstance(value, list):
+        return "[" + ",".join(map(written, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    text = str(value)
+    if not isinstance(value, str):
+        return text
+    plain = "\\" not in text and _read(text) == text  # a backslash would escape the comma behind it
+    return text if plain else quoted(text)
+
+
+def is_sweep(key: str, typed: str) -> bool:
+    """Whether Hydra reads a value as several, such as ``1,2`` or ``range(1,5)``."""
+    try:
+        return bool(OverridesParser.create().parse_rule(f"{key}={typed}", "override").is_sweep_override())
+    except HydraException:
+        return False
 
 
 def _read(typed: str) -> Any:

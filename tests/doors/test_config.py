@@ -27,10 +27,7 @@ from stdo.video.sample import GeneratedClip
 
 CONF = conf_dir()
 OPTIONS = sorted(
-    (folder.name, file.stem)
-    for folder in CONF.iterdir()
-    if folder.is_dir() and folder.name != "reports"  # read by stdo.report, see test_studies.py
-    for file in folder.glob("*.yaml")
+    (folder.name, file.stem) for folder in CONF.iterdir() if folder.is_dir() for file in folder.glob("*.yaml")
 )
 NEEDED = {
     ("init", "general"): ["init.weights=w.safetensors"],
@@ -183,7 +180,7 @@ class TestRunDirectory:
     def test_a_size_in_patches_and_a_share_of_all_are_two_things(self) -> None:
         assert self.of("method=jstdo", "sampler.size=1") != self.of("method=jstdo", "sampler.size=1.0")
 
-    @pytest.mark.parametrize(("group", "option"), [each for each in OPTIONS if each[0] not in ("video", "sweep")])
+    @pytest.mark.parametrize(("group", "option"), [each for each in OPTIONS if each[0] != "video"])
     def test_runs_from_before_keep_their_names(self, group: str, option: str) -> None:
         """The hash that runs were named by until numbers were written in one form, over what conf/ has."""
         config = configured(f"{group}={option}", *NEEDED.get((group, option), []))

@@ -13,13 +13,15 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
-def test_the_wheel_carries_conf_and_runs_from_any_folder(tmp_path: Path) -> None:
+def test_the_wheel_carries_conf_and_studies_and_runs_from_any_folder(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip"]
     subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT], check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert f"stdo/conf/{path.relative_to(ROOT / 'conf')}" in names
+    studies = {f"stdo/{path.relative_to(ROOT)}" for path in ROOT.glob("experiments/*/study.yaml")}
+    assert {name for name in names if name.startswith("stdo/experiments")} == studies
     assert "stdo/py.typed" in names
     assert not any(name.startswith(("tests", "benchmarks")) for name in names)
     # The packages of this environment, but not its editable stdo: site-packages is named, its .pth files are not read.
@@ -29,7 +31,7 @@ def test_the_wheel_carries_conf_and_runs_from_any_folder(tmp_path: Path) -> None
     subprocess.run([*pip, "--python", python, "install", "--quiet", "--no-deps", wheel], check=True, timeout=300)
     (tmp_path / "elsewhere").mkdir()
     done = subprocess.run(
-        [tmp_path / "env" / "bin" / "stdo-train", "--cfg", "job", "chunks=7"],
+        [tmp_path / "env" / "bin" / "stdo-train", "--cfg", "job", "study=table1", "chunks=7"],
         cwd=tmp_path / "elsewhere",
         env=os.environ | {"PYTHONPATH": str(packages)},
         capture_output=True,
@@ -39,5 +41,6 @@ def test_the_wheel_carries_conf_and_runs_from_any_folder(tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr
     assert "chunks: 7" in done.stdout
+    assert "networks_alone: true" in done.stdout, "which table1 fixes"
     where = subprocess.check_output([python, "-c", "import stdo; print(stdo.__file__)"], text=True)
     assert where.startswith(str(tmp_path))

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from stdo import deliver, train
 from stdo.deliver import pack
 from stdo.delivery.deliver import Delivery
-from stdo.jobs import build_job, finished_job
+from stdo.jobs import build_job
+from stdo.opened import clip_of
 from stdo.pipeline import evaluate
 from stdo.pipeline import train as fit
 from stdo.trust import conf_dir
@@ -50,10 +51,10 @@ def test_a_run_with_deleted_settings_is_evaluated_delivered_and_reported(
 ) -> None:
     before = json.loads((old_run / "metrics.json").read_text(encoding="utf-8"))
     assert before["stopped"] == STOPPED and before["bicubic_chunks"] == 1
-    job = finished_job(old_run)
-    after = evaluate(job)
+    clip = clip_of(old_run)
+    after = evaluate(old_run, clip)
     assert {**after, "seconds": 0} == {**before, "seconds": 0}
-    packed = pack(job, Delivery())
+    packed = pack(old_run, clip, Delivery())
     assert packed["delivered"]["psnr"]["frame"] == pytest.approx(before["psnr"]["frame"], abs=0.1)
     capsys.readouterr()
     code, out, err = report(f"runs={old_run}", "out=old")

@@ -64,7 +64,10 @@ MISTAKES = {
     "no run in it": (["runs={empty}"], "no finished run there"),
     "another version": (["runs={old}"], "is of another version (no "),
     "study": (["study=magic"], "study=magic: must be one of beyond, fig1_3_heatmaps"),
-    "study without runs": (["study=passes"], "study=passes: no outputs/sweeps/passes.json yet"),
+    "study without runs": (
+        ["study=passes"],
+        "study=passes: no outputs/sweeps/passes.json yet; train it with study=passes",
+    ),
     "setting": (["runz=x"], "runz: no such setting"),
     "html": (["runs={good}", "html=maybe"], "html=maybe: must be true, false or null"),
     "plot": (["runs={good}", "plot.kind=pie"], "plot.kind=pie: must be one of lines"),

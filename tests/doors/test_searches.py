@@ -108,10 +108,9 @@ def test_a_search_that_ends_early_says_so_in_one_line_and_shows_what_there_is(fo
 
 @pytest.mark.slow
 def test_what_repeats_a_failed_job_has_the_configurations_of_the_sweep(folder: Path) -> None:
-    """The sweep, an experiment and a group's option are the user's own, in a folder that --config-dir names."""
+    """The study, an experiment and a group's option are the user's own, in a folder that --config-dir names."""
     for name, text in {
-        "sweep/ours.yaml": "# @package _global_\ndefaults:\n  - override /experiment: odd\nseed: 3\n"
-        "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      scale: 2,5\n",
+        "ours.yaml": "fixed:\n  experiment: odd\n  seed: 3\nswept:\n  scale: [2, 5]\n",
         "experiment/odd.yaml": "# @package _global_\nname: odd\n",
         "patches/low.yaml": "_target_: stdo.clip.PatchSize\nheight: 12\nwidth: 16\nhalo: 0\n",
     }.items():
@@ -121,7 +120,7 @@ def test_what_repeats_a_failed_job_has_the_configurations_of_the_sweep(folder: P
     words = [word for word in TINY if not word.startswith("patches")]
     flags = ["--config-dir", "my confs"]
     done = subprocess.run(
-        [sys.executable, "-m", "stdo.train", *flags, "sweep=ours", "patches=low", *words, "chunks=2"],
+        [sys.executable, "-m", "stdo.train", *flags, "study=my confs/ours.yaml", "patches=low", *words, "chunks=2"],
         cwd=folder, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
@@ -129,7 +128,7 @@ def test_what_repeats_a_failed_job_has_the_configurations_of_the_sweep(folder: P
     assert failed.startswith("python -m stdo.train --config-dir 'my confs' ") and "scale=5" in failed
     mended = failed.replace("scale=5", "scale=2").replace("python", sys.executable, 1)
     again = subprocess.run(["bash", "-c", mended], cwd=folder, capture_output=True, text=True, timeout=240, check=False)
-    assert "is finished" in again.stderr, "the other job, with all that the sweep sets"
+    assert "is finished" in again.stderr, "the other job, with all that the study fixes"
     assert again.returncode == 0, again.stderr
     (run,) = folder.glob("outputs/clip/odd-*")
     assert "seed: 3\n" in (run / "config.yaml").read_text()

@@ -167,7 +167,7 @@ def test_a_sweep_runs_its_jobs_and_decodes_once(clip: Path, tmp_path: Path) -> N
 
 
 def test_a_failed_job_loses_nothing_and_is_listed_with_its_command(clip: Path, tmp_path: Path) -> None:
-    sweep = ["-m", *TINY, f"video.path={clip}", "method=nas", "chunks=2,7,3", "study=mine", "video.max_frames=6"]
+    sweep = ["-m", *TINY, f"video.path={clip}", "method=nas", "chunks=2,7,3", "++study=mine", "video.max_frames=6"]
     first = door(*sweep, cwd=tmp_path)
     assert first.returncode == 1, first.stderr
     listed = json.loads((tmp_path / "outputs" / "sweeps" / "mine.json").read_text())
@@ -190,7 +190,7 @@ def test_a_failed_job_loses_nothing_and_is_listed_with_its_command(clip: Path, t
 
 def test_a_sweep_started_twice_shares_the_work(clip: Path, tmp_path: Path) -> None:
     """A job that another process is at is not done twice: it is said, and the sweep goes on."""
-    sweep = ["-m", *TINY, f"video.path={clip}", "method=awdnn,nas", "study=mine", "video.max_frames=3"]
+    sweep = ["-m", *TINY, f"video.path={clip}", "method=awdnn,nas", "++study=mine", "video.max_frames=3"]
     assert door(*sweep, cwd=tmp_path).returncode == 0
     (busy,) = (tmp_path / "outputs" / "clip").glob("nas-*")
     kept = (busy / "metrics.json").read_bytes()
@@ -247,7 +247,7 @@ def test_help_is_quick_and_lists_choices(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "backbone: ecbsr, ecbsr_small, edsr, espcn, srcnn, vdsr, wdsr" in done.stdout
     assert "method: awdnn, bstdo, cafm, jstdo, nas, stdo" in done.stdout
-    assert "sweep: beyond, fig1_3_heatmaps" in done.stdout
+    assert "\nbeyond, fig1_3_heatmaps, " in done.stdout
 
 
 def bad_files(folder: Path, clip: Path) -> dict[str, Path]:

@@ -4,17 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from matplotlib.figure import Figure
 from PIL import Image
 
 from stdo.reporting.look import look
 from stdo.reporting.plots import draw, save
 from stdo.reporting.runs import Run, collect
-from stdo.trust import conf_dir
+from stdo.studies import names, open_study
 from stdo.types import UserError
-
-STUDIES = sorted((conf_dir() / "reports").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +24,9 @@ def words(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_study_has_a_plot(path: Path, runs: list[Run], tmp_path: Path) -> None:
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", names())
+def test_every_study_has_a_plot(name: str, runs: list[Run], tmp_path: Path) -> None:
+    settings = open_study(name).report
     others = [{"method": method, "chunks": 4} for method in ("stdo", "jstdo")]
     where = settings["plot"].get("where", {})
     others.append({key: value[0] if isinstance(value, list) else value for key, value in where.items()})

@@ -21,7 +21,7 @@ KILLS = int(os.environ.get("STDO_KILLS", "30"))
 CHAIN = 5
 """Kills of one run. With more, most would come late: a phase that is over does not come again."""
 TRAIN = [*TINY, "budget.passes=10"]
-SWEEP = ["-m", *TINY, "budget.passes=4", "method=awdnn,nas,jstdo", "study=killed"]
+SWEEP = ["-m", *TINY, "budget.passes=4", "method=awdnn,nas,jstdo", "++study=killed"]
 
 
 def straight(words: list[str], folder: Path) -> dict:

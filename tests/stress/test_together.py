@@ -41,7 +41,7 @@ def test_the_same_run_twice_at_once_is_done_once(tmp_path: Path) -> None:
 
 def test_two_sweeps_over_the_same_jobs_share_them(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mkv")
-    words = ["-m", *WORDS, f"video.path={clip}", "method=awdnn,nas,jstdo,stdo", "study=both"]
+    words = ["-m", *WORDS, f"video.path={clip}", "method=awdnn,nas,jstdo,stdo", "++study=both"]
     alone = run(words, tmp_path / "alone")
     assert alone.process.returncode == 0, alone.text
     work = tmp_path / "work"

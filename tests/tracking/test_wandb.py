@@ -384,7 +384,7 @@ class TestDoor:
 
     def test_every_job_of_a_multirun_is_a_finished_run(self, tmp_path: Path, command: list[str]) -> None:
         done = subprocess.run(
-            [*command, "budget.passes=1", "seed=0,1", "study=two", "-m"], check=True, timeout=300, capture_output=True
+            [*command, "budget.passes=1", "seed=0,1", "++study=two", "-m"], check=True, timeout=300, capture_output=True
         )
         runs = [run for directory in tmp_path.glob("outputs/*/*/wandb") for run in offline_runs(directory.parent)]
         assert [(run.exit, run.run.run_group) for run in runs] == [(0, "two"), (0, "two")]

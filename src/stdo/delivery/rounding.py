@@ -56,16 +56,6 @@ def rounded(weights: Weights, bits: int, backbone: Backbone, windows: Sequence[U
     return replace(weights, networks=[tensors for tensors, _ in pairs], steps=[steps for _, steps in pairs])
 
 
-def load_weights(path: str | Path) -> Weights:
-    """What there is to send of a run's weights.safetensors: base and deltas, or the networks."""
-    networks, deltas = load_parts(path)
-    return Weights([_arrays(state) for state in networks], [_arrays(delta) for delta in deltas])
-
-
-def _arrays(tensors: Mapping[str, Tensor]) -> Tensors:
-    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-
-
 def windows_of(clip: Clip, labels_TRC: I16, network_of: Sequence[int], seed: int = 0) -> list[U8]:
     """For each network up to `WINDOWS` windows of its patches, drawn over the whole video: uint8 (N, h, w, 3)."""
     grid, network_N = clip.grid, np.asarray(network_of)[labels_TRC.ravel()]
