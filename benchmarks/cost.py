@@ -8,25 +8,8 @@ STDO paper's Table 3 in units of 10⁹; it counts a multiply and its addition on
 
 from stdo.models.cost import count
 from stdo.models.registry import BACKBONES
+from stdo.reporting.paper import paper_macs
 from stdo.types import SCALES
-
-PAPER_G = {
-    ("espcn", 2): 0.14,
-    ("espcn", 3): 0.15,
-    ("espcn", 4): 0.16,
-    ("srcnn", 2): 0.64,
-    ("srcnn", 3): 1.45,
-    ("srcnn", 4): 2.58,
-    ("vdsr", 2): 6.15,
-    ("vdsr", 3): 13.85,
-    ("vdsr", 4): 20.62,
-    ("edsr", 2): 3.16,
-    ("edsr", 3): 3.60,
-    ("edsr", 4): 4.57,
-    ("wdsr", 2): 2.73,
-    ("wdsr", 3): 2.74,
-    ("wdsr", 4): 2.76,
-}
 
 
 def main() -> None:
@@ -35,7 +18,8 @@ def main() -> None:
     for name in BACKBONES:
         for scale in SCALES:
             cost = count(name, scale)
-            print(name, scale, cost.params, cost.macs, PAPER_G.get((name, scale), ""), sep="\t")
+            paper = paper_macs(name, scale)
+            print(name, scale, cost.params, cost.macs, "" if paper is None else paper, sep="\t")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from stdo.chunks.split import by_score
 from stdo.delivery.deliver import Delivery, deliver
 from stdo.delivery.plan import Networks, check_run
 from stdo.jobs import build_job
-from stdo.models.espcn import ESPCN
+from stdo.models.backbones.espcn import ESPCN
+from stdo.models.backbones.vdsr import VDSR
 from stdo.models.sharing import Independent, Single
-from stdo.models.vdsr import VDSR
 from stdo.pipeline import Job
 from stdo.train import _packable, task
 from stdo.training.data import PatchData, PatchSize

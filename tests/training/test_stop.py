@@ -12,7 +12,7 @@ import torch
 from stdo.chunks.branch import Branching, Turns
 from stdo.chunks.sample import Ratios
 from stdo.evaluation.table import closing_table
-from stdo.models.espcn import ESPCN
+from stdo.models.backbones.espcn import ESPCN
 from stdo.models.sharing import Independent
 from stdo.models.weights import load_networks
 from stdo.pipeline import WEIGHTS, Job, train

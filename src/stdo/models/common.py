@@ -48,6 +48,9 @@ class Backbone(nn.Module, ABC):
     SHUFFLED: ClassVar[bool] = False
     """Whether the pixels that `predict` makes of an LR pixel still lie in its channels, and `forward` shuffles them."""
 
+    COLOUR: ClassVar[str] = "rgb"
+    """What others' weights of this architecture are made for, ``rgb`` or ``ycbcr``, where nothing says so."""
+
     MEAN: ClassVar[float] = 0.0
     """Grey that `predict` takes from a picture before its layers, so that black is not the zero that padding shows."""
 
@@ -65,8 +68,7 @@ class Backbone(nn.Module, ABC):
             raise UserError(f"init={init}: must be one of {', '.join(INITS)}")
         residual = residual or self.RESIDUALS[0]
         if residual not in self.RESIDUALS:
-            kind = type(self).__name__.lower()
-            raise UserError(f"backbone.residual={residual}: must be {' or '.join(self.RESIDUALS)} with {kind}")
+            raise UserError(f"backbone.residual={residual}: must be {' or '.join(self.RESIDUALS)} with {self.name()}")
         if not 0 <= leak < 1:
             raise UserError(f"backbone.leak={leak}: must be 0 or more, and less than 1")
         if not 0 < width <= 1:
@@ -76,11 +78,15 @@ class Backbone(nn.Module, ABC):
         self.activation = nn.LeakyReLU(leak, inplace=True) if leak else nn.ReLU(inplace=True)
         self.upsample = Bicubic(scale, shuffled=not self.SHUFFLED) if self.ENLARGED or residual == "bicubic" else None
 
+    @classmethod
+    def name(cls) -> str:
+        """What the command line calls it: the class's name in small letters, which is its file's as well."""
+        return cls.__name__.lower()
+
     @property
     def label(self) -> str:
         """What tables call it."""
-        name = type(self).__name__.lower()
-        return name if self.width == 1 else f"{name}-{self.width:g}"
+        return self.name() if self.width == 1 else f"{self.name()}-{self.width:g}"
 
     @property
     def settings(self) -> dict[str, float]:
