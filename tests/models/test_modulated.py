@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from stdo.models.common import Convolution
 from stdo.models.cost import count
 from stdo.models.modulated import Modulated
 from stdo.models.registry import BACKBONES, build
@@ -63,7 +64,7 @@ OUTSIDE = {
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_convolution_of_the_body_is_modulated(name: str) -> None:
-    convs = [n for n, m in build(name, 2).named_modules() if isinstance(m, nn.Conv2d)]
+    convs = [n for n, m in build(name, 2).named_modules() if isinstance(m, Convolution)]
     outside = OUTSIDE.get(name, {n for n in convs if not n.startswith(BACKBONES[name].BODY)})
     names = modulated(name).names
     assert set(names) == set(convs) - outside

@@ -26,7 +26,7 @@ def foreign(path: Path, name: str = "srcnn", scale: int = 2, init: str = "bicubi
     """The weights of a fresh backbone under names that are not ours."""
     torch.manual_seed(0)
     network = pretrained.plain(build(name, scale, init=init))
-    state = {f"net/{i // 2}.{'Wb'[t.dim() == 1]}": t for i, t in enumerate(network.state_dict().values())}
+    state = {f"net/{i}.{'Wb'[t.dim() == 1]}": t for i, t in enumerate(network.state_dict().values())}
     if path.suffix == ".safetensors":
         safetensors.torch.save_file(state, path)
     else:

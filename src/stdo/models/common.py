@@ -14,6 +14,9 @@ from stdo.types import SCALES, UserError
 INITS = ("bicubic", "paper")
 """``bicubic``: computes bicubic upsampling before its first step. ``paper``: as published."""
 
+Convolution = nn.Conv2d | nn.ConvTranspose2d
+"""What has filters. A transposed one keeps them as (inputs, outputs, rows, columns), an ordinary one outputs first."""
+
 SHIFTS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 """Shifted in these nine ways by one 3x3 convolution, a colour shows the next one the 5x5 pixels that bicubic needs."""
 
@@ -171,7 +174,7 @@ class Bicubic(nn.Module):
 
 
 @torch.no_grad()
-def silence(conv: nn.Conv2d) -> None:
+def silence(conv: Convolution) -> None:
     """Make ``conv`` put out zeros at first."""
     nn.init.zeros_(conv.weight)
     assert conv.bias is not None
@@ -228,19 +231,21 @@ def plain(backbone: Backbone) -> Backbone:
     folded = copy.deepcopy(backbone)
     for parent in list(folded.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv2d) and parametrize.is_parametrized(child, "weight"):
+            if isinstance(child, Convolution) and parametrize.is_parametrized(child, "weight"):
                 assert child.bias is not None
                 setattr(parent, name, ordinary(child, child.weight.detach(), child.bias.detach()))
     return folded.eval().requires_grad_(False)
 
 
-def ordinary(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
+def ordinary(conv: Convolution, weight: Tensor, bias: Tensor) -> Convolution:
     """A plain convolution like ``conv``, which may be weight-normalised, with these weights.
 
     Built anew, because `remove_parametrizations` on a deep copy also strips the original: both share one class.
     """
+    transposed = isinstance(conv, nn.ConvTranspose2d)
+    more = {"stride": conv.stride, "output_padding": conv.output_padding} if transposed else {}
     folded = skip_init(  # type: ignore[no-untyped-call]
-        nn.Conv2d,
+        nn.ConvTranspose2d if transposed else nn.Conv2d,
         conv.in_channels,
         conv.out_channels,
         conv.kernel_size,
@@ -248,6 +253,7 @@ def ordinary(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
         padding_mode=conv.padding_mode,
         device=weight.device,
         dtype=weight.dtype,
+        **more,
     )
     folded.load_state_dict({"weight": weight, "bias": bias})
-    return cast(nn.Conv2d, folded)
+    return cast(Convolution, folded)
