@@ -17,7 +17,7 @@ from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
 from stdo.clip import Clip, PatchSize
 from stdo.jobs import build_job
-from stdo.models.espcn import ESPCN
+from stdo.models.backbones.espcn import ESPCN
 from stdo.models.sharing import Independent
 from stdo.pipeline import Job, train
 from stdo.training.data import PatchData

@@ -28,7 +28,11 @@ CONFIG_KEYS = ["degrade", "patches", "paths", "scale", "video"]
 BUILT = ("video", "degrade", "patches")
 """The parts of a run directory's configuration that are built again: what its clip is made of."""
 
-RENAMED = {"stdo.training.data.PatchSize": "stdo.clip.PatchSize"}
+_MOVED = {"ecbsr": "ECBSR", "edsr": "EDSR", "espcn": "ESPCN", "srcnn": "SRCNN", "vdsr": "VDSR", "wdsr": "WDSR"}
+RENAMED = {
+    "stdo.training.data.PatchSize": "stdo.clip.PatchSize",
+    **{f"stdo.models.{file}.{name}": f"stdo.models.backbones.{file}.{name}" for file, name in _MOVED.items()},
+}
 """What a ``_target_`` was called, and is now. Run directories of before have the old names, which enter their hash."""
 
 

@@ -254,7 +254,7 @@ def test_checking_an_export_leaves_nothing_in_the_home_folder(tmp_path: Path) ->
 import torch
 from pathlib import Path
 from stdo.delivery.formats import FORMATS
-from stdo.models.espcn import ESPCN
+from stdo.models.backbones.espcn import ESPCN
 with torch.inference_mode():
     network = ESPCN(2)
     FORMATS["onnx"].writer(network, 8, 8)(network, Path("network"))

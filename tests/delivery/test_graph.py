@@ -15,7 +15,9 @@ def in_onnxruntime(graph: bytes, network: torch.nn.Module, lr_NCHW: np.ndarray) 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(graph, options)
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    shapes = {each.name: each.shape for each in session.get_inputs()}
+    state = network.state_dict().items()
+    weights = {name: tensor.numpy().reshape(shapes[name]) for name, tensor in state}
     return session.run(["sr"], {"lr": lr_NCHW} | weights)[0]
 
 

@@ -20,6 +20,7 @@ from stdo.delivery.int8 import FEWER_LEVELS, WEIGHT_LEVELS
 from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS
 from stdo.delivery.package import Package, write_package
 from stdo.delivery.runtime import PRECISIONS, Networks
+from stdo.models.common import Convolution
 from stdo.models.pixels import to_float, to_uint8
 from stdo.play import main
 from stdo.types import UserError
@@ -31,8 +32,8 @@ def state_of(network: nn.Module) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
 
 
-def convolutions(network: nn.Module) -> dict[str, nn.Conv2d]:
-    return {f"{name}.weight": each for name, each in network.named_modules() if isinstance(each, nn.Conv2d)}
+def convolutions(network: nn.Module) -> dict[str, Convolution]:
+    return {f"{name}.weight": each for name, each in network.named_modules() if isinstance(each, Convolution)}
 
 
 def in_torch(network: nn.Module, windows: np.ndarray) -> np.ndarray:
@@ -69,9 +70,10 @@ def rounded_in_torch(network: nn.Module, ranges: dict[str, tuple[float, float]])
 
     for name, each in convolutions(network).items():
         each.register_forward_pre_hook(reading(*ranges[name]))
-        step = each.weight.detach().abs().amax((1, 2, 3)).clamp_min(1e-12) / 127
+        outputs = 1 if isinstance(each, nn.ConvTranspose2d) else 0
+        step = each.weight.detach().transpose(0, outputs).abs().amax((1, 2, 3)).clamp_min(1e-12) / 127
         zero = torch.zeros(len(step), dtype=torch.int32)
-        each.weight.data = torch.fake_quantize_per_channel_affine(each.weight.data, step, zero, 0, -127, 127)
+        each.weight.data = torch.fake_quantize_per_channel_affine(each.weight.data, step, zero, outputs, -127, 127)
     return network
 
 

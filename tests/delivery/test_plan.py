@@ -14,9 +14,9 @@ from stdo.clip import Clip, PatchSize
 from stdo.delivery.deliver import Delivery, deliver
 from stdo.delivery.plan import Networks, _check_ranges, check_run
 from stdo.jobs import build_job
-from stdo.models.espcn import ESPCN
+from stdo.models.backbones.espcn import ESPCN
+from stdo.models.backbones.vdsr import VDSR
 from stdo.models.sharing import Independent, Single
-from stdo.models.vdsr import VDSR
 from stdo.pipeline import Job
 from stdo.train import _packable, task
 from stdo.trust import conf_dir

@@ -14,7 +14,8 @@ import torch
 from onnx import TensorProto, helper
 from tiny_package import VARIANTS, disturbed, graph_of, smooth
 
-from stdo.delivery.runtime import Networks
+from stdo.delivery.model import macs, network_model
+from stdo.delivery.runtime import Networks, core
 from stdo.models.pixels import to_float, to_uint8
 from stdo.types import UserError
 
@@ -192,6 +193,36 @@ def leaking(alpha: float | int, *more: float) -> Callable[[onnx.GraphProto], Non
     return change
 
 
+def enlarging(graph: bytes, **attributes: object) -> bytes:
+    """A transposed convolution by FSRCNN's attributes, but for some: behind the picture of another backbone."""
+    usual = {"strides": [1, 1], "pads": [0, 0, 0, 0], "kernel_shape": [1, 1]}
+
+    def change(graph: onnx.GraphProto) -> None:
+        sr = graph.output[0].name
+        graph.input.append(helper.make_tensor_value_info("up.weight", TensorProto.FLOAT, [3, 3, 1, 1]))
+        graph.node.append(helper.make_node("ConvTranspose", [sr, "up.weight"], ["out"], **usual | attributes))
+        graph.output[0].CopyFrom(helper.make_tensor_value_info("out", TensorProto.FLOAT, None))
+
+    return changed(graph, change)
+
+
+BAD_ENLARGEMENTS = {
+    "a huge stride": {"strides": [1 << 20, 1]},
+    "a stride of nothing": {"strides": [0, 1]},
+    "a stride below nothing": {"strides": [-1, 1]},
+    "a stride beyond the picture": {"strides": [4, 4]},
+    "output_padding": {"strides": [2, 2], "output_padding": [1 << 20, 0]},
+    "output_padding below nothing": {"output_padding": [-1, 0]},
+    "output_padding of many sides": {"output_padding": [3] * 9},
+    "dilation": {"dilations": [1 << 16, 1 << 16]},
+    "groups": {"group": 3},
+    "a size of its own": {"output_shape": [1 << 20, 1 << 20]},
+    "padding": {"pads": [1 << 20] * 4},
+    "automatic padding": {"auto_pad": "SAME_UPPER"},
+    "a kernel beyond all": {"kernel_shape": [66, 66]},
+}
+
+
 BAD_GRAPHS = {
     "nothing": lambda graph: b"",
     "text": lambda graph: b"<html>",
@@ -217,6 +248,51 @@ def test_a_graph_that_is_no_backbones_is_refused(kind: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", BAD_ENLARGEMENTS)
+def test_a_transposed_convolution_that_is_no_backbones_is_refused(kind: str) -> None:
+    weights = weights_of(disturbed("espcn", 2)) | {"up.weight": np.ones((3, 3, 1, 1), np.float32)}
+    graph = graph_of("espcn", 2)
+    Networks(enlarging(graph), [weights], 2, 1).prepare(0, (10, 12))  # as it is, it may be there
+    with pytest.raises(UserError, match=r"graph\.onnx") as caught:
+        Networks(enlarging(graph, **BAD_ENLARGEMENTS[kind]), [weights], 2, 1).prepare(0, (10, 12))
+    assert "\n" not in str(caught.value)
+
+
+def chain(steps: int, channels: int, kernel: int) -> tuple[bytes, dict[str, np.ndarray]]:
+    """Transposed convolutions, each of which doubles the sides."""
+    lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["n", 3, "h", "w"])
+    sr = helper.make_tensor_value_info(f"y{steps}", TensorProto.FLOAT, None)
+    shapes = [[3 if step == 0 else channels, channels, kernel, kernel] for step in range(steps)]
+    given = [helper.make_tensor_value_info(f"w{i}", TensorProto.FLOAT, shape) for i, shape in enumerate(shapes)]
+    nodes = [
+        helper.make_node("ConvTranspose", [f"y{i}" if i else "lr", f"w{i}"], [f"y{i + 1}"], strides=[2, 2])
+        for i in range(steps)
+    ]
+    graph = helper.make_graph(nodes, "g", [lr, *given], [sr])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    return model.SerializeToString(), {f"w{i}": np.zeros(shape, np.float32) for i, shape in enumerate(shapes)}
+
+
+@pytest.mark.parametrize(("steps", "channels", "said"), [(9, 64, "its steps hold"), (20, 1, "its steps hold")])
+def test_what_transposed_convolutions_make_is_counted_before_it_is_made(steps: int, channels: int, said: str) -> None:
+    graph, weights = chain(steps, channels, 2)
+    with pytest.raises(UserError, match=said):
+        Networks(graph, [weights], 2, 1).prepare(0, (64, 64))
+
+
+def test_what_a_transposed_convolution_adds_up_is_counted() -> None:
+    """Products of one channel's filters lie in memory at once: 65x65 for each of 300x300 numbers."""
+    graph, weights = chain(1, 1, 65)
+    with pytest.raises(UserError, match=r"its steps hold 14\d\d MiB"):
+        Networks(graph, [weights], 2, 1).prepare(0, (300, 300))
+
+
+def test_what_transposed_convolutions_multiply_is_counted_as_they_read_it() -> None:
+    graph, weights = chain(2, 3, 2)
+    read = 10 * 12 + 20 * 24
+    assert macs(network_model(core(), graph, weights, 4, (10, 12))) == read * 3 * 3 * 2 * 2
+
+
 def test_an_activation_may_leak() -> None:
     windows, network = np.zeros((1, 10, 12, 3), np.uint8), disturbed("espcn", 2)
     graph = changed(graph_of("espcn", 2), leaking(0.25))
@@ -234,7 +310,8 @@ def test_a_signal_after_players_came_and_went_is_no_crash(tmp_path: Path) -> Non
     code = """
 import os, signal, sys
 from pathlib import Path
-from stdo.delivery.runtime import Networks
+from stdo.delivery.model import macs, network_model
+from stdo.delivery.runtime import Networks, core
 networks = [Networks(Path(sys.argv[1]).read_bytes(), [], 2, 1) for _ in range(4)]
 while networks:
     del networks[0]

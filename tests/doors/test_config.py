@@ -86,11 +86,15 @@ def test_the_command_line_beats_the_method() -> None:
     assert configured("chunking=time", "method=awdnn").chunking.name == "time"
 
 
+PAPERS_RATE = {"espcn": 1e-4, "srcnn": 1e-4, "vdsr": 1e-4, "edsr": 1e-4, "wdsr": 1e-3}
+"""Of the backbones that the paper trains."""
+
+
 @pytest.mark.parametrize("backbone", [option for group, option in OPTIONS if group == "backbone"])
 def test_budgets_choose_the_learning_rate(backbone: str) -> None:
     words = ("method=stdo", f"backbone={backbone}")
     quick, paper = configured(*words), configured(*words, "budget=paper")
-    assert paper.optim.lr == (1e-3 if backbone in ("wdsr", "ecbsr", "ecbsr_small") else 1e-4)
+    assert paper.optim.lr == paper.backbone.paper.lr == PAPERS_RATE.get(backbone, paper.backbone.paper.lr)
     assert (paper.budget.passes, paper.budget.batch) == (50, 16)
     assert quick.optim.lr == quick.backbone.quick.lr
     for method in ("stdo", "bstdo"):

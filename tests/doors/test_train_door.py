@@ -20,11 +20,13 @@ from stdo.locks import exclusive
 from stdo.models.registry import BACKBONES
 from stdo.models.weights import load_networks
 from stdo.train import main
+from stdo.trust import conf_dir
 from stdo.video.degrade import downscale
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
 PATCHES = ["patches.height=12", "patches.width=16"]
+OFFERED = sorted(file.stem for file in (conf_dir() / "backbone").glob("*.yaml"))
 TINY = ["backbone=espcn", "scale=2", "chunks=2", *PATCHES, "budget.passes=1", "trainer=cpu"]
 FILES = (
     "config.yaml provenance.json chunks.npz maps.npz metrics.json frames.csv curves.csv crops weights.safetensors "
@@ -245,9 +247,10 @@ def test_one_network_for_every_patch(clip: Path, tmp_path: Path) -> None:
 def test_help_is_quick_and_lists_choices(tmp_path: Path) -> None:
     done = door("--help", cwd=tmp_path)
     assert done.returncode == 0
-    assert "backbone: ecbsr, ecbsr_small, edsr, espcn, srcnn, vdsr, wdsr" in done.stdout
     assert "method: awdnn, bstdo, cafm, jstdo, nas, stdo" in done.stdout
     assert "\nbeyond, fig1_3_heatmaps, " in done.stdout
+    assert f"backbone: {', '.join(OFFERED)}" in done.stdout
+    assert {*BACKBONES, "ecbsr_small"} == set(OFFERED)
 
 
 def bad_files(folder: Path, clip: Path) -> dict[str, Path]:
@@ -288,7 +291,7 @@ MISTAKES = {
     "chunks beyond frames": (["video.path={clip}", "method=nas", "chunks=7"], "chunks=7: the video has only 6 frames"),
     "backbone": (
         ["backbone=resnet"],
-        "backbone=resnet: must be one of ecbsr, ecbsr_small, edsr, espcn, srcnn, vdsr, wdsr",
+        f"backbone=resnet: must be one of {', '.join(OFFERED)}",
     ),
     "method": (["method=magic"], "method=magic: must be one of awdnn, bstdo, cafm, jstdo, nas, stdo"),
     "few ratios": (["method=jstdo", "sampler.ratios=[1,0.5,0]"], "sampler.ratios=[1, 0.5, 0]: must be 2 numbers"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from stdo.models.common import Convolution
 from stdo.models.cost import count
 from stdo.models.lowrank import LowRank
 from stdo.models.registry import BACKBONES, build
@@ -39,7 +40,7 @@ def added(base: dict[str, np.ndarray], layer: str, left: np.ndarray, right: np.n
 
 
 def convs(name: str) -> list[str]:
-    return [layer for layer, module in build(name, 2).named_modules() if isinstance(module, nn.Conv2d)]
+    return [layer for layer, module in build(name, 2).named_modules() if isinstance(module, Convolution)]
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -110,7 +111,7 @@ def test_a_chunk_that_is_not_shown_rests_while_the_base_moves() -> None:
 @pytest.mark.parametrize("scale", [2, 4])
 def test_differences_are_as_large_as_their_rank_says_and_cost_no_arithmetic(name: str, scale: int) -> None:
     sharing, plain = lowrank(name, scale), count(name, scale)
-    shapes = [m.weight.shape for m in build(name, scale).modules() if isinstance(m, nn.Conv2d)]
+    shapes = [m.weight.shape for m in build(name, scale).modules() if isinstance(m, Convolution)]
     sides = [(outputs * rows, inputs * cols) for outputs, inputs, rows, cols in shapes]
     assert sharing.params_per_chunk == sum(min(RANK, *side) * sum(side) for side in sides)
     assert sharing.params_base == plain.params

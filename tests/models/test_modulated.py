@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from stdo.models.common import Convolution
 from stdo.models.cost import count
 from stdo.models.modulated import Modulated
 from stdo.models.registry import BACKBONES, build
 from stdo.models.sharing import Single
+from stdo.reporting.paper import paper_macs
 
 CHUNKS = 3
 
@@ -53,15 +55,20 @@ def test_equals_the_published_layer(name: str) -> None:
     assert not torch.allclose(ours[:1], sharing.network(1)(lr[:1]), atol=1e-3), "chunks differ"
 
 
+OUTSIDE = {
+    "espcn": {"last"}, "srcnn": {"last"}, "vdsr": {"last"},
+    "edsr": {"head", "upsampler.0", "last"}, "wdsr": {"head", "tail", "skip"}, "ecbsr": {"first", "last"},
+}  # fmt: skip
+"""What the body of some backbones is known to leave out."""
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_convolution_of_the_body_is_modulated(name: str) -> None:
-    backbone = build(name, 2)
-    convs = [n for n, m in backbone.named_modules() if isinstance(m, nn.Conv2d)]
-    outside = {
-        "espcn": {"last"}, "srcnn": {"last"}, "vdsr": {"last"},
-        "edsr": {"head", "upsampler.0", "last"}, "wdsr": {"head", "tail", "skip"}, "ecbsr": {"first", "last"},
-    }[name]  # fmt: skip
-    assert set(modulated(name).names) == set(convs) - outside
+    convs = [n for n, m in build(name, 2).named_modules() if isinstance(m, Convolution)]
+    outside = OUTSIDE.get(name, {n for n in convs if not n.startswith(BACKBONES[name].BODY)})
+    names = modulated(name).names
+    assert set(names) == set(convs) - outside
+    assert len(names) > len(outside), "most of it"
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -88,7 +95,7 @@ def test_modulation_is_small_and_costs_no_arithmetic(name: str, scale: int) -> N
     assert sharing.params_base == plain.params
     assert sharing.params == plain.params + CHUNKS * sharing.params_per_chunk
     assert count(sharing.network(1), scale) == plain
-    limit = {"srcnn": 0.011, "ecbsr": 0.02}.get(name, 0.01)  # the paper's of CaFM, and the smallest networks
+    limit = 0.011 if paper_macs(name, scale) else 0.03  # the paper's of CaFM, and the smallest networks
     assert 0 < sharing.params_per_chunk / plain.params < limit
     numbers = [p.numel() for p in (sharing.mix, sharing.gain)]
     assert sum(numbers) == CHUNKS * sharing.params_per_chunk

@@ -169,9 +169,9 @@ def test_weights_survive_the_disk(kind: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_networks(path, sharing, {"method": "stdo"})
     networks, meta = load_networks(path)
-    settings = json.dumps({"leak": 0.1, "depth": 4, "channels": 16} if name == "ecbsr" else {"leak": 0.0, "width": 1.0})
+    settings = json.dumps(build(name, 2).settings)
     known = {"backbone": name, "scale": "2", "networks": str(sharing.networks), "settings": settings}
-    assert meta == known | {"method": "stdo", "residual": "bicubic" if name in ("vdsr", "ecbsr") else "none"}
+    assert meta == known | {"method": "stdo", "residual": BACKBONES[name].RESIDUALS[0]}
     assert len(networks) == sharing.networks
     for chunk, number in enumerate(sharing.network_of(np.arange(CHUNKS))):
         assert torch.equal(networks[number](batch()), sharing.network(chunk)(batch()))

@@ -22,7 +22,7 @@ from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
 from stdo.clip import Clip, PatchSize
-from stdo.models.espcn import ESPCN
+from stdo.models.backbones.espcn import ESPCN
 from stdo.models.sharing import Independent, Single
 from stdo.pipeline import Job, train
 from stdo.provenance import as_typed

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from stdo.chunks.split import by_score, by_time, whole
-from stdo.models.espcn import ESPCN
+from stdo.models.backbones.espcn import ESPCN
 from stdo.models.sharing import Independent, Single
 from stdo.models.weights import load_networks
 from stdo.pipeline import evaluate, train

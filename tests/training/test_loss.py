@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stdo.models.espcn import ESPCN
+from stdo.models.backbones.espcn import ESPCN
 from stdo.training.loss import LOSSES, loss_of
 
 THEIRS = {"l1": F.l1_loss, "l2": F.mse_loss}

@@ -12,7 +12,7 @@ from stdo.chunks.sample import Ratios
 from stdo.chunks.score import psnr
 from stdo.chunks.split import by_score
 from stdo.evaluation.reconstruct import Reconstructor
-from stdo.models.espcn import ESPCN
+from stdo.models.backbones.espcn import ESPCN
 from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single

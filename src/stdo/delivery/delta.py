@@ -39,8 +39,9 @@ def fold(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
     """
     folded = dict(base)
     for name, change in delta.items():
-        weight, bias = base[f"{name}.weight"], base[f"{name}.bias"]
+        weight = base[f"{name}.weight"]
         if change.ndim == 3:
+            bias = base[f"{name}.bias"]
             rows, biases = weight.reshape(len(change), 2, -1), bias.reshape(len(change), 2, 1)
             more, more_bias = change[..., :2] @ rows, change[..., :2] @ biases + change[..., 2:]
             folded[f"{name}.bias"] = bias + more_bias.reshape(bias.shape)
@@ -81,7 +82,12 @@ class Layout:
         convs = [conv for conv, changed in zip(_convs(params), mask, strict=False) if changed]
         for name, _ in convs:
             weight = shapes.get(f"{name}.weight") or (1,)
-            if shapes.get(f"{name}.bias") != weight[:1] or (len(weight) != 4 if rank else weight[0] % 2):
+            bias = shapes.get(f"{name}.bias")
+            if rank:  # transposed convolutions have their outputs second
+                good = len(weight) == 4 and bias in (weight[:1], weight[1:2])
+            else:
+                good = bias == weight[:1] and weight[0] % 2 == 0
+            if not good:
                 raise damaged(WEIGHTS, f"{name} cannot be {'changed' if rank else 'modulated'}")
         return cls(convs, rank)
 

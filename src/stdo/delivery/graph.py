@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import onnx
 import torch
 
@@ -21,12 +22,15 @@ def export_graph(network: Backbone, size: tuple[int, int] | None = None) -> byte
     """The architecture of ``network`` as an ONNX model without weights.
 
     Inputs: ``lr`` (batch, 3, height, width) float32 in [0, 1], all sizes free, and one for each entry of the plain
-    network's ``state_dict``, by that name. Output: ``sr`` (batch, 3, scale·height, scale·width), not clamped.
+    network's ``state_dict``, by that name; the slopes (channels,) of a PRelu are (1, channels, 1, 1) here. Output:
+    ``sr`` (batch, 3, scale·height, scale·width), not clamped.
     size: fixes height and width, and the batch at 1.
     """
     network = plain(network).cpu()
     names = [name for name, _ in network.named_parameters()]
-    model = _exported(_filled(network), size)
+    filled = _filled(network)
+    model = _exported(filled, size)
+    _keep_slopes(model, names, filled)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     assert set(names) <= set(tensors), sorted(set(names) - set(tensors))
     kept = [tensor for tensor in model.graph.initializer if tensor.name not in names]
@@ -42,12 +46,38 @@ def export_graph(network: Backbone, size: tuple[int, int] | None = None) -> byte
 def with_weights(graph: bytes, network: Backbone) -> bytes:
     """What `export_graph` made, with the weights of a plain network inside: ``lr`` is its only input."""
     model = onnx.load_from_string(graph)
+    state = network.state_dict()
     lr = [each for each in model.graph.input if each.name == INPUT]
+    graph_inputs = [each for each in model.graph.input if each.name != INPUT]
     del model.graph.input[:]
     model.graph.input.extend(lr)
-    state = network.state_dict()
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(state[name].numpy(), name) for name in state)
+    for each in graph_inputs:
+        shape = [side.dim_value for side in each.type.tensor_type.shape.dim]
+        tensor = onnx.numpy_helper.from_array(state[each.name].numpy().reshape(shape), each.name)
+        model.graph.initializer.append(tensor)
     return _bytes(model)
+
+
+def _keep_slopes(model: onnx.ModelProto, names: list[str], network: Backbone) -> None:
+    """Name the slopes of each PRelu as the network does: the exporter gives them the shape of a picture, and a number.
+
+    network: as it was exported, so that its content tells which are whose.
+    """
+    lost = set(names) - {tensor.name for tensor in model.graph.initializer}
+    state = network.state_dict()
+    for tensor in model.graph.initializer:
+        content = onnx.numpy_helper.to_array(tensor).ravel()
+        for name in lost:
+            if np.array_equal(content, state[name].numpy().ravel()):
+                _rename(model, tensor.name, name)
+                tensor.name = name
+
+
+def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    for node in model.graph.node:
+        for at, name in enumerate(node.input):
+            if name == old:
+                node.input[at] = new
 
 
 def _filled(network: Backbone) -> Backbone:

@@ -12,7 +12,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from stdo.delivery.manifest import Range, Ranges
-from stdo.delivery.model import PICTURE, complaints
+from stdo.delivery.model import PICTURE, TRANSPOSED, complaints
 from stdo.types import F32, UserError
 
 LEVELS = 256
@@ -95,7 +95,9 @@ def quantised(model: ov.Model, ranges: Mapping[str, Range], levels: int) -> ov.M
         low, high = _PICTURE if source.get_node().get_friendly_name() == PICTURE else _found(ranges, name)
         read.replace_source_output(_rounded(source, *_around_zero(low, high), LEVELS))
         weight = convolution.input_value(1)
-        furthest = np.maximum(np.abs(weight.get_node().data).max((1, 2, 3)), _LEAST)
+        outputs = 1 if convolution.get_type_name() == TRANSPOSED else 0
+        others = tuple(axis for axis in range(4) if axis != outputs)
+        furthest = np.maximum(np.abs(weight.get_node().data).max(others, keepdims=True), _LEAST)
         convolution.input(1).replace_source_output(_rounded(weight, -furthest, furthest, levels))
     model.validate_nodes_and_infer_types()
     return model
@@ -103,7 +105,7 @@ def quantised(model: ov.Model, ranges: Mapping[str, Range], levels: int) -> ov.M
 
 def _convolutions(model: ov.Model) -> list[tuple[str, ov.Node]]:
     """Each with the name of its weights. Bicubic enlargement is none: it is a group convolution."""
-    steps = (step for step in model.get_ordered_ops() if step.get_type_name() == "Convolution")
+    steps = (step for step in model.get_ordered_ops() if step.get_type_name() in ("Convolution", TRANSPOSED))
     return [(step.input_value(1).get_node().get_friendly_name(), step) for step in steps]
 
 
@@ -130,5 +132,5 @@ def _around_zero(low: float, high: float) -> Range:
 
 
 def _rounded(value: ov.Output, low: float | F32, high: float | F32, levels: int) -> ov.Output:
-    ends = [op.constant(np.asarray(end, np.float32).reshape(-1, 1, 1, 1)) for end in (low, high)]
+    ends = [op.constant(np.asarray(end, np.float32).reshape(np.shape(end) or (1, 1, 1, 1))) for end in (low, high)]
     return op.fake_quantize(value, *ends, *ends, levels).output(0)

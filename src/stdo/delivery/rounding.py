@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import pad, unfold
 
 from stdo.clip import Clip
 from stdo.delivery.coding import F64
+from stdo.delivery.sums import sums_of, surroundings
 from stdo.delivery.weights import Tensors, Weights, quantise, steps_of
-from stdo.models.common import Backbone
+from stdo.models.common import Backbone, Convolution
 from stdo.models.pixels import to_float
 from stdo.models.weights import load_parts
 from stdo.types import F32, I16, U8
@@ -52,7 +53,10 @@ def rounded(weights: Weights, bits: int, backbone: Backbone, windows: Sequence[U
     seen = [_inputs(backbone, state, part) for state, part in zip(weights.folded(), windows, strict=True)]
     if weights.deltas:  # all of them see what is made by one base
         seen = [{name: _Inputs.merged([inputs[name] for inputs in seen]) for name in seen[0]}]
-    pairs = [_round_network(tensors, bits, inputs) for tensors, inputs in zip(weights.networks, seen, strict=True)]
+    convs = {name: module for name, module in backbone.named_modules() if isinstance(module, Convolution)}
+    pairs = [
+        _round_network(tensors, bits, inputs, convs) for tensors, inputs in zip(weights.networks, seen, strict=True)
+    ]
     return replace(weights, networks=[tensors for tensors, _ in pairs], steps=[steps for _, steps in pairs])
 
 
@@ -77,13 +81,12 @@ class _Inputs:
         self.sums: F64 | float = 0.0
         self.count = 0
 
-    def add(self, conv: nn.Conv2d, x_NCHW: Tensor) -> None:
-        assert not isinstance(conv.padding, str) and not isinstance(conv.kernel_size, str)
-        rows, cols = conv.padding
+    def add(self, conv: Convolution, x_NCHW: Tensor) -> None:
+        sides, edges = surroundings(conv)
         mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
-        padded = pad(x_NCHW, (cols, cols, rows, rows), mode=mode)
+        padded = pad(x_NCHW, edges, mode=mode)
         for x_CHW in padded:
-            columns = unfold(x_CHW[None], (conv.kernel_size[0], conv.kernel_size[1]))[0, :, ::EVERY]
+            columns = unfold(x_CHW[None], sides)[0, :, ::EVERY]
             self.products = self.products + (columns @ columns.T).double().numpy()
             self.sums = self.sums + columns.sum(dim=1).double().numpy()
             self.count += columns.shape[1]
@@ -108,10 +111,10 @@ def _inputs(backbone: Backbone, state: Tensors, windows: U8) -> dict[str, _Input
     """What every convolution of a network reads, by name."""
     found: dict[str, _Inputs] = {}
 
-    def watch(name: str, conv: nn.Conv2d, x_NCHW: Tensor) -> None:
+    def watch(name: str, conv: Convolution, x_NCHW: Tensor) -> None:
         found.setdefault(name, _Inputs()).add(conv, x_NCHW)
 
-    convs = [(name, module) for name, module in backbone.named_modules() if isinstance(module, nn.Conv2d)]
+    convs = [(name, module) for name, module in backbone.named_modules() if isinstance(module, Convolution)]
     hooks = [
         conv.register_forward_pre_hook(lambda _, inputs, name=name, conv=conv: watch(name, conv, inputs[0]))
         for name, conv in convs
@@ -126,24 +129,34 @@ def _inputs(backbone: Backbone, state: Tensors, windows: U8) -> dict[str, _Input
     return found
 
 
-def _round_network(tensors: Tensors, bits: int, seen: dict[str, _Inputs]) -> tuple[Tensors, Tensors]:
+def _round_network(
+    tensors: Tensors, bits: int, seen: dict[str, _Inputs], convs: Mapping[str, Convolution]
+) -> tuple[Tensors, Tensors]:
     """The rounded network, and the step of each row of its weights."""
     out, steps = dict(tensors), {}
     for name, inputs in seen.items():
         weight = tensors[f"{name}.weight"]
-        rows = weight.reshape(len(weight), -1)
-        step = steps_of(rows, bits)
+        step = steps_of(weight.reshape(len(weight), -1), bits)
+        step_of = np.repeat(step, weight[0].size)
         covariance, mean = inputs.moments()
-        close = _gptq(rows, step, bits, covariance)
+        close, bias = weight.ravel().copy(), tensors[f"{name}.bias"]
+        sums = sums_of(convs[name])
+        for taps, columns in sums:
+            rows = weight.ravel()[taps]
+            close[taps] = _gptq(rows, step_of[taps], bits, covariance[np.ix_(columns, columns)])
+            # what is left of the error on average goes into the bias
+            bias = bias + ((rows - close[taps]) @ mean[columns] / len(sums)).astype(np.float32)
         out[f"{name}.weight"] = close.reshape(weight.shape)
-        # what is left of the error on average goes into the bias
-        out[f"{name}.bias"] = tensors[f"{name}.bias"] + ((rows - close) @ mean).astype(np.float32)
+        out[f"{name}.bias"] = bias
         steps[f"{name}.weight"] = step
     return out, steps
 
 
 def _gptq(rows: F32, step: F32, bits: int, covariance: F64) -> F32:
-    """Rows (outputs, n) as multiples of their steps, such that the outputs change least for inputs so distributed."""
+    """Rows (outputs, n) as multiples of their steps, such that the outputs change least for inputs so distributed.
+
+    step: of each weight, (outputs, n).
+    """
     count = len(covariance)
     energy = covariance + np.eye(count) * (DAMPING * np.trace(covariance) / count + np.finfo(np.float32).tiny)
     order = np.argsort(-np.diag(energy), kind="stable")  # strong inputs first, while others can still make up for them
@@ -151,7 +164,7 @@ def _gptq(rows: F32, step: F32, bits: int, covariance: F64) -> F32:
     left, close = rows[:, order].astype(np.float64), np.empty_like(rows)
     for at, column in enumerate(order):
         now = left[:, at].astype(np.float32)
-        close[:, column] = quantise(now[:, None], step, bits)[:, 0] * step
+        close[:, column] = quantise(now[:, None], step[:, column], bits)[:, 0] * step[:, column]
         error = (left[:, at] - close[:, column]) / spread[at, at]
         left[:, at + 1 :] -= np.outer(error, spread[at, at + 1 :])
     return close

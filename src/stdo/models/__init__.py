@@ -1,1 +1,1 @@
-"""Networks: one file per backbone, `sharing` (which weights a chunk uses), cost (parameters and MACs)."""
+"""Networks: `backbones` (one file each), `sharing` (which weights a chunk uses), cost (parameters and MACs)."""

@@ -14,6 +14,9 @@ from stdo.types import SCALES, UserError
 INITS = ("bicubic", "paper")
 """``bicubic``: computes bicubic upsampling before its first step. ``paper``: as published."""
 
+Convolution = nn.Conv2d | nn.ConvTranspose2d
+"""What has filters. A transposed one keeps them as (inputs, outputs, rows, columns), an ordinary one outputs first."""
+
 SHIFTS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 """Shifted in these nine ways by one 3x3 convolution, a colour shows the next one the 5x5 pixels that bicubic needs."""
 
@@ -48,6 +51,9 @@ class Backbone(nn.Module, ABC):
     SHUFFLED: ClassVar[bool] = False
     """Whether the pixels that `predict` makes of an LR pixel still lie in its channels, and `forward` shuffles them."""
 
+    COLOUR: ClassVar[str] = "rgb"
+    """What others' weights of this architecture are made for, ``rgb`` or ``ycbcr``, where nothing says so."""
+
     MEAN: ClassVar[float] = 0.0
     """Grey that `predict` takes from a picture before its layers, so that black is not the zero that padding shows."""
 
@@ -65,8 +71,7 @@ class Backbone(nn.Module, ABC):
             raise UserError(f"init={init}: must be one of {', '.join(INITS)}")
         residual = residual or self.RESIDUALS[0]
         if residual not in self.RESIDUALS:
-            kind = type(self).__name__.lower()
-            raise UserError(f"backbone.residual={residual}: must be {' or '.join(self.RESIDUALS)} with {kind}")
+            raise UserError(f"backbone.residual={residual}: must be {' or '.join(self.RESIDUALS)} with {self.name()}")
         if not 0 <= leak < 1:
             raise UserError(f"backbone.leak={leak}: must be 0 or more, and less than 1")
         if not 0 < width <= 1:
@@ -76,11 +81,15 @@ class Backbone(nn.Module, ABC):
         self.activation = nn.LeakyReLU(leak, inplace=True) if leak else nn.ReLU(inplace=True)
         self.upsample = Bicubic(scale, shuffled=not self.SHUFFLED) if self.ENLARGED or residual == "bicubic" else None
 
+    @classmethod
+    def name(cls) -> str:
+        """What the command line calls it: the class's name in small letters, which is its file's as well."""
+        return cls.__name__.lower()
+
     @property
     def label(self) -> str:
         """What tables call it."""
-        name = type(self).__name__.lower()
-        return name if self.width == 1 else f"{name}-{self.width:g}"
+        return self.name() if self.width == 1 else f"{self.name()}-{self.width:g}"
 
     @property
     def settings(self) -> dict[str, float]:
@@ -165,7 +174,7 @@ class Bicubic(nn.Module):
 
 
 @torch.no_grad()
-def silence(conv: nn.Conv2d) -> None:
+def silence(conv: Convolution) -> None:
     """Make ``conv`` put out zeros at first."""
     nn.init.zeros_(conv.weight)
     assert conv.bias is not None
@@ -222,19 +231,21 @@ def plain(backbone: Backbone) -> Backbone:
     folded = copy.deepcopy(backbone)
     for parent in list(folded.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv2d) and parametrize.is_parametrized(child, "weight"):
+            if isinstance(child, Convolution) and parametrize.is_parametrized(child, "weight"):
                 assert child.bias is not None
                 setattr(parent, name, ordinary(child, child.weight.detach(), child.bias.detach()))
     return folded.eval().requires_grad_(False)
 
 
-def ordinary(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
+def ordinary(conv: Convolution, weight: Tensor, bias: Tensor) -> Convolution:
     """A plain convolution like ``conv``, which may be weight-normalised, with these weights.
 
     Built anew, because `remove_parametrizations` on a deep copy also strips the original: both share one class.
     """
+    transposed = isinstance(conv, nn.ConvTranspose2d)
+    more = {"stride": conv.stride, "output_padding": conv.output_padding} if transposed else {}
     folded = skip_init(  # type: ignore[no-untyped-call]
-        nn.Conv2d,
+        nn.ConvTranspose2d if transposed else nn.Conv2d,
         conv.in_channels,
         conv.out_channels,
         conv.kernel_size,
@@ -242,6 +253,7 @@ def ordinary(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
         padding_mode=conv.padding_mode,
         device=weight.device,
         dtype=weight.dtype,
+        **more,
     )
     folded.load_state_dict({"weight": weight, "bias": bias})
-    return cast(nn.Conv2d, folded)
+    return cast(Convolution, folded)

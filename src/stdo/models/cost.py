@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stdo.models.common import Backbone, Bicubic, bicubic_kernels, plain
+from stdo.models.common import Backbone, Bicubic, Convolution, bicubic_kernels, plain
 from stdo.models.registry import build
 
 
@@ -22,8 +22,9 @@ def count(backbone: str | Backbone, scale: int, height: int = 48, width: int = 4
     """Cost of ``backbone`` (a name or a network built for ``scale``) for an LR picture of ``height`` x ``width``.
 
     Counts every convolution, the fixed one of bicubic upsampling among them, as (output values) · (input channels per
-    group) · (kernel area), as the paper's Table 3 does; biases, activations and additions are left out. The network is
-    run on meta tensors: no arithmetic is done, so any size is quick.
+    group) · (kernel area), as the paper's Table 3 does, a transposed one by its input values and output channels;
+    biases, activations and additions are left out. The network is run on meta tensors: no arithmetic is done, so any
+    size is quick.
     """
     if isinstance(backbone, str):
         with torch.random.fork_rng(devices=[]):
@@ -32,13 +33,14 @@ def count(backbone: str | Backbone, scale: int, height: int = 48, width: int = 4
     network = plain(backbone).to("meta")
     macs = 0
 
-    def add(conv: nn.Module, _: tuple[Tensor, ...], out_NCHW: Tensor) -> None:
+    def add(conv: nn.Module, given: tuple[Tensor, ...], out_NCHW: Tensor) -> None:
         nonlocal macs
-        assert isinstance(conv, nn.Conv2d | Bicubic)
-        macs += out_NCHW.numel() * (conv.kernels if isinstance(conv, Bicubic) else conv.weight)[0].numel()
+        assert isinstance(conv, Convolution | Bicubic)
+        counted_NCHW = given[0] if isinstance(conv, nn.ConvTranspose2d) else out_NCHW
+        macs += counted_NCHW.numel() * (conv.kernels if isinstance(conv, Bicubic) else conv.weight)[0].numel()
 
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | Bicubic):
+        if isinstance(module, Convolution | Bicubic):
             module.register_forward_hook(add)
     network(torch.empty(1, 3, height, width, device="meta"))
     return Cost(params=sum(p.numel() for p in network.parameters()), macs=macs)

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import conv2d, conv_transpose2d, pad
 
-from stdo.models.common import Backbone, ordinary, plain
+from stdo.models.common import Backbone, Convolution, ordinary, plain
 from stdo.models.sharing import BackboneFactory, Sharing, by_chunk, seeded
 
 
@@ -24,7 +24,7 @@ class Deltas(Sharing):
     def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int, bicubic: int) -> None:
         super().__init__(chunks, bicubic)
         self.backbone = seeded(backbone_factory, seed)
-        convs = {name: module for name, module in self.backbone.named_modules() if isinstance(module, nn.Conv2d)}
+        convs = {name: module for name, module in self.backbone.named_modules() if isinstance(module, Convolution)}
         self.names = [name for name in convs if self._changes(name)]
         for name in self.names:
             _replace(self.backbone, name, _Foldable(convs[name]))
@@ -38,8 +38,8 @@ class Deltas(Sharing):
         """For every convolution of ``names`` and each of these chunks what `folded` takes."""
 
     @abstractmethod
-    def folded(self, both_OC: Tensor, deltas: Sequence[Tensor]) -> Tensor:
-        """A convolution for each of some chunks: (chunks, O, C). both_OC: the base's rows, biases as last column."""
+    def folded(self, conv: Convolution, deltas: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Weight and bias that a convolution of the base has for each of some chunks."""
 
     @abstractmethod
     def sent(self, chunk: int) -> dict[str, Tensor]:
@@ -100,13 +100,13 @@ class Deltas(Sharing):
         with torch.autocast(device, enabled=False):  # weights are kept and folded in full precision
             for name, deltas in zip(self.names, self.deltas(chunks), strict=True):
                 foldable = self.conv(name)
-                foldable.take(self.folded(foldable.both(), deltas))
+                foldable.folded = self.folded(foldable.conv, deltas)
 
 
 class _Foldable(nn.Module):
     """A convolution with the weights that it has for each of some chunks, of which one has its turn."""
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: Convolution) -> None:
         super().__init__()
         self.conv = conv
         self.folded: list[tuple[Tensor, Tensor]] = []
@@ -115,19 +115,11 @@ class _Foldable(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Foldable":
         return _Foldable(copy.deepcopy(self.conv, memo))
 
-    def both(self) -> Tensor:
-        """The rows of the weight with the biases as a last column: (outputs, inputs · kernel + 1)."""
-        weight, bias = self.conv.weight, self.conv.bias
-        assert bias is not None
-        return torch.cat([weight.flatten(1), bias[:, None]], 1)
-
-    def take(self, both_KOC: Tensor) -> None:
-        """Have these weights and biases, one for each of some chunks."""
-        weights = both_KOC[..., :-1].reshape(len(both_KOC), *self.conv.weight.shape)
-        self.folded = list(zip(weights.unbind(), both_KOC[..., -1].unbind(), strict=True))
-
     def forward(self, x_NCHW: Tensor) -> Tensor:
         conv, (weight, bias) = self.conv, self.folded[self.turn]
+        if isinstance(conv, nn.ConvTranspose2d):
+            assert not isinstance(conv.padding, str)
+            return conv_transpose2d(x_NCHW, weight, bias, conv.stride, conv.padding, conv.output_padding)
         if conv.padding_mode == "zeros":
             return conv2d(x_NCHW, weight, bias, padding=conv.padding)
         assert not isinstance(conv.padding, str)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
+from stdo.models.common import Convolution
 from stdo.models.delta import Deltas
 from stdo.models.sharing import BackboneFactory
 from stdo.types import UserError
@@ -22,10 +22,11 @@ class LowRank(Deltas):
 
         weight of chunk k  =  weight + left_k · right_k        (outputs · rows, rank) · (rank, inputs · columns)
 
-    A filter's rows go with the outputs, its columns with the inputs, so that the matrix is about square and a rank
-    costs least: each is a filter of one column after one of one row (https://arxiv.org/abs/1405.3866, scheme 2). The
-    first chunk's network is the base; the others' ``left`` is zero at first, so that all networks begin as the base.
-    The base goes on learning from the patches of all chunks. Biases are the base's.
+    A filter's rows go with the outputs, its columns with the inputs (with a transposed convolution, which has them the
+    other way, rows go with the inputs), so that the matrix is about square and a rank costs least: each is a filter of
+    one column after one of one row (https://arxiv.org/abs/1405.3866, scheme 2). The first chunk's network is the base;
+    the others' ``left`` is zero at first, so that all networks begin as the base. The base goes on learning from the
+    patches of all chunks. Biases are the base's.
 
     rank: of each difference, 1 to 255; where the matrix is smaller, its shorter side. seed, bicubic: see `Deltas`.
 
@@ -66,12 +67,13 @@ class LowRank(Deltas):
                 factors.left.zero_()
 
     def deltas(self, chunks: Sequence[int]) -> list[Sequence[Tensor]]:
-        """See `Deltas.deltas`: what to add, (outputs, inputs · kernel + 1), 0 to the bias; of the first chunk a 0."""
+        """See `Deltas.deltas`: what to add to the weight; of the first chunk a 0."""
         return [[self._product(chunk, at) for chunk in chunks] for at in range(len(self.names))]
 
-    def folded(self, both_OC: Tensor, deltas: Sequence[Tensor]) -> Tensor:
+    def folded(self, conv: Convolution, deltas: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """See `Deltas.folded`."""
-        return torch.stack([both_OC + delta for delta in deltas])
+        assert conv.bias is not None
+        return [(conv.weight + delta, conv.bias) for delta in deltas]
 
     def sent(self, chunk: int) -> dict[str, Tensor]:
         """See `Deltas.sent`: none of the first chunk. The factors are balanced, so that rounding harms neither more.
@@ -92,8 +94,7 @@ class LowRank(Deltas):
             return torch.zeros((), device=next(self.parameters()).device)
         factors = self._factors(chunk, at)
         outputs, _, rows, columns = self.conv(self.names[at]).conv.weight.shape
-        weight = (factors.left @ factors.right).view(outputs, rows, -1, columns).transpose(1, 2)
-        return pad(weight.flatten(1), (0, 1))
+        return (factors.left @ factors.right).view(outputs, rows, -1, columns).transpose(1, 2)
 
 
 def sides_of(weight: Sequence[int]) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stdo.models.common import Convolution
 from stdo.models.delta import Deltas
 from stdo.models.sharing import BackboneFactory
 
@@ -52,12 +53,16 @@ class Modulated(Deltas):
         gains = self.gain[list(chunks)].unbind(1)
         return [[mix * gain[:, None, None, None]] for mix, gain in zip(mixes, gains, strict=True)]
 
-    def folded(self, both_OC: Tensor, deltas: Sequence[Tensor]) -> Tensor:
+    def folded(self, conv: Convolution, deltas: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """See `Deltas.folded`."""
         (mix,) = deltas
+        assert isinstance(conv, nn.Conv2d) and conv.bias is not None, "a row is an output"
+        both_OC = torch.cat([conv.weight.flatten(1), conv.bias[:, None]], 1)
         both = both_OC.view(mix.shape[1], 2, -1)
         mixed = torch.addcmul(both + mix[..., :1] * both[:, :1], mix[..., 1:2], both[:, 1:]).flatten(1, 2)
-        return torch.cat([mixed[..., :-1], mixed[..., -1:] + mix[..., 2].flatten(1)[..., None]], -1)
+        biases = mixed[..., -1] + mix[..., 2].flatten(1)
+        weights = mixed[..., :-1].reshape(len(mix), *conv.weight.shape)
+        return list(zip(weights.unbind(), biases.unbind(), strict=True))
 
     def sent(self, chunk: int) -> dict[str, Tensor]:
         """See `Deltas.sent`: for each output of a pair, the weights of both inputs and the bias."""

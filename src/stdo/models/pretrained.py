@@ -34,8 +34,8 @@ class PretrainedUpscaler:
     backbone, scale: what to load the weights into. In our own format the file says what is predicted (`Backbone`,
         residual); foreign weights are taken as published.
     colour: what the network was trained on. ``ycbcr`` is full-range BT.601 (JPEG) in [0, 1]; ``auto`` takes
-        ``ycbcr`` for foreign SRCNN and VDSR weights, as those papers and their ports do, else ``rgb``.
-    bicubic_a: sharpness of the upsampling inside networks that have one, SRCNN and VDSR; -0.5 is MATLAB's and ours.
+        what the backbone's paper and its ports use for foreign weights (`Backbone.COLOUR`), else ``rgb``.
+    bicubic_a: sharpness of the upsampling inside networks that have one (SRCNN, VDSR); -0.5 is MATLAB's and ours.
         Use -0.75 for weights trained behind OpenCV's or torch's plain bicubic.
     sha256: what the file must be; needed for an address, so that nobody on the way, nor whoever owns it by then, can
         put other weights in its place.
@@ -61,7 +61,7 @@ class PretrainedUpscaler:
         path = _local(weights, sha256, cache)
         network, ours = _load(path, backbone, scale)
         if colour == "auto":
-            colour = "ycbcr" if not ours and backbone in ("srcnn", "vdsr") else "rgb"
+            colour = "rgb" if ours else network.COLOUR
         if network.upsample is not None:
             network.upsample = Bicubic(scale, bicubic_a, shuffled=not network.SHUFFLED)
         self.colour = colour

@@ -1,24 +1,28 @@
-"""The backbones by name."""
+"""The backbones by name: whatever the files in ``backbones/`` define."""
 
+import importlib
+import pkgutil
 from typing import Any
 
+from stdo.models import backbones
 from stdo.models.common import Backbone
-from stdo.models.ecbsr import ECBSR
-from stdo.models.edsr import EDSR
-from stdo.models.espcn import ESPCN
-from stdo.models.srcnn import SRCNN
-from stdo.models.vdsr import VDSR
-from stdo.models.wdsr import WDSR
 from stdo.types import UserError
 
-BACKBONES: dict[str, type[Backbone]] = {
-    "espcn": ESPCN,
-    "srcnn": SRCNN,
-    "vdsr": VDSR,
-    "edsr": EDSR,
-    "wdsr": WDSR,
-    "ecbsr": ECBSR,
-}
+
+def _found() -> dict[str, type[Backbone]]:
+    """The one backbone that each file defines, by the file's name."""
+    found = {}
+    for file in pkgutil.iter_modules(backbones.__path__):
+        module = importlib.import_module(f"{backbones.__name__}.{file.name}")
+        for kind in vars(module).values():
+            if isinstance(kind, type) and issubclass(kind, Backbone) and kind.__module__ == module.__name__:
+                assert kind.name() == file.name, f"{file.name}.py must define a backbone of its name, not {kind.name()}"
+                found[file.name] = kind
+    return found
+
+
+BACKBONES = _found()
+"""Name -> class, in alphabetical order."""
 
 
 def build(name: str, scale: int, **options: Any) -> Backbone:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from stdo.models.common import Backbone
+from stdo.models.common import Backbone, Convolution
 from stdo.types import UserError
 
 PER_PATCH = 32
@@ -72,7 +72,7 @@ def peak_of_pass(network: Backbone, window: tuple[int, int]) -> int:
 
     probe = _on_meta(network)
     for module in probe.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, Convolution):
             module.register_forward_hook(measure)
     with torch.no_grad():
         probe(torch.empty(1, 3, *window, device="meta"))

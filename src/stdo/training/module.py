@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from stdo.chunks.score import psnr
+from stdo.models.common import Convolution
 from stdo.models.lowrank import Factors
 from stdo.models.pixels import to_float
 from stdo.models.sharing import Sharing
@@ -109,7 +110,7 @@ def filters_of(module: nn.Module) -> list[nn.Parameter]:
     """The filter banks of all convolutions, where they are weight-normalised the directions, and low-rank factors."""
     found = []
     for part in module.modules():
-        if isinstance(part, nn.Conv2d):
+        if isinstance(part, Convolution):
             split = parametrize.is_parametrized(part, "weight")
             found.append(part.get_parameter("parametrizations.weight.original1" if split else "weight"))
         elif isinstance(part, Factors):

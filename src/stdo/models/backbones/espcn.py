@@ -1,4 +1,4 @@
-"""ESPCN: the smallest of the five."""
+"""ESPCN: the smallest of the paper's five."""
 
 from torch import Tensor, nn
 

@@ -22,6 +22,7 @@ class VDSR(Backbone):
     BODY = ("body.",)
     RESIDUALS = ("bicubic",)
     ENLARGED = True
+    COLOUR = "ycbcr"
 
     def __init__(
         self,

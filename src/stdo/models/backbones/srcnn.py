@@ -21,6 +21,7 @@ class SRCNN(Backbone):
 
     BODY = ("first", "second")
     ENLARGED = True
+    COLOUR = "ycbcr"
 
     def __init__(
         self,
