@@ -43,6 +43,8 @@ LAYERS = {
     "trust": 10,
     "words": 10,
     "progress": 3,
+    "result": 1,
+    "api": 13,
     "opened": 11,
     "doors": 11,
     "jobs": 12,
