@@ -1,9 +1,10 @@
 """A clip: a video at high and at low resolution with its grid of patches. What a run learns, and is measured on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from stdo.chunks.grid import PatchGrid
 from stdo.types import FrameSource, Pairs, Progress, VideoInfo, silent
@@ -45,6 +46,7 @@ class Clip:
         info: What is known of the video before it is decoded.
         grid: Its patches.
         scale: 2, 3 or 4.
+        settings: What `stdo.open_clip` was given, for the run directory to keep; None where it did not make the clip.
 
     Raises:
         UserError: The patches do not fit the frames.
@@ -64,6 +66,7 @@ class Clip:
         self.scale = degrade.scale
         height, width = -(-self.info.height // self.scale), -(-self.info.width // self.scale)
         self.grid = patches.grid(height, width, self.scale)
+        self.settings: Mapping[str, Any] | None = None
         self._watch: Callable[[Pairs], None] | None = None
 
     @cached_property

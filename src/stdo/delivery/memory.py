@@ -24,6 +24,8 @@ _PER_LR_PIXEL = 40
 """Of the LR decoder: the frames that it refers to and those of its threads, and one in RGB."""
 _PER_THREAD_COMPUTING = 20 * _MIB
 """Of a thread: its stack, the windows of its frame and the patches made of them."""
+_NETWORKS, _NETWORKS_PER_THREAD = 384 * _MIB, 96 * _MIB
+"""Of networks at most, even where more is left: more of them ready makes nothing quicker."""
 VIEWER = 4
 """Threads on which every package plays: what a window may need does not depend on who packs it, and on what."""
 
@@ -76,7 +78,7 @@ def of_networks(pixels: int, lr_pixels: int, threads: int) -> int:
     """
     frames = frames_held(pixels, threads) * 3 * lr_pixels
     rest = _DECODER + _PER_LR_PIXEL * lr_pixels + threads * _PER_THREAD_COMPUTING + frames
-    return of_decoder(pixels, threads) - rest
+    return min(of_decoder(pixels, threads) - rest, max(_NETWORKS, threads * _NETWORKS_PER_THREAD))
 
 
 def frames_held(pixels: int, threads: int) -> int:
