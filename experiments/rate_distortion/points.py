@@ -23,7 +23,8 @@ from stdo.evaluation.frames import compare, truth
 from stdo.evaluation.vmaf import keep, vmaf
 from stdo.files import atomic
 from stdo.jobs import build_job
-from stdo.pipeline import Job, terminal, train
+from stdo.pipeline import Job, train
+from stdo.progress import terminal
 from stdo.provenance import provenance
 from stdo.reporting.results import PARTS, command
 from stdo.settings import settle
@@ -103,7 +104,7 @@ class Maker:
             config = compose("train", overrides)
         settle(config)
         job = build_job(config)
-        job.data.source = Mute(job.data.source)
+        job.data.clip.source = Mute(job.data.clip.source)
         return replace(job, command=["train.py", *overrides])
 
     @cached_property
@@ -180,7 +181,7 @@ class Maker:
 
     def _pack(self, job: Job, delivery: Delivery) -> Json:
         began = time.perf_counter()
-        metrics = pack(job, delivery)
+        metrics = pack(job.directory, job.data.clip, delivery)
         made = metrics["delivered"]
         facts = {key: metrics[key] for key in ("method", "backbone", "scale", "chunks", "seed", "passes")}
         facts |= {key: made[key] for key in ("codec", "crf", "bits")} | {"preset": PRESETS[made["codec"]]}

@@ -27,7 +27,7 @@ class Run:
         self.labels, self.network_of = read_chunks(job.directory)
         self.networks, _ = load_networks(job.directory / WEIGHTS)
         self.weights = load_weights(job.directory / WEIGHTS)
-        self.windows = windows_of(self.data, self.network_of)
+        self.windows = windows_of(self.data.clip, self.labels, self.network_of)
 
     def psnr(self, weights: Weights, bits: int) -> float:
         """Of the whole video with the networks as a client decodes them."""
@@ -118,7 +118,7 @@ def test_rounding_keeps_the_mean_where_plain_rounding_shifts_it() -> None:
 
 
 def test_patches_drawn_for_rounding_depend_on_the_seed_alone(run: Run) -> None:
-    again = windows_of(run.data, run.network_of)
+    again = windows_of(run.data.clip, run.labels, run.network_of)
     assert all(np.array_equal(a, b) for a, b in zip(run.windows, again, strict=True))
-    other = windows_of(run.data, run.network_of, seed=1)
+    other = windows_of(run.data.clip, run.labels, run.network_of, seed=1)
     assert any(not np.array_equal(a, b) for a, b in zip(run.windows, other, strict=True))

@@ -20,7 +20,7 @@ from stdo.jobs import NOT_IN_HASH, build_job, run_directory
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.settings import RULES, SAMPLER_RULES, SAMPLERS, check
-from stdo.trust import CONFIG_KEYS, conf_dir, load_config
+from stdo.trust import CONFIG_KEYS, RENAMED, conf_dir, load_config, renamed
 from stdo.types import UserError
 from stdo.video.degrade import BicubicUpscaler
 from stdo.video.sample import GeneratedClip
@@ -188,7 +188,7 @@ class TestRunDirectory:
     def test_runs_from_before_keep_their_names(self, group: str, option: str) -> None:
         """The hash that runs were named by until numbers were written in one form, over what conf/ has."""
         config = configured(f"{group}={option}", *NEEDED.get((group, option), []))
-        settings = OmegaConf.to_container(config, resolve=True)
+        settings = renamed(OmegaConf.to_container(config, resolve=True), {now: old for old, now in RENAMED.items()})
         kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
         kept |= {"fingerprint": self.clip.fingerprint(), "precision": config.trainer.precision}
         digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
@@ -197,7 +197,7 @@ class TestRunDirectory:
     def test_a_run_that_was_named_by_the_very_words_is_found(self, tmp_path: Path) -> None:
         words = (f"paths.outputs={tmp_path}", "budget.passes=2.0")
         config = configured(*words)
-        settings = OmegaConf.to_container(config, resolve=True)
+        settings = renamed(OmegaConf.to_container(config, resolve=True), {now: old for old, now in RENAMED.items()})
         kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
         kept |= {"fingerprint": self.clip.fingerprint(), "precision": config.trainer.precision}
         digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
@@ -264,7 +264,7 @@ def test_every_run_has_what_a_run_directory_must_have() -> None:
 
 def test_a_run_of_another_version_says_so(tmp_path: Path) -> None:
     config = configured()
-    del config.study, config.logger
+    del config.video, config.patches
     OmegaConf.save(config, tmp_path / "config.yaml", resolve=True)
-    with pytest.raises(UserError, match=f"run={tmp_path}: is of another version \\(no logger, study in its config"):
+    with pytest.raises(UserError, match=f"run={tmp_path}: is of another version \\(no patches, video in its config"):
         load_config(tmp_path)

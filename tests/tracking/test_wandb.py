@@ -123,7 +123,7 @@ class TestOffline:
         def interrupted(callbacks, **settings) -> pl.Trainer:
             return trainer(callbacks=[*callbacks, Interrupt()], **settings)
 
-        monkeypatch.setattr("stdo.pipeline.evaluate", lambda job, prepare_seconds: {})
+        monkeypatch.setattr("stdo.pipeline.evaluate", lambda directory, clip, prepare_seconds: {})
         same = {"facts": FACTS, "passes": 5.0, "checkpoint_seconds": 0, "tracker": tracker()}
         with pytest.raises(Stopped):
             train(make_job(trainer=interrupted, **same))
@@ -138,7 +138,7 @@ class TestOffline:
         assert steps == [row["step"] for row in read_curve(job.directory / "curves.csv")]
 
     def test_jobs_of_one_process_are_runs_of_their_own(self, make_job, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stdo.pipeline.evaluate", lambda job, prepare_seconds: {})
+        monkeypatch.setattr("stdo.pipeline.evaluate", lambda directory, clip, prepare_seconds: {})
         jobs = [make_job(name, facts=FACTS, passes=0.3, tracker=tracker()) for name in ("one", "two")]
         for job in jobs:
             train(job)

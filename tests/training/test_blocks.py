@@ -40,14 +40,6 @@ def test_a_resumed_fit_has_the_same_blocks_from_there() -> None:
         assert len(rest) == len(whole) == len(list(whole))
 
 
-def test_a_fit_that_ends_early_has_no_blocks_after_that() -> None:
-    shown = sampler(57, 12)
-    blocks = iter(Blocks(shown, 0))
-    done = list(itertools.chain(*itertools.islice(blocks, 4)))
-    shown.stop(23, {})
-    assert done + list(itertools.chain(*blocks)) == list(range(23))
-
-
 def test_the_curve_has_the_first_the_last_and_every_tenth_step() -> None:
     assert [step for step in range(25) if is_watched(step, 25)] == [0, 9, 19, 24]
     assert WATCH_EVERY == 10

@@ -54,9 +54,16 @@ def main() -> None:
         send(parent, {"error": str(error)})
     except MemoryError:
         send(parent, {"memory": True})
+    except RuntimeError as error:  # Python has no other for a thread whose stack finds no memory
+        short = "can't start new thread" in str(error)
+        send(parent, {"memory": True} if short else {"error": _broken(settings["path"], error)})
     except Exception as error:  # whatever a hostile package has broken is told in one line
-        send(parent, {"error": f"{settings['path']}: cannot be played ({type(error).__name__}: {str(error)[:200]})"})
+        send(parent, {"error": _broken(settings["path"], error)})
     os._exit(0)  # threads may be at a frame
+
+
+def _broken(path: str, error: Exception) -> str:
+    return f"{path}: cannot be played ({type(error).__name__}: {str(error)[:200]})"
 
 
 def _received(connection: "Connection[Any, Any]") -> dict[str, Any]:
