@@ -15,8 +15,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 SHELVES = ROOT / "docs" / "README.md"
 BESIDE = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "locks/README.md")
-FOLDERS = ("benchmarks", "docs", "experiments")
-SHOWN = (".css", ".md", ".png", ".svg", ".tsv")
+FOLDERS = ("benchmarks", "docs", "examples", "experiments")
+SHOWN = (".css", ".ipynb", ".md", ".png", ".svg", ".tsv")
 """Files of those folders that belong into the site, by their endings."""
 
 FOREIGN = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?https?://[^\s>]*")
