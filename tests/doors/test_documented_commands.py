@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from stdo.doors import _flags_first
 from stdo.play import _parser
 from stdo.settings import check, check_chunks, settle
+from stdo.studies import expanded, open_study
 from stdo.trust import conf_dir
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
@@ -35,9 +36,10 @@ SMALL = ["trainer=cpu", "patches.height=12", "patches.width=16", "budget.passes=
 """What makes a command of the README a matter of seconds on a tiny clip."""
 
 
-def jobs(words: Sequence[str]) -> list[list[str]]:
+def jobs(command: str, words: Sequence[str]) -> list[list[str]]:
     """The settings of a command; of a sweep so many that each value comes once."""
-    meant = as_meant(_flags_first(words))
+    there = [word.replace("mine.yaml", str(ROOT / "experiments/table1/study.yaml")) for word in words]
+    meant = as_meant(_flags_first(expanded(there) if command == "train" else words))
     typed = meant[meant.index("--") + 1 :] if "--" in meant else []
     plain = [word for word in typed if not word.startswith("hydra")]
     choices: list[list[str]] = []
@@ -52,11 +54,11 @@ def jobs(words: Sequence[str]) -> list[list[str]]:
 
 def composes(command: str, words: Sequence[str]) -> None:
     with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
-        for job in jobs(words):
+        for job in jobs(command, words):
             config = compose(command, job)
             settle(config)
             if command == "report":
-                assert config.study is None or (conf_dir() / "reports" / f"{config.study}.yaml").exists()
+                assert config.study is None or config.study.endswith(".yaml") or open_study(config.study)
                 continue
             check({key: value for key, value in config.items() if command == "train" or key not in ("paths", "run")})
             if command == "train" and config.chunking.name != "whole":

@@ -89,9 +89,7 @@ class TestFit:
         assert curve[0]["lr"] == pytest.approx(1e-3)
 
     def test_goes_on_after_an_interruption_as_if_there_were_none(self, make_job, trainer, monkeypatch) -> None:
-        monkeypatch.setattr(
-            "stdo.pipeline.evaluate", lambda directory, clip, prepare_seconds: {}
-        )  # ends before
+        monkeypatch.setattr("stdo.pipeline.evaluate", lambda directory, clip, prepare_seconds: {})  # ends before
 
         class Interrupt(pl.Callback):
             def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
