@@ -11,30 +11,32 @@ on a clip trains the run, and finds the directory, of ``python -m stdo.train met
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from stdo.clip import Clip
-from stdo.doors import one_line
+from stdo.composed import configured, explained
 from stdo.opened import build_clip, clip_of
 from stdo.result import Result
 from stdo.rundir import read_chunks, read_result
-from stdo.settings import settle
-from stdo.trust import conf_dir
 from stdo.types import I16, UserError
+from stdo.words import written
 
 if TYPE_CHECKING:
     from stdo.models.common import Backbone
+
+
+_OF_CLIP = ("video", "degrade")
+"""Groups of settings that say what a clip is."""
+_OWN = ("method", "backbone", "chunks", "seed")
+"""Settings that a `Recipe` has as attributes."""
+_GIVEN = {"scale": "stdo.open_clip", "paths": "cache= and outputs=", "force": "force="} | dict.fromkeys(
+    _OF_CLIP, "stdo.open_clip"
+)
+"""Settings that do not belong into a recipe, and where they are given."""
 
 
 def open_clip(
@@ -56,13 +58,16 @@ def open_clip(
     Raises:
         UserError: There is no such file, or a setting is unknown or out of range.
     """
-    own = {"scale": scale, "paths.cache": str(cache)} | dict(settings or {})
+    asked = dict(settings or {})
+    for name in asked:
+        if name.partition(".")[0] not in (*_OF_CLIP, "patches"):
+            raise UserError(f"{name}: is no setting of a clip; give it to stdo.Recipe")
+        if name == "video.path" and path is not None:
+            raise UserError(f"{name}: is given by path")
+    own = {"scale": scale, "paths.cache": str(cache)} | asked
     if path is not None:
         own["video.path"] = str(path)
-    odd = [name for name in own if name.partition(".")[0] not in ("scale", "paths", "video", "degrade", "patches")]
-    if odd:
-        raise UserError(f"{odd[0]}: is no setting of a clip; give it to Recipe")
-    with _explained():
+    with explained():
         clip = build_clip(configured({"method": "stdo"} | own))  # which leaves patches as they are; others add a halo
     clip.settings = own
     return clip
@@ -78,7 +83,8 @@ class Recipe:
         chunks: Groups of patches; methods with one network ignore it.
         passes: How often each patch is shown, on average; None: the budget's.
         seed: Of first weights and of the order of patches.
-        settings: Others by their names on the command line, such as {"optim": "muon", "budget.batch": 8}.
+        settings: Others by their names on the command line, such as {"optim": "muon", "budget.batch": 8,
+            "deliver": True}. An ``experiment`` may degrade the video in its own way; the run's clip tells.
     """
 
     method: str = "bstdo"
@@ -102,20 +108,25 @@ class Recipe:
         Raises:
             UserError: A setting is unknown or out of range, does not fit the clip, or the memory is not there.
             stdo.locks.BusyError: Another process is at this run.
+            stdo.signals.Stopped: Ctrl-C, after a checkpoint: the same call goes on from there.
         """
         if clip.settings is None:
             raise UserError("clip: must come from stdo.open_clip, whose settings the run directory keeps")
-        own = {"method": self.method, "backbone": self.backbone, "chunks": self.chunks, "seed": self.seed}
-        own |= dict(clip.settings) | {"paths.outputs": str(outputs)} | dict(self.settings)
+        own: dict[str, Any] = {name: getattr(self, name) for name in _OWN}
         if self.passes is not None:
             own["budget.passes"] = self.passes
-        from stdo.jobs import build_job
-        from stdo.pipeline import train
+        for name in self.settings:
+            if name in own:
+                raise UserError(f"{name}: must be given once, as an attribute of stdo.Recipe")
+            where = _GIVEN.get(name.partition(".")[0])
+            if where is not None:
+                raise UserError(f"{name}: is no setting of a recipe; give it by {where}")
+        own |= {**clip.settings, "paths.outputs": str(outputs), **self.settings}
+        from stdo.train import perform
 
-        with _explained():
-            job = build_job(configured(own))
-        job = replace(job, command=["train", *(f"{name}={value}" for name, value in own.items())])
-        train(job, force)
+        with explained():
+            words = ["train.py", *(f"{name}={written(value)}" for name, value in own.items())]
+            job, _ = perform(configured(own | {"force": force}), words)
         return Run(job.directory, job.data.clip)  # a method may ask for other patches, such as a halo
 
 
@@ -140,20 +151,23 @@ class Run:
 
         Args:
             directory: The run directory.
-            video: Where its video is now; None: where it was, or where it went together with the directory.
+            video: Where its video file is now; None: where it was, or where it went together with the directory.
             cache: Folder of prepared videos; None: the one it had.
 
         Raises:
-            UserError: It is no finished run, or the video is not found, or another one.
+            UserError: It is no finished run; or ``video`` or ``cache`` is given, and the video is not found, or
+                another one. Otherwise it is looked for when `clip` is first needed.
         """
-        moved = None if video is None else {"path": str(video)}
-        found = None if video is None and cache is None else clip_of(Path(directory), _text(cache), moved)
-        return cls(directory, found)
+        if video is None and cache is None:
+            return cls(directory)
+        with explained():
+            return cls(directory, clip_of(Path(directory), _text(cache), {"path": _text(video)}))
 
     @cached_property
     def clip(self) -> Clip:
         """What it was trained on. Raises UserError where its video is not found, or another one."""
-        return self._clip or clip_of(self.directory)
+        with explained():
+            return self._clip or clip_of(self.directory)
 
     @property
     def result(self) -> Result:
@@ -236,52 +250,6 @@ def results(outputs: str | Path = "outputs") -> Any:
     except ModuleNotFoundError:
         return table
     return pandas.DataFrame(table)
-
-
-def configured(settings: Mapping[str, Any]) -> DictConfig:
-    """The configuration of a training command with these settings.
-
-    Args:
-        settings: By their names on the command line. Names of folders of conf/ choose one of their files.
-
-    Raises:
-        UserError: A setting or a choice is not there.
-    """
-    chosen = [name for name in settings if (conf_dir() / name).is_dir()]
-    with _explained(), initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
-        config = compose("train", [f"{name}={settings[name]}" for name in chosen])
-        for name, value in settings.items():
-            if name not in chosen:
-                _put(config, name, value)
-    settle(config)
-    return config
-
-
-def _put(config: DictConfig, name: str, value: Any) -> None:
-    known = _names(OmegaConf.to_container(config, resolve=False))
-    if name not in known:
-        near = get_close_matches(name, known, 1)
-        raise UserError(f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
-    OmegaConf.update(config, name, value)
-
-
-def _names(settings: Any, above: str = "") -> list[str]:
-    """The names of all settings, with those of the groups that they are in."""
-    found = []
-    for key, value in settings.items():
-        found.append(f"{above}{key}")
-        if isinstance(value, dict):
-            found += _names(value, f"{above}{key}.")
-    return found
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Raise what Hydra complains of as UserError, in one line."""
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(one_line(error)) from error
 
 
 def _text(path: str | Path | None) -> str | None:

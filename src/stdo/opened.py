@@ -55,7 +55,10 @@ def clip_of(directory: Path, cache: str | None = None, video: Mapping[str, Any] 
     if cache is None:
         cache = str(cache_of(run.paths.cache, run.paths.outputs, directory, source.fingerprint()))
     run.paths.cache = cache
-    return build_clip(run, source)
+    clip = build_clip(run, source)
+    if clip.scale != metrics["scale"]:
+        raise UserError(f"run={directory}: config.yaml: degrade.scale={clip.scale}: must be {metrics['scale']}")
+    return clip
 
 
 def _own_source(run: DictConfig, directory: Path, metrics: Json, asked: Mapping[str, Any]) -> FrameSource:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,33 @@ if TYPE_CHECKING:
 
 def task(config: DictConfig) -> Path:
     """One run, or one job of a sweep."""
+    job, results = perform(config)
+    if results:
+        from stdo.evaluation.table import closing_table
+
+        sys.stdout.write("\n\n".join(closing_table(result) for result in results))
+        sys.stdout.write(f"\n\n{job.directory}\n  comparison.png  heatmap.png  frames.csv\n")
+    return job.directory
+
+
+def perform(config: DictConfig, command: Sequence[str] | None = None) -> tuple[Job, list[Json]]:
+    """Train as a configuration says, and pack and measure what else it asks for, unless that was done.
+
+    Args:
+        config: Every setting of the run.
+        command: The words of the command that does the same; None: those of this process.
+
+    Returns:
+        The run's parts, and its results: its own, then those of single networks where they are asked for. A process
+        that helps another one to train has none.
+
+    Raises:
+        UserError: A setting is out of range, does not fit the video, or asks for a package that cannot be.
+    """
     job = build_job(config)
+    if command is not None:
+        job = replace(job, command=command)
     told: tuple[str, ...] = ()
-    from stdo.evaluation.table import closing_table
     from stdo.pipeline import alone, train
     from stdo.rundir import RESULT
 
@@ -34,11 +59,9 @@ def task(config: DictConfig) -> Path:
     metrics = train(job, config.force)
     if metrics and config.deliver:
         metrics = _packed(job, config, metrics, told)
-    if metrics:
-        results = [metrics, *(alone(job.directory, job.data.clip) if config.networks_alone else ())]
-        sys.stdout.write("\n\n".join(closing_table(result) for result in results))
-        sys.stdout.write(f"\n\n{job.directory}\n  comparison.png  heatmap.png  frames.csv\n")
-    return job.directory
+    if not metrics:
+        return job, []
+    return job, [metrics, *(alone(job.directory, job.data.clip) if config.networks_alone else ())]
 
 
 def _packable(job: Job, config: DictConfig) -> tuple[str, ...]:

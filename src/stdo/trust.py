@@ -66,6 +66,13 @@ def load_config(directory: Path) -> DictConfig:
         raise UserError(f"run={directory}: is of another version (no {', '.join(lacking)} in its config.yaml)")
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict), plain
+    for part, keys in (dict.fromkeys(BUILT, ("_target_",)) | {"paths": ("cache", "outputs")}).items():
+        given, where = plain[part], f"run={directory}: config.yaml: {part}"
+        if not isinstance(given, dict):
+            raise UserError(f"{where}={printable(str(given)[:60])}: must be a mapping")
+        lacking = [key for key in keys if key not in given]
+        if lacking:
+            raise UserError(f"{where}.{lacking[0]}: must be given")
     for group in BUILT:
         config[group] = renamed(plain[group], RENAMED)
     return config
@@ -95,7 +102,10 @@ def refuse_untrusted(settings: Any) -> None:
 
 
 def refuse_foreign(directory: Path, run: DictConfig) -> None:
-    """Raise UserError for a ``_target_`` that conf/ does not name, in what is `BUILT` of a run's configuration."""
+    """Raise UserError for a ``_target_`` that conf/ does not name, in what is `BUILT` of a run's configuration.
+
+    Of Hydra's other words, such as ``_partial_``, none belongs there.
+    """
     for group in BUILT:
         files = (conf_dir() / group).glob("*.yaml")
         known = {target for file in files for target in _targets(_plain(OmegaConf.load(file)))}
@@ -104,6 +114,9 @@ def refuse_foreign(directory: Path, run: DictConfig) -> None:
                 where = f"run={directory}: config.yaml: {group}"
                 allowed = f"must be one of {', '.join(sorted(known))}"
                 raise UserError(f"{where}: _target_={printable(target[:60])}: {allowed}")
+        words = [str(key) for key in run[group] if str(key).startswith("_") and key != "_target_"]
+        if words:
+            raise UserError(f"run={directory}: config.yaml: {group}.{printable(words[0][:60])}: must be left out")
 
 
 def _plain(node: Any) -> Any:

@@ -86,6 +86,17 @@ def test_packing_measures_what_the_player_shows(home: Path, tmp_path: Path) -> N
     assert len(frames) == 6 and frames[0][1].shape == (72, 96, 3)
 
 
+def test_what_settings_ask_for_around_the_fit_is_done(home: Path) -> None:
+    run = trained(home, settings={"deliver": True, "weights.bits": 6, "networks_alone": True, "name": "all of it"})
+    assert run.result.bytes is not None and run.result.metrics["delivered"]["bits"] == 6
+    assert (run.directory / "tiny.stdo").exists() and (run.directory / "network-1/metrics.json").exists()
+    command = json.loads((run.directory / "provenance.json").read_text(encoding="utf-8"))["command"]
+    done = subprocess.run(
+        [sys.executable, "-m", "stdo.train", *command[1:]], cwd=home, capture_output=True, text=True, check=False
+    )
+    assert f"{run.directory} is finished" in done.stderr, "its provenance has the command that does the same"
+
+
 def test_a_run_is_opened_after_all_has_moved(home: Path, tmp_path: Path) -> None:
     run = trained(home, seed=1)
     moved = tmp_path / "elsewhere"
@@ -114,6 +125,13 @@ WRONG = {
     ),
     "a value": ({"chunks": 0}, r"^chunks=0: must be a whole number"),
     "a folder": ({"settings": {"optim": "sgd"}}, r"^optim=sgd: must be one of adam, muon$"),
+    "a setting twice": ({"settings": {"chunks": 2}}, r"^chunks: must be given once"),
+    "passes twice": ({"passes": 1, "settings": {"budget.passes": 2}}, r"^budget\.passes: must be given once"),
+    "of the clip": ({"settings": {"degrade.crf": 2}}, r"^degrade\.crf: is no setting of a recipe; .* stdo\.open_clip$"),
+    "of another argument": (
+        {"settings": {"paths.outputs": "a"}},
+        r"^paths\.outputs: is no setting of a recipe; .* outputs=$",
+    ),
 }
 
 
@@ -126,11 +144,25 @@ def test_mistakes_are_one_line(kind: str, home: Path) -> None:
     assert not (home / "wrong").exists()
 
 
+def test_a_package_that_cannot_be_is_said_before_the_fit(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stdo.delivery.manifest_json.MAX_SIDE", 60)
+    with pytest.raises(stdo.UserError, match="96x72 pixels: in a package each side must be"):
+        trained(home, seed=2, settings={"deliver": True})
+    run = trained(home, seed=2)
+    assert "note: this run cannot be packed: " in capsys.readouterr().err
+    with pytest.raises(stdo.UserError, match="in a package each side must be"):
+        run.pack()
+
+
 def test_mistakes_in_a_clip_are_one_line(home: Path) -> None:
     for words, call in {
         r"^video\.path=.*none\.mp4: no such file$": lambda: stdo.open_clip(home / "none.mp4"),
         r"^scale=5: must be one of 2, 3, 4$": lambda: stdo.open_clip(home / "clip.mp4", scale=5),
         r"^budget\.passes: is no setting of a clip": lambda: stdo.open_clip(settings={"budget.passes": 1}),
+        r"^paths\.outputs: is no setting of a clip": lambda: stdo.open_clip(settings={"paths.outputs": "a"}),
+        r"^video\.path: is given by path$": lambda: stdo.open_clip("a", settings={"video.path": "b"}),
         r"^run=.*none: ": lambda: stdo.Run(home / "none"),
     }.items():
         with pytest.raises(stdo.UserError, match=words):

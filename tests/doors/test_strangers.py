@@ -17,6 +17,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from stdo.deliver import main as deliver
 from stdo.evaluate import main as evaluate
 from stdo.export import main as export
 from stdo.models.pretrained import PretrainedUpscaler
@@ -61,6 +62,37 @@ def test_what_conf_does_not_name_is_not_built(kind: str, sent: Path) -> None:
     with pytest.raises(UserError, match=r"^run=.*config.yaml: .*(_target_|degrade.crf)=") as caught:
         clip_of(sent)
     assert "\n" not in str(caught.value)
+    assert not list(sent.parent.rglob("ran"))
+
+
+ODD_PARTS = {
+    "a number": {"video": 5},
+    "a list": {"video": [1]},
+    "nothing": {"degrade": None},
+    "paths that are none": {"paths": 3},
+    "no paths": {"paths": {}},
+    "no class": {"video": {"path": "a"}},
+    "no settings": {"patches": {}},
+    "a class that is a list": {"video._target_": ["stdo.video.sample.open_video"]},
+    "a class that is a number": {"degrade._target_": 5},
+    "one setting more": {"patches.evil": 1},
+    "half built": {"patches._partial_": True},
+    "more arguments": {"patches._args_": [1, 2, 3, 4]},
+    "another way of Hydra's": {"video._recursive_": 7},
+    "several paths": {"video.path": ["a"]},
+    "another scale": {"degrade.scale": 3},
+    "a vast patch": {"patches.height": 10**9},
+}
+
+
+@pytest.mark.parametrize("kind", ODD_PARTS)
+def test_an_odd_part_is_one_line(
+    kind: str, sent: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place, value in ODD_PARTS[kind].items():
+        changed(sent, place, value)
+    refused(evaluate, sent, monkeypatch, capsys)
+    refused(deliver, sent, monkeypatch, capsys)
     assert not list(sent.parent.rglob("ran"))
 
 

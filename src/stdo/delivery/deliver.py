@@ -32,7 +32,7 @@ from stdo.delivery.stream import Muxed, check_stream, write_stream
 from stdo.evaluation.identity import own_video
 from stdo.files import scratch
 from stdo.models.registry import name_of
-from stdo.models.weights import load_networks, read_safetensors
+from stdo.models.weights import load_networks
 from stdo.rundir import WEIGHTS as RUN_WEIGHTS
 from stdo.rundir import claimed, file_name, read_chunks, read_result, write_result
 from stdo.runfiles import read_facts
@@ -92,10 +92,9 @@ def deliver(directory: Path, clip: Clip, delivery: Delivery) -> Delivered:
     if not target.parent.is_dir():
         raise UserError(f"out={target}: there is no folder {target.parent}")
     labels_TRC, network_of = read_chunks(directory)
-    networks, _ = load_networks(directory / RUN_WEIGHTS)
+    networks, meta = load_networks(directory / RUN_WEIGHTS)
     check_run(clip, Networks(networks[0], len(networks), tuple(sorted(set(network_of)))), delivery.bits)
     with claimed(directory), _scratch(target) as folder:
-        _, meta = read_safetensors(directory / RUN_WEIGHTS)
         video = own_video(directory, metrics | read_facts(directory / RUN_WEIGHTS, meta), labels_TRC, clip)
         muxed = write_stream(folder, video, clip.source, clip.degrade.codec is not None, clip.progress)
         manifest, members = _contents(directory, clip, delivery, muxed)
