@@ -214,6 +214,7 @@ def test_a_program_that_is_not_there_has_no_vmaf() -> None:
     assert not has_vmaf("no-such-program")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_being_asked_to_stop_is_one_line(number: signal.Signals, code: int, clip: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(FOLDER / "study.py"), f"video.path={clip}", *TINY, "--out", str(tmp_path / "out")]

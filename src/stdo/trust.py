@@ -66,16 +66,21 @@ def load_config(directory: Path) -> DictConfig:
         raise UserError(f"run={directory}: is of another version (no {', '.join(lacking)} in its config.yaml)")
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict), plain
+    _check_parts(directory, plain)
+    for group in BUILT:
+        config[group] = renamed(plain[group], RENAMED)
+    return config
+
+
+def _check_parts(directory: Path, config: Mapping[Any, Any]) -> None:
+    """Raise UserError unless the parts that are built again have a form at all."""
     for part, keys in (dict.fromkeys(BUILT, ("_target_",)) | {"paths": ("cache", "outputs")}).items():
-        given, where = plain[part], f"run={directory}: config.yaml: {part}"
+        given, where = config[part], f"run={directory}: config.yaml: {part}"
         if not isinstance(given, dict):
             raise UserError(f"{where}={printable(str(given)[:60])}: must be a mapping")
         lacking = [key for key in keys if key not in given]
         if lacking:
             raise UserError(f"{where}.{lacking[0]}: must be given")
-    for group in BUILT:
-        config[group] = renamed(plain[group], RENAMED)
-    return config
 
 
 def renamed(settings: Any, names: Mapping[str, str]) -> Any:

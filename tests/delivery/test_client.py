@@ -69,8 +69,19 @@ def test_frames_equal_the_servers_to_one_level_and_times_are_the_sources(kind: s
         assert worst(rgb_HWC, made.bicubic(t)) > 1, "the networks do something"
 
 
+DEEP = ("edsr", "vdsr", "wdsr")
+"""Backbones that take seconds for a frame."""
+
+
 @pytest.mark.parametrize("cut", ["whole", "bands", "patches"])
-@pytest.mark.parametrize(("backbone", "scale"), [*itertools.product(BACKBONES, [2]), ("espcn", 4), ("srcnn", 3)])
+@pytest.mark.parametrize(
+    ("backbone", "scale"),
+    [
+        *(pytest.param(name, 2, marks=pytest.mark.slow if name in DEEP else ()) for name in BACKBONES),
+        ("espcn", 4),
+        ("srcnn", 3),
+    ],
+)
 def test_a_frame_of_one_network_runs_whole_where_the_halo_holds_all_it_sees(
     backbone: str, scale: int, cut: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

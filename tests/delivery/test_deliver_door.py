@@ -150,6 +150,7 @@ def test_members_missing_cut_short_damaged_or_swapped(
         refused(bad, capsys)
 
 
+@pytest.mark.slow
 def test_one_bit_anywhere(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole, drawn = made.path.read_bytes(), random.Random(0)
     bad = tmp_path / "bad.stdo"

@@ -41,6 +41,7 @@ def trained(home: Path, **changes: object) -> stdo.Run:
     return recipe.train(clip, home / "outputs")
 
 
+@pytest.mark.slow
 def test_the_example_of_the_readme_runs_as_it_stands(home: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     code = f"{example}\nprint(len(table), seconds, frame.shape)"

@@ -71,6 +71,7 @@ def search(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_search_is_told_the_psnr_of_each_run(folder: Path) -> None:
     sweeper(folder, params={"optim.rest": [0.001, 0.01], "scale": [2.0], "chunks": [2.0]})
     done = search(folder)

@@ -168,6 +168,7 @@ def test_a_sweep_runs_its_jobs_and_decodes_once(clip: Path, tmp_path: Path) -> N
     assert done.stderr.count("decode: 100%") == 1
 
 
+@pytest.mark.slow
 def test_a_failed_job_loses_nothing_and_is_listed_with_its_command(clip: Path, tmp_path: Path) -> None:
     sweep = ["-m", *TINY, f"video.path={clip}", "method=nas", "chunks=2,7,3", "++study=mine", "video.max_frames=6"]
     first = door(*sweep, cwd=tmp_path)
@@ -190,6 +191,7 @@ def test_a_failed_job_loses_nothing_and_is_listed_with_its_command(clip: Path, t
     assert len(json.loads((tmp_path / "outputs" / "sweeps" / "mine.json").read_text())["jobs"]) == 3
 
 
+@pytest.mark.slow
 def test_a_sweep_started_twice_shares_the_work(clip: Path, tmp_path: Path) -> None:
     """A job that another process is at is not done twice: it is said, and the sweep goes on."""
     sweep = ["-m", *TINY, f"video.path={clip}", "method=awdnn,nas", "++study=mine", "video.max_frames=3"]
@@ -220,6 +222,7 @@ def test_what_cannot_be_swept_is_said(clip: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "outputs" / "clip").exists()
 
 
+@pytest.mark.slow
 def test_one_network_for_every_patch(clip: Path, tmp_path: Path) -> None:
     """Table 1: what the door measures is what a reconstruction with that network alone gives."""
     assert door(*TINY, f"video.path={clip}", cwd=tmp_path).returncode == 0

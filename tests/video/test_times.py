@@ -128,6 +128,7 @@ def test_rounded_times_do_not_drift_and_never_meet() -> None:
     assert ticks([F(0), F(1, 10**12), F(2, 10**12)], F(1, 25))[1] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_ten_million_frames_that_a_package_claims_cost_no_memory() -> None:
     tracemalloc.start()
     found = ticks_of(Timeline(range(10_000_000), F(1001, 30000)), F(1001, 30000))
