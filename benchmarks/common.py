@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from stdo.provenance import provenance
-from stdo.types import U8, Frame
+from stdo.core.provenance import provenance
+from stdo.core.types import U8, Frame
 from stdo.video.reader import VideoFile
 from stdo.video.resize import resize
 from stdo.video.sample import open_video

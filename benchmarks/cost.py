@@ -6,10 +6,10 @@ Tab-separated: backbone, scale, params, macs (of one 48x48 LR patch), paper_g. `
 STDO paper's Table 3 in units of 10⁹; it counts a multiply and its addition once, as macs does.
 """
 
+from stdo.core.types import SCALES
 from stdo.models.cost import count
 from stdo.models.registry import BACKBONES
 from stdo.reporting.paper import paper_macs
-from stdo.types import SCALES
 
 
 def main() -> None:

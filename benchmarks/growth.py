@@ -27,7 +27,7 @@ from common import clip, endless, machine, note, options, peak_rss, tsv
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
-from stdo.clip import Clip
+from stdo.core.types import Frame, VideoInfo
 from stdo.models.registry import build
 from stdo.models.sharing import Independent
 from stdo.training.callbacks import hush
@@ -35,7 +35,7 @@ from stdo.training.data import PatchData
 from stdo.training.module import Overfit
 from stdo.training.precision import resolve
 from stdo.training.schedule import cosine
-from stdo.types import Frame, VideoInfo
+from stdo.video.clip import Clip
 from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.reader import VideoFile
 

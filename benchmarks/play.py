@@ -28,17 +28,17 @@ import torch
 
 from common import machine, tsv
 from stdo.chunks.grid import PatchGrid
-from stdo.clip import PatchSize
-from stdo.delivery import labels, weights
-from stdo.delivery.client import Player
-from stdo.delivery.graph import export_graph
-from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest, Network, Patches, Source, Stream
-from stdo.delivery.package import write_package
-from stdo.delivery.runtime import PRECISIONS, Networks
+from stdo.core.types import Colour
+from stdo.encoder.graph import export_graph
 from stdo.models.common import Backbone, plain
 from stdo.models.pixels import to_float, to_uint8
 from stdo.models.registry import BACKBONES, build, name_of
-from stdo.types import Colour
+from stdo.package import labels, weights
+from stdo.package.container import write_package
+from stdo.package.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest, Network, Patches, Source, Stream
+from stdo.player.client import Player
+from stdo.player.runtime import PRECISIONS, Networks
+from stdo.video.clip import PatchSize
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
@@ -46,7 +46,7 @@ HEIGHT, WIDTH = 1080, 1920
 
 FIRST_FRAME = """
 import sys
-from stdo.delivery.client import Player
+from stdo.player.client import Player
 next(iter(Player(sys.argv[1], threads=int(sys.argv[2]), precision=sys.argv[3])))
 """
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from common import machine, note, tsv
 from stdo.chunks.score import psnr, squared_error
-from stdo.delivery.client import Player
-from stdo.delivery.deliver import Delivery
-from stdo.delivery.runtime import PRECISIONS
-from stdo.opened import clip_of
-from stdo.types import U8
+from stdo.config.clips import clip_of
+from stdo.core.types import U8
+from stdo.encoder.pack import Delivery
+from stdo.player.client import Player
+from stdo.player.runtime import PRECISIONS
 
 
 def error(one_HWC: U8, other_HWC: U8) -> float:

@@ -26,13 +26,13 @@ from common import Spent, clip, machine, median_spent, note, options, peak_rss, 
 from stdo.chunks.dct import Dct
 from stdo.chunks.score import ByPsnr, Scorer, psnr
 from stdo.chunks.split import by_score
-from stdo.clip import Clip, PatchSize
+from stdo.core.types import Frame
 from stdo.models.pretrained import PretrainedUpscaler
 from stdo.models.registry import build
 from stdo.models.sharing import Single
 from stdo.models.weights import save_networks
 from stdo.training.data import PatchData
-from stdo.types import Frame
+from stdo.video.clip import Clip, PatchSize
 from stdo.video.degrade import BicubicUpscaler, Degrade, downscale
 from stdo.video.reader import VideoFile
 

@@ -31,7 +31,6 @@ from common import machine, note, options, tsv
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
-from stdo.clip import Clip, PatchSize
 from stdo.models.modulated import Modulated
 from stdo.models.pixels import to_float
 from stdo.models.registry import BACKBONES
@@ -41,6 +40,7 @@ from stdo.training.data import Batch, PatchBatches, PatchData
 from stdo.training.module import Overfit
 from stdo.training.precision import resolve
 from stdo.training.schedule import cosine
+from stdo.video.clip import Clip, PatchSize
 from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.sample import GeneratedClip
 

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stdo.core.types import Json, UserError
 from stdo.reporting.runs import NAMES, Run, collect
-from stdo.tracking.memory import Memory
-from stdo.types import Json, UserError
+from stdo.runs.tracking.memory import Memory
 
 BASELINES = ("nas", "cafm")
 SAME_SETTINGS = ("degrade", "patches", "backbone", "optim", "budget")

@@ -15,14 +15,14 @@ from hydra import compose, initialize_config_dir
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
-from stdo.clip import Clip, PatchSize
-from stdo.jobs import build_job
+from stdo.config.jobs import build_job
+from stdo.config.trust import conf_dir
 from stdo.models.backbones.espcn import ESPCN
 from stdo.models.sharing import Independent
-from stdo.pipeline import Job, train
+from stdo.pipeline.steps import Job, train
 from stdo.training.data import PatchData
 from stdo.training.schedule import cosine
-from stdo.trust import conf_dir
+from stdo.video.clip import Clip, PatchSize
 from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
@@ -95,7 +95,7 @@ def job_maker(folder: Path, trainer: Callable[..., pl.Trainer]) -> Callable[...,
 
 @pytest.fixture(scope="session")
 def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of outputs: awDNN and STDO with two seeds each on a tiny clip, run as the door runs them. Copy it to
+    """A folder of outputs: awDNN and STDO with two seeds each on a tiny clip, run as the command runs them. Copy it to
     change anything."""
     folder = tmp_path_factory.mktemp("finished")
     clip = GeneratedClip(width=96, height=72, frames=6, rate=25, seed=0)

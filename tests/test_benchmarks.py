@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stdo.delivery.runtime import PRECISIONS
+from stdo.player.runtime import PRECISIONS
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 

@@ -7,11 +7,11 @@ the same number of chunks that bicubic serves are joined.
 import sys
 from pathlib import Path
 
+from stdo.core.types import Json
 from stdo.reporting.charts import lines
 from stdo.reporting.plots import save
 from stdo.reporting.results import rows, write_tsv
 from stdo.reporting.runs import collect
-from stdo.types import Json
 
 HERE = Path(__file__).parent
 LABEL = "chunks left to bicubic"

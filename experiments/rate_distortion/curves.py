@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
+from stdo.core.types import Json
 from stdo.reporting.runs import NAMES
-from stdo.types import Json
 
 CODECS = ("x264", "x265", "svtav1")
 DURATIONS = (10, 60, 600)

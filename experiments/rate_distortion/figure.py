@@ -10,9 +10,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from stdo.core.types import Json
 from stdo.reporting.look import BICUBIC, LOOKS, OTHERS, Look, look
 from stdo.reporting.style import DPI, dress, heading, legend, subheading
-from stdo.types import Json
 
 _PANELS = {"psnr_frame": "PSNR (frame, RGB), dB", "psnr_y": "PSNR (Y), dB"}
 _PALER = (0.0, 0.35, 0.6, 0.75)

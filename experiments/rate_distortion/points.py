@@ -16,20 +16,20 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from stdo.deliver import pack
-from stdo.delivery.client import Player
-from stdo.delivery.deliver import Delivery
+from stdo.cli.deliver import pack
+from stdo.config.jobs import build_job
+from stdo.config.settings import settle
+from stdo.config.trust import conf_dir
+from stdo.core.files import atomic
+from stdo.core.progress import terminal
+from stdo.core.provenance import provenance
+from stdo.core.types import Frame, FrameSource, Json, UserError, VideoInfo
+from stdo.encoder.pack import Delivery
 from stdo.evaluation.frames import compare, truth
 from stdo.evaluation.vmaf import keep, vmaf
-from stdo.files import atomic
-from stdo.jobs import build_job
-from stdo.pipeline import Job, train
-from stdo.progress import terminal
-from stdo.provenance import provenance
+from stdo.pipeline.steps import Job, train
+from stdo.player.client import Player
 from stdo.reporting.results import PARTS, command
-from stdo.settings import settle
-from stdo.trust import conf_dir
-from stdo.types import Frame, FrameSource, Json, UserError, VideoInfo
 from stdo.video.reader import VideoFile
 from stdo.video.store import Prepared
 from stdo.video.writer import VideoWriter

@@ -26,18 +26,18 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from points import PRESETS, Maker
 
-from stdo.console import prepare
-from stdo.delivery.deliver import Delivery
-from stdo.doors import one_line
+from stdo.cli.app import one_line
+from stdo.config.words import as_meant
+from stdo.core.console import prepare
+from stdo.core.signals import Stopped, heeded
+from stdo.core.types import Json, UserError
+from stdo.encoder.pack import Delivery
 from stdo.evaluation.table import aligned, number
 from stdo.evaluation.vmaf import has_vmaf
 from stdo.reporting.plots import save
 from stdo.reporting.results import write_table
-from stdo.signals import Stopped, heeded
 from stdo.training.callbacks import hush
-from stdo.types import Json, UserError
 from stdo.video.writer import encoder_of
-from stdo.words import as_meant
 
 FULL = ["x264=20,26,32,38,44,50", "x265=20,26,32,38,44,50", "svtav1=24,32,40,48,56,63"]
 METHODS = "method=awdnn,jstdo,stdo"

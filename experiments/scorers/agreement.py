@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from stdo.chunks.agreement import agreement, spearman
-from stdo.rundir import CHUNKS, read_chunks, read_result
-from stdo.types import F32, I16, Json, UserError
+from stdo.core.types import F32, I16, Json, UserError
+from stdo.runs.directory import CHUNKS, read_chunks, read_result
 
 COLUMNS = (
     "video",

@@ -5,22 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stdo.api import Recipe, Run, open_clip, results
-    from stdo.clip import Clip
-    from stdo.delivery.client import Player
-    from stdo.result import Result
-    from stdo.types import UserError
+    from stdo.core.types import UserError
+    from stdo.player.client import Player
+    from stdo.runs.result import Result
+    from stdo.video.clip import Clip
 
 __version__ = "0.1.0"
 
 __all__ = ["Clip", "Player", "Recipe", "Result", "Run", "UserError", "open_clip", "results"]
 
 _PLACES = {
-    "Clip": "stdo.clip",
-    "Player": "stdo.delivery.client",
+    "Clip": "stdo.video.clip",
+    "Player": "stdo.player.client",
     "Recipe": "stdo.api",
-    "Result": "stdo.result",
+    "Result": "stdo.runs.result",
     "Run": "stdo.api",
-    "UserError": "stdo.types",
+    "UserError": "stdo.core.types",
     "open_clip": "stdo.api",
     "results": "stdo.api",
 }

@@ -17,13 +17,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stdo.clip import Clip
-from stdo.composed import configured, explained
-from stdo.opened import build_clip, clip_of
-from stdo.result import Result
-from stdo.rundir import read_chunks, read_result
-from stdo.types import I16, UserError
-from stdo.words import written
+from stdo.config.clips import build_clip, clip_of
+from stdo.config.composed import configured, explained
+from stdo.config.words import written
+from stdo.core.types import I16, UserError
+from stdo.runs.directory import read_chunks, read_result
+from stdo.runs.result import Result
+from stdo.video.clip import Clip
 
 if TYPE_CHECKING:
     from stdo.models.common import Backbone
@@ -107,8 +107,8 @@ class Recipe:
 
         Raises:
             UserError: A setting is unknown or out of range, does not fit the clip, or the memory is not there.
-            stdo.locks.BusyError: Another process is at this run.
-            stdo.signals.Stopped: Ctrl-C, after a checkpoint: the same call goes on from there.
+            stdo.core.locks.BusyError: Another process is at this run.
+            stdo.core.signals.Stopped: Ctrl-C, after a checkpoint: the same call goes on from there.
         """
         if clip.settings is None:
             raise UserError("clip: must come from stdo.open_clip, whose settings the run directory keeps")
@@ -122,7 +122,7 @@ class Recipe:
             if where is not None:
                 raise UserError(f"{name}: is no setting of a recipe; give it by {where}")
         own |= {**clip.settings, "paths.outputs": str(outputs), **self.settings}
-        from stdo.train import perform
+        from stdo.cli.train import perform
 
         with explained():
             words = ["train.py", *(f"{name}={written(value)}" for name, value in own.items())]
@@ -181,7 +181,7 @@ class Run:
     def networks(self) -> list[Backbone]:
         """The networks, on the CPU, ready for inference; `network_of` tells which serves which chunk."""
         from stdo.models.weights import load_networks
-        from stdo.rundir import WEIGHTS
+        from stdo.runs.directory import WEIGHTS
 
         return [network.eval() for network in load_networks(self.directory / WEIGHTS)[0]]
 
@@ -195,7 +195,7 @@ class Run:
         Args:
             save: ``video`` or ``png`` keeps the SR frames in the run directory.
         """
-        from stdo.pipeline import evaluate
+        from stdo.pipeline.steps import evaluate
 
         return Result.of(evaluate(self.directory, self.clip, save))
 
@@ -209,7 +209,7 @@ class Run:
         Raises:
             UserError: No package can hold the run, or the target cannot be written.
         """
-        from stdo.delivery.deliver import Delivery, deliver
+        from stdo.encoder.pack import Delivery, deliver
 
         done = deliver(self.directory, self.clip, Delivery(bits, None if out is None else Path(out)))
         return Packed(done.path, done.metrics["bytes"], Result.of(done.metrics), done.notes)

@@ -5,7 +5,7 @@ import pytest
 
 from stdo.chunks.agreement import agreement, spearman
 from stdo.chunks.split import by_score
-from stdo.types import UserError
+from stdo.core.types import UserError
 
 A = np.array([[[0, 0, 1, 1], [2, 2, 3, 3]]], np.int16)
 B = np.array([[[0, 1, 1, 3], [2, 0, 2, 3]]], np.int16)

@@ -7,7 +7,7 @@ import pytest
 
 from stdo.chunks.branch import Branching, Turns, apportion
 from stdo.chunks.sample import Ratios, Sampler, Uniform
-from stdo.types import UserError
+from stdo.core.types import UserError
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [30, 40, 20, 10]))
 ANEW = np.random.default_rng(1).permutation(LABELS)

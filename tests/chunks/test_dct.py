@@ -9,7 +9,7 @@ from stdo.chunks.dct import BlockDct, Dct, dct_matrix, frequency_weights
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.score import PSNR_CAP
 from stdo.chunks.split import by_score
-from stdo.types import UserError
+from stdo.core.types import UserError
 
 
 def dct_by_fft(x: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stdo.chunks.grid import PatchGrid
-from stdo.types import UserError
+from stdo.core.types import UserError
 
 GRIDS = [
     PatchGrid(270, 480, 54, 48),  # the paper's tiling of 1080p

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stdo.chunks.sample import Ratios, Sampler, Uniform, Weighted, decay, joint_counts
-from stdo.types import UserError
+from stdo.core.types import UserError
 
 SIZES = [30, 40, 20, 10]
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), SIZES))

@@ -5,7 +5,7 @@ import pytest
 
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.score import PSNR_CAP, ByPsnr, named, patch_psnr
-from stdo.types import UserError
+from stdo.core.types import UserError
 
 
 def plain(sr: np.ndarray, hr: np.ndarray, grid: PatchGrid, scale: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stdo.chunks.split import by_score, by_time, whole
-from stdo.types import UserError
+from stdo.core.types import UserError
 
 SHAPES = [(7,), (5, 4), (6, 3, 4), (2, 3, 2, 2)]
 

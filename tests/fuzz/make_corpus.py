@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("delivery", "stress", "fuzz")]
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("package", "stress", "fuzz")]
 
 from package_mutations import members_of, unsealed, written, zipped  # noqa: E402
 from package_specimens import DELTAS, KINDS, make_all  # noqa: E402
 from targets import CORPUS, FILES, NETWORKS, SHAPES  # noqa: E402
 from tiny_package import smooth  # noqa: E402
 
-from stdo.delivery import labels  # noqa: E402
-from stdo.delivery.manifest_json import from_json  # noqa: E402
-from stdo.delivery.package import write_package  # noqa: E402
-from stdo.types import Frame  # noqa: E402
+from stdo.core.types import Frame  # noqa: E402
+from stdo.package import labels  # noqa: E402
+from stdo.package.container import write_package  # noqa: E402
+from stdo.package.manifest_json import from_json  # noqa: E402
 from stdo.video.writer import VideoWriter  # noqa: E402
 
 RUN = (

@@ -44,7 +44,7 @@ def failed(data: bytes, options: list[str]) -> NoReturn:
 def main(name: str, options: list[str]) -> None:
     """Run until libFuzzer has had enough, or something but UserError comes out."""
     prepare(name)
-    from stdo.types import UserError
+    from stdo.core.types import UserError
 
     kind = TARGETS[name]
 

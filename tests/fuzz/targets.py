@@ -49,7 +49,7 @@ def folder() -> Path:
 
 def manifest(data: bytes) -> Any:
     """manifest.json, with the digest that belongs to it."""
-    from stdo.delivery.manifest_json import from_json, to_json
+    from stdo.package.manifest_json import from_json, to_json
 
     text = data.rstrip()
     found = from_json(b'%b,"sha256":"%b"}' % (text[:-1], hashlib.sha256(text).hexdigest().encode()))
@@ -63,7 +63,7 @@ def manifest(data: bytes) -> Any:
 
 def container(data: bytes) -> Any:
     """A whole package as a file."""
-    from stdo.delivery.package import Package
+    from stdo.package.container import Package
 
     path = folder() / "package.stdo"
     path.write_bytes(data)
@@ -83,7 +83,7 @@ NETWORKS = ((TINY, 2, 8), (TINY, 1, 6), (TINY, 3, 8), (TINY, 1, 32), (TINY, 3, 1
 
 def weights(data: bytes) -> Any:
     """weights.bin behind one byte that says what the manifest says."""
-    from stdo.delivery.weights import decode
+    from stdo.package.weights import decode
 
     params, networks, bits = NETWORKS[data[0] % len(NETWORKS)] if data else NETWORKS[0]
     found = list(decode(data[1:], params, networks, bits))
@@ -97,7 +97,7 @@ SHAPES = (((4, 3, 5), 2), ((4, 3, 5), 3), ((4, 1, 1), 1), ((300, 4, 4), 4), ((5,
 
 def chunks(data: bytes) -> Any:
     """chunks.bin behind one byte that says what the manifest says."""
-    from stdo.delivery.labels import Labels
+    from stdo.package.labels import Labels
 
     shape, number = SHAPES[data[0] % len(SHAPES)] if data else SHAPES[0]
     labels = Labels(data[1:], shape, number)
@@ -109,14 +109,14 @@ def chunks(data: bytes) -> Any:
 
 def graph(data: bytes) -> Any:
     """graph.onnx, before OpenVINO sees it."""
-    from stdo.delivery.graph_check import check_graph
+    from stdo.player.graph_check import check_graph
 
     return check_graph(data)
 
 
 def json(data: bytes) -> Any:
     """Any JSON."""
-    from stdo.foreign import parse_json
+    from stdo.core.foreign import parse_json
 
     parse_json(data, "x.json", constants=True)
     return parse_json(data, "x.json")
@@ -187,8 +187,8 @@ def report_of(target: str) -> Target:
 
 def config(data: bytes) -> Any:
     """config.yaml, for a report and for the commands that build the run again."""
-    from stdo.trust import load_config, refuse_foreign
-    from stdo.types import UserError
+    from stdo.config.trust import load_config, refuse_foreign
+    from stdo.core.types import UserError
 
     with harmed("config.yaml", data) as directory:
         with contextlib.suppress(UserError):
@@ -198,8 +198,8 @@ def config(data: bytes) -> Any:
 
 def metrics(data: bytes) -> Any:
     """metrics.json, for a report and for `deliver`."""
-    from stdo.rundir import read_result
-    from stdo.types import UserError
+    from stdo.core.types import UserError
+    from stdo.runs.directory import read_result
 
     with harmed("metrics.json", data) as directory:
         with contextlib.suppress(UserError):
@@ -209,7 +209,7 @@ def metrics(data: bytes) -> Any:
 
 def chunks_npz(data: bytes) -> Any:
     """chunks.npz, for `evaluate`, `deliver` and `export`."""
-    from stdo.rundir import read_chunks
+    from stdo.runs.directory import read_chunks
 
     with harmed("chunks.npz", data) as directory:
         return read_chunks(directory)
@@ -217,8 +217,8 @@ def chunks_npz(data: bytes) -> Any:
 
 def sweep(data: bytes) -> Any:
     """A list of jobs, for a report and for the same sweep again."""
-    from stdo.sweeps import Sweep
-    from stdo.types import UserError
+    from stdo.core.types import UserError
+    from stdo.runs.sweeps import Sweep
 
     path = sound_run().parents[1] / "sweeps" / "fuzz.json"
     path.parent.mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ import pytest
 from mutations import FORMS, mutated
 from targets import CORPUS, MEMORY, SECONDS, TARGETS
 
-from stdo.types import UserError
+from stdo.core.types import UserError
 
 ROUNDS = 100
 """Mutations of each target, a quarter of them where a reading takes a tenth of a second."""

@@ -5,9 +5,9 @@ import oracles
 import pytest
 import torch
 
+from stdo.core.types import SCALES, UserError
 from stdo.models.common import Bicubic, Convolution, plain
 from stdo.models.registry import BACKBONES, build, name_of
-from stdo.types import SCALES, UserError
 
 VARIANTS = [(name, residual) for name, kind in BACKBONES.items() for residual in kind.RESIDUALS]
 EVERY = [(name, residual, scale) for name, residual in VARIANTS for scale in SCALES]

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from stdo.core.types import BICUBIC, SCALES, UserError
 from stdo.models.common import Backbone, plain
 from stdo.models.cost import count, macs_per_patch
 from stdo.models.registry import BACKBONES, build
 from stdo.reporting.paper import paper_macs
-from stdo.types import BICUBIC, SCALES, UserError
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "cost.py"
 OURS_INSTEAD = {("vdsr", 4): 24.6}

@@ -15,11 +15,11 @@ import pytest
 import torch
 import trustme
 
+from stdo.core.types import UserError
 from stdo.models import download as downloads
 from stdo.models.download import download
 from stdo.models.pretrained import PretrainedUpscaler
 from stdo.models.registry import build
-from stdo.types import UserError
 
 CONTENT = bytes(range(256)) * 9000  # some blocks
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

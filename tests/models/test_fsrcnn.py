@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from stdo.delivery.rounding import rounded
-from stdo.delivery.weights import Weights, decode, encode, params_of
+from stdo.core.types import SCALES
+from stdo.encoder.rounding import rounded
 from stdo.models.common import plain
 from stdo.models.pixels import to_float
 from stdo.models.registry import build
-from stdo.types import SCALES
+from stdo.package.weights import Weights, decode, encode, params_of
 
 
 def drawn(scale: int) -> torch.nn.Module:

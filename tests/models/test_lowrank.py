@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from stdo.core.types import UserError
 from stdo.models.common import Convolution
 from stdo.models.cost import count
 from stdo.models.lowrank import LowRank
 from stdo.models.registry import BACKBONES, build
 from stdo.models.sharing import Single
-from stdo.types import UserError
 
 CHUNKS, RANK = 3, 2
 

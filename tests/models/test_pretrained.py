@@ -10,12 +10,12 @@ import pytest
 import safetensors.torch
 import torch
 
+from stdo.core.types import UserError
 from stdo.models import pretrained
 from stdo.models.pretrained import PretrainedUpscaler
 from stdo.models.registry import BACKBONES, build
 from stdo.models.sharing import Independent, Single
 from stdo.models.weights import save_networks
-from stdo.types import UserError
 
 
 def frame(h: int = 12, w: int = 10) -> np.ndarray:

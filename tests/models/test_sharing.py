@@ -9,12 +9,12 @@ import pytest
 import safetensors.torch
 import torch
 
+from stdo.core.types import SCALES, UserError
 from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.registry import BACKBONES, build
 from stdo.models.sharing import Independent, Sharing, Single
 from stdo.models.weights import load_networks, read_safetensors, save_networks, started
-from stdo.types import SCALES, UserError
 
 CHUNKS = 3
 SHARINGS = {"single": Single, "independent": Independent, "modulated": Modulated, "lowrank": LowRank}

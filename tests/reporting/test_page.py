@@ -21,11 +21,11 @@ import torch
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
-from stdo.clip import Clip, PatchSize
+from stdo.core.provenance import as_typed
+from stdo.core.types import UserError
 from stdo.models.backbones.espcn import ESPCN
 from stdo.models.sharing import Independent, Single
-from stdo.pipeline import Job, train
-from stdo.provenance import as_typed
+from stdo.pipeline.steps import Job, train
 from stdo.reporting import page_data as page_data_module
 from stdo.reporting.look import LOOKS
 from stdo.reporting.page import ASSETS, write_page
@@ -33,7 +33,7 @@ from stdo.reporting.page_data import best_of_each_method, page_data
 from stdo.reporting.runs import Run, collect
 from stdo.training.data import PatchData
 from stdo.training.schedule import cosine
-from stdo.types import UserError
+from stdo.video.clip import Clip, PatchSize
 from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.sample import GeneratedClip
 

@@ -7,11 +7,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from stdo.config.studies import names, open_study
+from stdo.core.types import UserError
 from stdo.reporting.look import look
 from stdo.reporting.plots import draw, save
 from stdo.reporting.runs import Run, collect
-from stdo.studies import names, open_study
-from stdo.types import UserError
 
 
 @pytest.fixture(scope="module")

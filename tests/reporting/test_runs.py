@@ -8,9 +8,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from stdo.core.types import UserError
 from stdo.reporting.names import names
 from stdo.reporting.runs import Run, collect
-from stdo.types import UserError
 
 
 @pytest.fixture

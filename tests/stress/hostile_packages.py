@@ -9,13 +9,13 @@ import numpy as np
 from package_specimens import Tiny
 
 from stdo.chunks.grid import PatchGrid
-from stdo.delivery import labels, weights
-from stdo.delivery.coding import join
-from stdo.delivery.graph import export_graph
-from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest, Network, Patches, Source, Stream
-from stdo.delivery.package import write_package
+from stdo.core.types import Colour
+from stdo.encoder.graph import export_graph
 from stdo.models.common import plain
-from stdo.types import Colour
+from stdo.package import labels, weights
+from stdo.package.coding import join
+from stdo.package.container import write_package
+from stdo.package.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest, Network, Patches, Source, Stream
 from stdo.video.writer import VideoWriter
 
 RATE = Fraction(25)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from stdo.chunks.grid import PatchGrid
-from stdo.delivery import labels
-from stdo.delivery.coding import join
-from stdo.types import Frame
+from stdo.core.types import Frame
+from stdo.package import labels
+from stdo.package.coding import join
 from stdo.video.writer import VideoWriter
 
 Draw = Random

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 if __name__ == "__main__":
     here = Path(__file__).parents[1]
-    sys.path[:0] = [str(here / folder) for folder in ("delivery", "stress")]
+    sys.path[:0] = [str(here / folder) for folder in ("package", "stress")]
 
 from package_mutations import Mutation, mutation
 

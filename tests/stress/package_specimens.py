@@ -12,12 +12,12 @@ from tiny_package import add_sound, smooth
 from torch import Tensor, nn
 
 from stdo.chunks.grid import PatchGrid
-from stdo.delivery import labels, weights
-from stdo.delivery.graph import export_graph
-from stdo.delivery.manifest import CHUNKS, GRAPH, WEIGHTS, Figures, Manifest, Network, Patches, Source, Stream
-from stdo.delivery.package import write_package
+from stdo.core.types import Colour, Frame
+from stdo.encoder.graph import export_graph
 from stdo.models.common import Backbone, Bicubic, plain
-from stdo.types import Colour, Frame
+from stdo.package import labels, weights
+from stdo.package.container import write_package
+from stdo.package.manifest import CHUNKS, GRAPH, WEIGHTS, Figures, Manifest, Network, Patches, Source, Stream
 from stdo.video.writer import VideoWriter
 
 WIDTH, HEIGHT, FRAMES = 130, 70, 4

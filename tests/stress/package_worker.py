@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, TextIO
 
-from stdo.delivery.client import Player
-from stdo.play import main
-from stdo.types import UserError
+from stdo.cli.play import main
+from stdo.core.types import UserError
+from stdo.player.client import Player
 
 ADDRESS_SPACE = 3 << 30
 """Bytes of address space beyond what the idle player has."""

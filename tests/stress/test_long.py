@@ -18,10 +18,10 @@ from tiny_package import make
 from torch import nn
 
 from stdo.chunks.grid import PatchGrid
-from stdo.delivery.client import Player
 from stdo.evaluation.measure import measure
 from stdo.evaluation.reconstruct import Reconstructor
-from stdo.pipeline import train
+from stdo.pipeline.steps import train
+from stdo.player.client import Player
 
 pytestmark = pytest.mark.slow
 

@@ -15,10 +15,10 @@ import hostile_packages as hostile
 import psutil
 import pytest
 
-from stdo.delivery.manifest_json import from_json, to_json
-from stdo.delivery.memory import limit
-from stdo.delivery.package import Package
-from stdo.types import UserError
+from stdo.core.types import UserError
+from stdo.package.container import Package
+from stdo.package.manifest_json import from_json, to_json
+from stdo.player.memory import limit
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")]
 

@@ -1,4 +1,4 @@
-"""Hostile videos by the hundred: cut, mutated and vast, within limits of time and memory; and through the real door."""
+"""Hostile videos by the hundred: cut, mutated and vast, within limits of time and memory; and through the command."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from odd_clips import changed, h264, made, scene, with_noise  # noqa: E402
 from odd_videos import ODD, Odd  # noqa: E402
 from test_odd_videos import scaled  # noqa: E402
 
-from stdo.types import Frame, UserError  # noqa: E402
+from stdo.core.types import Frame, UserError  # noqa: E402
 from stdo.video.reader import VideoFile  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ UNSIZED = ("ts", "h264")
 """These do not say how long their packets are."""
 LIMITED = """
 import json, pathlib, re, signal, sys, time
-from stdo.types import UserError
+from stdo.core.types import UserError
 from stdo.video.reader import VideoFile
 
 def most() -> float:  # not ru_maxrss, which begins at that of the process that started this one
@@ -181,7 +181,7 @@ def decoded(packet) -> list:
         return []
 
 
-def door(path: Path | str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run_command(path: Path | str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "stdo.train", *TINY, f"video.path={path}"],
         cwd=cwd,
@@ -202,7 +202,7 @@ AT_THE_DOOR = [
 @pytest.mark.parametrize("bad", [BAD[name] for name in AT_THE_DOOR], ids=AT_THE_DOOR)
 def test_the_door_prints_one_line_and_leaves_nothing(tmp_path: Path, bad: Bad) -> None:
     path = bad.make(tmp_path)
-    done = door(path, tmp_path)
+    done = run_command(path, tmp_path)
     assert done.returncode == 2, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("stdo: ")]
     assert bad.says in line and str(path) in line
@@ -213,7 +213,7 @@ def test_the_door_prints_one_line_and_leaves_nothing(tmp_path: Path, bad: Bad) -
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_name_goes_through_the_door(tmp_path: Path, name: str) -> None:
-    done = door(ODD[name].make(tmp_path), tmp_path)
+    done = run_command(ODD[name].make(tmp_path), tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     (result,) = (tmp_path / "outputs").rglob("metrics.json")
     assert json.loads(result.read_text())["frames"] == len(ODD[name].times)
@@ -221,7 +221,7 @@ def test_any_name_goes_through_the_door(tmp_path: Path, name: str) -> None:
 
 def test_frames_before_the_damage_can_be_used(tmp_path: Path) -> None:
     path = changed(made("a.mkv", scene(40)), with_noise)(tmp_path)
-    refused = door(path, tmp_path)
+    refused = run_command(path, tmp_path)
     offered = re.search(r"video\.max_frames=\d+", refused.stderr)
     assert offered, refused.stderr
     done = subprocess.run(

@@ -9,9 +9,9 @@ import torch
 
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
-from stdo.clip import Clip, PatchSize
+from stdo.core.types import UserError
 from stdo.training.data import PatchBatches, PatchData
-from stdo.types import UserError
+from stdo.video.clip import Clip, PatchSize
 from stdo.video.degrade import Degrade
 
 

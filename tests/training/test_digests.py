@@ -48,9 +48,9 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 from safetensors.numpy import load_file
 
-from stdo.jobs import build_job
-from stdo.pipeline import train
-from stdo.trust import conf_dir
+from stdo.config.jobs import build_job
+from stdo.pipeline.steps import train
+from stdo.config.trust import conf_dir
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)

@@ -11,14 +11,14 @@ import pytorch_lightning as pl
 import torch
 
 from stdo.chunks.split import by_score, by_time, whole
+from stdo.core.signals import Stopped
+from stdo.core.types import UserError
 from stdo.models.backbones.espcn import ESPCN
 from stdo.models.sharing import Independent, Single
 from stdo.models.weights import load_networks
-from stdo.pipeline import evaluate, train
-from stdo.rundir import CHECKPOINT, RESULT, WEIGHTS
-from stdo.signals import Stopped
+from stdo.pipeline.steps import evaluate, train
+from stdo.runs.directory import CHECKPOINT, RESULT, WEIGHTS
 from stdo.training.data import PatchBatches
-from stdo.types import UserError
 
 
 def weights(job) -> dict[str, torch.Tensor]:
@@ -89,7 +89,7 @@ def test_a_killed_fit_goes_on_to_the_same_weights(make_job, monkeypatch: pytest.
 def test_a_fit_killed_after_its_last_step_only_saves(make_job, monkeypatch: pytest.MonkeyPatch) -> None:
     job = make_job(checkpoint_seconds=0.0)
     with monkeypatch.context() as patch:
-        patch.setattr("stdo.fitting._save", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
+        patch.setattr("stdo.pipeline.fit._save", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
         with pytest.raises(KeyError):
             train(job)
     monkeypatch.setattr(PatchBatches, "__getitem__", lambda *_: pytest.fail("a step was repeated"))
@@ -123,7 +123,7 @@ def test_odd_sizes_are_padded_and_cropped(make_job) -> None:
 
 def test_a_finished_run_is_read_not_repeated(make_job, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = train(make_job())
-    monkeypatch.setattr("stdo.pipeline.fit", lambda *_: pytest.fail("trained twice"))
+    monkeypatch.setattr("stdo.pipeline.steps.fit", lambda *_: pytest.fail("trained twice"))
     assert train(make_job()) == metrics
 
 
@@ -139,7 +139,7 @@ def test_a_run_killed_while_evaluating_does_not_train_again(make_job, monkeypatc
     job = make_job()
     metrics = train(job)
     (job.directory / RESULT).unlink()
-    monkeypatch.setattr("stdo.pipeline.fit", lambda *_: pytest.fail("trained twice"))
+    monkeypatch.setattr("stdo.pipeline.steps.fit", lambda *_: pytest.fail("trained twice"))
     again = train(make_job())
     assert {**again, "seconds": 0} == {**metrics, "seconds": 0}
 
@@ -219,8 +219,8 @@ def test_a_fit_that_is_asked_to_stop_saves_first(make_job, trainer, number, step
                 os.kill(os.getpid(), number)
 
     before = signal.getsignal(number)
-    monkeypatch.setattr("stdo.signals._ENDING", 0.0)
-    monkeypatch.setattr("stdo.signals.atexit.register", lambda call: call)
+    monkeypatch.setattr("stdo.core.signals._ENDING", 0.0)
+    monkeypatch.setattr("stdo.core.signals.atexit.register", lambda call: call)
     with pytest.raises(Stopped) as stopped:
         train(
             make_job(

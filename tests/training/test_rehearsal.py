@@ -11,12 +11,12 @@ from hydra import compose, initialize_config_dir
 
 from stdo.chunks.branch import Branching, Turns, least_passes
 from stdo.chunks.sample import Uniform
-from stdo.jobs import build_job
+from stdo.config.jobs import build_job
+from stdo.config.trust import conf_dir
+from stdo.core.types import UserError
 from stdo.models.registry import BACKBONES, build
-from stdo.pipeline import train
+from stdo.pipeline.steps import train
 from stdo.training.memory import host_memory, peak_of_pass, saved_by_step
-from stdo.trust import conf_dir
-from stdo.types import UserError
 
 TINY = ["backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "trainer=cpu"]
 

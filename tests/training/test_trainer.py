@@ -11,10 +11,10 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from pytorch_lightning.strategies import DDPStrategy
 
-from stdo.jobs import build_job
+from stdo.config.jobs import build_job
+from stdo.config.trust import conf_dir
+from stdo.core.types import UserError
 from stdo.training.trainer import REFUSED, SEVERAL, strategy_for, tried
-from stdo.trust import conf_dir
-from stdo.types import UserError
 
 TINY = ["backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "budget.passes=1"]
 NOWHERE = "video.path=nowhere.mkv"

@@ -17,8 +17,8 @@ from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.models.weights import load_networks
-from stdo.pipeline import WEIGHTS, Job, train
-from stdo.rundir import read_chunks
+from stdo.pipeline.steps import WEIGHTS, Job, train
+from stdo.runs.directory import read_chunks
 from stdo.training.data import PatchBatches
 from stdo.training.module import Overfit
 from stdo.training.warm import Branch
@@ -147,7 +147,7 @@ def test_a_chunk_without_a_network_leaves_its_steps_and_operations_to_the_others
 
 def test_killed_while_it_scores_it_scores_again(warm_job, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("stdo.fitting._score", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
+        patch.setattr("stdo.pipeline.fit._score", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
         with pytest.raises(KeyError):
             train(warm_job("killed", checkpoint_seconds=0.0))
     train(warm_job("killed", checkpoint_seconds=0.0))

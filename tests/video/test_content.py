@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from video_clips import encode, flat
 
-from stdo.types import UserError
+from stdo.core.types import UserError
 from stdo.video.degrade import Degrade
 from stdo.video.images import ImageFolder
 from stdo.video.joined import Joined

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stdo.types import UserError
+from stdo.core.types import UserError
 from stdo.video.degrade import LOSSY, BicubicUpscaler, Degrade, downscale
 from stdo.video.resize import resize
 

@@ -8,7 +8,7 @@ import av
 import pytest
 from odd_clips import h264, made, rgb, scene
 
-from stdo.types import UNMARKED, Marks, Mastering, Projection, Stereo
+from stdo.core.types import UNMARKED, Marks, Mastering, Projection, Stereo
 from stdo.video.degrade import Degrade
 from stdo.video.joined import Joined
 from stdo.video.marks import write_boxes

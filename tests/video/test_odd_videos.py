@@ -12,7 +12,7 @@ from inputs_page import PAGE, page
 from odd_clips import h264, joined
 from odd_videos import ODD, Odd
 
-from stdo.types import UserError
+from stdo.core.types import UserError
 from stdo.video.degrade import Degrade
 from stdo.video.reader import VideoFile
 from stdo.video.store import prepare

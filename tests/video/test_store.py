@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stdo.types import UserError
+from stdo.core.types import UserError
 from stdo.video import mapped
 from stdo.video.degrade import LOSSY, Degrade, downscale
 from stdo.video.mapped import FrameStore

@@ -12,7 +12,7 @@ import pytest
 from odd_clips import held, rgb
 from video_clips import encode, flat
 
-from stdo.types import Frame, UserError
+from stdo.core.types import Frame, UserError
 from stdo.video.degrade import Degrade
 from stdo.video.joined import Joined
 from stdo.video.reader import VideoFile

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from video_clips import encode, flat, noise
 
-from stdo.types import UserError
+from stdo.core.types import UserError
 from stdo.video.reader import VideoFile
 
 

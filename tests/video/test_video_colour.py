@@ -6,7 +6,7 @@ import pytest
 from av.video.reformatter import ColorRange, VideoReformatter
 from video_clips import WEIGHTS, encode, frame_of, noise, to_rgb
 
-from stdo.types import Colour, UserError
+from stdo.core.types import Colour, UserError
 from stdo.video import colour
 from stdo.video.colour import FromRgb, ToRgb, bit_depth_of, chroma_of, colour_of
 from stdo.video.reader import VideoFile

@@ -8,8 +8,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image, ImageOps
 
-from stdo.trust import conf_dir
-from stdo.types import UserError
+from stdo.config.trust import conf_dir
+from stdo.core.types import UserError
 from stdo.video.images import HR_FOLDER, ImageFolder, Vsd4k
 from stdo.video.reader import VideoFile
 from stdo.video.writer import VideoWriter

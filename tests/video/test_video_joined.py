@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from video_clips import encode, flat
 
-from stdo.types import UserError
+from stdo.core.types import UserError
 from stdo.video.joined import Joined
 from stdo.video.reader import VideoFile
 from stdo.video.sample import GeneratedClip

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from video_clips import encode, flat, noise, to_rgb
 
-from stdo.types import UserError
+from stdo.core.types import UserError
 from stdo.video.clock import Clock
 from stdo.video.reader import VideoFile
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from video_clips import encode, flat
 
-from stdo.types import UserError
+from stdo.core.types import UserError
 from stdo.video import sample
 from stdo.video.reader import VideoFile
 from stdo.video.sample import GeneratedClip, default_clip, open_video

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stdo.types import Colour, Frame, UserError
+from stdo.core.types import Colour, Frame, UserError
 from stdo.video.images import ImageFolder
 from stdo.video.reader import VideoFile
 from stdo.video.writer import ENCODERS, VideoWriter

@@ -6,7 +6,7 @@ import numpy as np
 
 from stdo.chunks.score import F64
 from stdo.chunks.split import Scores
-from stdo.types import I16, I64, UserError
+from stdo.core.types import I16, I64, UserError
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from stdo.chunks.sample import Sampler, Uniform
-from stdo.types import I64, Json, UserError
+from stdo.core.types import I64, Json, UserError
 
 
 class Turns(Uniform):

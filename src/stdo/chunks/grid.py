@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from stdo.types import I64, U8, UserError
+from stdo.core.types import I64, U8, UserError
 
 
 @dataclass(frozen=True)

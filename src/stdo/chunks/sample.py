@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from stdo.types import I64, Json, UserError
+from stdo.core.types import I64, Json, UserError
 
 MAX_STEPS = 10**8
 """Most steps of a fit: a week of the quickest network; samplers may keep a list of them."""

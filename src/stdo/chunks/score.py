@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stdo.chunks.grid import PatchGrid
-from stdo.types import F32, U8, Pairs, Upscaler, UserError
+from stdo.core.types import F32, U8, Pairs, Upscaler, UserError
 
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
@@ -76,7 +76,7 @@ def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid, scale: int) -> F32:
     sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3). Returns float32 (rows, cols), capped at `PSNR_CAP`. Raises
     UserError where an upscaler made something else: compiled loops would read beyond it.
     """
-    from stdo import kernels  # not at the start: a run on prepared videos needs none
+    from stdo.core import kernels  # not at the start: a run on prepared videos needs none
 
     assert hr_HWC.shape == (grid.height * scale, grid.width * scale, 3), (hr_HWC.shape, grid, scale)
     made, needed = (f"{image.dtype} {image.shape}" for image in (np.asarray(sr_HWC), hr_HWC))

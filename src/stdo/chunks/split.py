@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from stdo.types import I16, UserError
+from stdo.core.types import I16, UserError
 
 MAX_CHUNKS = np.iinfo(np.int16).max
 

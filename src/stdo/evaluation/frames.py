@@ -7,8 +7,8 @@ from statistics import fmean
 import numpy as np
 
 from stdo.chunks.score import psnr, squared_error
+from stdo.core.types import U8, Json, UserError
 from stdo.evaluation.metrics import luma, ssim
-from stdo.types import U8, Json, UserError
 from stdo.video.store import Prepared
 
 

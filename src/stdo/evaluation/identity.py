@@ -17,11 +17,11 @@ import numpy as np
 
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.score import squared_error
-from stdo.clip import Clip
+from stdo.core.foreign import open_below
+from stdo.core.types import F32, I16, FrameSource, UserError
 from stdo.evaluation.metrics import owned_psnr
-from stdo.foreign import open_below
-from stdo.rundir import CHUNKS, MAPS
-from stdo.types import F32, I16, FrameSource, UserError
+from stdo.runs.directory import CHUNKS, MAPS
+from stdo.video.clip import Clip
 from stdo.video.degrade import BicubicUpscaler
 from stdo.video.reader import FORMAT
 from stdo.video.store import Prepared

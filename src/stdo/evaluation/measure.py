@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stdo.core.types import F32, I16, U8, Frame, Json, Progress, silent
 from stdo.evaluation.metrics import Meter
 from stdo.evaluation.reconstruct import Reconstructor
-from stdo.types import F32, I16, U8, Frame, Json, Progress, silent
 from stdo.video.degrade import BicubicUpscaler
 from stdo.video.store import Prepared
 

@@ -8,7 +8,7 @@ import torch
 
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.score import I32, psnr, squared_error, strips
-from stdo.types import F32, I16, I64, U8, Json
+from stdo.core.types import F32, I16, I64, U8, Json
 
 SSIM_WINDOW = 11
 """Side of SSIM's Gaussian window (sigma 1.5) in pixels."""

@@ -14,9 +14,9 @@ from matplotlib.patches import Rectangle
 
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.score import PSNR_CAP, psnr, squared_error
+from stdo.core.files import atomic
+from stdo.core.types import F32, U8
 from stdo.evaluation.crops import Crop, window
-from stdo.files import atomic
-from stdo.types import F32, U8
 
 PatchMaps = Mapping[str, F32]
 """Name -> PSNR of each patch of one frame in dB, float32 (rows, cols)."""

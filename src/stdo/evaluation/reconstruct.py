@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from stdo.chunks.grid import PatchGrid
+from stdo.core.types import BICUBIC, I16, U8, Frames
 from stdo.models.pixels import to_float, to_uint8, without_halo
-from stdo.types import BICUBIC, I16, U8, Frames
 from stdo.video.degrade import BicubicUpscaler
 
 BATCH = 8

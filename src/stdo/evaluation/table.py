@@ -3,9 +3,9 @@
 import textwrap
 from collections.abc import Sequence
 
-from stdo.runfiles import harmless
-from stdo.runschema import DELIVERED
-from stdo.types import Json
+from stdo.core.types import Json
+from stdo.runs.files import harmless
+from stdo.runs.schema import DELIVERED
 
 PROTOCOLS = ("frame", "pooled", "stdo_patch", "cafm_frame", "y")
 """PSNR protocols in the order of the tables; docs/protocol.md defines each."""

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from stdo.types import U8, Json, UserError, VideoInfo
+from stdo.core.types import U8, Json, UserError, VideoInfo
 from stdo.video.writer import VideoWriter
 
 _FILTER = "[0:v]format=yuv444p[sr];[1:v]format=yuv444p[hr];[sr][hr]libvmaf=log_fmt=json:log_path=vmaf.json"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, pixel_shuffle
 from torch.nn.utils import parametrize, skip_init
 
-from stdo.types import SCALES, UserError
+from stdo.core.types import SCALES, UserError
 
 INITS = ("bicubic", "paper")
 """``bicubic``: computes bicubic upsampling before its first step. ``paper``: as published."""

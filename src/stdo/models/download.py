@@ -11,9 +11,9 @@ from typing import IO
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
-from stdo.files import atomic
+from stdo.core.files import atomic
+from stdo.core.types import UserError
 from stdo.models.weights import one_line
-from stdo.types import UserError
 
 MAX_BYTES = 1 << 30
 """Largest file that is downloaded. The published networks of this kind have at most 200 MB."""

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stdo.core.types import UserError
 from stdo.models.common import Convolution
 from stdo.models.delta import Deltas
 from stdo.models.sharing import BackboneFactory
-from stdo.types import UserError
 
 MAX_RANK = 255
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stdo.core.types import U8, UserError
 from stdo.models.common import Backbone, Bicubic, plain
 from stdo.models.download import checked_digest, digest_of, download, is_address
 from stdo.models.pixels import to_float, to_uint8
 from stdo.models.registry import build
 from stdo.models.weights import load_one, one_line, read_safetensors
-from stdo.types import U8, UserError
 
 COLOURS = ("auto", "rgb", "ycbcr")
 STRIP_PIXELS = 2**19

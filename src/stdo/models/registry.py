@@ -4,9 +4,9 @@ import importlib
 import pkgutil
 from typing import Any
 
+from stdo.core.types import UserError
 from stdo.models import backbones
 from stdo.models.common import Backbone
-from stdo.types import UserError
 
 
 def _found() -> dict[str, type[Backbone]]:

@@ -1,4 +1,4 @@
-"""Which weights a chunk uses: the one contract between methods and the rest of the house."""
+"""Which weights a chunk uses: the one contract between methods and everything else."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from stdo.core.types import BICUBIC, I64
 from stdo.models.common import Backbone, plain
-from stdo.types import BICUBIC, I64
 
 BackboneFactory = Callable[[], Backbone]
 """Builds one new backbone, drawing its weights from torch's global generator."""

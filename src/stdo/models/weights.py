@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from stdo.files import atomic
-from stdo.foreign import parse_json, read_file
+from stdo.core.files import atomic
+from stdo.core.foreign import parse_json, read_file
+from stdo.core.types import SCALES, UserError
 from stdo.models.common import Backbone, plain
 from stdo.models.lowrank import MAX_RANK, sides_of
 from stdo.models.registry import BACKBONES, build, name_of
 from stdo.models.sharing import BackboneFactory, Sharing
-from stdo.types import SCALES, UserError
 
 BASE, DELTAS = "base", {3: "modulation", 2: "difference"}
 """What the names of the tensors begin with that are there beside the networks; of deltas, by their dimensions."""

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from stdo.core.types import Json
 from stdo.reporting.look import BICUBIC
 from stdo.reporting.runs import method_name
 from stdo.reporting.style import DPI, LABELS, Series, dress, heading, legend, said, series_of, subheading
-from stdo.types import Json
 
 _PLACE = ("video", "backbone", "scale")
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from stdo.files import atomic
+from stdo.core.files import atomic
+from stdo.core.types import Json, UserError
 from stdo.reporting.look import BICUBIC, look
 from stdo.reporting.page_data import page_data
 from stdo.reporting.runs import Run
-from stdo.types import Json, UserError
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("core", "charts", "overview", "table", "focus", "maps", "crops", "details", "start")

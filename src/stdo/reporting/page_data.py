@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from stdo.clip import PatchSize
+from stdo.core.types import F32, Json
 from stdo.evaluation.crops import GAIN, HARDEST
 from stdo.evaluation.table import PROTOCOLS
 from stdo.reporting.look import look
@@ -19,7 +19,7 @@ from stdo.reporting.names import names
 from stdo.reporting.page_origin import origin, origin_notes
 from stdo.reporting.publish import published
 from stdo.reporting.runs import Run
-from stdo.types import F32, Json
+from stdo.video.clip import PatchSize
 
 FRAME_POINTS, CURVE_POINTS, MAP_FRAMES = 600, 100, 60
 IMAGE_BYTES = 4_000_000

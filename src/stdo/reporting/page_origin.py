@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from stdo.provenance import as_typed
+from stdo.core.provenance import as_typed
+from stdo.core.types import Json
 from stdo.reporting.publish import published
 from stdo.reporting.runs import Run
-from stdo.types import Json
 
 DIFF_LIMIT = 200_000
 """Characters of uncommitted changes that a page shows of one run."""

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import imread
 
 from stdo.chunks.score import PSNR_CAP
+from stdo.core.types import F32, Json, UserError
 from stdo.reporting.names import names
 from stdo.reporting.runs import Run
 from stdo.reporting.style import DPI, heading
-from stdo.types import F32, Json, UserError
 
 HARDEST = "hardest for bicubic"
 """The crops at the same places in every run of one video and scale."""

@@ -11,13 +11,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from stdo.files import atomic
+from stdo.core.files import atomic
+from stdo.core.types import Json, UserError
 from stdo.reporting.charts import bars, lines, scatter
 from stdo.reporting.plates import crops, heatmaps
 from stdo.reporting.results import rows as rows_of
 from stdo.reporting.runs import Run
 from stdo.reporting.style import DPI, LABELS
-from stdo.types import Json, UserError
 
 _CHARTS: dict[str, Callable[..., Figure]] = {"lines": lines, "bars": bars, "scatter": scatter}
 _PLATES: dict[str, Callable[..., Figure]] = {"heatmaps": heatmaps, "crops": crops}

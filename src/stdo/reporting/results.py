@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
+from stdo.core.files import atomic
+from stdo.core.provenance import as_typed
+from stdo.core.types import Json
 from stdo.evaluation.table import PROTOCOLS
-from stdo.files import atomic
-from stdo.provenance import as_typed
 from stdo.reporting.names import names
 from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_frames, paper_gain
 from stdo.reporting.publish import published
 from stdo.reporting.runs import Run
-from stdo.types import Json
 
 EQUAL_WORK = 0.02
 """Runs whose patch presentations differ by more than this share have not done the same work."""

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stdo.foreign import printable, read_file
-from stdo.rundir import MAPS, RESULT
-from stdo.runfiles import (
+from stdo.core.foreign import printable, read_file
+from stdo.core.types import F32, Json, UserError
+from stdo.runs.directory import MAPS, RESULT
+from stdo.runs.files import (
     MAX_JSON,
     harmless,
     read_arrays,
@@ -25,7 +26,6 @@ from stdo.runfiles import (
     read_table,
     settings_of,
 )
-from stdo.types import F32, Json, UserError
 
 CONFIG = "config.yaml"
 

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, FigureBase
 
+from stdo.core.types import Json
 from stdo.evaluation.table import PROTOCOLS
 from stdo.reporting.look import look
 from stdo.reporting.runs import method_name
-from stdo.types import Json
 
 DPI = 144
 """Dots per inch of every plot."""
@@ -104,7 +104,7 @@ def subheading(axes: Axes, parts: Sequence[str]) -> None:
 
 
 def dress(axes: Axes) -> None:
-    """Give a chart the house's spines, ticks and grid."""
+    """Give a chart our spines, ticks and grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
     axes.tick_params(labelsize=8, color="#999999")

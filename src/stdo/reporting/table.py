@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from stdo.core.types import Json
 from stdo.evaluation.table import NONE, PROTOCOLS, aligned, number, short
 from stdo.reporting.paper import SOURCE
 from stdo.reporting.results import equal_work, rows
 from stdo.reporting.runs import Run
-from stdo.types import Json
 
 
 @dataclass(frozen=True)

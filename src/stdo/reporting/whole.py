@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from stdo.core.types import UserError
 from stdo.reporting.runs import Run, say_left_out
-from stdo.types import UserError
 
 
 def whole(runs: Sequence[Run], pictures: bool) -> list[Run]:

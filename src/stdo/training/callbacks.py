@@ -15,9 +15,9 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from tqdm import tqdm
 
-from stdo.files import atomic
+from stdo.core.files import atomic
+from stdo.core.types import UserError
 from stdo.training.module import Overfit, diverged
-from stdo.types import UserError
 
 
 def hush() -> None:

@@ -14,10 +14,10 @@ from stdo.chunks.grid import PatchGrid
 from stdo.chunks.sample import Sampler as PatchSampler
 from stdo.chunks.score import Scorer
 from stdo.chunks.split import Split
-from stdo.clip import Clip
-from stdo.files import atomic
+from stdo.core.files import atomic
+from stdo.core.types import F32, I16, I64, U8, Pairs, UserError
 from stdo.training.blocks import Blocks
-from stdo.types import F32, I16, I64, U8, Pairs, UserError
+from stdo.video.clip import Clip
 from stdo.video.store import Prepared, cached_array
 
 Batch = dict[str, torch.Tensor]

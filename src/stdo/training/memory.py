@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from stdo.core.types import UserError
 from stdo.models.common import Backbone, Convolution
-from stdo.types import UserError
 
 PER_PATCH = 32
 """Bytes that a patch of the video takes beside its pixels: score, label, learner, and its place in an order."""

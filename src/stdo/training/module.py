@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from stdo.chunks.score import psnr
+from stdo.core.types import UserError
 from stdo.models.common import Convolution
 from stdo.models.lowrank import Factors
 from stdo.models.pixels import to_float
@@ -16,7 +17,6 @@ from stdo.models.sharing import Sharing
 from stdo.training.blocks import is_watched
 from stdo.training.data import Batch
 from stdo.training.loss import loss_of
-from stdo.types import UserError
 
 EXPLODED = 10.0
 """A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less than a tenth."""

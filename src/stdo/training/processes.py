@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
-from stdo.locks import fitting
+from stdo.core.locks import fitting
 
 
 class OneProcess(LightningEnvironment):

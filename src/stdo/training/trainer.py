@@ -13,8 +13,8 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
+from stdo.core.types import UserError
 from stdo.training.callbacks import AtomicCheckpointIO, hush
-from stdo.types import UserError
 
 _OURS = "stdo sets it"
 _LENGTH = "budget.passes says how long a fit is"

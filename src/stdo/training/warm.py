@@ -7,10 +7,10 @@ import pytorch_lightning as pl
 import torch
 
 from stdo.chunks.branch import Branching
+from stdo.core.types import F32, I16, I64
 from stdo.models.common import Backbone
 from stdo.training.data import PatchData
 from stdo.training.module import Overfit
-from stdo.types import F32, I16, I64
 
 Score = Callable[[Backbone, torch.device], F32]
 """A plain network -> how well it does on every patch of the video: PSNR in dB, (T, rows, cols)."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, Queue
 
-from stdo.types import T
+from stdo.core.types import T
 
 DEPTH = 3
 """Results that may wait: enough to even out slow frames, little memory."""

@@ -9,7 +9,7 @@ from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
-from stdo.types import Projection
+from stdo.core.types import Projection
 
 _MOST = 256 << 20
 """Bytes of an index that is changed: that of some ten million frames."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-from stdo.types import U8, Colour, UserError
+from stdo.core.types import U8, Colour, UserError
 
 MATRICES = {
     "bt601": Colorspace.ITU601,

@@ -19,7 +19,7 @@ from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from stdo.types import UserError
+from stdo.core.types import UserError
 
 MAX_PIXELS = 1 << 26
 """Most pixels of a frame: 8192 x 8192. A decoder keeps some ten frames, of 100 MB each then."""

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from stdo.types import UserError
+from stdo.core.types import UserError
 
 
 class Content:

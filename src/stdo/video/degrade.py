@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stdo.types import SCALES, U8, Frame, UserError, VideoInfo
+from stdo.core.types import SCALES, U8, Frame, UserError, VideoInfo
 from stdo.video.reader import VideoFile
 from stdo.video.resize import resize
 from stdo.video.ticks import Timeline

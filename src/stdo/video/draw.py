@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stdo.types import F32, U8
+from stdo.core.types import F32, U8
 
 _LETTERS = """
 A 01110 10001 10001 11111 10001 10001 10001

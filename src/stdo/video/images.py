@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 from av.error import FFmpegError
 
-from stdo.types import Frame, Marks, UserError, VideoInfo
+from stdo.core.types import Frame, Marks, UserError, VideoInfo
 from stdo.video.colour import ToRgb, bit_depth_of, chroma_of, colour_of
 from stdo.video.container import decoded, opened
 from stdo.video.content import Content

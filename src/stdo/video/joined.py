@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from stdo.types import Frame, FrameSource, UserError, VideoInfo
+from stdo.core.types import Frame, FrameSource, UserError, VideoInfo
 from stdo.video.reader import VideoFile
 
 

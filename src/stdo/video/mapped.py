@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stdo.types import I64, U8
+from stdo.core.types import I64, U8
 
 RESIDENT = 256 << 20
 """Bytes of the memory map that may stay in this process before they are handed back to the page cache."""

@@ -14,7 +14,7 @@ import av
 from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.stream import VideoStream
 
-from stdo.types import Marks, Mastering, Projection, Stereo
+from stdo.core.types import Marks, Mastering, Projection, Stereo
 from stdo.video.boxes import insert, sphere_box, stereo_box
 from stdo.video.turn import Turn
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 from av.video.stream import VideoStream
 
-from stdo.types import Colour
+from stdo.core.types import Colour
 from stdo.video.colour import is_grey
 from stdo.video.container import videos_of
 from stdo.video.layers import Layers, has_alpha

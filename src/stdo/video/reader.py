@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
-from stdo.types import Colour, Frame, UserError, VideoInfo
+from stdo.core.types import Colour, Frame, UserError, VideoInfo
 from stdo.video.ahead import ahead
 from stdo.video.clock import Clock
 from stdo.video.colour import ToRgb, bit_depth_of, chroma_of, colour_of

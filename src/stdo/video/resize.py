@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from stdo.types import F32, I64, U8
+from stdo.core.types import F32, I64, U8
 
 
 def resize(frame_HWC: U8, height: int, width: int) -> U8:
@@ -18,7 +18,7 @@ def resize(frame_HWC: U8, height: int, width: int) -> U8:
 
     Shapes: uint8 RGB (H, W, 3) -> (height, width, 3).
     """
-    from stdo import kernels  # not at the start: a run on prepared videos needs none
+    from stdo.core import kernels  # not at the start: a run on prepared videos needs none
 
     rows, cols, channels = frame_HWC.shape
     assert frame_HWC.dtype == np.uint8 and channels == 3, (frame_HWC.dtype, frame_HWC.shape)  # loops check no bounds

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stdo.types import F32, U8, Colour, Frame, FrameSource, UserError, VideoInfo
+from stdo.core.types import F32, U8, Colour, Frame, FrameSource, UserError, VideoInfo
 from stdo.video.draw import Box, blend, disc, fractal, leaves, lettering, skyline
 from stdo.video.reader import FORMAT, VideoFile
 from stdo.video.span import WHOLE, Span

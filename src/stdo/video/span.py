@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from stdo.types import Frame, UserError
+from stdo.core.types import Frame, UserError
 
 MIN_HEIGHT = 16
 """Least ``video.height``: less leaves nothing to cut patches from."""

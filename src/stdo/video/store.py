@@ -22,9 +22,9 @@ from typing import Protocol
 
 import numpy as np
 
-from stdo.files import atomic, atomic_stream, disk_error, sweep_up
-from stdo.locks import exclusive
-from stdo.types import U8, Frame, FrameSource, Json, Pairs, Progress, UserError, VideoInfo, silent
+from stdo.core.files import atomic, atomic_stream, disk_error, sweep_up
+from stdo.core.locks import exclusive
+from stdo.core.types import U8, Frame, FrameSource, Json, Pairs, Progress, UserError, VideoInfo, silent
 from stdo.video.ahead import ahead
 from stdo.video.mapped import FrameStore
 from stdo.video.ticks import Timeline

@@ -8,7 +8,7 @@ import av
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer, Type
 
-from stdo.types import U8
+from stdo.core.types import U8
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from av.error import FFmpegError
 from av.video.format import VideoFormat
 from av.video.stream import VideoStream
 
-from stdo.files import atomic, atomic_folder
-from stdo.types import U8, Colour, Frame, Marks, UserError
+from stdo.core.files import atomic, atomic_folder
+from stdo.core.types import U8, Colour, Frame, Marks, UserError
 from stdo.video.colour import FromRgb, chroma_of, customary_matrix, tags_of
 from stdo.video.marks import coded, tags, write_boxes
 from stdo.video.packets import PacketWriter, timescale

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from stdo.core.types import UserError
 from stdo.models.common import Backbone, silence
-from stdo.types import UserError
 
 DEPTHS = range(1, 17)
 CHANNELS = range(4, 65, 2)

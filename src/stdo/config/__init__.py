@@ -1,0 +1,1 @@
+"""From a Hydra configuration to clips and jobs: checks, trust, studies."""

@@ -1,0 +1,27 @@
+"""The command that repeats what this process does."""
+
+import sys
+from collections.abc import Sequence
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from stdo.config.studies import asked_for
+from stdo.runs.sweeps import job_command
+
+
+def command_of() -> list[str]:
+    """The words of the command that repeats the job that Hydra is running; without Hydra, those of this process."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return sys.argv
+    runtime = HydraConfig.get()
+    overrides = [*runtime.overrides.task, *runtime.overrides.hydra]
+    return job_command(overrides, _flags(sys.argv[1:]), asked_for(sys.argv[1:]))
+
+
+def _flags(words: Sequence[str]) -> list[str]:
+    """The words of a command line that choose its configuration files, such as ``--config-dir mine``."""
+    given, _ = get_args_parser().parse_known_args(list(words))
+    flags = {name: getattr(given, name.replace("-", "_")) for name in ("config-path", "config-name", "config-dir")}
+    return [word for name, value in flags.items() if value is not None for word in (f"--{name}", value)]

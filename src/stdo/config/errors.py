@@ -1,0 +1,36 @@
+"""What a user did wrong, in one line."""
+
+import re
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from stdo.config.words import how_to_quote
+from stdo.core.foreign import printable
+from stdo.core.types import UserError
+
+MISTAKES = (UserError, HydraException, OmegaConfBaseException)
+"""Errors that say what the user did wrong, in one line."""
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong and what is allowed, on one line."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return printable(" ".join(str(cause).split()))
+        cause = cause.__cause__
+    if isinstance(error, OverrideParseException):
+        advice = how_to_quote(error)
+        if advice:
+            return advice
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group}={name}: must be one of {', '.join(error.options)}"
+    missing = re.search(r"Missing mandatory value: (\S+)", str(error))
+    if missing:
+        return f"{missing[1]}: must be given"
+    unknown = re.match(r"Could not override '([^']+)'", str(error))
+    if unknown:
+        return f"{unknown[1]}: no such setting; --cfg job lists them all"
+    return printable(" ".join(str(error).split()))

@@ -1,0 +1,156 @@
+"""A job built from a configuration, and the run directory that it gives a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from stdo.config.clips import VIDEO_PATHS, build_clip
+from stdo.config.command import command_of
+from stdo.config.settings import check, check_chunks, one_form, whole_numbers
+from stdo.config.trust import RENAMED, conf_dir, refuse_untrusted, renamed
+from stdo.core.imports import quickly
+from stdo.core.types import FrameSource
+from stdo.runs.directory import RESULT, file_name
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from stdo.pipeline.fit import Job
+
+NOT_IN_HASH = (
+    "paths", "force", "checkpoint_seconds", "name", "video", "trainer", "logger", "study", "networks_alone",
+    "passes_at", "deliver", "weights",
+)  # fmt: skip
+"""Settings that do not change the result, or (the video's) enter the hash through the fingerprint."""
+
+
+def build_job(config: DictConfig) -> Job:
+    """Build every part of a run, in the directory that follows from its settings and its video; nothing is decoded yet.
+
+    Raises:
+        UserError: A setting is out of its range, does not fit the video, or the memory is not there.
+    """
+    config = config.copy()
+    whole_numbers(config)
+    check(config)
+    with quickly():
+        import pytorch_lightning as pl
+
+        from stdo.models.sharing import seeded
+        from stdo.models.weights import starting
+        from stdo.pipeline.fit import Job
+        from stdo.pipeline.rehearsal import rehearse
+        from stdo.runs.tracking.tracker import FilesOnly
+        from stdo.training.data import PatchData
+        from stdo.training.precision import resolve
+
+    if config.chunking.name == "whole":
+        config.chunks = 1
+    check_chunks(config)
+    config.trainer.precision = resolve(config.trainer.precision, config.trainer.accelerator)
+    settings = OmegaConf.to_container(config, resolve=True)
+    refuse_untrusted(settings)
+    trainer = _tried_trainer(config)
+    clip = build_clip(config)
+    data = PatchData(clip, instantiate(config.scorer.measure), instantiate(config.chunking.split), config.chunks)
+    pl.seed_everything(config.seed, verbose=False)
+    backbone = starting(instantiate(config.backbone.network), config.init.weights)
+    network = seeded(backbone, config.seed)  # a backbone that cannot be built is known before decoding
+    budget = {"batch": config.budget.batch, "passes": config.budget.passes, "seed": config.seed}
+    facts = {
+        "video": clip.info.name,
+        "method": config.method,
+        "backbone": network.label,
+        "residual": network.residual,
+        "scale": config.scale,
+        "chunks": config.chunks,
+        "precision": config.trainer.precision,
+        "study": config.study,
+        "chunking": config.chunking.name,
+        "sharing": _name_of(config.sharing),
+        "sampler": _name_of(config.sampler),
+        "scorer": config.scorer.name,
+        "init": config.init.name,
+        **budget,
+    }
+    job = Job(
+        run_directory(config, clip.source),
+        OmegaConf.to_yaml(_with_places(config), resolve=True),
+        facts,
+        data,
+        partial(instantiate(config.sharing), backbone),
+        partial(instantiate(config.sampler), **budget),
+        instantiate(config.optim.optimizer),
+        instantiate(config.optim.schedule),
+        instantiate(config.trainer),
+        config.checkpoint_seconds,
+        command_of(),
+        partial(instantiate(config.logger), config=settings) if config.get("logger") else FilesOnly,
+        None if config.init.start is None else partial(instantiate(config.init.start), **budget),
+        config.optim.loss,
+    )
+    if config.force or not (job.directory / RESULT).exists():
+        rehearse(job, trainer, network, config.chunks)
+    return job
+
+
+def _tried_trainer(config: DictConfig) -> pl.Trainer:
+    """Lightning's Trainer as the configuration asks for it. Sets the strategy that several processes need."""
+    from stdo.training.trainer import check_settings, strategy_for, tried
+
+    check_settings(config.trainer)
+    usual = OmegaConf.load(conf_dir() / "trainer" / "auto.yaml")
+    assert isinstance(usual, DictConfig)
+    trainer = tried(instantiate(config.trainer), config.trainer, usual)
+    strategy = config.trainer.get("strategy")
+    wanted = strategy_for(trainer, strategy)
+    if wanted != strategy:
+        OmegaConf.update(config, "trainer.strategy", wanted, force_add=True)
+    return trainer
+
+
+def _with_places(config: DictConfig) -> DictConfig:
+    """The configuration that a run keeps: its paths are found from any folder."""
+    kept = config.copy()
+    for place in ("paths.outputs", "paths.cache", *(f"video.{key}" for key in VIDEO_PATHS)):
+        saved = OmegaConf.select(kept, place)
+        if isinstance(saved, str):
+            OmegaConf.update(kept, place, _absolute(saved))
+        elif OmegaConf.is_list(saved):
+            OmegaConf.update(kept, place, [_absolute(str(each)) for each in saved])
+    return kept
+
+
+def _absolute(path: str) -> str:
+    return os.path.normpath(Path(path).absolute())
+
+
+def _name_of(part: DictConfig) -> str:
+    """What results call a part: the name of its class."""
+    return str(part["_target_"]).rpartition(".")[2].lower()
+
+
+def run_directory(config: DictConfig, source: FrameSource) -> Path:
+    """``<outputs>/<video>/<name>-<hash8>``, the hash over everything that changes the result.
+
+    Equal settings give one directory, however they are written. A directory that an earlier version made for the very
+    words, such as ``budget.passes=2.0``, is still taken.
+    """
+    settings = renamed(OmegaConf.to_container(config, resolve=True), {now: old for old, now in RENAMED.items()})
+    kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
+    kept |= {"fingerprint": source.fingerprint(), "precision": config.trainer.precision}
+    folder = Path(config.paths.outputs) / file_name(source.info.name)
+    now, before = (folder / f"{config.name}-{_digest(each)}" for each in (one_form(kept), kept))
+    return before if before.exists() and not now.exists() else now
+
+
+def _digest(settings: Any) -> str:
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4).hexdigest()

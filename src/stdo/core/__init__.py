@@ -1,0 +1,1 @@
+"""What knows neither video nor networks: values, files, locks, signals, provenance."""

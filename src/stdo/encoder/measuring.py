@@ -1,0 +1,47 @@
+"""What a viewer of a package sees, measured on the frames that the player makes."""
+
+from dataclasses import replace
+from fractions import Fraction
+from math import isfinite
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from stdo.chunks.score import psnr, squared_error
+from stdo.core.types import Progress
+from stdo.evaluation.metrics import luma, ssim
+from stdo.package.manifest import MAX_RANGE, MAX_RANGES, Figures, Manifest
+from stdo.player.client import Player
+from stdo.video.store import Prepared
+
+_EXACT = Fraction(1, 10**6)
+"""Seconds to which the manifest holds times whose fractions fit no 31 bits."""
+
+
+def measured(manifest: Manifest, package: Path, video: Prepared, progress: Progress) -> Manifest:
+    """Play a package as a viewer would. Its manifest with how near it is to the truth, and what convolutions read."""
+    player, network = Player(package), manifest.network
+    observed = player.networks.observe()
+    quality = _compared(player, video, progress)
+    ranges = observed.ranges(network.networks, network.convolutions)
+    good = len(ranges) * len(network.convolutions) <= MAX_RANGES
+    good = good and all(isfinite(low + high) and max(-low, high) <= MAX_RANGE for each in ranges for low, high in each)
+    return replace(manifest, quality=quality, network=replace(network, ranges=ranges if good else None))
+
+
+def _compared(player: Player, video: Prepared, progress: Progress) -> Figures:
+    errors, frames, similar = [], [], []
+    lumas = []
+    for t, (pts, rgb_HWC) in enumerate(progress(player, len(video.lr), "measure")):
+        hr_HWC = np.asarray(video.hr[t])[: video.height, : video.width]
+        assert abs(pts - video.pts[t]) < _EXACT, (t, pts, video.pts[t])
+        errors.append(float(squared_error(hr_HWC, rgb_HWC).mean(dtype=np.float64)) / 3)
+        frames.append(float(psnr(errors[-1])))
+        hr, sr = luma(hr_HWC), luma(rgb_HWC)
+        lumas.append(float(psnr(np.square(hr - sr).mean(dtype=np.float64))))
+        similar.append(ssim(hr, sr))
+    assert len(frames) == len(video.lr), (len(frames), len(video.lr))
+    known = [each for each in similar if each is not None]
+    figures = {"frame": fmean(frames), "pooled": float(psnr(fmean(errors))), "y": fmean(lumas)}
+    return Figures(figures, fmean(known) if known else None)

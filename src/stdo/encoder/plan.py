@@ -1,0 +1,198 @@
+"""What becomes of a run in a package, found out before anything is decoded or trained: by the checks of the last step.
+
+The streams that go with the picture are tried (`stdo.encoder.beside`), the ranges of the manifest are those that
+`stdo.package.manifest_json` holds every package to, and large patches are tried in the player's runtime.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import isqrt, prod
+
+import numpy as np
+
+from stdo import __version__
+from stdo.core.types import BICUBIC, UserError, VideoInfo
+from stdo.encoder.beside import beside
+from stdo.models.common import Backbone
+from stdo.models.cost import count
+from stdo.models.registry import name_of
+from stdo.models.sharing import Sharing
+from stdo.package.fields import FieldError
+from stdo.package.manifest import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    MAX_WINDOWS,
+    STREAMS,
+    Manifest,
+    Network,
+    Patches,
+    Source,
+    Stream,
+)
+from stdo.package.manifest_json import to_json
+from stdo.video.clip import Clip
+from stdo.video.reader import VideoFile
+from stdo.video.span import MIN_HEIGHT
+
+_SURE = 2**17
+"""HR pixels of a padded patch that any backbone computes in the memory that players give it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The networks that a run has or will have.
+
+    one: any of them. count: how many. network_of: as in the manifest, each number once.
+    """
+
+    one: Backbone
+    count: int
+    network_of: tuple[int, ...]
+
+    @classmethod
+    def expected(cls, build: Callable[[int], Sharing], chunks: int, bicubic: int) -> Networks:
+        """Those that ``build(chunks)`` would make, where ``bicubic`` chunks have none; at most two are built."""
+        few = build(min(chunks, bicubic + 2))
+        count = 1 if few.networks < few.served else chunks - bicubic
+        return cls(few.network(0), count, (BICUBIC, *range(count)) if bicubic else tuple(range(count)))
+
+    @property
+    def told(self) -> Network:
+        """As the manifest tells of them."""
+        params = tuple((name, tuple(tensor.shape)) for name, tensor in self.one.state_dict().items())
+        return Network(name_of(self.one), params, self.count, self.network_of, self.one.reach, self.one.residual)
+
+
+def stream_notes(clip: Clip) -> tuple[str, ...]:
+    """What the package will not hold of the source, one line each. Raises UserError where the source is damaged."""
+    with beside(clip.source) as carried:
+        return carried.notes
+
+
+def check_run(clip: Clip, networks: Networks, bits: int) -> None:
+    """Raise UserError, in one line that names the settings, for a run that no package can hold.
+
+    Args:
+        clip: The run's; nothing of it is decoded.
+        networks: What it has or will have.
+        bits: Of a weight in the package.
+    """
+    _check_ranges(clip, networks, bits)
+    _check_work(clip, networks.one)
+    _check_window(clip, networks.one)
+
+
+def _check_ranges(clip: Clip, networks: Networks, bits: int) -> None:
+    """Raise UserError for a value that is out of the manifest's range."""
+    draft = _draft(clip, networks.told, bits)
+    try:
+        to_json(draft)
+    except FieldError as error:
+        raise UserError(_explained(error, clip, draft)) from error
+
+
+def _draft(clip: Clip, network: Network, bits: int) -> Manifest:
+    """The manifest of the package, as far as it is known."""
+    info, grid, degrade = clip.info, clip.grid, clip.degrade
+    preset = None if degrade.preset is None else str(degrade.preset)
+    return Manifest(
+        generator=f"stdo {__version__}",
+        name=printable_name(info),
+        scale=degrade.scale,
+        source=Source(info.width, info.height, info.frames or 1, info.rate.limit_denominator(2**31 - 1), info.colour),
+        lr=Stream(STREAMS[0], grid.width, grid.height, degrade.codec or "lossless", degrade.crf, preset),
+        grid=Patches(grid.patch_h, grid.patch_w, grid.halo),
+        network=network,
+        bits=bits,
+        members={},
+    )
+
+
+def printable_name(info: VideoInfo) -> str:
+    """What the manifest calls a video."""
+    return "".join(each for each in info.name if each.isprintable())[:400] or "video"
+
+
+def _explained(error: FieldError, clip: Clip, draft: Manifest) -> str:
+    """What a value out of the manifest's range means to whoever sets a run up: settings, what is allowed, a way out."""
+    info, grid, network, allowed = clip.info, clip.grid, draft.network, error.allowed
+    source = f"video.path={clip.source.path}" if isinstance(clip.source, VideoFile) else f"video {info.name}"
+    size, patches = (
+        f"{source}: {info.width}x{info.height} pixels",
+        f"patches of {grid.patch_w}x{grid.patch_h} LR pixels",
+    )
+    shrunk = f"video.height={_fitting_height(info)} shrinks the frames"
+    fewer = "lower chunks or backbone.width, or share one network (sharing=single)"
+    said = {
+        "source.width": f"{size}: in a package each side must be {allowed}; {shrunk}",
+        "source.height": f"{size}: in a package each side must be {allowed}; {shrunk}",
+        "source.width·height": f"{size}: in a package a frame must have {allowed} pixels; {shrunk}",
+        "source.frames": f"{source}: in a package its frames must be {allowed}; video.max_frames takes fewer",
+        "network.params": f"chunks: {network.networks} networks of {network.backbone} have {error.value} "
+        f"weights: in a package they must have {allowed}; {fewer}",
+        "network.networks": f"chunks: {error.value} networks: in a package they must be {allowed}; {fewer}",
+        "network.network_of": f"chunks: {len(network.network_of)} in all: in a package they must be {allowed}",
+        "patches": f"patches.height, patches.width: {error.value} {patches} in the whole video: in a package they must "
+        f"be {allowed}; raise these settings",
+        "grid.halo": f"patches.halo={grid.halo}: in a package it must be {_fitting_halo(clip)} or less for {patches}",
+        "lr.crf": f"degrade.crf={error.value}: in a package it must be {allowed}",
+        "lr.preset": f"degrade.preset={error.value}: in a package it must be {allowed}",
+    }
+    return said.get(error.field, f"{error.field}={error.value}: in a package it must be {allowed}")
+
+
+def _fitting_height(info: VideoInfo) -> int:
+    """The largest height to which frames can be shrunk so that a package holds them."""
+    share = min(Fraction(1), Fraction(MAX_SIDE, info.width), Fraction(MAX_SIDE, info.height))
+    pixels = info.width * info.height * share**2
+    if pixels > MAX_PIXELS:
+        share *= Fraction(isqrt(int(MAX_PIXELS / pixels * 10**12)), 10**6)
+    return max(MIN_HEIGHT, int(info.height * share) - 1)
+
+
+def _fitting_halo(clip: Clip) -> int:
+    """The largest halo that a package holds for patches of this size."""
+    grid = replace(clip.grid, halo=0)
+    most = MAX_WINDOWS // (grid.patches * clip.scale**2)  # LR pixels of a padded patch
+    return bisect_right(range(clip.grid.halo), most, key=lambda halo: prod(replace(grid, halo=halo).window)) - 1
+
+
+def _check_work(clip: Clip, network: Backbone) -> None:
+    """Raise UserError where a frame costs more than players compute."""
+    from stdo.player.model import MAX_MACS
+
+    work = count(network, clip.scale, *clip.grid.window).macs * clip.grid.patches
+    if work > MAX_MACS:
+        name, most = name_of(network), f"at most {MAX_MACS:.3g}"
+        raise UserError(
+            f"backbone={name}: {work:.3g} multiply-accumulates for a frame of {clip.info.width}x{clip.info.height}: "
+            f"in a package it must be {most}; take a smaller backbone, or video.height"
+        )
+
+
+def _check_window(clip: Clip, network: Backbone) -> None:
+    """Raise UserError where players would refuse to compute patches as large as these."""
+    scale = clip.scale
+    height, width = clip.grid.window
+    if height * width * scale**2 <= _SURE:
+        return
+    from stdo.encoder.graph import export_graph
+    from stdo.player.memory import VIEWER, of_networks
+    from stdo.player.model import check_held, held, network_model
+    from stdo.player.runtime import core
+
+    tensors = {name: np.asarray(tensor) for name, tensor in network.state_dict().items()}
+    try:
+        model = network_model(core(), export_graph(network), tensors, scale, (height, width))
+        check_held(
+            held(model), of_networks(clip.info.width * clip.info.height, clip.grid.height * clip.grid.width, VIEWER)
+        )
+    except UserError as error:
+        reason = str(error).partition(": ")[2]
+        settings = f"patches.height={clip.grid.patch_h} patches.width={clip.grid.patch_w} patches.halo={clip.grid.halo}"
+        what = f"players cannot compute {name_of(network)} on patches as large as these"
+        raise UserError(f"{settings}: {what} ({reason}); lower these settings") from error

@@ -1,0 +1,170 @@
+"""Rounding weights so that what a network makes of its video changes least.
+
+Rounding every weight to its nearest step shifts whole pictures in brightness: neighbouring pixels are alike, so errors
+of one sign add up, and 8 bits cost up to two decibels. GPTQ (https://arxiv.org/abs/2210.17323) rounds column after
+column and lets the columns to come make up for the error, as far as the inputs that a layer really has allow.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn.functional import pad, unfold
+
+from stdo.core.types import F32, I16, U8
+from stdo.encoder.sums import sums_of, surroundings
+from stdo.models.common import Backbone, Convolution
+from stdo.models.pixels import to_float
+from stdo.models.weights import load_parts
+from stdo.package.coding import F64
+from stdo.package.weights import Tensors, Weights, quantise, steps_of
+from stdo.video.clip import Clip
+
+WINDOWS = 12
+"""Patches that show each network's inputs."""
+
+EVERY = 5
+"""Of their positions, neighbours of which are alike, every so many-th is looked at: 6,000 at the paper's patch size."""
+
+DAMPING = 0.01
+"""Share of the mean energy that is added to every input, so that none is taken to be unused."""
+
+
+def load_weights(path: str | Path) -> Weights:
+    """What there is to send of a run's weights.safetensors: base and deltas, or the networks."""
+    networks, deltas = load_parts(path)
+    return Weights([_arrays(state) for state in networks], [_arrays(delta) for delta in deltas])
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> Tensors:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def rounded(weights: Weights, bits: int, backbone: Backbone, windows: Sequence[U8]) -> Weights:
+    """The weights as multiples of steps, 8 bits or fewer, chosen to change the networks' results least.
+
+    backbone: the architecture. windows: for each network LR windows that it will see, uint8 (N, h, w, 3).
+    """
+    assert bits <= 8, bits
+    seen = [_inputs(backbone, state, part) for state, part in zip(weights.folded(), windows, strict=True)]
+    if weights.deltas:  # all of them see what is made by one base
+        seen = [{name: _Inputs.merged([inputs[name] for inputs in seen]) for name in seen[0]}]
+    convs = {name: module for name, module in backbone.named_modules() if isinstance(module, Convolution)}
+    pairs = [
+        _round_network(tensors, bits, inputs, convs) for tensors, inputs in zip(weights.networks, seen, strict=True)
+    ]
+    return replace(weights, networks=[tensors for tensors, _ in pairs], steps=[steps for _, steps in pairs])
+
+
+def windows_of(clip: Clip, labels_TRC: I16, network_of: Sequence[int], seed: int = 0) -> list[U8]:
+    """For each network up to `WINDOWS` windows of its patches, drawn over the whole video: uint8 (N, h, w, 3)."""
+    grid, network_N = clip.grid, np.asarray(network_of)[labels_TRC.ravel()]
+    drawn = []
+    for number in range(max(network_of) + 1):
+        members = np.flatnonzero(network_N == number)
+        patch_N = np.random.default_rng((seed, number)).permutation(members)[:WINDOWS]
+        frame_N, within_N = np.divmod(patch_N, grid.patches)
+        rows, cols = grid.window_rows(within_N), grid.window_cols(within_N)
+        drawn.append(clip.video.lr.gather_pixels(frame_N, rows, cols))
+    return drawn
+
+
+class _Inputs:
+    """Second moments of what a convolution reads: every position is one vector of n numbers."""
+
+    def __init__(self) -> None:
+        self.products: F64 | float = 0.0
+        self.sums: F64 | float = 0.0
+        self.count = 0
+
+    def add(self, conv: Convolution, x_NCHW: Tensor) -> None:
+        sides, edges = surroundings(conv)
+        mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
+        padded = pad(x_NCHW, edges, mode=mode)
+        for x_CHW in padded:
+            columns = unfold(x_CHW[None], sides)[0, :, ::EVERY]
+            self.products = self.products + (columns @ columns.T).double().numpy()
+            self.sums = self.sums + columns.sum(dim=1).double().numpy()
+            self.count += columns.shape[1]
+
+    @staticmethod
+    def merged(parts: Sequence["_Inputs"]) -> "_Inputs":
+        """All positions together."""
+        whole = _Inputs()
+        for part in parts:
+            whole.products, whole.sums = whole.products + part.products, whole.sums + part.sums
+            whole.count += part.count
+        return whole
+
+    def moments(self) -> tuple[F64, F64]:
+        """Covariance (n, n) and mean (n,)."""
+        mean = np.asarray(self.sums) / self.count
+        return np.asarray(self.products) / self.count - np.outer(mean, mean), mean
+
+
+@torch.no_grad()
+def _inputs(backbone: Backbone, state: Tensors, windows: U8) -> dict[str, _Inputs]:
+    """What every convolution of a network reads, by name."""
+    found: dict[str, _Inputs] = {}
+
+    def watch(name: str, conv: Convolution, x_NCHW: Tensor) -> None:
+        found.setdefault(name, _Inputs()).add(conv, x_NCHW)
+
+    convs = [(name, module) for name, module in backbone.named_modules() if isinstance(module, Convolution)]
+    hooks = [
+        conv.register_forward_pre_hook(lambda _, inputs, name=name, conv=conv: watch(name, conv, inputs[0]))
+        for name, conv in convs
+    ]
+    try:
+        tensors = {name: torch.from_numpy(tensor) for name, tensor in state.items()}
+        for window in torch.from_numpy(windows):
+            functional_call(backbone, tensors, to_float(window[None]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _round_network(
+    tensors: Tensors, bits: int, seen: dict[str, _Inputs], convs: Mapping[str, Convolution]
+) -> tuple[Tensors, Tensors]:
+    """The rounded network, and the step of each row of its weights."""
+    out, steps = dict(tensors), {}
+    for name, inputs in seen.items():
+        weight = tensors[f"{name}.weight"]
+        step = steps_of(weight.reshape(len(weight), -1), bits)
+        step_of = np.repeat(step, weight[0].size)
+        covariance, mean = inputs.moments()
+        close, bias = weight.ravel().copy(), tensors[f"{name}.bias"]
+        sums = sums_of(convs[name])
+        for taps, columns in sums:
+            rows = weight.ravel()[taps]
+            close[taps] = _gptq(rows, step_of[taps], bits, covariance[np.ix_(columns, columns)])
+            # what is left of the error on average goes into the bias
+            bias = bias + ((rows - close[taps]) @ mean[columns] / len(sums)).astype(np.float32)
+        out[f"{name}.weight"] = close.reshape(weight.shape)
+        out[f"{name}.bias"] = bias
+        steps[f"{name}.weight"] = step
+    return out, steps
+
+
+def _gptq(rows: F32, step: F32, bits: int, covariance: F64) -> F32:
+    """Rows (outputs, n) as multiples of their steps, such that the outputs change least for inputs so distributed.
+
+    step: of each weight, (outputs, n).
+    """
+    count = len(covariance)
+    energy = covariance + np.eye(count) * (DAMPING * np.trace(covariance) / count + np.finfo(np.float32).tiny)
+    order = np.argsort(-np.diag(energy), kind="stable")  # strong inputs first, while others can still make up for them
+    spread = np.linalg.cholesky(np.linalg.inv(energy[np.ix_(order, order)])).T
+    left, close = rows[:, order].astype(np.float64), np.empty_like(rows)
+    for at, column in enumerate(order):
+        now = left[:, at].astype(np.float32)
+        close[:, column] = quantise(now[:, None], step[:, column], bits)[:, 0] * step[:, column]
+        error = (left[:, at] - close[:, column]) / spread[at, at]
+        left[:, at + 1 :] -= np.outer(error, spread[at, at + 1 :])
+    return close

@@ -1,0 +1,140 @@
+"""What a chunk's network changes in the base: how it is folded in, and as which rows of numbers it is sent.
+
+A delta names convolutions and holds one array for each, of one of two kinds:
+
+    modulation            (outputs / 2, 2, 3)    mixes the two outputs of each pair
+    low-rank difference   (rank, height + width) left column and right row of each rank of a matrix (height, width)
+
+The matrix is the filters', (outputs · rows, inputs · columns). All deltas of a package are of one kind and change the
+same convolutions, or nothing; all differences are of one rank, as far as a matrix has it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from stdo.core.types import F32
+from stdo.package.coding import damaged
+from stdo.package.manifest import WEIGHTS
+
+MODULATION_BITS = 8
+"""At least: a modulation is under 1 % of its network and multiplies all of it, no place to save bits."""
+
+LOWRANK_BITS = 4
+"""At most: fewer bits for more ranks are worth more (docs/decisions/0018)."""
+
+Params = Sequence[tuple[str, Sequence[int]]]
+"""Name and shape of every parameter of one plain network."""
+
+
+def fold(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
+    """Fold a chunk's delta into the convolutions of the base: arrays, or tensors of torch just as well.
+
+    A modulation adds to output i of pair p ``m[p, i, 0] · out_0 + m[p, i, 1] · out_1 + m[p, i, 2]``. A low-rank
+    difference adds the product of its factors: to row y and column x of the filter of output o and input i the number
+    in row (o, y) and column (i, x).
+    """
+    folded = dict(base)
+    for name, change in delta.items():
+        weight = base[f"{name}.weight"]
+        if change.ndim == 3:
+            bias = base[f"{name}.bias"]
+            rows, biases = weight.reshape(len(change), 2, -1), bias.reshape(len(change), 2, 1)
+            more, more_bias = change[..., :2] @ rows, change[..., :2] @ biases + change[..., 2:]
+            folded[f"{name}.bias"] = bias + more_bias.reshape(bias.shape)
+        else:
+            outputs, inputs, high, wide = weight.shape
+            product = change[:, : outputs * high].T @ change[:, outputs * high :]
+            more = product.reshape(outputs, high, inputs, wide).swapaxes(1, 2)
+        folded[f"{name}.weight"] = weight + more.reshape(weight.shape)
+    return folded
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the deltas of a package change.
+
+    convs: name and shape of the weight of each convolution; none where there are no deltas. rank: of low-rank
+    differences, up to 255; 0: they are modulations.
+    """
+
+    convs: Params = ()
+    rank: int = 0
+
+    @classmethod
+    def of(cls, deltas: Sequence[Mapping[str, F32]], params: Params) -> "Layout":
+        """That of these deltas."""
+        some = next((delta for delta in deltas if delta), {})
+        rank = max((len(change) for change in some.values() if change.ndim == 2), default=0)
+        return cls([conv for conv in _convs(params) if conv[0] in some], rank)
+
+    @classmethod
+    def read(cls, header: bytes, params: Params) -> "Layout":
+        """The inverse of `header`. Raises UserError where there are no such convolutions, or cannot be such deltas."""
+        flags = -(-len(params) // 8)
+        if len(header) not in (0, flags, flags + 1) or header[flags:] == b"\0":
+            raise damaged(WEIGHTS, f"its header is not that of {len(params)} tensors")
+        mask = np.unpackbits(np.frombuffer(header, np.uint8, min(flags, len(header)))).astype(bool).tolist()
+        rank, shapes = sum(header[flags:]), {name: tuple(shape) for name, shape in params}
+        convs = [conv for conv, changed in zip(_convs(params), mask, strict=False) if changed]
+        for name, _ in convs:
+            weight = shapes.get(f"{name}.weight") or (1,)
+            bias = shapes.get(f"{name}.bias")
+            if rank:  # transposed convolutions have their outputs second
+                good = len(weight) == 4 and bias in (weight[:1], weight[1:2])
+            else:
+                good = bias == weight[:1] and weight[0] % 2 == 0
+            if not good:
+                raise damaged(WEIGHTS, f"{name} cannot be {'changed' if rank else 'modulated'}")
+        return cls(convs, rank)
+
+    def header(self, params: Params) -> bytes:
+        """Nothing without deltas; else a bit for each of ``params``, and the rank in one byte where there is one."""
+        changed = {f"{name}.weight" for name, _ in self.convs}
+        mask = np.packbits([name in changed for name, _ in params]).tobytes()
+        return (mask + bytes([self.rank] if self.rank else [])) if changed else b""
+
+    def bits(self, bits: int) -> int:
+        """The bits of a delta's numbers where weights have ``bits``."""
+        if bits >= 16:
+            return bits
+        return min(bits, LOWRANK_BITS) if self.rank else max(bits, MODULATION_BITS)
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Of each part of `rows`: rows and their length."""
+        return list(chain(*(self._shapes(weight) for _, weight in self.convs)))
+
+    def rows(self, delta: Mapping[str, F32]) -> list[F32]:
+        """A delta as rows of numbers; those of one row are of one kind and share a step. An empty one has none."""
+        return list(chain(*(_rows(delta[name], weight) for name, weight in self.convs))) if delta else []
+
+    def delta(self, rows: Sequence[F32]) -> dict[str, F32]:
+        """The inverse of `rows`."""
+        left = iter(rows)
+        return {name: _change([next(left) for _ in self._shapes(weight)]) for name, weight in self.convs if rows}
+
+    def _shapes(self, weight: Sequence[int]) -> list[tuple[int, int]]:
+        if not self.rank:
+            return [(6, weight[0] // 2)]
+        high, wide = weight[0] * weight[2], weight[1] * weight[3]
+        rank = min(self.rank, high, wide)
+        return [(rank, high), (rank, wide)]
+
+
+def _convs(params: Params) -> list[tuple[str, Sequence[int]]]:
+    """Every parameter as if it were a convolution's weight: the convolution's name, and the shape."""
+    return [(name.removesuffix(".weight"), shape) for name, shape in params]
+
+
+def _rows(change: F32, weight: Sequence[int]) -> list[F32]:
+    if change.ndim == 3:
+        return [change.reshape(len(change), 6).T]
+    return np.split(change, [weight[0] * weight[2]], axis=1)
+
+
+def _change(rows: Sequence[F32]) -> F32:
+    return np.concatenate(rows, axis=1) if len(rows) == 2 else rows[0].T.reshape(-1, 2, 3)

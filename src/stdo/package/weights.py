@@ -1,0 +1,280 @@
+"""weights.bin: the networks, quantised and range-coded.
+
+    parts: header │ network 0 │ network 1 │ …     every network whole, or
+           header │ base │ delta 0 │ delta 1 │ …  one network and what each chunk changes in it
+
+Each part is coded alone and in order, so a player that has the first bytes can use the first networks. At 32 and 16
+bits the numbers stand as they are (float32, float16). Below, every row of a weight (all that makes one output channel)
+is ``symbol · step`` with a step of its own, float16, and whole symbols of at most ``2^(bits-1) - 1`` either way; biases
+are float16. Symbols are range-coded; each row names the table that codes it shortest.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import overload
+
+import numpy as np
+
+from stdo.core.types import F32, I64, U8, UserError
+from stdo.package.coding import F64, Symbols, damaged, encoder, join, packed, split, table, unpacking
+from stdo.package.delta import Layout, Params, fold
+from stdo.package.manifest import WEIGHTS
+
+BITS = (32, 16, 8, 6, 4)
+SPREADS = 32
+"""Tables of either shape, Laplace and Gauss; a step of a quarter between two costs at most 0.5 % of the bits."""
+
+Tensors = dict[str, F32]
+"""Parameter name -> array, in the order of the network's state."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What is sent: k networks, or one base and k deltas.
+
+    networks: plain, all with the same names and shapes. deltas: for each network what it changes in the base, see
+    `stdo.package.delta`; nothing is an empty one. steps: for each of ``networks`` whose weights are multiples of a
+    step already: parameter name -> step of each row, as `quantise` gives it.
+    """
+
+    networks: Sequence[Tensors]
+    deltas: Sequence[Tensors] = ()
+    steps: Sequence[Tensors] = ()
+
+    def folded(self) -> list[Tensors]:
+        """The plain networks."""
+        return [fold(self.networks[0], delta) for delta in self.deltas] or list(self.networks)
+
+
+def params_of(tensors: Tensors) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a network's parameters, in order."""
+    return [(name, tensor.shape) for name, tensor in tensors.items()]
+
+
+def encode(weights: Weights, bits: int) -> bytes:
+    """Code ``weights`` with ``bits``, one of `BITS`. Raises UserError for other bits, and for what bits cannot hold."""
+    if bits not in BITS:
+        raise UserError(f"weights.bits={bits}: must be one of {', '.join(map(str, BITS))}")
+    params = params_of(weights.networks[0])
+    assert all(params_of(tensors) == params for tensors in weights.networks)
+    assert not weights.deltas or len(weights.networks) == 1
+    layout = Layout.of(weights.deltas, params)
+    steps = weights.steps or [{}] * len(weights.networks)
+    parts = [_encode_tensors(tensors, bits, step) for tensors, step in zip(weights.networks, steps, strict=True)]
+    for delta in weights.deltas:
+        rows = {str(i): rows for i, rows in enumerate(layout.rows(delta))}
+        parts.append(_encode_tensors(rows, layout.bits(bits), {}) if rows else b"")
+    return join([bytes([bits]) + layout.header(params), *parts])
+
+
+class Stored(Sequence[Tensors]):
+    """The plain networks of weights.bin, float32, deltas folded in; each is decoded when it is asked for.
+
+    A few bytes can promise thousands of networks of thousands of tensors. So only those that frames need are made.
+
+    Args:
+        data: The content of weights.bin.
+        params: Names and shapes of one network.
+        networks: How many there are.
+        bits: Of a weight.
+        max_bytes: As if only so many bytes of ``data`` had arrived: the networks that lie whole within them, possibly
+            none. None: all.
+
+    Raises:
+        UserError: The data does not hold such networks; of the content of one, when that is asked for.
+    """
+
+    def __init__(self, data: bytes, params: Params, networks: int, bits: int, max_bytes: int | None = None) -> None:
+        (header, _), *parts = split(data, WEIGHTS, networks + 2) or [(memoryview(b""), 0)]
+        if header[:1] != bytes([bits]):
+            raise damaged(WEIGHTS, f"it is not of {bits} bits")
+        layout = Layout.read(bytes(header[1:]), params)
+        if len(parts) != networks + bool(layout.convs):
+            raise damaged(WEIGHTS, f"{len(parts)} parts are not {networks} networks")
+        had = [part for part, end in parts if max_bytes is None or end <= max_bytes]
+        self._count = len(had[1:] if layout.convs else had)
+        plain = lru_cache(1 if layout.convs else _KEPT)(partial(_plain, had, params, bits))
+        changed = lru_cache(_KEPT)(partial(_changed, plain, had[1:], layout, bits))
+        self._network = changed if layout.convs else plain
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Tensors: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Tensors]: ...
+
+    def __getitem__(self, index: int | slice) -> Tensors | list[Tensors]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._network(index)
+
+
+_KEPT = 16
+"""Decoded networks that are kept: several threads ask for the same ones at about the same time."""
+
+
+def _plain(parts: Sequence[memoryview], params: Params, bits: int, index: int) -> Tensors:
+    """A part that holds all tensors of a network."""
+    names, shapes = [name for name, _ in params], [tuple(shape) for _, shape in params]
+    return dict(zip(names, _decode_tensors(parts[index], shapes, bits), strict=True))
+
+
+def _changed(
+    plain: Callable[[int], Tensors], deltas: Sequence[memoryview], layout: Layout, bits: int, index: int
+) -> Tensors:
+    """The base, which is part 0, with a delta folded in."""
+    if not len(deltas[index]):
+        return plain(0)
+    rows = _decode_tensors(deltas[index], layout.shapes, layout.bits(bits))
+    return _folded(plain(0), layout.delta(rows))
+
+
+def decode(data: bytes, params: Params, networks: int, bits: int, max_bytes: int | None = None) -> list[Tensors]:
+    """All networks at once; see `Stored`."""
+    return list(Stored(data, params, networks, bits, max_bytes))
+
+
+def _folded(base: Tensors, delta: Tensors) -> Tensors:
+    with np.errstate(all="ignore"):
+        folded: Tensors = fold(base, delta)
+    if not all(np.isfinite(tensor).all() for tensor in folded.values()):
+        raise damaged(WEIGHTS, "a delta leads to numbers that are not finite")
+    return folded
+
+
+def steps_of(rows: F32, bits: int) -> F32:
+    """The step that lets the greatest weight of each row (rows, n) have the greatest symbol.
+
+    (rows,) float32 that float16 can hold; 0 where a row is all but 0.
+    """
+    most = np.float32(2 ** (bits - 1) - 1)
+    steps: F32 = (np.abs(rows).max(axis=1) / most).astype(np.float16).astype(np.float32)
+    return steps
+
+
+def quantise(rows: F32, step: F32, bits: int) -> Symbols:
+    """The nearest symbols, (rows, n). step: of each row, (rows,)."""
+    most = 2 ** (bits - 1) - 1
+    ratio = np.divide(rows, step[:, None], out=np.zeros_like(rows), where=step[:, None] > 0)
+    return np.clip(np.rint(ratio), -most, most).astype(np.int32)
+
+
+def _encode_tensors(tensors: Tensors, bits: int, steps: Tensors) -> bytes:
+    """One part. steps: of the weights that have been quantised; the others' are found here."""
+    flat = np.concatenate([tensor.ravel() for tensor in tensors.values()])
+    if not np.isfinite(flat).all():
+        raise UserError("a network holds weights that are not finite: nothing to deliver")
+    if bits == 32:
+        return bytes(flat.astype("<f4").tobytes())
+    if np.abs(flat).max() > np.finfo(np.float16).max:
+        raise UserError(f"weights.bits={bits}: a weight of {np.abs(flat).max():g} needs 32 bits")
+    if bits == 16:
+        return bytes(flat.astype("<f2").tobytes())
+    rows = {name: tensor.reshape(len(tensor), -1) for name, tensor in tensors.items() if tensor.ndim > 1}
+    steps = {name: steps.get(name, steps_of(row, bits)) for name, row in rows.items()}
+    coded = [quantise(row, steps[name], bits) for name, row in rows.items()]
+    spread = np.concatenate([_spreads(symbols, bits) for symbols in coded])
+    of_symbol = np.repeat(spread, np.concatenate([np.full(len(symbols), symbols.shape[1]) for symbols in coded]))
+    biases = [tensor for tensor in tensors.values() if tensor.ndim <= 1]
+    numbers = np.concatenate(biases + list(steps.values())).astype("<f2").tobytes()
+    symbols = np.concatenate([symbols.ravel() for symbols in coded])
+    return numbers + spread.tobytes() + _encode_symbols(symbols, of_symbol, bits)
+
+
+def _decode_tensors(data: bytes | memoryview, shapes: Sequence[tuple[int, ...]], bits: int) -> list[F32]:
+    """The inverse of `_encode_tensors`, but for rounding."""
+    sizes = [math.prod(shape) for shape in shapes]
+    order = list(range(len(shapes)))
+    if bits >= 16:
+        values = _numbers(data, sum(sizes), bits)
+    else:
+        order.sort(key=lambda i: len(shapes[i]) > 1)  # biases first
+        biases = sum(size for size, shape in zip(sizes, shapes, strict=True) if len(shape) <= 1)
+        values = _decode_rows(data, biases, [shape for shape in shapes if len(shape) > 1], bits)
+    parts = np.split(values, np.cumsum([sizes[i] for i in order])[:-1])
+    placed = dict(zip(order, parts, strict=True))
+    return [placed[i].reshape(shape) for i, shape in enumerate(shapes)]
+
+
+def _decode_rows(data: bytes | memoryview, biases: int, shapes: Sequence[tuple[int, ...]], bits: int) -> F32:
+    """All biases, and all weights of these shapes, one after another."""
+    rows = sum(shape[0] for shape in shapes)
+    steps_at, spread_at = 2 * biases, 2 * (biases + rows)
+    spread = np.frombuffer(data[spread_at : spread_at + rows], np.uint8)
+    if len(spread) != rows or (rows and spread.max() >= 2 * SPREADS):
+        raise damaged(WEIGHTS, "a row names no table")
+    lengths = np.repeat([math.prod(shape[1:]) for shape in shapes], [shape[0] for shape in shapes]).astype(np.int64)
+    symbols = _decode_symbols(data[spread_at + rows :], spread, lengths, bits)
+    steps = _numbers(data[steps_at:spread_at], rows, 16)
+    symbols *= np.repeat(steps, lengths)
+    return np.concatenate([_numbers(data[:steps_at], biases, 16), symbols])
+
+
+def _numbers(data: bytes | memoryview, count: int, bits: int) -> F32:
+    """``count`` finite numbers of 32 or 16 bits."""
+    if len(data) != count * bits // 8:
+        raise damaged(WEIGHTS, f"{len(data)} bytes where {count * bits // 8} are needed")
+    numbers = np.frombuffer(data, f"<f{bits // 8}").astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise damaged(WEIGHTS, "a number is not finite")
+    return numbers
+
+
+@lru_cache
+def _tables(bits: int) -> F64:
+    """Odds of the symbols for each spread, (2 · SPREADS, 2^bits - 1): first Laplace, then Gauss, narrow to wide.
+
+    Made by multiplication alone, so that every machine makes the same.
+    """
+    most = 2 ** (bits - 1) - 1
+    width = np.cumprod(np.full(SPREADS, 1.3)) * 0.05
+    fall = np.repeat((width / (1 + width))[:, None], most, axis=1)
+    square = (width * width / (0.5 + width * width))[:, None]
+    # exp(-x²/2w²) falls by a factor from one whole number to the next, and that factor falls by a fixed one itself
+    steepening = np.cumprod(np.concatenate([square, np.repeat(square * square, most - 1, axis=1)], axis=1), axis=1)
+    halves = np.cumprod(np.concatenate([fall, steepening]), axis=1)
+    return np.concatenate([halves[:, ::-1], np.ones((2 * SPREADS, 1)), halves], axis=1)
+
+
+def _spreads(symbols: Symbols, bits: int) -> U8:
+    """The table that codes each row of symbols shortest, (rows,)."""
+    odds = _tables(bits)
+    price = -np.log2(np.maximum(odds / odds.sum(axis=1, keepdims=True), 2.0**-24)).T
+    counts = np.stack([np.bincount(row, minlength=odds.shape[1]) for row in symbols + odds.shape[1] // 2])
+    cheapest: U8 = (counts @ price).argmin(axis=1).astype(np.uint8)
+    return cheapest
+
+
+def _encode_symbols(symbols: Symbols, spread: U8, bits: int) -> bytes:
+    """Code symbols (n,), each by its table: table after table, so that each is set up once."""
+    order = np.argsort(spread, kind="stable")
+    coder, at = encoder(), 0
+    for number, count in enumerate(np.bincount(spread, minlength=2 * SPREADS).tolist()):
+        if count:
+            part = symbols[order[at : at + count]] + 2 ** (bits - 1) - 1
+            coder.encode(part.astype(np.int32), table(_tables(bits)[number]))
+            at += count
+    return packed(coder)
+
+
+def _decode_symbols(data: bytes | memoryview, spread: U8, lengths: I64, bits: int) -> F32:
+    """The inverse of `_encode_symbols`, as float32. spread, lengths: table and number of symbols of each row."""
+    odds = _tables(bits)
+    cheapest = -np.log2(odds.max(axis=1) / odds.sum(axis=1))
+    if 8 * len(data) + 64 < float(lengths @ cheapest[spread]):  # before anything is made of that size
+        raise damaged(WEIGHTS, "less data than its symbols need")
+    of_symbol = np.repeat(spread, lengths)
+    symbols = np.empty(len(of_symbol), np.float32)
+    with unpacking(data, WEIGHTS) as decoder:
+        for number in np.unique(spread):  # masks rather than an order of 8 bytes per symbol
+            here = of_symbol == number
+            symbols[here] = decoder.decode(table(odds[number]), int(np.count_nonzero(here)))
+    symbols -= np.float32(2 ** (bits - 1) - 1)
+    return symbols

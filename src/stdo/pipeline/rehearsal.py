@@ -1,0 +1,106 @@
+"""What is tried before a video is decoded: whether the fit that its settings ask for can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from stdo.chunks.sample import Sampler
+from stdo.core.types import UserError
+from stdo.evaluation.reconstruct import BATCH
+from stdo.models.common import Backbone
+from stdo.pipeline.fit import Job
+from stdo.training.memory import PER_PATCH, PER_STEP, PER_WEIGHT, Need, check_memory, peak_of_pass, saved_by_step
+from stdo.training.module import Overfit
+from stdo.training.trainer import check_processes
+
+_PATCHES = 1 << 22
+"""Most patches of the video that stands in for the real one."""
+
+
+_HALO = 64
+"""Widest ``patches.halo`` where the network sees less: more is memory and arithmetic for nothing."""
+
+
+def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int) -> None:
+    """Build what a fit is made of, for a video of the same size with made-up scores.
+
+    Args:
+        job: The run.
+        trainer: Built from its settings.
+        network: One of its networks.
+        chunks: How many chunks it asks for.
+
+    Raises:
+        UserError: A setting of the sampler or the budget does not fit the video, or the memory is not there.
+    """
+    data = job.data
+    farthest = max(_HALO, network.reach)
+    if data.grid.halo > farthest:
+        sees = f"{network.label} sees {network.reach} LR pixels around a patch and no more"
+        raise UserError(f"patches.halo={data.grid.halo}: must be at most {farthest}: {sees}")
+    frames = data.clip.info.frames
+    if not frames:
+        return  # nobody knows yet how long it is, or decoding will say that there is nothing
+    device = trainer.strategy.root_device
+    check_memory(partial(_needs, job, network, chunks, frames), device)
+    if frames * data.grid.patches > _PATCHES:
+        return
+    shape = (frames, data.grid.rows, data.grid.cols)
+    labels_TRC = data.split_as(np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
+    label_N = labels_TRC.ravel().astype(np.int64)
+    with _named("sharing"), torch.random.fork_rng(devices=[]):
+        sharing = job.sharing(int(label_N.max()) + 1)
+    with _named("sampler, init.sampler"):
+        sampler: Sampler = job.sampling()(label_N, sharing.learner_of(label_N))
+    check_processes(trainer, sampler.shown)
+    with _named("optim"):
+        Overfit(sharing, job.optimizer, job.schedule, sampler.steps).configure_optimizers()
+
+
+@contextmanager
+def _named(settings: str) -> Iterator[None]:
+    """Say of which settings another library complains, whatever it raises."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{settings}: cannot be built as it is set ({type(error).__name__}: {reason})") from error
+
+
+def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Need]:
+    """What takes memory, the easiest to tell first."""
+    settings: dict[str, Any] = job.facts
+    grid, batch = job.data.grid, int(settings["batch"])
+    patches = frames * grid.patches
+    sides = (f"patches.height={grid.patch_h}", f"patches.width={grid.patch_w}")
+    yield Need(f"the list of {patches:,} patches", patches * PER_PATCH, (*sides, "video.max_frames"))
+    steps = round(settings["passes"] * patches / batch)
+    yield Need(f"the list of {steps:,} steps", steps * PER_STEP, (f"budget.passes={settings['passes']:g}",))
+
+    window, halo = grid.window, f"patches.halo={grid.halo}"
+    around = window[0] * window[1] / (grid.patch_h * grid.patch_w)
+    ordered = (halo, *sides) if around > 4 else (*sides, halo)
+    what = f"the {grid.patches:,} patches of a frame, each of {window[1]}x{window[0]} LR pixels with its halo,"
+    yield Need(what, 3 * grid.pixels, ordered)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    learners = chunks if settings["sharing"] == "independent" else 1
+    many = (f"chunks={chunks}",) if learners > 1 else ("backbone.width",)
+    yield Need(f"training {learners:,} networks", learners * weights * PER_WEIGHT, many, on_device=True)
+
+    at_once = min(BATCH, grid.patches)
+    size = f"{window[1]}x{window[0]} LR pixels"
+    yield Need(f"evaluating {at_once} padded patches of {size}", at_once * peak_of_pass(network, window), ordered, True)
+    shown = f"budget.batch={batch}"
+    smaller = (shown, *ordered) if batch > 16 * around else (*ordered, shown)
+    half = "16" in str(settings["precision"])
+    each = saved_by_step(network, window, half) + 12 * window[0] * window[1]
+    yield Need(f"a step of {batch} padded patches of {size}", batch * each, smaller, on_device=True)

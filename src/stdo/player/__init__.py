@@ -1,0 +1,1 @@
+"""From a package to frames: decoding, networks on OpenVINO, output files."""

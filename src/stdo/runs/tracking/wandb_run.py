@@ -1,0 +1,225 @@
+"""Weights & Biases: one W&B run for each run directory, online or offline, never with a question asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytorch_lightning.loggers import Logger
+
+from stdo.core.types import Json, UserError
+from stdo.runs.tracking.curves import CURVES, CurveLogger, replay
+from stdo.runs.tracking.memory import Memory
+from stdo.runs.tracking.summary import chunk_table, crop_table, figures, frame_table, pictures
+from stdo.runs.tracking.tracker import require
+from stdo.runs.tracking.wandb_told import OURS, Mode, mode_of, reachable, told_to_wandb
+
+if TYPE_CHECKING:
+    import wandb
+
+PROJECT = "stdo"
+"""The project where neither the user nor W&B's own settings name one."""
+
+
+class WandbTracker:
+    """One W&B run: configuration, training curve, final figures in all protocols, tables, pictures.
+
+    What the user has set in W&B's own ways (``WANDB_PROJECT`` and its like, ``wandb/settings`` below the current
+    folder, ``~/.config/wandb/settings``) beats every default here, and is beaten by an argument that is given.
+
+    Args:
+        directory: the run directory; W&B's files lie in its folder ``wandb``, unless ``WANDB_DIR`` is set.
+        facts: kept in the W&B configuration under ``facts``.
+        config: the resolved configuration.
+        project: None: what W&B was told, else `PROJECT`.
+        entity: a user or team. None: what W&B was told, else the account's own.
+        mode: ``online``, ``offline``, or ``auto``: what W&B was told, else online where an API key is configured and
+            the server answers, else offline.
+        group: None: what W&B was told, else the study.
+        tags: beside method, backbone, scale, chunks and those of ``WANDB_TAGS``.
+        artifact: keep the weights and chunks as an artifact.
+
+    Raises:
+        UserError: The package is missing, W&B's settings are none, or online was asked for and cannot be had.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        facts: Json,
+        config: Json,
+        *,
+        project: str | None = None,
+        entity: str | None = None,
+        mode: str = "auto",
+        group: str | None = None,
+        tags: Sequence[str] = (),
+        artifact: bool = False,
+    ) -> None:
+        require("wandb", "wandb")
+        self._directory, self._artifact = directory, artifact
+        self._told = told = told_to_wandb()
+        self._run: wandb.Run | None = None
+        self._own_home = ExitStack()
+        self._mode = mode_of(mode, told)
+        if self._mode.name == "disabled":
+            return
+        project, entity = project or told.get("project") or PROJECT, entity or told.get("entity")
+        self._memory = Memory(directory / "wandb")
+        if (self._memory.facts.get("project"), self._memory.facts.get("entity")) != (project, entity):
+            self._memory.clear()
+        run_id = told.get("run_id") or self._memory.facts.get("id") or _new_id(directory)
+        if run_id != self._memory.facts.get("id"):
+            self._memory.clear()
+            self._memory.keep(project=project, entity=entity, id=run_id)
+        known = [facts["method"], facts["backbone"], f"x{facts['scale']}", f"k{facts['chunks']}"]
+        self._start: Json = {
+            "project": project,
+            "entity": entity,
+            "id": run_id,
+            "name": told.get("run_name") or directory.name,
+            "group": group or told.get("run_group") or facts.get("study"),
+            "job_type": told.get("run_job_type") or facts["method"],
+            "tags": list(dict.fromkeys([*known, *tags, *(told.get("run_tags") or ())])),
+            "config": config | {"facts": facts},
+            "dir": None if "root_dir" in told else str(directory),
+            "resume": told.get("resume") or "allow",
+        }
+
+    def loggers(self) -> list[Logger]:
+        """The training curve; starts the W&B run."""
+        if self._mode.name == "disabled":
+            _say(f"W&B: disabled ({self._mode.why})")
+            return []
+        self._open()
+        self._memory.keep(curve=True)
+        return [CurveLogger("wandb", self._row)]
+
+    def result(self, metrics: Json) -> None:
+        """Figures into the summary; tables, pictures and, where asked for, weights."""
+        if self._mode.name == "disabled" or self._memory.told(metrics):
+            return
+        run = self._open()
+        if not self._memory.facts.get("curve"):  # trained with another logger
+            replay(self._directory / CURVES, self._row)
+        run.log(_tables(self._directory, metrics))
+        run.summary.update(figures(metrics))
+        if self._artifact:
+            run.log_artifact(_weights(self._directory, run.id, metrics))
+        self._memory.keep_told(metrics)
+
+    def close(self, failed: bool) -> None:
+        """End the W&B run and wait for its upload, up to five minutes; what is not sent by then stays on disk."""
+        run, self._run = self._run, None
+        with self._own_home:
+            if run is None:
+                return
+            try:
+                run.finish(exit_code=int(failed))
+            except TimeoutError:
+                _say(f"W&B: not everything was sent; {_sync(run, 'root_dir' in self._told)}")
+
+    def _row(self, metrics: Mapping[str, float], step: int) -> None:
+        run = self._open()
+        if step >= run.step:  # a resumed fit repeats steps that W&B already has, with the same values
+            run.log(dict(metrics), step=step)
+
+    def _open(self) -> wandb.Run:
+        if self._run is None:
+            root = Path(self._told.get("root_dir", self._directory))
+            self._own_home.enter_context(_home(root / "wandb"))
+            self._run = _init(self._start, self._mode, self._told)
+            self._run.define_metric("train/presentations", hidden=True)
+            self._run.define_metric("train/*", step_metric="train/presentations")
+        return self._run
+
+
+@contextmanager
+def _home(folder: Path) -> Iterator[None]:
+    """Have W&B put the files of its tables here instead of the user's home, unless it was told where."""
+    if "WANDB_DATA_DIR" in os.environ:
+        yield
+        return
+    os.environ["WANDB_DATA_DIR"] = str(folder.absolute())
+    try:
+        yield
+    finally:
+        del os.environ["WANDB_DATA_DIR"]
+
+
+def _new_id(directory: Path) -> str:
+    """An id that tells the run and is used once: W&B takes no run back whose id was deleted there."""
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', directory.name)[:100]}-{secrets.token_hex(2)}"
+
+
+def _init(start: Json, asked: Mode, told: Json) -> wandb.Run:
+    """Start or resume a W&B run; falls back to offline unless ``logger.mode=online`` was asked for."""
+    import wandb
+
+    ours = {name: value for name, value in OURS.items() if name not in told}
+    settings = wandb.Settings(**ours)
+    mode = asked if asked.name == "offline" else reachable(asked)
+    if mode.name == "online":
+        try:
+            run = wandb.init(**start, mode="online", settings=settings)
+        except wandb.Error as error:
+            mode = Mode("offline", " ".join(str(error).split()))
+            wandb.teardown()  # W&B's service holds the id of a run that did not start
+            wandb.setup(wandb.Settings(silent=True))
+        else:
+            _say(f"W&B: {run.url}")
+            return run
+    if asked.why == "logger.mode=online":
+        raise UserError(f"logger.mode=online: {mode.why}; use logger.mode=auto or offline")
+    run = wandb.init(**start, mode="offline", settings=settings)
+    _say(f"W&B: offline ({mode.why}); {_sync(run, 'root_dir' in told)}")
+    return run
+
+
+def _tables(directory: Path, metrics: Json) -> Json:
+    """Tables by chunk and by frame, and the pictures; crops of one number show the same place in every run."""
+    import wandb
+
+    tables = {"chunks": chunk_table(metrics), "frames": frame_table(directory)}
+    logged: Json = {
+        f"tables/{name}": wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
+        for name, rows in tables.items()
+        if rows
+    }
+    logged |= {f"pictures/{name}": wandb.Image(str(path)) for name, path in pictures(directory).items()}
+    for crop in crop_table(directory):
+        for name, path in crop["files"].items():
+            caption = f"frame {crop['frame']}, {crop['why']}" + (f", {crop[name]:.2f} dB" if name in crop else "")
+            logged.setdefault(f"crops/{name}", []).append(wandb.Image(str(path), caption=caption))
+    return logged
+
+
+def _weights(directory: Path, run_id: str, metrics: Json) -> wandb.Artifact:
+    """The networks, and which chunk each patch belongs to."""
+    import wandb
+
+    artifact = wandb.Artifact(f"weights-{run_id}", type="model", metadata=figures(metrics))
+    for name in ("weights.safetensors", "chunks.npz"):
+        artifact.add_file(str(directory / name))
+    return artifact
+
+
+def _sync(run: wandb.Run, shared: bool) -> str:
+    """How to send what is on disk: also the parts of the run that were killed earlier.
+
+    shared: whether the folder is one that the user has set, and holds other runs as well.
+    """
+    parts = Path(str(run.settings.sync_dir)).parent
+    mine = f"-{run.id}" if shared else ""
+    return f"send it with: wandb sync {shlex.quote(str(parts))}/*run-*{mine}"
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")

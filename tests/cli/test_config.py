@@ -1,0 +1,270 @@
+"""The configuration tree: every option of every group composes and builds; precedence; methods pick three axes."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from stdo.chunks.branch import Turns
+from stdo.chunks.dct import Dct
+from stdo.chunks.sample import Ratios, Uniform
+from stdo.chunks.score import ByPsnr
+from stdo.chunks.split import by_score, by_time, whole
+from stdo.config.jobs import NOT_IN_HASH, build_job, run_directory
+from stdo.config.settings import RULES, SAMPLER_RULES, SAMPLERS, check
+from stdo.config.trust import CONFIG_KEYS, RENAMED, conf_dir, load_config, renamed
+from stdo.core.types import UserError
+from stdo.models.modulated import Modulated
+from stdo.models.sharing import Independent, Single
+from stdo.video.degrade import BicubicUpscaler
+from stdo.video.sample import GeneratedClip
+
+CONF = conf_dir()
+OPTIONS = sorted(
+    (folder.name, file.stem) for folder in CONF.iterdir() if folder.is_dir() for file in folder.glob("*.yaml")
+)
+NEEDED = {
+    ("init", "general"): ["init.weights=w.safetensors"],
+    ("scorer", "network"): ["scorer.function=numpy:copy"],
+    ("scorer", "pretrained"): ["scorer.weights=w.pt"],
+    ("video", "folder"): ["video.path=x"],
+    ("video", "joined"): ["video.paths=[x,y]"],
+    ("video", "vsd4k"): ["video.root=x"],
+}
+METHODS = {
+    "awdnn": (whole, Single, Uniform),
+    "nas": (by_time, Independent, Uniform),
+    "cafm": (by_time, Modulated, Uniform),
+    "stdo": (by_score, Independent, Uniform),
+    "jstdo": (by_score, Single, Ratios),
+    "bstdo": (by_score, Independent, Turns),
+}
+
+
+def configured(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_passes_the_checks(group: str, option: str) -> None:
+    config = configured(f"{group}={option}", *NEEDED.get((group, option), []))
+    check(config)
+    for name, part in config.items():
+        if isinstance(part, DictConfig) and "_target_" in part and name not in ("video", "scorer", "trainer"):
+            instantiate(part)
+
+
+@pytest.mark.parametrize("method", [option for group, option in OPTIONS if group == "method"])
+def test_a_method_picks_chunking_sharing_and_sampling(method: str) -> None:
+    config = configured(f"method={method}")
+    split, sharing, sampler = METHODS[method]
+    assert config.method == method
+    assert instantiate(config.chunking.split).func is split
+    assert instantiate(config.sharing).func is sharing
+    assert instantiate(config.sampler).func is sampler
+
+
+def test_scorers_build_from_their_settings() -> None:
+    built = instantiate(configured("scorer=dct", "scorer.frames=lr", "scorer.block=8", "scorer.temporal=0").scorer)
+    assert (built.name, built.measure) == ("dct", Dct("lr", 8, 0))
+    assert instantiate(configured("scale=3").scorer.measure) == ByPsnr(BicubicUpscaler(3))
+    named = instantiate(configured("scorer=network", "scorer.function=numpy:copy").scorer.measure)
+    assert named == ByPsnr(np.copy)
+    assert named.key() is None, "any callable may have changed since the last run"
+
+
+def test_the_command_line_beats_the_method() -> None:
+    assert instantiate(configured("method=stdo", "sharing=modulated").sharing).func is Modulated
+    assert configured("method=nas", "chunking=score").chunking.name == "score"
+    assert configured("chunking=time", "method=awdnn").chunking.name == "time"
+
+
+PAPERS_RATE = {"espcn": 1e-4, "srcnn": 1e-4, "vdsr": 1e-4, "edsr": 1e-4, "wdsr": 1e-3}
+"""Of the backbones that the paper trains."""
+
+
+@pytest.mark.parametrize("backbone", [option for group, option in OPTIONS if group == "backbone"])
+def test_budgets_choose_the_learning_rate(backbone: str) -> None:
+    words = ("method=stdo", f"backbone={backbone}")
+    quick, paper = configured(*words), configured(*words, "budget=paper")
+    assert paper.optim.lr == paper.backbone.paper.lr == PAPERS_RATE.get(backbone, paper.backbone.paper.lr)
+    assert (paper.budget.passes, paper.budget.batch) == (50, 16)
+    assert quick.optim.lr == quick.backbone.quick.lr
+    for method in ("stdo", "bstdo"):
+        assert configured(f"method={method}", f"backbone={backbone}", "optim.lr=0.5").optim.optimizer.lr == 0.5
+
+
+BAD = {
+    "scale": [5, "x", True], "chunks": [0, 1.5, "x"], "seed": [-1], "force": [1, "x"], "name": [""],
+    "checkpoint_seconds": [-1], "paths.outputs": [""], "paths.cache": [3], "video.path": [7],
+    "video.paths": ["x", [3]], "video.root": [7, ""],
+    "video.start": [-1, "x"], "video.duration": [0], "video.max_frames": [0, 2.5], "video.height": [3],
+    "backbone.residual": ["all", True, None],
+    "patches.height": [0], "patches.width": [0], "patches.halo": [-1], "degrade.crf": [-1, "x"],
+    "logger.project": [""], "logger.entity": [3], "logger.mode": ["sometimes"], "logger.group": [""],
+    "logger.tags": ["x", [3]], "logger.artifact": ["x"], "budget.passes": [0, "x"],
+    "video.every": [0, 1.5, None], "study": ["", 3], "networks_alone": [1], "network": [-1, "x", True],
+    "ratios": [[0, 0], [1, -0.1], [1.5], "x", [1, "x"], [True], []], "resample": ["x"],
+    "weights": [[0], [-1, 1], [float("inf")], 3], "work": [[0, 0], [-1, 1], "x"], "factor": [0, 1.1, "x"],
+    "size": [0, 1.5, -3, "x", True], "init.share": [0, 1, -0.5, "x", None], "init.weights": ["", 3],
+    "budget.batch": [0], "optim.lr": [0], "optim.loss": ["l3", None], "trainer.precision": ["fp8"],
+    "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "out": ["", 3],
+    "unpacked": [1, "x"], "backbone.leak": [-0.1, 1, "x", None], "backbone.depth": [0, 17, 2.5],
+    "backbone.channels": [3, 65, "x"], "backbone.width": [0, 1.5, "x", None],
+    "sharing.bicubic": [-1, 0.5, "auto", None, True], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
+    "run": ["", 3, None], "runs": ["", [], [3], 3], "title": ["", 3],
+    "video.pattern": ["", None], "video.topic": ["", 3], "scorer.weights": ["", None],
+    "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", RULES)
+def test_every_rule_refuses_and_names_the_value(key: str) -> None:
+    config = configured()
+    OmegaConf.set_struct(config, False)  # some settings belong to one option of their group
+    known = BAD if key in BAD else {f"{sampler}.{name}": BAD[name] for sampler in SAMPLERS for name in SAMPLER_RULES}
+    for value in known[key]:
+        with pytest.raises(UserError, match=f"^{re.escape(f'{key}={value}')}: must be"):
+            check(OmegaConf.merge(config, nested(key, value)))
+
+
+def nested(key: str, value: object) -> dict:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value  # type: ignore[return-value]
+
+
+class TestRunDirectory:
+    clip = GeneratedClip(width=96, height=64, frames=2)
+
+    def of(self, *overrides: str) -> Path:
+        return run_directory(configured(*overrides), self.clip)
+
+    def test_is_named_by_what_it_holds(self) -> None:
+        name = self.of("backbone=espcn", "scale=3", "chunks=6", "method=nas")
+        assert name.parent == Path("outputs/generated")
+        assert name.name.startswith("nas-espcn-x3-k6-")
+
+    @pytest.mark.parametrize("change", ["seed=1", "patches.halo=4", "optim.lr=0.1", "trainer.precision=32-true"])
+    def test_changes_with_what_changes_the_result(self, change: str) -> None:
+        assert self.of().name != self.of(change).name
+
+    @pytest.mark.parametrize("change", ["force=true", "paths.cache=elsewhere", "trainer.devices=1"])
+    def test_stays_when_the_result_does(self, change: str) -> None:
+        assert self.of().name == self.of(change).name
+
+    @pytest.mark.parametrize(
+        ("one", "same"),
+        [
+            ("budget.passes=1", ["budget.passes=1.0", "budget.passes=1e0"]),
+            ("scale=2", ["scale=2.0"]),
+            ("chunks=3", ["chunks=3.0", "chunks=3e0"]),
+            ("optim.lr=1", ["optim.lr=1.0"]),
+            ("backbone.width=1", ["backbone.width=1.0"]),
+            ("method=jstdo sampler.ratios=[1,0.5,0.5,0]", ["method=jstdo sampler.ratios=[1.0,0.5,5e-1,0.0]"]),
+            ("scorer=dct scorer.temporal=1.0", ["scorer=dct scorer.temporal=1", "scorer=dct"]),
+        ],
+    )
+    def test_equal_settings_are_one_run_however_they_are_written(
+        self, one: str, same: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        built = [build_job(configured("video.max_frames=2", *words.split())).directory for words in (one, *same)]
+        assert len(set(built)) == 1
+        other = "method=jstdo sampler.ratios=[1,0.4,0.5,0]" if "ratios" in one else f"{one} seed=1"
+        assert build_job(configured("video.max_frames=2", *other.split())).directory != built[0]
+
+    def test_a_size_in_patches_and_a_share_of_all_are_two_things(self) -> None:
+        assert self.of("method=jstdo", "sampler.size=1") != self.of("method=jstdo", "sampler.size=1.0")
+
+    @pytest.mark.parametrize(("group", "option"), [each for each in OPTIONS if each[0] != "video"])
+    def test_runs_from_before_keep_their_names(self, group: str, option: str) -> None:
+        """The hash that runs were named by until numbers were written in one form, over what conf/ has."""
+        config = configured(f"{group}={option}", *NEEDED.get((group, option), []))
+        settings = renamed(OmegaConf.to_container(config, resolve=True), {now: old for old, now in RENAMED.items()})
+        kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
+        kept |= {"fingerprint": self.clip.fingerprint(), "precision": config.trainer.precision}
+        digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
+        assert run_directory(config, self.clip).name == f"{config.name}-{digest}"
+
+    def test_a_run_that_was_named_by_the_very_words_is_found(self, tmp_path: Path) -> None:
+        words = (f"paths.outputs={tmp_path}", "budget.passes=2.0")
+        config = configured(*words)
+        settings = renamed(OmegaConf.to_container(config, resolve=True), {now: old for old, now in RENAMED.items()})
+        kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
+        kept |= {"fingerprint": self.clip.fingerprint(), "precision": config.trainer.precision}
+        digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
+        before = tmp_path / "generated" / f"{config.name}-{digest}"
+        assert run_directory(config, self.clip) != before
+        before.mkdir(parents=True)
+        assert run_directory(config, self.clip) == before
+
+    def test_knows_the_video_by_its_content(self) -> None:
+        other = GeneratedClip(width=96, height=64, frames=2, seed=5)
+        assert run_directory(configured(), other).name != self.of().name
+
+
+def test_whole_video_methods_ignore_the_number_of_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    jobs = [build_job(configured("method=awdnn", f"chunks={chunks}")) for chunks in (2, 5)]
+    assert jobs[0].directory == jobs[1].directory
+    assert jobs[0].facts["chunks"] == 1
+
+
+@pytest.mark.parametrize(
+    "target", ["builtins.exec", "os.system", "stdo.core.files.os.system", "stdo.core.provenance.subprocess.run"]
+)
+def test_a_target_that_our_packages_do_not_define_is_refused(target: str) -> None:
+    config = configured()
+    config.optim.optimizer._target_ = target
+    with pytest.raises(UserError, match=f"_target_={target}: must be defined in"):
+        build_job(config)
+
+
+def test_lists_must_have_a_number_for_each_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = "video.path=nowhere.mp4"  # not even looked for
+    with pytest.raises(UserError, match=r"sampler.ratios=\[1, 0.5\]: must be 4 numbers, one for each chunk"):
+        build_job(configured("method=jstdo", "sampler.ratios=[1,0.5]", missing))
+    with pytest.raises(UserError, match=r"sampler.weights=\[1\]: must be 3 numbers"):
+        build_job(configured("chunks=3", "sampler=weighted", "sampler.weights=[1]", missing))
+    build_job(configured("method=awdnn", "sampler=decay", "sampler.ratios=[0.5]", "video.max_frames=2"))
+
+
+def test_some_chunk_must_have_a_network_and_easy_ones_be_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = "video.path=nowhere.mp4"  # not even looked for
+    with pytest.raises(UserError, match=r"^sharing.bicubic=4: must be less than the number of chunks, 4$"):
+        build_job(configured("sharing.bicubic=4", missing))
+    with pytest.raises(
+        UserError, match=r"^sharing.bicubic=1: must be 0 with chunking=time, which knows no easy chunks$"
+    ):
+        build_job(configured("method=nas", "sharing.bicubic=1", missing))
+    for sharing in ("single", "independent", "modulated"):
+        job = build_job(configured("method=stdo", f"sharing={sharing}", "sharing.bicubic=3"))
+        assert job.sharing(4).served == 1
+
+
+def test_the_width_reaches_the_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = build_job(configured("backbone=espcn", "backbone.width=0.5"))
+    assert (job.sharing(4).network(3).width, job.facts["backbone"]) == (0.5, "espcn-0.5")
+
+
+def test_every_run_has_what_a_run_directory_must_have() -> None:
+    assert set(CONFIG_KEYS) <= set(configured())
+
+
+def test_a_run_of_another_version_says_so(tmp_path: Path) -> None:
+    config = configured()
+    del config.video, config.patches
+    OmegaConf.save(config, tmp_path / "config.yaml", resolve=True)
+    with pytest.raises(UserError, match=f"run={tmp_path}: is of another version \\(no patches, video in its config"):
+        load_config(tmp_path)

@@ -1,0 +1,73 @@
+"""What settings become before anything is checked: whole numbers, and the home in place of ~."""
+
+from pathlib import Path
+
+import pytest
+
+from stdo.config.settings import ALL_TEXTS, LISTS_OF_TEXTS, PATHS, RULES, check, one_form, settle, whole_numbers
+from stdo.core.types import UserError
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "meant"),
+    [
+        ("scale", 2.0, 2), ("chunks", 3.0, 3), ("seed", 0.0, 0), ("weights.bits", 8.0, 8), ("network", 1.0, 1),
+        ("sharing.bicubic", 2.0, 2), ("video.height", 540.0, 540), ("patches.halo", 2.0, 2), ("budget.batch", 4.0, 4),
+        ("sampler.size", 3.0, 3), ("sampler.size", 1.0, 1.0), ("chunks", 1.5, 1.5), ("budget.passes", 1.0, 1.0),
+        ("backbone.width", 1.0, 1.0), ("scale", True, True),
+    ],
+)  # fmt: skip
+def test_whole_numbers_are_whole_where_they_are_asked_for(key: str, given: object, meant: object) -> None:
+    config: dict = {}
+    node = config
+    *folders, name = key.split(".")
+    for part in folders:
+        node = node.setdefault(part, {})
+    node[name] = given
+    whole_numbers(config)
+    assert (type(node[name]), node[name]) == (type(meant), meant)
+
+
+def test_a_choice_of_numbers_takes_no_other_form_unasked() -> None:
+    """2.0 equals 2 and passed once, to fail where it was an index."""
+    with pytest.raises(UserError, match=r"^scale=2.0: must be one of 2, 3, 4$"):
+        check({"scale": 2.0})
+
+
+def test_equal_numbers_have_one_form() -> None:
+    forms = {"a": [1.0, {"b": 2.0, "c": True}], "d": 0.5, "e": None, "f": float("inf"), "size": 1.0, "warmup": 0}
+    found = one_form(forms)
+    assert repr(found) == repr(
+        {"a": [1, {"b": 2, "c": True}], "d": 0.5, "e": None, "f": float("inf"), "size": 1.0, "warmup": 0.0}
+    )
+
+
+def test_settings_that_take_texts_are_found_by_their_rules() -> None:
+    expected = "video.path video.paths video.root video.pattern run runs out paths.outputs paths.cache study name title"
+    assert {*expected.split(), "init.weights", "scorer.weights", "logger.project", "logger.tags"} <= ALL_TEXTS
+    assert not ALL_TEXTS & {"scale", "chunks", "trainer.precision", "logger.mode", "sharing.bicubic", "force"}
+    assert {"runs", "video.paths", "logger.tags"} == LISTS_OF_TEXTS
+    assert set(PATHS) <= ALL_TEXTS <= set(RULES)
+
+
+def test_the_home_is_put_into_paths_once_and_into_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "~here"
+    monkeypatch.setenv("HOME", str(home))
+    config = {
+        "video": {"path": "~/clip.mkv", "paths": ["~/a.mkv", "b.mkv"]}, "runs": ["~", "x/~/y"], "name": "~/kept",
+        "paths": {"outputs": "~", "cache": "./~/cache"}, "run": "~draft.mkv", "out": "~root/x", "title": "~",
+    }  # fmt: skip
+    settle(config)
+    settle(config)
+    assert config == {
+        "video": {"path": f"{home}/clip.mkv", "paths": [f"{home}/a.mkv", "b.mkv"]}, "runs": [str(home), "x/~/y"],
+        "name": "~/kept", "paths": {"outputs": str(home), "cache": "./~/cache"}, "run": "~draft.mkv",
+        "out": f"{Path('~root').expanduser()}/x", "title": "~",
+    }  # fmt: skip
+
+
+def test_without_a_home_no_folder_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])  # as in a container whose user has no entry
+    with pytest.raises(UserError, match=r"^paths.outputs=~/runs: no home folder is known"):
+        settle({"paths": {"outputs": "~/runs"}})
