@@ -1,6 +1,7 @@
 """The architecture is a test: imports go downwards only, and what a player needs imports without the lab."""
 
 import ast
+import os
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -136,3 +137,17 @@ def test_the_base_install_is_enough_for(module: str) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_files_stay_readable(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@pytest.mark.parametrize(
+    "imports",
+    ["stdo.player.runtime, openvino", "stdo.encoder.formats, onnxruntime", "stdo.encoder.measuring, openvino"],
+)
+def test_what_is_imported_reports_nobody(imports: str, tmp_path: Path) -> None:
+    """OpenVINO and ONNX Runtime leave an identifier in the home folder, and tell their makers, unless that is off."""
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / ".cache")}
+    code = f"import {imports}, time; time.sleep(0.5)"
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)
+    left = [path.name for path in tmp_path.rglob("*")]
+    assert not [name for name in left if "openvino" in name or "intel" in name or "onnx" in name.lower()], left
