@@ -76,7 +76,7 @@ def job(path: str, frames: int, chunks: int) -> None:
         sharing = Independent(partial(build, "espcn", SCALE), chunks)
         labels = data.labels.ravel()
         passes = STEPS * 4 * chunks / labels.size
-        data.sample(partial(Uniform, batch=4, passes=passes, seed=0), sharing.learner_of(labels))
+        data.show(Uniform(labels, sharing.learner_of(labels), batch=4, passes=passes, seed=0))
         trainer = pl.Trainer(
             max_epochs=1, accelerator="cpu", precision=resolve("auto", "cpu"), logger=False,
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,

@@ -122,8 +122,10 @@ def through_lightning(
 ) -> Clock:
     """A fit with the callbacks that every fit has."""
     labels = data.labels.ravel()
-    sampler = partial(Uniform, batch=batch, passes=steps * batch * sharing.learners / labels.size, seed=0)
-    shown = data.sample(sampler, sharing.learner_of(labels)).batch_size * sharing.learners
+    passes = steps * batch * sharing.learners / labels.size
+    sampler = Uniform(labels, sharing.learner_of(labels), batch=batch, passes=passes, seed=0)
+    data.show(sampler)
+    shown = sampler.shown
     clock = Clock(profile)
     trainer = pl.Trainer(
         max_epochs=1, accelerator="cpu", precision=precision, profiler=clock.profiler,

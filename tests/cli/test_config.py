@@ -11,11 +11,11 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from stdo.chunks.branch import Turns
 from stdo.chunks.dct import Dct
 from stdo.chunks.sample import Ratios, Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
+from stdo.chunks.turns import Turns
 from stdo.config.jobs import NOT_IN_HASH, build_job, run_directory
 from stdo.config.settings import RULES, SAMPLER_RULES, SAMPLERS, check
 from stdo.config.trust import CONFIG_KEYS, RENAMED, conf_dir, load_config, renamed

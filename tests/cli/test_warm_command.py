@@ -62,13 +62,13 @@ def test_a_branched_run_does_the_work_of_the_others_and_keeps_what_it_did(clip: 
     assert evaluate(directory, clip_of(directory))["psnr"] == metrics["psnr"]
 
 
-def test_scoring_in_the_middle_of_a_fit_shows_how_far_it_is(
+def test_both_phases_and_the_scoring_between_them_show_how_far_they_are(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(clip, tmp_path, "method=bstdo", "budget.passes=1")
     said = capsys.readouterr().err
-    assert re.search(r"score anew: 100%.*6/6 \[\d\d:\d\d<", said), "with the time that is left"
-    assert said.index("train:") < said.index("score anew:") < said.index("train: 100%")
+    assert re.search(r"score: 100%.*6/6 \[\d\d:\d\d<", said), "with the time that is left"
+    assert said.index("train 1/2: 100%") < said.rindex("score: 100%") < said.index("train 2/2:")
 
 
 @pytest.mark.slow
@@ -85,7 +85,6 @@ def test_a_branched_run_is_delivered(clip: Path, tmp_path: Path) -> None:
     ("settings", "said"),
     [
         (["init.share=1"], "init.share=1: must be a number between 0 and 1"),
-        (["sampler=uniform"], "init=warm: needs a sampler that shows patches to one network at a time: sampler=turns"),
         (["sampler.work=[1,2,3]"], "sampler.work=[1, 2, 3]: must be 2 numbers, one for each chunk"),
         (["init.sampler.ratios=[1]"], "init.sampler.ratios=[1]: must be 2 numbers, one for each chunk"),
     ],

@@ -21,7 +21,8 @@ def test_a_batch_holds_the_windows_and_targets_of_its_patches(make_job, scale: i
     data = make_job(scale=scale, halo=halo).data
     data.prepare_data()
     data.setup()
-    sampler = data.sample(make_job().sampler, data.labels.ravel().astype(np.int64))
+    label_N = data.labels.ravel().astype(np.int64)
+    sampler = make_job().sampler(label_N, label_N)
     batches = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)
     numbers = sampler.batch(1)
     batch = batches[1]
@@ -37,7 +38,8 @@ def test_ranks_share_a_batch_without_overlap(make_job) -> None:
     data = make_job().data
     data.prepare_data()
     data.setup()
-    sampler = data.sample(make_job().sampler, data.labels.ravel().astype(np.int64))
+    label_N = data.labels.ravel().astype(np.int64)
+    sampler = make_job().sampler(label_N, label_N)
     whole = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)[0]
     halves = [PatchBatches(data.video, data.grid, data.labels, sampler, rank, 2)[0] for rank in (0, 1)]
     for key, both in whole.items():

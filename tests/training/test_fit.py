@@ -38,7 +38,8 @@ def test_independent_networks_in_one_fit_equal_separate_fits(make_job) -> None:
     together = weights(job)
     data, labels = job.data, job.data.labels
     sharing = job.sharing(3)
-    sampler = data.sample(job.sampler, sharing.learner_of(labels.ravel()))
+    label_N = labels.ravel().astype(np.int64)
+    sampler = job.sampler(label_N, sharing.learner_of(label_N))
     batches = PatchBatches(data.video, data.grid, labels, sampler, 0, 1)
     for chunk in range(3):
         network = sharing.backbones[chunk]
@@ -105,7 +106,8 @@ def test_the_curve_shows_the_loss_that_was_asked_for(make_job, loss: str, power:
     job = make_job(loss=loss, split=whole, sharing=Single, chunks=1, passes=0.1)
     train(job)
     data, sharing = job.data, job.sharing(1)
-    sampler = data.sample(job.sampler, sharing.learner_of(data.labels.ravel()))
+    label_N = data.labels.ravel().astype(np.int64)
+    sampler = job.sampler(label_N, sharing.learner_of(label_N))
     batch = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)[0]
     with torch.no_grad():
         sr = sharing(batch["lr"].permute(0, 3, 1, 2) / 255, batch["chunk"])

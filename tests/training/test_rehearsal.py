@@ -5,12 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from stdo.chunks.branch import Branching, Turns, least_passes
-from stdo.chunks.sample import Uniform
 from stdo.config.jobs import build_job
 from stdo.config.trust import conf_dir
 from stdo.core.types import UserError
@@ -69,21 +66,6 @@ def test_many_networks_need_memory_too(finished_runs: Path, tmp_path: Path) -> N
 def test_the_least_budget_that_is_named_trains(finished_runs: Path, tmp_path: Path) -> None:
     metrics = train(prepared(finished_runs, tmp_path, "budget.passes=0.1482"))
     assert metrics["steps"] == 2 and metrics["branch_step"] == 1
-
-
-@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.75, 0.9, 0.99])
-@pytest.mark.parametrize(("patches", "batch"), [(54, 4), (7200, 4), (100, 1), (33, 16)])
-def test_the_least_passes_are_enough(share: float, patches: int, batch: int) -> None:
-    label_N = np.arange(patches) % 2
-
-    def branching(passes: float) -> Branching:
-        settings = {"batch": batch, "passes": passes, "seed": 0, "share": share}
-        return Branching(label_N, label_N, first=Uniform, then=Turns, **settings)
-
-    least = least_passes(patches, batch, share)
-    assert branching(least).steps >= 2
-    with pytest.raises(UserError, match="must be at least"):
-        branching(0.6 / (patches / batch))
 
 
 SPEND = """

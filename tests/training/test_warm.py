@@ -1,5 +1,6 @@
-"""A fit that branches: what the branches start from, what is scored, equal work, and killing it anywhere."""
+"""A fit of two phases: what the second starts from, what is scored, equal work, and killing it anywhere."""
 
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -7,23 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from stdo.chunks.branch import Branching, Turns
 from stdo.chunks.sample import Ratios
 from stdo.chunks.score import psnr
 from stdo.chunks.split import by_score
+from stdo.chunks.turns import Turns
+from stdo.core.types import UserError
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.backbones.espcn import ESPCN
 from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
-from stdo.models.weights import load_networks
+from stdo.models.weights import load_networks, read_safetensors, write_safetensors
+from stdo.pipeline.phases import Start
 from stdo.pipeline.steps import WEIGHTS, Job, train
-from stdo.runs.directory import read_chunks
+from stdo.runs.directory import CHECKPOINT, START_CHECKPOINT, START_SCORES, START_WEIGHTS, read_chunks
 from stdo.training.data import PatchBatches
-from stdo.training.module import Overfit
-from stdo.training.warm import Branch
 
 BUDGET = {"batch": 4, "passes": 3.0, "seed": 0}
+RATIOS = partial(Ratios, ratios=[1, 0.5, 0])
 
 
 @pytest.fixture
@@ -32,16 +34,17 @@ def warm_job(make_job):
         work = [3, 2, 0] if sharing is Independent else None
         return replace(
             make_job(directory, **changes),
-            sharing=partial(sharing, partial(ESPCN, 2, residual="bicubic"), seed=0),
+            backbone=partial(ESPCN, 2, residual="bicubic"),
+            shared=partial(sharing, seed=0),
             sampler=partial(Turns, work=work, **BUDGET),
-            warm=partial(Branching, share=0.5, first=partial(Ratios, ratios=[1, 0.5, 0]), **BUDGET),
+            start=Start(0.5, RATIOS, **BUDGET),
         )
 
     return make
 
 
-def tensors(job: Job) -> list[dict[str, torch.Tensor]]:
-    return [network.state_dict() for network in load_networks(job.directory / WEIGHTS)[0]]
+def tensors(job: Job, file=WEIGHTS) -> list[dict[str, torch.Tensor]]:
+    return [network.state_dict() for network in load_networks(job.directory / file)[0]]
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -66,26 +69,25 @@ def test_chunks_are_made_with_the_one_network_which_a_chunk_without_work_keeps(w
     straight = make_job("straight")
     straight.data.setup()
     assert not np.array_equal(labels, straight.data.labels), "bicubic would have split otherwise"
-    assert not same(tensors(job)[0], tensors(job)[2])
-    assert not same(tensors(job)[0], tensors(job)[1])
+    (first,) = tensors(job, START_WEIGHTS)
+    assert [same(first, network) for network in tensors(job)] == [False, False, True]
     assert metrics["patch_presentations"] == sum(metrics["chunk_presentations"])
     assert metrics["patch_presentations"] == pytest.approx(3 * metrics["patches"], abs=4)
     assert (metrics["branch_step"], metrics["ratios"][2]) == (metrics["steps"] // 2, 0)
     assert metrics["work"] == pytest.approx([0.6, 0.4, 0], abs=0.05)
 
 
-def test_until_it_branches_it_is_the_fit_of_one_network(warm_job) -> None:
-    """The network that a chunk without work keeps is the one of a fit without branches, stopped there."""
+def test_the_first_phase_is_the_fit_of_one_network(warm_job) -> None:
+    """Of half the passes, by the ratios of the chunks that bicubic makes; against a loop of plain PyTorch."""
     job = warm_job()
     train(job)
-    data, sharing = warm_job("other").data, Single(partial(ESPCN, 2, residual="bicubic"), 3)
+    data, sharing = warm_job("other").data, Single(job.backbone, 3)
     data.setup()
     label_N = data.labels.ravel().astype(np.int64)
     first = Ratios(label_N, 0 * label_N, batch=4, passes=1.5, seed=0, ratios=[1, 0.5, 0])
     batches = PatchBatches(data.video, data.grid, data.labels, first, 0, 1)
-    steps = round(3.0 * len(label_N) / 4)
     optimizer = torch.optim.Adam(sharing.parameters(), lr=1e-3)
-    schedule = job.schedule(optimizer, steps=steps)
+    schedule = job.schedule(optimizer, steps=first.steps)
     for step in range(first.steps):
         batch = batches[step]
         sr = sharing(batch["lr"].permute(0, 3, 1, 2) / 255, batch["chunk"])
@@ -103,29 +105,40 @@ SHARINGS = [Independent, MIXED, *(pytest.param(each, marks=pytest.mark.slow) for
 
 
 @pytest.mark.parametrize("sharing", SHARINGS)
-def test_killed_anywhere_it_goes_on_to_the_same_weights(warm_job, monkeypatch: pytest.MonkeyPatch, sharing) -> None:
+def test_killed_anywhere_it_resumes_to_the_same_weights(warm_job, monkeypatch: pytest.MonkeyPatch, sharing) -> None:
     straight = warm_job("straight", sharing)
-    here, steps = train(straight)["branch_step"], train(straight)["steps"]
+    metrics = train(straight)
+    phases = [metrics["branch_step"], metrics["steps"] - metrics["branch_step"]]
     read = PatchBatches.__getitem__
-    for die_at in (here - 1, here, here + 1):
-        name = f"killed{die_at}"
+    for die_in, die_at in ((0, phases[0] - 1), (1, 0), (1, phases[1] - 1)):
+        name = f"killed{die_in}-{die_at}"
         with monkeypatch.context() as patch:
+            passed = []
 
-            def dying(self, step, die_at=die_at):
-                if step == die_at:
+            def dying(self, step, die=(die_in, die_at), passed=passed):
+                if step == phases[0] - 1:
+                    passed.append(step)
+                if ((self._sampler.SIDE_BY_SIDE is False), step) == die:
                     raise KeyError("killed")
                 return read(self, step)
 
             patch.setattr(PatchBatches, "__getitem__", dying)
             with pytest.raises(KeyError):
                 train(warm_job(name, sharing, checkpoint_seconds=0.0))
-        shown: list[int] = []
+        checkpoints = {(straight.directory.parent / name / file).exists() for file in (START_SCORES, START_WEIGHTS)}
+        assert checkpoints == {die_in == 1}, "they are what ends the first phase"
+        shown: list[tuple[bool, int]] = []
         with monkeypatch.context() as patch:
-            patch.setattr(PatchBatches, "__getitem__", lambda self, step, s=shown: s.append(step) or read(self, step))
+            patch.setattr(
+                PatchBatches,
+                "__getitem__",
+                lambda self, step, s=shown: s.append((not self._sampler.SIDE_BY_SIDE, step)) or read(self, step),
+            )
             train(warm_job(name, sharing, checkpoint_seconds=0.0))
-        assert die_at - 10 < shown[0] <= die_at  # from the block that it was killed in
-        assert (shown[0] < here) == (die_at < here)  # which ends where the network branches
-        assert shown == list(range(shown[0], steps))
+        began = shown[0][1]
+        assert shown[0][0] == bool(die_in) and die_at - 10 < began <= die_at  # from the block that it was killed in
+        first = [] if die_in else [(False, step) for step in range(began, phases[0])]
+        assert shown == first + [(True, step) for step in range(began if die_in else 0, phases[1])]
         killed = warm_job(name, sharing)
         assert all(same(*each) for each in zip(tensors(straight), tensors(killed), strict=True)), die_at
         assert np.array_equal(read_chunks(killed.directory)[0], read_chunks(straight.directory)[0])
@@ -137,7 +150,6 @@ def test_a_chunk_without_a_network_leaves_its_steps_and_operations_to_the_others
     labels, network_of = read_chunks(warm_job().directory)
     assert network_of == [0, 1, -1] and len(networks) == 2
     assert len(metrics["work"]) == 2 and sum(metrics["work"]) == pytest.approx(1)
-    assert metrics["chunk_presentations"][2] == 0, "none before the branch by ratios, none after it"
     assert metrics["patch_presentations"] == pytest.approx(3 * metrics["patches"], abs=4)
     espcn = sum(i * o * 9 for i, o in ((3, 64), (64, 64), (64, 32), (32, 12))) + 300
     served = (labels < 2).sum()
@@ -149,35 +161,38 @@ def test_killed_while_it_scores_it_scores_again(warm_job, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr("stdo.pipeline.fit._score", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
         with pytest.raises(KeyError):
-            train(warm_job("killed", checkpoint_seconds=0.0))
-    train(warm_job("killed", checkpoint_seconds=0.0))
+            train(warm_job("killed"))  # whose checkpoints are half a minute apart
+    read, shown = PatchBatches.__getitem__, []
+    with monkeypatch.context() as patch:
+        patch.setattr(PatchBatches, "__getitem__", lambda self, step: shown.append(step) or read(self, step))
+        metrics = train(warm_job("killed"))
+    assert shown == list(range(metrics["steps"] - metrics["branch_step"])), "the first phase was at its end"
     train(warm_job("straight"))
     assert all(same(*each) for each in zip(tensors(warm_job("straight")), tensors(warm_job("killed")), strict=True))
 
 
-def test_branches_begin_as_copies(warm_job, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    branch = Overfit.branch
+def test_what_the_first_phase_left_is_checked(warm_job) -> None:
+    job = warm_job("run")
+    train(job)
+    (job.directory / "metrics.json").unlink()
+    (job.directory / WEIGHTS).unlink()
+    scores = read_safetensors(job.directory / START_SCORES)[0]["scores"]
+    for harmed in ({"scores": scores[:3]}, {"other": scores}, None):
+        if harmed is None:
+            (job.directory / START_SCORES).write_bytes(b"none")
+        else:
+            write_safetensors(job.directory / START_SCORES, harmed, {"seconds": "1"})
+        with pytest.raises(UserError, match=r"scores.safetensors: (holds scores of \(3, |damaged)"):
+            train(warm_job("run"))
 
-    def spied(self) -> None:
-        before = self.sharing.network(0).state_dict()
-        branch(self)
-        seen.extend(same(before, self.sharing.network(chunk).state_dict()) for chunk in range(3))
 
-    monkeypatch.setattr(Overfit, "branch", spied)
-    train(warm_job())
-    assert seen == [True] * 3
-
-
-def test_a_checkpoint_of_before_the_branch_has_no_scores(warm_job) -> None:
+def test_the_curve_counts_on_through_both_phases(warm_job) -> None:
     job = warm_job()
-    job.data.setup()
-    sharing = job.sharing(3)
-    sampler = job.data.sample(partial(job.warm, then=job.sampler), sharing.learner_of(job.data.labels.ravel()))
-    callback = Branch(job.data, sampler, sharing.learner_of, lambda *_: pytest.fail("not now"))
-    assert callback.state_dict() == {}
-    callback.load_state_dict({})
-    scores = np.arange(job.data.labels.size, dtype=np.float32).reshape(job.data.labels.shape)
-    callback.load_state_dict({"scores": torch.from_numpy(scores)})
-    assert torch.equal(callback.state_dict()["scores"], torch.from_numpy(scores))
-    assert np.array_equal(job.data.labels, by_score(scores, 3))
+    metrics = train(job)
+    rows = [line.split(",") for line in (job.directory / "curves.csv").read_text().splitlines()[1:]]
+    steps, shown, seconds = ([float(row[at]) for row in rows] for at in (0, 1, 2))
+    assert steps == sorted(set(steps)) and steps[-1] == metrics["steps"] and metrics["branch_step"] in steps
+    assert shown == [4 * step for step in steps] and shown[-1] == metrics["patch_presentations"]
+    assert seconds == sorted(seconds) and seconds[-1] <= metrics["seconds"]["train"] + 1e-6
+    assert json.loads((job.directory / "metrics.json").read_text()) == metrics
+    assert not (job.directory / START_CHECKPOINT).exists() and not (job.directory / CHECKPOINT).exists()

@@ -52,11 +52,12 @@ class Sampler(ABC):
         """Patches shown in the whole fit."""
         return self.steps * self.shown
 
-    def chunk_presentations(self) -> list[int]:
-        """Patches of each chunk shown in the whole fit."""
-        counts = np.zeros(int(self.label_N.max()) + 1, np.int64)
+    def chunk_presentations(self, label_N: I64 | None = None) -> list[int]:
+        """How many patches of each chunk are shown. label_N: the chunk of each patch; None: as it samples."""
+        label_N = self.label_N if label_N is None else label_N
+        counts = np.zeros(int(label_N.max()) + 1, np.int64)
         for step in range(self.steps):
-            counts += np.bincount(self.label_N[self.batch(step)], minlength=len(counts))
+            counts += np.bincount(label_N[self.batch(step)], minlength=len(counts))
         return [int(count) for count in counts]
 
     @property

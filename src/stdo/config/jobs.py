@@ -47,6 +47,7 @@ def build_job(config: DictConfig) -> Job:
         from stdo.models.sharing import seeded
         from stdo.models.weights import starting
         from stdo.pipeline.fit import Job
+        from stdo.pipeline.phases import Start
         from stdo.pipeline.rehearsal import rehearse
         from stdo.runs.tracking.tracker import FilesOnly
         from stdo.training.data import PatchData
@@ -86,7 +87,8 @@ def build_job(config: DictConfig) -> Job:
         OmegaConf.to_yaml(_with_places(config), resolve=True),
         facts,
         data,
-        partial(instantiate(config.sharing), backbone),
+        backbone,
+        instantiate(config.sharing),
         partial(instantiate(config.sampler), **budget),
         instantiate(config.optim.optimizer),
         instantiate(config.optim.schedule),
@@ -94,7 +96,7 @@ def build_job(config: DictConfig) -> Job:
         config.checkpoint_seconds,
         command_of(),
         partial(instantiate(config.logger), config=settings) if config.get("logger") else FilesOnly,
-        None if config.init.start is None else partial(instantiate(config.init.start), **budget),
+        Start(config.init.share, instantiate(config.init.sampler), **budget) if "sampler" in config.init else None,
         config.optim.loss,
     )
     if config.force or not (job.directory / RESULT).exists():

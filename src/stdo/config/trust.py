@@ -32,6 +32,7 @@ _MOVED = {"ecbsr": "ECBSR", "edsr": "EDSR", "espcn": "ESPCN", "srcnn": "SRCNN", 
 RENAMED = {
     "stdo.clip.PatchSize": "stdo.video.clip.PatchSize",
     "stdo.training.data.PatchSize": "stdo.video.clip.PatchSize",  # the last of two is what enters the hash
+    "stdo.chunks.branch.Turns": "stdo.chunks.turns.Turns",
     **{f"stdo.models.{file}.{name}": f"stdo.models.backbones.{file}.{name}" for file, name in _MOVED.items()},
 }
 """What a ``_target_`` was called, and is now. Run directories of before have the old names, which enter their hash."""

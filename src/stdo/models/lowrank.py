@@ -60,12 +60,6 @@ class LowRank(Deltas):
         """See `Sharing.params`: the first chunk has none of its own."""
         return self.params_base + len(self.factors) * self.params_per_chunk
 
-    def branch(self) -> None:
-        """See `Sharing.branch`."""
-        for factors in self.factors.modules():
-            if isinstance(factors, Factors):
-                factors.left.zero_()
-
     def deltas(self, chunks: Sequence[int]) -> list[Sequence[Tensor]]:
         """See `Deltas.deltas`: what to add to the weight; of the first chunk a 0."""
         return [[self._product(chunk, at) for chunk in chunks] for at in range(len(self.names))]

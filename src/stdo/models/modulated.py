@@ -42,11 +42,6 @@ class Modulated(Deltas):
         """See `Sharing.params_per_chunk`."""
         return self.mix[0].numel() + self.gain[0].numel()
 
-    def branch(self) -> None:
-        """See `Sharing.branch`."""
-        for parameter in (self.mix, self.gain):
-            parameter.copy_(parameter[:1].expand_as(parameter).clone())
-
     def deltas(self, chunks: Sequence[int]) -> list[Sequence[Tensor]]:
         """See `Deltas.deltas`: gain times mix, (chunks, channels / 2, 2, 3)."""
         mixes = torch.split(self.mix[list(chunks)], self._pairs, dim=1)

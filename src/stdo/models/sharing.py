@@ -23,7 +23,7 @@ class Sharing(nn.Module, ABC):
 
     chunks: how many chunks there are; chunk numbers are 0 … chunks - 1.
     bicubic: how many of the last, the easiest, have no network: whole frames are enlarged bicubically for them. Their
-        patches are shown to no learner, unless one learns for all chunks first.
+        patches are shown to no learner.
     """
 
     def __init__(self, chunks: int, bicubic: int = 0) -> None:
@@ -70,9 +70,6 @@ class Sharing(nn.Module, ABC):
 
         Quickest when equal chunks lie next to each other.
         """
-
-    def branch(self) -> None:
-        """Make every chunk's network that of chunk 0, in place. Called without gradients."""
 
     def distinct(self) -> list[Backbone]:
         """Every different network once, as `network` gives it, in the order of `network_of`."""
@@ -151,12 +148,6 @@ class Independent(Sharing):
         backbone = self.backbones[chunk]
         assert isinstance(backbone, Backbone)
         return plain(backbone)
-
-    def branch(self) -> None:
-        """See `Sharing.branch`."""
-        for backbone in self.backbones[1:]:
-            for own, first in zip(backbone.parameters(), self.backbones[0].parameters(), strict=True):
-                own.copy_(first)
 
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
         """See `Sharing.forward`. One call of a network per run of equal chunks."""

@@ -55,8 +55,13 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
         "scale": str(one.scale),
         "networks": str(len(networks)),
     }
+    write_safetensors(path, tensors, {**meta, **own})
+
+
+def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, str]) -> None:
+    """Write tensors, and texts beside them, completely or not at all."""
     with atomic(Path(path)) as partial:
-        partial.write_bytes(safetensors.torch.save(tensors, {**meta, **own}))
+        partial.write_bytes(safetensors.torch.save(dict(tensors), dict(meta)))
 
 
 def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
@@ -119,11 +124,18 @@ def started(factory: BackboneFactory, path: str | Path) -> Backbone:
     Raises UserError as `load_one` does, and where that network predicts something else (`Backbone`, residual).
     """
     backbone = factory()
-    loaded = load_one(path, name_of(backbone), backbone.scale)
+    return copied(backbone, load_one(path, name_of(backbone), backbone.scale), f"weights={path}")
+
+
+def copied(backbone: Backbone, loaded: Backbone, where: str = "its weights") -> Backbone:
+    """Give a backbone the weights of a plain network of the same architecture; returns the backbone.
+
+    Raises UserError, which begins with ``where``, where that network predicts something else (`Backbone`, residual).
+    """
     theirs, ours = ({"residual": each.residual, **each.settings} for each in (loaded, backbone))
     for key in ours:
         if theirs[key] != ours[key]:
-            raise UserError(f"weights={path}: was trained with backbone.{key}={theirs[key]}; {ours[key]} is asked for")
+            raise UserError(f"{where}: was trained with backbone.{key}={theirs[key]}; {ours[key]} is asked for")
     for name, tensor in loaded.state_dict().items():
         parent, _, leaf = name.rpartition(".")
         module = backbone.get_submodule(parent)

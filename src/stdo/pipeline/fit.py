@@ -2,9 +2,10 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,87 +13,185 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.loggers import Logger
 
-from stdo.chunks.branch import Branching
 from stdo.chunks.sample import Sampler
 from stdo.chunks.score import ByPsnr
 from stdo.core.signals import deferred
-from stdo.core.types import F32, Json, UserError
+from stdo.core.types import F32, I64, Json, UserError
 from stdo.evaluation.identity import FINGERPRINT, fingerprint_of
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.common import Backbone
 from stdo.models.cost import macs_per_patch
-from stdo.models.sharing import Sharing
-from stdo.models.weights import save_networks
-from stdo.runs.directory import CHECKPOINT, WEIGHTS, write_chunks
+from stdo.models.registry import name_of
+from stdo.models.sharing import BackboneFactory, Sharing, Single
+from stdo.models.weights import copied, load_one, read_safetensors, save_networks, write_safetensors
+from stdo.pipeline.phases import MakeSampler, Start, samplers
+from stdo.runs.directory import CHECKPOINT, START_CHECKPOINT, START_SCORES, START_WEIGHTS, WEIGHTS, write_chunks
 from stdo.runs.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_loggers
 from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast, hush
 from stdo.training.data import PatchData
 from stdo.training.module import Optimizer, Overfit, Schedule
 from stdo.training.processes import environment
-from stdo.training.warm import Branch
 
 
 @dataclass(frozen=True)
 class Job:
     """One run.
 
-    directory: the run directory. config: its configuration as text, kept beside the result.
-    facts: what is known before the run starts and belongs into metrics.json (method, backbone, seed, …).
-    sharing: number of chunks -> the networks. sampler: chunk and learner of each patch -> which patches are shown.
-    trainer: a Lightning Trainer but for ``callbacks``, ``plugins``, ``logger`` and the number of epochs.
-    command: the words of the command that repeats this run, for its provenance.
-    tracker: who is told of the run beside its directory.
-    warm: where one network learns for all chunks first: ``sampler`` as ``then`` -> which patches the whole fit shows.
-    loss: see `stdo.training.loss.LOSSES`.
+    Attributes:
+        directory: The run directory.
+        config: Its configuration as text, kept beside the result.
+        facts: What is known before the run starts and belongs into metrics.json (method, backbone, seed, …).
+        data: The clip, how it is scored and split.
+        backbone: Builds one network.
+        shared: ``backbone`` and the number of chunks -> the networks.
+        sampler: Chunk and learner of each patch -> which patches are shown.
+        optimizer: See `stdo.training.module.Optimizer`.
+        schedule: See `stdo.training.module.Schedule`.
+        trainer: A Lightning Trainer but for ``callbacks``, ``plugins``, ``logger`` and the number of epochs.
+        checkpoint_seconds: Between two checkpoints.
+        command: The words of the command that repeats this run, for its provenance.
+        tracker: Who is told of the run beside its directory.
+        start: A first phase, in which one network learns for all chunks.
+        loss: See `stdo.training.loss.LOSSES`.
     """
 
     directory: Path
     config: str
     facts: Json
     data: PatchData
-    sharing: Callable[[int], Sharing]
-    sampler: Callable[..., Sampler]
+    backbone: BackboneFactory
+    shared: Callable[[BackboneFactory, int], Sharing]
+    sampler: MakeSampler
     optimizer: Optimizer
     schedule: Schedule
     trainer: Callable[..., pl.Trainer]
     checkpoint_seconds: float = 30.0
     command: Sequence[str] = tuple(sys.argv)
     tracker: MakeTracker = FilesOnly
-    warm: Callable[..., Sampler] | None = None
+    start: Start | None = None
     loss: str = "l1"
 
-    def sampling(self) -> Callable[..., Sampler]:
-        """Chunk and learner of each patch -> which patches the whole fit shows."""
-        return self.sampler if self.warm is None else partial(self.warm, then=self.sampler)
+    def sharing(self, chunks: int, first: Backbone | None = None) -> Sharing:
+        """The networks of so many chunks; each begins with the weights of ``first``, where that is given."""
+        backbone = self.backbone if first is None else lambda: copied(self.backbone(), first)
+        return self.shared(backbone, chunks)
+
+    def samplers(self, label_N: I64, learner_N: I64) -> list[Sampler]:
+        """One sampler for each phase, see `stdo.pipeline.phases.samplers`."""
+        return samplers(self.start, self.sampler, label_N, learner_N)
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """One phase of a fit. checkpoint: where it resumes. keep: write one at its end as well, since more follows.
+
+    what: how the progress bar calls it. past: the phase before it, which took so many seconds.
+    """
+
+    sharing: Sharing
+    sampler: Sampler
+    checkpoint: Path
+    keep: bool = False
+    what: str = "train"
+    past: Sampler | None = None
+    seconds: float = 0.0
 
 
 def fit(job: Job, tracker: Tracker) -> pl.Trainer:
-    """Train, and keep the weights and the chunks."""
+    """Train all phases of a job, and keep the weights and the chunks.
+
+    Returns:
+        The Trainer of the last phase.
+
+    Raises:
+        UserError: The memory is not there, Lightning refuses the fit, or it diverges.
+    """
     hush()
-    data, labels = job.data, job.data.labels
-    sharing = job.sharing(int(labels.max()) + 1)
-    sampler = data.sample(job.sampling(), sharing.learner_of(labels.ravel()))
-    border = data.grid.halo * data.video.scale
-    module = Overfit(sharing, job.optimizer, job.schedule, sampler.steps, border, sampler.at_once, job.loss)
-    last = job.directory / CHECKPOINT
-    curve = Curve(sampler.shown)
-    branch = (
-        [Branch(data, sampler, sharing.learner_of, partial(_score, data))] if isinstance(sampler, Branching) else []
-    )
+    data, loggers = job.data, curve_loggers(job.directory, tracker)
+    chunks, label_N = int(data.labels.max()) + 1, _flat(data)
+    sharing = job.sharing(chunks)
+    *before, sampler = job.samplers(label_N, sharing.learner_of(label_N))
+    phase = _Phase(sharing, sampler, job.directory / CHECKPOINT)
+    for first in before:
+        network, seconds = _start(job, Single(job.backbone, chunks, seed=first.seed), first, loggers)
+        sharing, label_N = job.sharing(chunks, network), _flat(data)
+        sampler = job.samplers(label_N, sharing.learner_of(label_N))[-1]
+        phase = _Phase(sharing, sampler, job.directory / CHECKPOINT, False, "train 2/2", first, seconds)
+    trainer, seconds = _train(job, phase, loggers)
+    if dist.is_initialized():  # else its threads may end this process, or a child that is done, with an abort
+        dist.destroy_process_group()
+    if trainer.is_global_zero:
+        _save(job, sharing, [*before, sampler], seconds, str(trainer.strategy.root_device))
+    return trainer
+
+
+def _start(job: Job, sharing: Single, sampler: Sampler, loggers: list[Logger]) -> tuple[Backbone, float]:
+    """Train one network for all chunks, unless that was done, and split the patches anew by what it makes of them.
+
+    Returns:
+        The network, and the seconds that training and scoring took.
+    """
+    data, weights, scored = job.data, job.directory / START_WEIGHTS, job.directory / START_SCORES
+    if scored.exists():
+        like = sharing.network(0)
+        network = load_one(weights, name_of(like), like.scale)
+        scores, seconds = _read_scores(scored, data.labels.shape)
+    else:
+        phase = _Phase(sharing, sampler, job.directory / START_CHECKPOINT, True, "train 1/2")
+        trainer, seconds = _train(job, phase, loggers)
+        network, scores = sharing.network(0), data.scores
+        if trainer.is_global_zero:
+            began = time.monotonic()
+            scores = _score(data, network, trainer.strategy.root_device)
+            seconds += time.monotonic() - began
+            save_networks(weights, sharing, {})
+            write_safetensors(scored, {"scores": torch.from_numpy(scores)}, {"seconds": str(seconds)})
+            phase.checkpoint.unlink()
+        scores = trainer.strategy.broadcast(scores)
+    data.rescore(scores)
+    return network.cpu(), seconds
+
+
+def _read_scores(path: Path, shape: tuple[int, ...]) -> tuple[F32, float]:
+    """The scores that the first phase has left, (T, rows, cols) in dB, and the seconds that it took."""
+    tensors, meta = read_safetensors(path)
     try:
-        with deferred() as asked:
-            kept = KeepLast(last, job.checkpoint_seconds, asked)
-            trainer = job.trainer(
-                max_epochs=1,
-                callbacks=[*branch, curve, FitProgress(sampler.shown), kept],
-                logger=curve_loggers(job.directory, tracker),
-                plugins=[AtomicCheckpointIO(), *environment(job.trainer)],
-                use_distributed_sampler=False,  # every process sees every step, and takes its share of its patches
-            )
-            trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
-        if dist.is_initialized():  # else its threads may end this process, or a child that is done, with an abort
-            dist.destroy_process_group()
+        scores, seconds = tensors["scores"].numpy().astype(np.float32), float(meta["seconds"])
+    except (KeyError, ValueError):
+        raise UserError(f"{path}: damaged; force=true trains again") from None
+    if scores.shape != shape:
+        raise UserError(f"{path}: holds scores of {scores.shape} patches, the video {shape}; force=true trains again")
+    return scores, seconds
+
+
+def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, float]:
+    """Train one phase, or resume it. Returns its Trainer, and the seconds of this phase and those before it."""
+    data, sampler, last = job.data, phase.sampler, phase.checkpoint
+    data.show(sampler)
+    border = data.grid.halo * data.video.scale
+    module = Overfit(phase.sharing, job.optimizer, job.schedule, sampler.steps, border, sampler.at_once, job.loss)
+    past = (phase.past.steps, phase.past.presentations) if phase.past else (0, 0)
+    curve = Curve(sampler.shown, *past, phase.seconds)
+    with _explained(job, sampler), deferred() as asked:
+        kept = KeepLast(last, job.checkpoint_seconds, asked, sampler.steps if phase.keep else None)
+        trainer = job.trainer(
+            max_epochs=1,
+            callbacks=[curve, FitProgress(sampler.shown, phase.what), kept],
+            logger=loggers,
+            plugins=[AtomicCheckpointIO(), *environment(job.trainer)],
+            use_distributed_sampler=False,  # every process sees every step, and takes its share of its patches
+        )
+        trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+    return trainer, curve.seconds
+
+
+@contextmanager
+def _explained(job: Job, sampler: Sampler) -> Iterator[None]:
+    """Raise UserError for what a machine or Lightning refuses."""
+    try:
+        yield
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of GPU memory: lower budget.batch ({sampler.batch_size}) or use trainer=cpu") from error
     except MisconfigurationException as error:
@@ -101,12 +200,14 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
         if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
             raise
         raise UserError(
-            f"out of memory: lower budget.batch ({sampler.batch_size}), patches.halo ({data.grid.halo}), "
+            f"out of memory: lower budget.batch ({sampler.batch_size}), patches.halo ({job.data.grid.halo}), "
             "patches.height or patches.width"
         ) from error
-    if trainer.is_global_zero:
-        _save(job, sharing, sampler, curve.seconds, str(trainer.strategy.root_device))
-    return trainer
+
+
+def _flat(data: PatchData) -> I64:
+    """The chunk of each patch, (N,)."""
+    return data.labels.ravel().astype(np.int64)
 
 
 def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
@@ -115,27 +216,32 @@ def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
     alone = Reconstructor([network.to(device)], [0], grid, video.scale, device)
     chunk = np.zeros((grid.rows, grid.cols), np.int16)
     scorer = ByPsnr(lambda lr_HWC: grid.assemble(alone.patches(lr_HWC, chunk), video.scale))
-    frames = data.clip.progress(range(len(video.lr)), len(video.lr), "score anew")
+    frames = data.clip.progress(range(len(video.lr)), len(video.lr), "score")
     return scorer.scores(((video.lr[t], video.hr[t]) for t in frames), grid, video.scale)
 
 
-def _save(job: Job, sharing: Sharing, sampler: Sampler, seconds: float, device: str) -> None:
+def _save(job: Job, sharing: Sharing, phases: Sequence[Sampler], seconds: float, device: str) -> None:
     data, grid, network_of = job.data, job.data.grid, sharing.network_of(np.arange(sharing.chunks)).tolist()
     macs = macs_per_patch(sharing.distinct(), network_of, data.video.scale, grid.window, (grid.patch_h, grid.patch_w))
+    label_N = _flat(data)
+    shown_C = np.sum([sampler.chunk_presentations(label_N) for sampler in phases], axis=0)
     facts = job.facts | {
         "params": sharing.params,
         "params_base": sharing.params_base,
         "params_per_chunk": sharing.params_per_chunk,
         "bicubic_chunks": sharing.chunks - sharing.served,
-        "macs_per_frame": round(int(np.bincount(data.labels.ravel()) @ macs) / len(data.labels)),  # the mean
-        "patch_presentations": sampler.presentations,
-        "chunk_presentations": sampler.chunk_presentations(),
-        "steps": sampler.steps,
+        "macs_per_frame": round(int(np.bincount(label_N) @ macs) / len(data.labels)),  # the mean
+        "patch_presentations": sum(sampler.presentations for sampler in phases),
+        "chunk_presentations": shown_C.tolist(),
+        "steps": sum(sampler.steps for sampler in phases),
         "train_seconds": seconds,
         "score_seconds": data.score_seconds,
         "device": device,
         FINGERPRINT: fingerprint_of(data.clip.source),
     }
-    facts |= sampler.facts
+    for sampler in phases:
+        facts |= sampler.facts
+    if len(phases) > 1:
+        facts["branch_step"] = phases[0].steps
     write_chunks(job.directory, data.scores, data.labels, network_of)
     save_networks(job.directory / WEIGHTS, sharing, {"facts": json.dumps(facts)})

@@ -11,7 +11,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from stdo.chunks.sample import Sampler
 from stdo.core.types import UserError
 from stdo.evaluation.reconstruct import BATCH
 from stdo.models.common import Backbone
@@ -58,10 +57,11 @@ def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int) -> N
     with _named("sharing"), torch.random.fork_rng(devices=[]):
         sharing = job.sharing(int(label_N.max()) + 1)
     with _named("sampler, init.sampler"):
-        sampler: Sampler = job.sampling()(label_N, sharing.learner_of(label_N))
-    check_processes(trainer, sampler.shown)
+        samplers = job.samplers(label_N, sharing.learner_of(label_N))
+    for sampler in samplers:
+        check_processes(trainer, sampler.shown)
     with _named("optim"):
-        Overfit(sharing, job.optimizer, job.schedule, sampler.steps).configure_optimizers()
+        Overfit(sharing, job.optimizer, job.schedule, samplers[-1].steps).configure_optimizers()
 
 
 @contextmanager

@@ -22,12 +22,15 @@ from stdo.runs.schema import DELIVERED, NEEDED
 
 RESULT, WEIGHTS, CHUNKS, MAPS = "metrics.json", "weights.safetensors", "chunks.npz", "maps.npz"
 MAX_CHUNKS = 32767
-CHECKPOINT = Path("checkpoints") / "last.ckpt"
+CHECKPOINT, START_CHECKPOINT = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "start.ckpt"
+START_WEIGHTS, START_SCORES = START_CHECKPOINT.with_suffix(".safetensors"), Path("checkpoints") / "scores.safetensors"
+"""Where the phases of a fit resume; and what the first one leaves to the main one, the scores written last."""
 _WRITTEN_TO = re.compile(r"crops|checkpoints|sr|tensorboard|wandb|network-\d+")
 """Folders of a run directory that more is written into; others, such as packages, are replaced as a whole."""
 
 __all__ = [
-    "CHECKPOINT", "CHUNKS", "DELIVERED", "MAPS", "RESULT", "WEIGHTS", "claimed", "file_name", "read_chunks",
+    "CHECKPOINT", "CHUNKS", "DELIVERED", "MAPS", "RESULT", "START_CHECKPOINT", "START_SCORES", "START_WEIGHTS",
+    "WEIGHTS", "claimed", "file_name", "read_chunks",
     "read_result", "refuse_links", "start_directory", "write_chunks", "write_maps", "write_result", "write_rows",
 ]  # fmt: skip
 

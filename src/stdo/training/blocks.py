@@ -21,14 +21,15 @@ def is_watched(step: int, steps: int) -> bool:
 class Blocks(Sampler[list[int]]):
     """The steps of a fit in order, in blocks, from where a resumed fit stands; the length stays that of the whole fit.
 
-    A block ends with a point of the curve, and where the fit is to be looked at, and before it has too many patches.
+    A block ends with a point of the curve, and before it has too many patches.
 
-    sampler: of the patches; its steps may become fewer on the way. first: where the fit stands, the first step of a
-    block. pause: a block ends before this step.
+    Args:
+        sampler: Of the patches.
+        first: Where the fit stands, the first step of a block.
     """
 
-    def __init__(self, sampler: PatchSampler, first: int, pause: int | None = None) -> None:
-        self._sampler, self._first, self._pause = sampler, first, pause
+    def __init__(self, sampler: PatchSampler, first: int) -> None:
+        self._sampler, self._first = sampler, first
 
     def __len__(self) -> int:
         return sum(1 for _ in self._blocks(0))
@@ -47,4 +48,4 @@ class Blocks(Sampler[list[int]]):
     def _ends(self, block: list[int]) -> bool:
         last = block[-1]
         full = (len(block) + 1) * self._sampler.shown > LONGEST
-        return full or last + 1 == self._pause or is_watched(last, self._sampler.steps)
+        return full or is_watched(last, self._sampler.steps)

@@ -34,10 +34,15 @@ def hush() -> None:
 
 
 class FitProgress(pl.Callback):
-    """One line with patches shown, time left and the PSNR so far."""
+    """One line with patches shown, time left and the PSNR so far.
 
-    def __init__(self, patches_per_step: int) -> None:
-        self._patches = patches_per_step
+    Args:
+        patches_per_step: How many patches a step shows.
+        what: The words that the line begins with.
+    """
+
+    def __init__(self, patches_per_step: int, what: str = "train") -> None:
+        self._patches, self._what = patches_per_step, what
         self._bar: tqdm[Any] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -45,7 +50,7 @@ class FitProgress(pl.Callback):
         if trainer.is_global_zero:
             assert isinstance(pl_module, Overfit)
             total, done = pl_module.steps * self._patches, trainer.global_step * self._patches
-            self._bar = tqdm(desc="train", total=total, initial=done, unit=" patches", dynamic_ncols=True)
+            self._bar = tqdm(desc=self._what, total=total, initial=done, unit=" patches", dynamic_ncols=True)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Move on; say the PSNR from time to time."""
@@ -67,20 +72,28 @@ class FitProgress(pl.Callback):
 
 
 class KeepLast(pl.Callback):
-    """Writes ``last.ckpt`` every few seconds, so that a killed fit loses no more than that, and when asked to stop.
+    """Writes a checkpoint every few seconds, so that a killed fit loses no more than that, and when asked to stop.
 
-    asked: returns what to raise once the checkpoint is written, or None to go on. Networks with weights that are no
-    numbers are not written: the last good checkpoint stays.
+    Networks with non-finite weights are not written: the last good checkpoint stays.
+
+    Args:
+        path: The checkpoint.
+        seconds: Between two of them.
+        asked: Returns what to raise once the checkpoint is written, or None to continue.
+        last: A step after which one is written in any case.
     """
 
-    def __init__(self, path: Path, seconds: float, asked: Callable[[], BaseException | None]) -> None:
-        self._path, self._seconds, self._asked = path, seconds, asked
+    def __init__(
+        self, path: Path, seconds: float, asked: Callable[[], BaseException | None], last: int | None = None
+    ) -> None:
+        self._path, self._seconds, self._asked, self._last = path, seconds, asked, last
         self._written = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Write when it is time; every process takes part, so the main one decides."""
         stop = self._asked()
-        due = stop is not None or time.monotonic() - self._written >= self._seconds
+        late = time.monotonic() - self._written >= self._seconds
+        due = stop is not None or late or trainer.global_step == self._last
         due, stop = trainer.strategy.broadcast((due, stop))
         if due:
             _check_weights(pl_module)
@@ -92,7 +105,7 @@ class KeepLast(pl.Callback):
 
 def _check_weights(module: pl.LightningModule) -> None:
     if not all(bool(weight.isfinite().all()) for weight in module.parameters()):
-        raise diverged("weights that are no numbers", module)
+        raise diverged("non-finite weights", module)
 
 
 class Curve(pl.Callback):
@@ -100,11 +113,17 @@ class Curve(pl.Callback):
 
     The points go to the loggers directly: Lightning's own way, ``log_every_n_steps``, knows neither the first nor the
     last step, and logs the last value again where there is no new one.
+
+    Args:
+        patches_per_step: How many patches a step shows.
+        steps: Steps of the phases before this one.
+        presentations: Patches that those have shown.
+        seconds: What those took.
     """
 
-    def __init__(self, patches_per_step: int) -> None:
-        self._patches = patches_per_step
-        self.seconds = 0.0
+    def __init__(self, patches_per_step: int, steps: int = 0, presentations: int = 0, seconds: float = 0.0) -> None:
+        self._patches, self._steps, self._presentations = patches_per_step, steps, presentations
+        self.seconds = seconds
         self._since: float | None = None
 
     def on_train_start(self, *_: Any) -> None:
@@ -116,9 +135,10 @@ class Curve(pl.Callback):
         if not isinstance(pl_module, Overfit) or pl_module.watched is None:
             return
         step = trainer.global_step
-        row = {"presentations": step * self._patches, "seconds": self.now(), **pl_module.watched}
+        shown = self._presentations + step * self._patches
+        row = {"presentations": shown, "seconds": self.now(), **pl_module.watched}
         for logger in trainer.loggers:
-            logger.log_metrics({f"train/{key}": value for key, value in row.items()}, step)
+            logger.log_metrics({f"train/{key}": value for key, value in row.items()}, self._steps + step)
 
     def on_train_end(self, *_: Any) -> None:
         """Stop."""

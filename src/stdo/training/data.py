@@ -1,7 +1,7 @@
 """The LightningDataModule: prepare, score, chunk, sample, and batches in one indexed read."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
@@ -9,7 +9,6 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from stdo.chunks.branch import Branching
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.sample import Sampler as PatchSampler
 from stdo.chunks.score import Scorer
@@ -31,7 +30,7 @@ class PatchBatches(Dataset[Batch]):
     def __init__(
         self, video: Prepared, grid: PatchGrid, labels: I16, sampler: PatchSampler, rank: int, world: int
     ) -> None:
-        self._video, self._grid, self._labels = video, grid, labels.reshape(-1)  # a view: labels may change in a fit
+        self._video, self._grid, self._labels = video, grid, labels.reshape(-1)
         self._sampler, self._rank, self._world = sampler, rank, world
 
     def __len__(self) -> int:
@@ -63,8 +62,8 @@ class PatchData(pl.LightningDataModule):
     """A clip, scored, chunked and sampled.
 
     `prepare_data` decodes, degrades and scores into the cache (once per machine); `setup` opens the result and makes
-    `scores` and `labels`, both (T, rows, cols); `sample` then says which patches the fit shows.
-    `branch` makes chunks anew in the middle of a fit of `stdo.chunks.branch.Branching`.
+    `scores` and `labels`, both (T, rows, cols); `show` then says which patches the fit shows.
+    `rescore` makes chunks anew, between two phases of a fit.
     `score_seconds`: what scoring took, also when the cache had the scores; None when that is unknown.
     """
 
@@ -75,7 +74,6 @@ class PatchData(pl.LightningDataModule):
         self.score_seconds: float | None = None
         self.labels: I16
         self._sampler: PatchSampler | None = None
-        self._served: I16  # the chunk whose weights serve each patch now
         frames = clip.info.frames
         if frames and chunks > frames * self.grid.patches:
             raise UserError(f"chunks={chunks}: the video has only {frames * self.grid.patches} patches")
@@ -143,27 +141,19 @@ class PatchData(pl.LightningDataModule):
         """The labels that scores would give, (T, rows, cols); nothing is kept."""
         return self._split(scores_TRC, self._chunks)
 
-    def sample(self, sampler: Callable[..., PatchSampler], learner_N: I64) -> PatchSampler:
-        """Make the sampler for this video. learner_N: the learner of each patch."""
-        self._sampler = sampler(self.labels.ravel().astype(np.int64), learner_N)
-        self._served = np.zeros_like(self.labels) if isinstance(self._sampler, Branching) else self.labels
-        return self._sampler
+    def rescore(self, scores_TRC: F32) -> None:
+        """Split the patches by these scores from now on, (T, rows, cols) in dB."""
+        self.scores, self.labels = scores_TRC, self.split_as(scores_TRC)
 
-    def branch(self, scores: F32, learner_of: Callable[[I16], I64]) -> None:
-        """Split the patches by these scores from now on, (T, rows, cols); each chunk is served by its own weights.
-
-        learner_of: labels -> learners.
-        """
-        assert isinstance(self._sampler, Branching), self._sampler
-        self.scores, self.labels = scores, self._split(scores, self._chunks)
-        self._sampler.branch(self.labels.ravel().astype(np.int64), learner_of(self.labels.ravel()))
-        self._served[...] = self.labels
+    def show(self, sampler: PatchSampler) -> None:
+        """Say which patches the next fit shows."""
+        self._sampler = sampler
 
     def train_dataloader(self) -> DataLoader[list[Batch]]:
         """Blocks of batches, of every step that is left."""
         sampler, trainer = self._sampler, self.trainer
-        assert sampler is not None, "call sample() first"
+        assert sampler is not None, "call show() first"
         rank, world, first = (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
-        batches = PatchBatches(self.video, self.grid, self._served, sampler, rank, world)
-        blocks = Blocks(sampler, first, sampler.first.steps if isinstance(sampler, Branching) else None)
+        batches = PatchBatches(self.video, self.grid, self.labels, sampler, rank, world)
+        blocks = Blocks(sampler, first)
         return DataLoader(cast(Dataset[list[Batch]], batches), batch_sampler=blocks, collate_fn=list)

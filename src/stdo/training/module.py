@@ -33,7 +33,7 @@ class Overfit(pl.LightningModule):
     4.1) or squared ones (L2, which PSNR measures and B-STDO takes), see `loss.LOSSES`. With one batch per network and
     one Adam, which works element by element, that is the same as separate fits.
 
-    steps: steps of the whole fit, for the schedule. border: SR pixels of halo to cut off
+    steps: steps of this phase, for the schedule. border: SR pixels of halo to cut off
     before the loss. at_once: how many learners each step shows patches to; None: all. loss: a key of `loss.LOSSES`.
     watched: mean loss, PSNR and learning rate of the step just done, where it is a point of the curve.
     """
@@ -89,11 +89,6 @@ class Overfit(pl.LightningModule):
         now = float(psnr(error_B.mean().item(), peak=1.0))
         self.psnr_so_far = now if self.psnr_so_far is None else 0.9 * self.psnr_so_far + 0.1 * now
         self.watched = {"loss": value, "psnr": now, "lr": rate_of(self)}
-
-    @torch.no_grad()
-    def branch(self) -> None:
-        """Give every chunk what chunk 0 has learned."""
-        self.sharing.branch()
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all networks, and its schedule."""

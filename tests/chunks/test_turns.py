@@ -1,17 +1,13 @@
-"""Work divided as asked, one network at a time; and one network first, then chunks that are made anew."""
-
-from functools import partial
+"""Work divided as asked, one network at a time."""
 
 import numpy as np
 import pytest
 
-from stdo.chunks.branch import Branching, Turns, apportion
-from stdo.chunks.sample import Ratios, Sampler, Uniform
+from stdo.chunks.sample import Sampler
+from stdo.chunks.turns import Turns, apportion
 from stdo.core.types import UserError
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [30, 40, 20, 10]))
-ANEW = np.random.default_rng(1).permutation(LABELS)
-RATIOS = partial(Ratios, ratios=[1, 0.5, 0.25, 0])
 
 
 def draws(sampler: Sampler) -> np.ndarray:
@@ -20,10 +16,6 @@ def draws(sampler: Sampler) -> np.ndarray:
 
 def turns(work: list[float] | None, passes: float = 5, labels: np.ndarray = LABELS) -> Turns:
     return Turns(labels, labels, batch=4, passes=passes, seed=3, work=work)
-
-
-def branching(share: float = 0.5, passes: float = 5, first=RATIOS, then=Turns) -> Branching:
-    return Branching(LABELS, LABELS, batch=4, passes=passes, seed=3, share=share, first=first, then=then)
 
 
 @pytest.mark.parametrize("work", [[50, 25, 15, 10], [1, 1, 1, 1], [3, 0, 1, 0], None])
@@ -78,41 +70,3 @@ def test_steps_are_apportioned_exactly() -> None:
         counts = apportion(total, shares.tolist())
         assert sum(counts) == total
         assert np.abs(counts - total * shares / shares.sum()).max() < 1
-
-
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
-@pytest.mark.parametrize("passes", [0.5, 1, 5])
-def test_the_work_of_both_parts_is_that_of_any_other_method(share: float, passes: float) -> None:
-    sampler = branching(share, passes)
-    sampler.branch(ANEW, ANEW)
-    assert sampler.presentations == Uniform(LABELS, 0 * LABELS, batch=4, passes=passes, seed=0).presentations
-    assert sampler.first.steps + sampler.then.steps == sampler.steps
-    assert sampler.first.steps == pytest.approx(share * sampler.steps, abs=1)
-    assert draws(sampler).size == sampler.presentations
-    assert sum(sampler.chunk_presentations()) == sampler.presentations
-
-
-def test_first_the_one_networks_patches_then_those_of_the_new_chunks() -> None:
-    sampler = branching()
-    alone = RATIOS(LABELS, 0 * LABELS, batch=4, passes=2.5, seed=3)
-    early = np.stack([sampler.batch(step) for step in range(sampler.first.steps)])
-    assert np.array_equal(early, draws(alone))
-    with pytest.raises(AssertionError, match="not branched yet"):
-        sampler.batch(sampler.first.steps)
-    sampler.branch(ANEW, ANEW)
-    late = draws(sampler)[sampler.first.steps :]
-    assert np.array_equal(late, draws(turns(None, passes=4 * sampler.then.steps / len(LABELS), labels=ANEW)))
-    assert sampler.facts == alone.facts | sampler.then.facts | {"branch_step": sampler.first.steps}
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"then": Uniform}, "init=warm: needs a sampler that shows patches to one network at a time: sampler=turns"),
-        ({"share": 0.99, "passes": 0.1}, r"budget.passes=0.1: must be at least 2.04 for this video with init=warm"),
-        ({"then": partial(Turns, work=[1])}, r"sampler.work=\[1.0\]: must be 4 numbers"),
-    ],
-)
-def test_what_cannot_be_is_refused_before_the_first_step(changes: dict, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        branching(**changes)

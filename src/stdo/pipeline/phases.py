@@ -1,0 +1,77 @@
+"""The phases of a fit: how the presentations are divided between them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from stdo.chunks.sample import Sampler
+from stdo.core.types import I64, UserError
+
+MakeSampler = Callable[..., Sampler]
+"""(chunk of each patch, learner of each patch) -> which patches are shown; takes batch, passes and seed by name."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A first phase, in which one network learns for all chunks. Then the patches are scored with it.
+
+    Attributes:
+        share: Of the presentations of the whole fit, between 0 and 1.
+        sampler: Which patches the network is shown.
+        batch: Patches per step.
+        passes: Presentations of the whole fit, as a multiple of the video's patches.
+        seed: Of the sampler and of the network's first weights.
+    """
+
+    share: float
+    sampler: MakeSampler
+    batch: int
+    passes: float
+    seed: int
+
+
+def samplers(start: Start | None, main: MakeSampler, label_N: I64, learner_N: I64) -> list[Sampler]:
+    """One sampler for each phase, the main one last. Together they show as many patches as the main one would alone.
+
+    Args:
+        start: The first phase, if there is one.
+        main: Which patches the chunks' networks are shown; batch, passes and seed are set.
+        label_N: The chunk of each patch, int64.
+        learner_N: The learner of each patch in the main phase, int64.
+
+    Raises:
+        UserError: A setting of a sampler does not fit the video, or the budget leaves no step to the main phase.
+    """
+    if start is None:
+        return [main(label_N, learner_N)]
+    patches = len(label_N)
+    settings = {"batch": start.batch, "passes": start.share * start.passes, "seed": start.seed}
+    first = start.sampler(label_N, np.zeros_like(learner_N), **settings)
+    left = round(start.passes * patches / start.batch) - first.steps
+    if left < 1:
+        least = least_passes(patches, start.batch, start.share)
+        raise UserError(
+            f"budget.passes={start.passes:g}: must be at least {least:g} for this video with init=warm: one network "
+            f"has init.share={start.share:g} of the steps, and each step shows budget.batch={start.batch} of "
+            f"{patches} patches"
+        )
+    return [first, main(label_N, learner_N, passes=left * start.batch / patches)]
+
+
+def least_passes(patches: int, batch: int, share: float) -> float:
+    """The fewest passes, in four digits, with which a first phase leaves a step to the main one.
+
+    >>> least_passes(60, 4, 0.5), least_passes(60, 4, 0.9)
+    (0.1334, 0.4)
+    """
+    steps = max(2, math.floor(0.5 / (1 - share)))
+    while True:
+        exact = steps * batch / patches
+        digit = 10.0 ** (math.floor(math.log10(exact)) - 3)
+        passes = float(f"{math.ceil(exact / digit) * digit:.4g}")
+        all_of_them, first = (round(part * patches / batch) for part in (passes, share * passes))
+        if all_of_them - max(1, first) >= 1:
+            return passes
+        steps += 1
