@@ -76,7 +76,7 @@ def stages(video: VideoFile, folder: Path) -> dict[str, tuple[Callable[[], objec
         "chunk": (partial(by_score, scores, CHUNKS), len(scores)),
     }
     for name, scorer in scorers(folder).items():
-        found[f"score {name}"] = (lambda scorer=scorer: scorer.scores(zip(lr, hr, strict=True), grid, SCALE), len(hr))
+        found[f"score {name}"] = (lambda scorer=scorer: scorer.scores(zip(lr, hr, strict=True), grid), len(hr))
     return found
 
 

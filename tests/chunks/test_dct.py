@@ -69,9 +69,9 @@ def test_weights_grow_towards_high_frequencies_and_leave_the_mean_out() -> None:
 @pytest.mark.parametrize(("frames", "block"), [("hr", 8), ("hr", 5), ("lr", 4), ("hr", 32)])
 def test_features_are_the_published_sums(frames: str, block: int) -> None:
     """Patches of 10x12 LR pixels on 22x26: shifted patches, and blocks that do not divide them."""
-    grid, scale = PatchGrid(22, 26, 10, 12, halo=3), 2
+    grid, scale = PatchGrid(22, 26, 10, 12, halo=3, scale=2), 2
     lr, hr = video(3, 22, 26), video(3)
-    spatial, temporal = Dct(frames, block).features(zip(lr, hr, strict=True), grid, scale)
+    spatial, temporal = Dct(frames, block).features(zip(lr, hr, strict=True), grid)
     pixels, factor = (hr, scale) if frames == "hr" else (lr, 1)
     high, wide = grid.patch_h * factor, grid.patch_w * factor
     block = min(block, high, wide)
@@ -86,11 +86,11 @@ def test_features_are_the_published_sums(frames: str, block: int) -> None:
 
 
 def test_the_score_adds_the_two_in_decibels() -> None:
-    grid = PatchGrid(22, 26, 10, 12)
+    grid = PatchGrid(22, 26, 10, 12, scale=2)
     lr, hr = video(3, 22, 26), video(3)
-    spatial, temporal = Dct().features(zip(lr, hr, strict=True), grid, 2)
+    spatial, temporal = Dct().features(zip(lr, hr, strict=True), grid)
     for weight in (0, 0.5, 1.0):
-        scores = Dct(temporal=weight).scores(zip(lr, hr, strict=True), grid, 2)
+        scores = Dct(temporal=weight).scores(zip(lr, hr, strict=True), grid)
         assert scores.dtype == np.float32
         assert scores.shape == (3, 3, 3)
         assert np.allclose(scores, 20 * np.log10(255 / (spatial + weight * temporal)), atol=1e-4)
@@ -99,11 +99,11 @@ def test_the_score_adds_the_two_in_decibels() -> None:
 class TestOrder:
     """Lower = more informative."""
 
-    grid = PatchGrid(16, 32, 16, 16)
+    grid = PatchGrid(16, 32, 16, 16, scale=2)
 
     def scores(self, *frames: np.ndarray, **settings: object) -> np.ndarray:
         hr = np.stack(frames).clip(0, 255).astype(np.uint8)
-        return Dct(**settings).scores(zip(hr[:, ::2, ::2], hr, strict=True), self.grid, 2)
+        return Dct(**settings).scores(zip(hr[:, ::2, ::2], hr, strict=True), self.grid)
 
     def test_texture_comes_before_flat_and_flat_is_capped(self) -> None:
         frame = np.full((32, 64, 3), 77)
@@ -134,7 +134,7 @@ def test_memory_does_not_grow_with_the_video() -> None:
     for frames in (4, 200):
         tracemalloc.start()
         pairs = ((np.empty(0), np.full((96, 96, 3), t % 256, np.uint8)) for t in range(frames))
-        Dct().scores(pairs, PatchGrid(48, 48, 48, 48), 2)
+        Dct().scores(pairs, PatchGrid(48, 48, 48, 48, scale=2))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 200_000

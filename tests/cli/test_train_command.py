@@ -243,9 +243,9 @@ def test_one_network_for_every_patch(clip: Path, tmp_path: Path) -> None:
     with np.load(run / "chunks.npz") as stored:
         labels = stored["labels"]
     lr = downscale(list(GeneratedClip(width=96, height=72, frames=6, rate=25, seed=0))[2].rgb_HWC, 2)
-    grid = PatchGrid(36, 48, 12, 16, halo=2)
-    alone = Reconstructor([networks[1]], [0, 0], grid, 2, torch.device("cpu"))
-    expected = grid.assemble(alone.patches(lr, labels[2]), 2)
+    grid = PatchGrid(36, 48, 12, 16, halo=2, scale=2)
+    alone = Reconstructor([networks[1]], [0, 0], grid, torch.device("cpu"))
+    expected = grid.assemble(alone.patches(lr, labels[2]))
     saved = np.asarray(Image.open(sorted((run / "network-1" / "sr").glob("*.png"))[2]))
     np.testing.assert_array_equal(saved, expected)
     wrong = run_command(f"run={run}", "network=2", cwd=tmp_path, module="evaluate")

@@ -100,15 +100,15 @@ def test_frame_from_exported_networks(make_job: Callable[..., Job]) -> None:
     labels_TRC, network_of = read_chunks(job.directory)
     assert index["network_of"] == network_of
     lr_HWC = np.asarray(job.data.video.lr[2])
-    border, scale = index["patch"]["halo"] * index["scale"], index["scale"]
+    border = index["patch"]["halo"] * index["scale"]
     patches = []
     for window_HWC, chunk in zip(grid.extract(lr_HWC), labels_TRC[2].ravel(), strict=True):
         lr_NCHW = (window_HWC.transpose(2, 0, 1)[None] / 255).astype(np.float32)
         sr_CHW = onnx_picture(folder, index["network_of"][chunk], lr_NCHW)[0]
         cut = sr_CHW[:, border:-border, border:-border].transpose(1, 2, 0)
         patches.append(np.rint(cut * 255).clip(0, 255).astype(np.uint8))
-    frame_HWC = grid.assemble(np.stack(patches), scale)
-    reconstructor = Reconstructor(networks, network_of, grid, scale, torch.device("cpu"))
+    frame_HWC = grid.assemble(np.stack(patches))
+    reconstructor = Reconstructor(networks, network_of, grid, torch.device("cpu"))
     ((expected_HWC, _),) = reconstructor.frames(lr_HWC[None], labels_TRC[2:3])
     assert np.abs(frame_HWC.astype(int) - expected_HWC).max() <= 1
     assert (frame_HWC != expected_HWC).mean() < 1e-3

@@ -36,9 +36,7 @@ class Run:
         for network, tensors in zip(self.networks, decoded, strict=True):
             network.load_state_dict({name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()})
         where = torch.device("cpu")
-        frames = Reconstructor(self.networks, self.network_of, data.grid, data.video.scale, where).frames(
-            data.video.lr, self.labels
-        )
+        frames = Reconstructor(self.networks, self.network_of, data.grid, where).frames(data.video.lr, self.labels)
         error = [
             np.square(np.subtract(sr, data.video.hr[t], dtype=np.float64)).mean() for t, (sr, _) in enumerate(frames)
         ]

@@ -86,16 +86,16 @@ def three(height, width, spot, amount):
 
 
 def test_the_window_finds_the_gain_inside_its_patch():
-    grid = PatchGrid(120, 120, 60, 60)
+    grid = PatchGrid(120, 120, 60, 60, scale=4)
     hr, bicubic, ours = three(480, 480, np.s_[300:310, 400:410], 50)
     bicubic[0:96, 0:96] += 90  # worse still, but in another patch
-    top, left, height, width = window(crop_at(1, 1, GAIN), grid, 4, (hr, bicubic, ours))
+    top, left, height, width = window(crop_at(1, 1, GAIN), grid, (hr, bicubic, ours))
     assert (height, width) == (CROP, CROP)
     assert 240 <= top <= 300
     assert top + height >= 310
     assert left <= 400
     assert left + width >= 410
-    loss = window(crop_at(1, 1, LOSS), grid, 4, (hr, ours, bicubic))
+    loss = window(crop_at(1, 1, LOSS), grid, (hr, ours, bicubic))
     assert loss == (top, left, height, width)
 
 
@@ -104,10 +104,10 @@ def test_the_window_finds_the_gain_inside_its_patch():
 @pytest.mark.parametrize("why", [GAIN, LOSS, LOWEST])
 def test_windows_stay_inside_their_patch_and_the_frame(size, patch, why):
     height, width = size
-    grid = PatchGrid(-(-height // 4), -(-width // 4), *patch)
+    grid = PatchGrid(-(-height // 4), -(-width // 4), *patch, scale=4)
     images = three(height, width, np.s_[::3], 9)
     for row, col in ((0, 0), (grid.rows - 1, grid.cols - 1)):
-        y, x, h, w = window(crop_at(row, col, why), grid, 4, images)
+        y, x, h, w = window(crop_at(row, col, why), grid, images)
         top, left = grid.tops[row] * 4, grid.lefts[col] * 4
         assert (h, w) == (min(patch[0] * 4, height - top), min(patch[1] * 4, width - left))
         assert (y, x) == (top, left)

@@ -21,7 +21,7 @@ from stdo.evaluation.metrics import Meter, luma, shave, ssim
 
 SCALE = 2
 HEIGHT, WIDTH = 61, 75  # odd, so the padded frame is larger, and no patch size divides the LR frame
-GRID = PatchGrid(31, 38, 14, 16)
+GRID = PatchGrid(31, 38, 14, 16, scale=SCALE)
 CHUNKS = 4  # the last one gets no patch
 
 
@@ -46,7 +46,7 @@ def labels_of(t):
 
 @pytest.fixture(scope="module")
 def measured():
-    meter, rows, maps = Meter(GRID, SCALE, CHUNKS), [], []
+    meter, rows, maps = Meter(GRID, CHUNKS), [], []
     for t, (hr, sr) in enumerate(clip()):
         rows.append(meter.add(hr[:HEIGHT, :WIDTH], sr[:HEIGHT, :WIDTH], cut(hr), cut(sr), labels_of(t)))
         maps.append(meter.patch_psnr)
@@ -94,7 +94,7 @@ def test_seams_are_the_pixels_within_one_lr_pixel_of_a_line_between_owners(measu
 
 
 def test_one_patch_has_no_seams():
-    meter = Meter(PatchGrid(9, 8, 9, 8), 2, 1)
+    meter = Meter(PatchGrid(9, 8, 9, 8, scale=2), 1)
     frame = np.zeros((18, 16, 3), np.uint8)
     meter.add(frame, frame, frame[None], frame[None], np.zeros((1, 1), np.int16))
     assert meter.result()["seams"] == {"border": None, "inside": PSNR_CAP}
@@ -160,7 +160,7 @@ def test_labels_may_be_a_map():
     hr, sr = next(clip())
     results = []
     for labels in (labels_of(1), labels_of(1).reshape(GRID.rows, GRID.cols)):
-        meter = Meter(GRID, SCALE, CHUNKS)
+        meter = Meter(GRID, CHUNKS)
         meter.add(hr[:HEIGHT, :WIDTH], sr[:HEIGHT, :WIDTH], cut(hr), cut(sr), labels)
         results.append(meter.result())
     assert results[0] == results[1]
@@ -193,7 +193,7 @@ def test_png_round_trip(tmp_path):
     for name, image in (("hr", hr), ("sr", sr)):
         Image.fromarray(image).save(tmp_path / f"{name}.png")
     a, b = (np.asarray(Image.open(tmp_path / f"{name}.png")).astype(np.float64) for name in ("hr", "sr"))
-    meter = Meter(GRID, SCALE, 1)
+    meter = Meter(GRID, 1)
     padded = [cut(frame) for frame in list(clip())[5]]
     row = meter.add(hr, sr, *padded, np.zeros(GRID.patches, np.int16))
     assert row["psnr"] == pytest.approx(10 * np.log10(255**2 / ((a - b) ** 2).mean()), abs=1e-9)
@@ -238,7 +238,7 @@ def test_ffmpegs_ssim_filter_ranks_the_frames_alike(measured):
 
 def test_identical_images_give_the_cap_and_never_infinity():
     hr = next(clip())[0]
-    meter = Meter(GRID, SCALE, 1)
+    meter = Meter(GRID, 1)
     labels = np.zeros(GRID.patches, np.int16)
     meter.add(hr[:HEIGHT, :WIDTH], hr[:HEIGHT, :WIDTH], cut(hr), cut(hr), labels)
     assert meter.result() == {
@@ -264,8 +264,8 @@ def test_the_largest_possible_error_does_not_overflow():
 
 
 def test_nothing_left_to_measure_is_none():
-    grid = PatchGrid(3, 5, 2, 2)  # ×2: frames of 6 × 10 pixels, patches of 4
-    meter = Meter(grid, 2, 2)
+    grid = PatchGrid(3, 5, 2, 2, scale=2)  # ×2: frames of 6 × 10 pixels, patches of 4
+    meter = Meter(grid, 2)
     rng = np.random.default_rng(0)
     hr, sr = rng.integers(0, 256, (2, 5, 10, 3), dtype=np.uint8)
     patches = rng.integers(0, 256, (2, grid.patches, 4, 4, 3), dtype=np.uint8)
@@ -288,7 +288,7 @@ def test_a_meter_keeps_sums_and_not_frames():
     def size(meter):
         return sum(np.asarray(value).nbytes for value in vars(meter).values() if isinstance(value, np.ndarray))
 
-    meter = Meter(GRID, SCALE, CHUNKS)
+    meter = Meter(GRID, CHUNKS)
     sizes = []
     for t, (hr, sr) in enumerate(clip(4)):
         meter.add(hr[:HEIGHT, :WIDTH], sr[:HEIGHT, :WIDTH], cut(hr), cut(sr), labels_of(t))
@@ -298,10 +298,10 @@ def test_a_meter_keeps_sums_and_not_frames():
 
 
 def test_a_frame_is_measured_in_five_times_its_own_bytes():
-    grid = PatchGrid(270, 480, 54, 48)
+    grid = PatchGrid(270, 480, 54, 48, scale=4)
     hr, sr = np.random.default_rng(0).integers(0, 256, (2, 1080, 1920, 3), dtype=np.uint8)
-    patches, labels = [grid.scaled(4).extract(frame) for frame in (hr, sr)], np.zeros(grid.patches, np.int16)
-    meter = Meter(grid, 4, 1)
+    patches, labels = [grid.hr.extract(frame) for frame in (hr, sr)], np.zeros(grid.patches, np.int16)
+    meter = Meter(grid, 1)
     tracemalloc.start()
     try:
         meter.add(hr, sr, *patches, labels)

@@ -41,10 +41,10 @@ def test_with_a_halo_as_wide_as_the_network_sees_seams_vanish(name: str, residua
     network = disturbed(name, 2, residual=residual)
     halo = min(network.reach, 24)
     lr = frame(26, 30)
-    grid = PatchGrid(26, 30, 10, 12, halo)
+    grid = PatchGrid(26, 30, 10, 12, halo, 2)
     labels = np.zeros((grid.rows, grid.cols), np.int16)
-    patches = Reconstructor([network], [0], grid, 2, CPU).patches(lr, labels)
-    stitched = grid.assemble(patches, 2)
+    patches = Reconstructor([network], [0], grid, CPU).patches(lr, labels)
+    stitched = grid.assemble(patches)
     padded = np.pad(lr, ((halo, halo), (halo, halo), (0, 0)), mode="edge")
     expected = whole(network, padded)[2 * halo : -2 * halo, 2 * halo : -2 * halo]
     difference = np.abs(stitched.astype(int) - expected)
@@ -53,8 +53,8 @@ def test_with_a_halo_as_wide_as_the_network_sees_seams_vanish(name: str, residua
 
 
 def test_without_a_halo_each_patch_is_its_own_picture() -> None:
-    network, lr, grid = disturbed("espcn", 2), frame(25, 29), PatchGrid(25, 29, 10, 12)
-    patches = Reconstructor([network], [0], grid, 2, CPU).patches(lr, np.zeros((3, 3), np.int16))
+    network, lr, grid = disturbed("espcn", 2), frame(25, 29), PatchGrid(25, 29, 10, 12, scale=2)
+    patches = Reconstructor([network], [0], grid, CPU).patches(lr, np.zeros((3, 3), np.int16))
     for patch, (top, left) in enumerate(grid.origins):
         expected = whole(network, lr[top : top + 10, left : left + 12])
         assert np.abs(patches[patch].astype(int) - expected).max() <= 1
@@ -62,11 +62,11 @@ def test_without_a_halo_each_patch_is_its_own_picture() -> None:
 
 @pytest.mark.parametrize("halo", [0, 2])
 def test_chunks_without_a_network_are_bicubic_as_the_whole_frame_is(halo: int) -> None:
-    lr, grid = frame(25, 29), PatchGrid(25, 29, 10, 12, halo)
+    lr, grid = frame(25, 29), PatchGrid(25, 29, 10, 12, halo, 2)
     labels = np.array([[0, 1, 1], [1, 0, 1], [0, 1, 0]], np.int16)
     network = disturbed("espcn", 2)
-    mixed = Reconstructor([network], [0, -1], grid, 2, CPU).patches(lr, labels)
-    alone = Reconstructor([network], [0, 0], grid, 2, CPU).patches(lr, labels)
+    mixed = Reconstructor([network], [0, -1], grid, CPU).patches(lr, labels)
+    alone = Reconstructor([network], [0, 0], grid, CPU).patches(lr, labels)
     up = torch.nn.functional.interpolate(
         torch.from_numpy(lr).permute(2, 0, 1)[None].double(), scale_factor=2, mode="bicubic", antialias=True
     )  # antialias: a = -0.5, and at the frame's edge the kernel is cut off
@@ -80,11 +80,11 @@ def test_chunks_without_a_network_are_bicubic_as_the_whole_frame_is(halo: int) -
 
 def test_each_patch_goes_through_its_chunks_network() -> None:
     networks = [disturbed("espcn", 3, seed) for seed in range(2)]
-    lr, grid = frame(30, 40), PatchGrid(30, 40, 5, 5)
+    lr, grid = frame(30, 40), PatchGrid(30, 40, 5, 5, scale=3)
     assert grid.patches > BATCH, "more than one batch per network"
     labels = np.random.default_rng(1).integers(0, 3, (grid.rows, grid.cols)).astype(np.int16)
     network_of = [1, 0, 1]
-    patches = Reconstructor(networks, network_of, grid, 3, CPU).patches(lr, labels)
+    patches = Reconstructor(networks, network_of, grid, CPU).patches(lr, labels)
     for patch, (top, left) in enumerate(grid.origins):
         network = networks[network_of[labels.ravel()[patch]]]
         expected = whole(network, lr[top : top + 5, left : left + 5])
@@ -93,9 +93,9 @@ def test_each_patch_goes_through_its_chunks_network() -> None:
 
 def test_the_plain_networks_reproduce_the_sharing() -> None:
     sharing = Independent(partial(build, "wdsr", 2), 3, seed=0)
-    lr, grid = frame(20, 24), PatchGrid(20, 24, 10, 12)
+    lr, grid = frame(20, 24), PatchGrid(20, 24, 10, 12, scale=2)
     labels = np.array([[0, 1], [2, 0]], np.int16)
-    patches = Reconstructor(sharing.distinct(), [0, 1, 2], grid, 2, CPU).patches(lr, labels)
+    patches = Reconstructor(sharing.distinct(), [0, 1, 2], grid, CPU).patches(lr, labels)
     windows = torch.from_numpy(grid.extract(lr)).permute(0, 3, 1, 2) / 255
     with torch.inference_mode():
         sr = sharing(windows, torch.from_numpy(labels.ravel().astype(np.int64)))

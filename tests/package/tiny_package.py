@@ -53,10 +53,10 @@ class Made:
 
     def expected(self, t: int) -> np.ndarray:
         patches = self.server.patches(self.lr[t], self.labels[t])
-        return self.server.grid.assemble(patches, self.server.scale)[: self.native[0], : self.native[1]]
+        return self.server.grid.assemble(patches)[: self.native[0], : self.native[1]]
 
     def bicubic(self, t: int) -> np.ndarray:
-        return BicubicUpscaler(self.server.scale)(self.lr[t])[: self.native[0], : self.native[1]]
+        return BicubicUpscaler(self.server.grid.scale)(self.lr[t])[: self.native[0], : self.native[1]]
 
 
 def smooth(height: int, width: int, frames: int) -> list[np.ndarray]:
@@ -121,7 +121,7 @@ def make(
             writer.write(Frame(time, lr_HWC))
     if sound:
         add_sound(folder / member, float(times[-1] + 1 / rate))
-    grid = PatchGrid(lr_h, lr_w, *patch, halo)
+    grid = PatchGrid(lr_h, lr_w, *patch, halo, scale)
     shape = len(times), grid.rows, grid.cols
     labels_TRC = np.random.default_rng(1).integers(0, len(network_of), shape).astype(np.int16)
     plain_networks = [disturbed(backbone, scale, seed, strength, residual) for seed in range(networks)]
@@ -155,7 +155,7 @@ def make(
     }
     write_package(folder / "tiny.stdo", manifest, contents)
     lr = [frame.rgb_HWC for frame in VideoFile(folder / member)]
-    server = Reconstructor(plain_networks, network_of, grid, scale, torch.device("cpu"))
+    server = Reconstructor(plain_networks, network_of, grid, torch.device("cpu"))
     return Made(folder / "tiny.stdo", lr, labels_TRC, server, (height, width))
 
 

@@ -162,8 +162,8 @@ def test_patches_whose_network_did_not_arrive_are_bicubic(made: Made) -> None:
     some = list(Player(made.path, max_network_bytes=size - 1, threads=1))
     grid = made.server.grid
     for t in range(6):
-        here = grid.scaled(2).extract(np.pad(some[t][1], ((0, 0), (0, 0), (0, 0))))
-        ours, bicubic = made.server.patches(made.lr[t], made.labels[t]), grid.scaled(2).extract(made.bicubic(t))
+        here = grid.hr.extract(np.pad(some[t][1], ((0, 0), (0, 0), (0, 0))))
+        ours, bicubic = made.server.patches(made.lr[t], made.labels[t]), grid.hr.extract(made.bicubic(t))
         for patch, label in enumerate(made.labels[t].ravel()):
             if _overlapped(grid, patch):
                 continue

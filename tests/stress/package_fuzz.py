@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from tqdm import tqdm
 
 if __name__ == "__main__":
@@ -31,9 +32,9 @@ if __name__ == "__main__":
 from package_mutations import Mutation, mutation
 
 LIMIT = 120.0
-"""Seconds after which a package that neither plays nor is refused counts as a hang."""
-MOST_HELD = 500 << 20
-"""Bytes that a process may still hold after a package; with more it is replaced, so that its heap is not the next's."""
+"""Seconds of a core after which a package that neither plays nor is refused counts as a hang."""
+WAITS = 10 * LIMIT
+"""Seconds by the clock after which it does, however busy the machine is."""
 TARGETS = (
     ("out.mp4",),
     ("out.mp4",),
@@ -91,18 +92,24 @@ class Player:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(task) + "\n")
         self._process.stdin.flush()
-        ready, _, _ = select.select([self._process.stdout], [], [], LIMIT)
+        ready = self._answers()
         line = self._process.stdout.readline() if ready else ""
         if line:
-            answer = json.loads(line)
-            if answer["held"] > MOST_HELD:
-                self.restart()
-            return answer
+            return json.loads(line)
         if not ready:
             self._process.kill()
-        code = self._process.wait(LIMIT)
+        code = self._process.wait(WAITS)
         self._process = self._start()
         return f"ended the process with {code}" if ready else f"hung for {LIMIT:g} s"
+
+    def _answers(self) -> bool:
+        """Wait until the process answers or ends. Returns whether it did before it counts as hanging."""
+        watched, began = psutil.Process(self._process.pid), time.monotonic()
+        spent = sum(watched.cpu_times()[:2])
+        while not select.select([self._process.stdout], [], [], 5)[0]:
+            if time.monotonic() - began > WAITS or sum(watched.cpu_times()[:2]) - spent > LIMIT:
+                return False
+        return True
 
     def restart(self) -> None:
         """Begin anew with an empty heap, as every player of a user's does."""

@@ -86,7 +86,7 @@ def test_evaluating_leaves_no_holes_in_the_heap() -> None:
     for size in (31 << 20, (32 << 20) - 8192):  # freed, they make glibc take large pieces from its heap from now on
         np.empty(size, np.uint8)
     rng = np.random.default_rng(0)
-    grid = PatchGrid(68, 120, 17, 15)
+    grid = PatchGrid(68, 120, 17, 15, scale=scale)
     hr, lr = (rng.integers(0, 256, (4, 68 * side, 120 * side, 3), np.uint8) for side in (scale, 1))
     shares = (rng.dirichlet(np.ones(4)) for _ in range(count))  # batches of all sizes
     labels = np.stack([rng.choice(4, (grid.rows, grid.cols), p=share) for share in shares]).astype(np.int16)
@@ -104,7 +104,7 @@ def test_evaluating_leaves_no_holes_in_the_heap() -> None:
             seen.append((info.arena / 2**20, info.holes))
             yield item
 
-    measure(video, Reconstructor(networks, range(4), grid, scale, torch.device("cpu")), labels, progress=progress)
+    measure(video, Reconstructor(networks, range(4), grid, torch.device("cpu")), labels, progress=progress)
     (heap, holes), (last_heap, last_holes) = (np.mean(part, axis=0) for part in (seen[early : early + 50], seen[-50:]))
     print(f"heap {heap:.1f} and {last_heap:.1f} MiB, {holes:.0f} and {last_holes:.0f} holes")  # noqa: T201
     assert last_holes < holes + 100

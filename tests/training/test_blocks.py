@@ -19,23 +19,21 @@ def sampler(steps: int, shown: int) -> Uniform:
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 11, 57])
 @pytest.mark.parametrize("shown", [1, 4, 12, 64, 65, 1000])
-@pytest.mark.parametrize("pause", [None, 1, 7, 10, 30])
-def test_blocks_are_all_steps_cut_where_the_fit_looks_up(steps: int, shown: int, pause: int | None) -> None:
-    blocks = list(Blocks(sampler(steps, shown), 0, pause))
+def test_blocks_are_all_steps_cut_where_the_fit_looks_up(steps: int, shown: int) -> None:
+    blocks = list(Blocks(sampler(steps, shown), 0))
     assert list(itertools.chain(*blocks)) == list(range(steps))
     for block in blocks:
         assert len(block) == 1 or len(block) * shown <= LONGEST
         assert not any(is_watched(step, steps) for step in block[:-1])
-        assert pause not in block[1:]
     for one, other in itertools.pairwise(blocks):  # none could be longer
-        reasons = (is_watched(one[-1], steps), other[0] == pause, (len(one) + 1) * shown > LONGEST)
+        reasons = (is_watched(one[-1], steps), (len(one) + 1) * shown > LONGEST)
         assert any(reasons), (one, other)
 
 
 def test_a_resumed_fit_has_the_same_blocks_from_there() -> None:
-    whole = Blocks(sampler(57, 12), 0, 30)
+    whole = Blocks(sampler(57, 12), 0)
     for done, block in enumerate(whole):
-        rest = Blocks(sampler(57, 12), block[0], 30)
+        rest = Blocks(sampler(57, 12), block[0])
         assert list(rest) == list(whole)[done:]
         assert len(rest) == len(whole) == len(list(whole))
 

@@ -29,7 +29,7 @@ def test_a_batch_holds_the_windows_and_targets_of_its_patches(make_job, scale: i
     for n, patch in enumerate(numbers):
         t, within = divmod(patch, data.grid.patches)
         assert np.array_equal(batch["lr"][n], data.grid.extract(np.asarray(data.video.lr[t]))[within])
-        hr = data.grid.scaled(scale).extract(data.video.hr[t])[within]
+        hr = data.grid.hr.extract(data.video.hr[t])[within]
         assert np.array_equal(batch["hr"][n], hr)
         assert batch["chunk"][n] == data.labels.ravel()[patch]
 

@@ -170,7 +170,7 @@ def test_a_loss_that_explodes_stops_with_advice(make_job) -> None:
     assert not (job.directory / WEIGHTS).exists()
 
 
-def test_weights_that_are_no_numbers_do_not_replace_a_good_checkpoint(make_job, trainer) -> None:
+def test_non_finite_weights_do_not_replace_a_good_checkpoint(make_job, trainer) -> None:
     class Break(pl.Callback):
         def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
             if trainer.global_step == 1:
@@ -179,7 +179,7 @@ def test_weights_that_are_no_numbers_do_not_replace_a_good_checkpoint(make_job, 
     job = make_job(
         checkpoint_seconds=0.0, trainer=lambda callbacks, **own: trainer(callbacks=[Break(), *callbacks], **own)
     )
-    with pytest.raises(UserError, match=r"diverged: weights that are no numbers at step 6, .* last good checkpoint"):
+    with pytest.raises(UserError, match=r"diverged: non-finite weights at step 6, .* last good checkpoint"):
         train(job)
     kept = torch.load(job.directory / CHECKPOINT, weights_only=True)
     assert kept["global_step"] == 1

@@ -58,9 +58,9 @@ def test_chunks_are_made_with_the_one_network_which_a_chunk_without_work_keeps(w
     labels, network_of = read_chunks(job.directory)
     assert network_of == [0, 1, 2]
     data, grid = job.data, job.data.grid
-    one = Reconstructor(networks, [2], grid, 2, torch.device("cpu"))  # chunk 2 had no work
+    one = Reconstructor(networks, [2], grid, torch.device("cpu"))  # chunk 2 had no work
     for t in range(6):
-        sr = grid.assemble(one.patches(np.asarray(data.video.lr[t]), 0 * labels[t]), 2)
+        sr = grid.assemble(one.patches(np.asarray(data.video.lr[t]), 0 * labels[t]))
         for patch, (y, x) in enumerate(grid.origins * 2):
             area = slice(y, y + 2 * grid.patch_h), slice(x, x + 2 * grid.patch_w)
             error = np.square(sr[area].astype(float) - data.video.hr[t][area]).mean()

@@ -6,7 +6,7 @@ section). They stem from the Video Complexity Analyzer (Menon et al., "VCA", MMS
 gradient h).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -114,15 +114,15 @@ class Dct:
         """All three settings."""
         return f"dct-{self.frames}-b{self.block}-t{float(self.temporal)}"
 
-    def scores(self, frames: Pairs, grid: PatchGrid, scale: int) -> F32:
+    def scores(self, frames: Pairs, grid: PatchGrid) -> F32:
         """Scores of a whole video in dB, float32 (T, rows, cols); holds the coefficients of two frames."""
-        spatial, temporal = self.features(frames, grid, scale)
+        spatial, temporal = self.features(frames, grid)
         return psnr(np.square(spatial + self.temporal * temporal)).astype(np.float32)
 
-    def features(self, frames: Pairs, grid: PatchGrid, scale: int) -> tuple[F64, F64]:
+    def features(self, frames: Pairs, grid: PatchGrid) -> tuple[F64, F64]:
         """S and T of every patch, float64 (T, rows, cols) each, in 8-bit levels of amplitude."""
         hr = self.frames == "hr"
-        blocks = BlockDct(grid.scaled(scale if hr else 1), self.block)
+        blocks = BlockDct(grid.hr if hr else replace(grid, halo=0), self.block)
         spatial, temporal, before = [], [np.zeros((grid.rows, grid.cols), np.float32)], None
         for pair in frames:
             now = blocks.coefficients(_luma(pair[hr]))

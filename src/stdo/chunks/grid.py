@@ -1,6 +1,6 @@
 """Cutting a frame into patches and putting it together again. Needs numpy alone: the client shares it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,12 +15,19 @@ class PatchGrid:
     Where the patch size does not divide the frame, the last row or column is shifted inwards, so patches overlap
     there; each pixel is nevertheless *owned* by exactly one patch, the first that reaches it.
 
-    height, width: LR frame size in pixels.
-    patch_h, patch_w: LR patch size in pixels.
-    halo: LR pixels of context around a patch, repeated from the frame's edge where they fall outside. 0 is the
-        paper's setting.
-
     Patches are numbered row by row: patch ``row * cols + col``.
+
+    Attributes:
+        height: Of the LR frame, in pixels.
+        width: Of the LR frame, in pixels.
+        patch_h: Of a patch, in LR pixels.
+        patch_w: Of a patch, in LR pixels.
+        halo: LR pixels of context around a patch, repeated from the frame's edge where they fall outside. 0 is the
+            paper's setting.
+        scale: HR pixels per LR pixel on each side.
+
+    Raises:
+        UserError: A patch or the halo has no such size, or the frame is smaller than a patch.
     """
 
     height: int
@@ -28,6 +35,7 @@ class PatchGrid:
     patch_h: int
     patch_w: int
     halo: int = 0
+    scale: int = 1
 
     def __post_init__(self) -> None:
         if self.patch_h < 1 or self.patch_w < 1:
@@ -121,29 +129,33 @@ class PatchGrid:
         """
         rows = max(1, pixels // (self.width + 2 * self.halo) - 2 * self.halo)
         bands = -(-self.height // rows)
-        return PatchGrid(self.height, self.width, -(-self.height // bands), self.width, self.halo)
+        return replace(self, patch_h=-(-self.height // bands), patch_w=self.width)
 
-    def scaled(self, scale: int) -> "PatchGrid":
-        """The same patches, without halo, on a frame ``scale`` times as large."""
-        return PatchGrid(self.height * scale, self.width * scale, self.patch_h * scale, self.patch_w * scale)
+    @cached_property
+    def hr(self) -> "PatchGrid":
+        """The same patches, without halo, on the HR frame."""
+        s = self.scale
+        return PatchGrid(self.height * s, self.width * s, self.patch_h * s, self.patch_w * s)
 
-    def assemble(self, patches_NHWC: U8, scale: int = 1) -> U8:
-        """Put patches (without halo) of ``scale`` times the LR size together: the inverse of `extract` at halo 0.
+    def assemble(self, patches_NHWC: U8) -> U8:
+        """Put HR patches (without halo) together: the inverse of `extract` of `hr`.
 
         patches_NHWC: (patches, scale·patch_h, scale·patch_w, C). Returns (scale·height, scale·width, C).
         """
+        scale = self.scale
         expected = (self.patches, self.patch_h * scale, self.patch_w * scale)
         assert patches_NHWC.shape[:3] == expected, (patches_NHWC.shape, expected)
         frame = np.empty((self.height * scale, self.width * scale, patches_NHWC.shape[3]), patches_NHWC.dtype)
-        self.place(frame, patches_NHWC, range(self.patches), scale)
+        self.place(frame, patches_NHWC, range(self.patches))
         return frame
 
-    def place(self, frame_HWC: U8, patches_NHWC: U8, patches: range, scale: int = 1) -> None:
-        """Write some patches into a frame; each writes the pixels that it owns.
+    def place(self, frame_HWC: U8, patches_NHWC: U8, patches: range) -> None:
+        """Write some HR patches into an HR frame; each writes the pixels that it owns.
 
         frame_HWC: ``scale`` times as large as the LR frame, or cut off at the right and at the bottom. patches_NHWC:
         (N, scale·patch_h, scale·patch_w, C). patches: their numbers.
         """
+        scale = self.scale
         for number, patch in zip(patches, patches_NHWC, strict=True):
             row, col = divmod(number, self.cols)
             (top, bottom), (left, right) = self.owned_rows[row] * scale, self.owned_cols[col] * scale

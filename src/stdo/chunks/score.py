@@ -70,7 +70,7 @@ def strips(images: U8) -> Iterator[slice]:
         yield slice(first, first + rows)
 
 
-def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid, scale: int) -> F32:
+def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid) -> F32:
     """PSNR in dB of every patch of one frame, over the patch's whole rectangle (without halo).
 
     sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3). Returns float32 (rows, cols), capped at `PSNR_CAP`. Raises
@@ -78,7 +78,8 @@ def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid, scale: int) -> F32:
     """
     from stdo.core import kernels  # not at the start: a run on prepared videos needs none
 
-    assert hr_HWC.shape == (grid.height * scale, grid.width * scale, 3), (hr_HWC.shape, grid, scale)
+    scale = grid.scale
+    assert hr_HWC.shape == (grid.height * scale, grid.width * scale, 3), (hr_HWC.shape, grid)
     made, needed = (f"{image.dtype} {image.shape}" for image in (np.asarray(sr_HWC), hr_HWC))
     if made != needed:
         raise UserError(f"scorer: its SR frame is {made}: must be {needed}")
@@ -101,7 +102,7 @@ class Scorer(Protocol):
         """
         ...
 
-    def scores(self, frames: Pairs, grid: PatchGrid, scale: int) -> F32:
+    def scores(self, frames: Pairs, grid: PatchGrid) -> F32:
         """Scores of a whole video, float32 (T, rows, cols), finite; reads it once, in order.
 
         frames: LR frames uint8 (height, width, 3) with their HR frames (scale·height, scale·width, 3).
@@ -123,9 +124,9 @@ class ByPsnr:
         own = getattr(self.upscale, "key", None)
         return None if own is None else str(own())
 
-    def scores(self, frames: Pairs, grid: PatchGrid, scale: int) -> F32:
+    def scores(self, frames: Pairs, grid: PatchGrid) -> F32:
         """Patch PSNR of a whole video, float32 (T, rows, cols), capped at `PSNR_CAP`."""
-        found = (patch_psnr(self.upscale(lr_HWC), hr_HWC, grid, scale) for lr_HWC, hr_HWC in frames)
+        found = (patch_psnr(self.upscale(lr_HWC), hr_HWC, grid) for lr_HWC, hr_HWC in frames)
         return np.fromiter(found, np.dtype((np.float32, (grid.rows, grid.cols))))
 
 

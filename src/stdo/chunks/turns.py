@@ -41,7 +41,7 @@ class Turns(Uniform):
     ) -> None:
         super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed)
         label_C, first = np.unique(label_N, return_index=True)
-        asked = [1 / (i + 1) for i in range(len(label_C))] if work is None else [float(share) for share in work]
+        asked = list(map(float, 1 / np.arange(1, len(label_C) + 1) if work is None else work))
         if len(asked) != len(label_C):
             raise UserError(f"sampler.work={asked}: must be {len(label_C)} numbers, one for each chunk")
         learner_C = learner_N[first]

@@ -97,12 +97,21 @@ def _places(saved: Any, outputs: str, directory: Path, setting: str) -> list[Any
     """
     if saved is None:
         return [None]  # the default clip
-    files = [saved] if isinstance(saved, str) else list(saved if OmegaConf.is_list(saved) else ())
+    if isinstance(saved, str):
+        files = [saved]
+    elif OmegaConf.is_list(saved):
+        files = list(saved)
+    else:
+        files = []
     if not files or not all(isinstance(file, str) for file in files):
         raise UserError(f"{setting}={saved}: must be a text, or a list of texts")
+
     found = [candidates(file, outputs, directory) for file in files]
-    moved = [[each[min(i, len(each) - 1)] for each in found] for i in range(max(map(len, found)))]
-    there = [[str(path) for path in paths] for paths in moved if all(path.exists() for path in paths)]
+    there = []
+    for move in range(max(map(len, found))):
+        paths = [each[min(move, len(each) - 1)] for each in found]
+        if all(path.exists() for path in paths):
+            there.append(list(map(str, paths)))
     if not there:
         raise UserError(f"{setting}={saved}: no such file or folder; {setting}= says where this run's video is now")
     return [paths[0] for paths in there] if isinstance(saved, str) else there

@@ -50,8 +50,8 @@ def export(directory: Path, patches: PatchSize, wanted: Export, say: Callable[[s
     finished, a folder that is something else, and a network that its runtime computes differently.
     """
     kind = format_named(wanted.format)
-    grid, scale = _grid(patches, read_result(directory, {"scale", "height", "width"}))
-    height, width = _size(wanted.size, grid, scale)
+    grid = _grid(patches, read_result(directory, {"scale", "height", "width"}))
+    height, width = _size(wanted.size, grid)
     networks, _ = load_networks(directory / WEIGHTS)
     _, network_of = read_chunks(directory, networks=len(networks))
     target = _target(directory, wanted)
@@ -72,9 +72,9 @@ def export(directory: Path, patches: PatchSize, wanted: Export, say: Callable[[s
             "packages": kind.versions(),
             "backbone": name_of(networks[0]),
             "residual": networks[0].residual,
-            "scale": scale,
+            "scale": grid.scale,
             "input": _tensor(kind, kind.inputs, height, width) | {"range": [0, 1]},
-            "output": _tensor(kind, kind.outputs, height * scale, width * scale) | {"clamped": False},
+            "output": _tensor(kind, kind.outputs, height * grid.scale, width * grid.scale) | {"clamped": False},
             "frame": {"width": grid.width, "height": grid.height},
             "patch": {"width": grid.patch_w, "height": grid.patch_h, "halo": grid.halo},
             "network_of": network_of,
@@ -84,13 +84,13 @@ def export(directory: Path, patches: PatchSize, wanted: Export, say: Callable[[s
     return target
 
 
-def _grid(patches: PatchSize, metrics: Json) -> tuple[PatchGrid, int]:
-    """The run's patch grid on LR frames, and its scale. The HR frame was padded to a multiple of the scale."""
+def _grid(patches: PatchSize, metrics: Json) -> PatchGrid:
+    """The run's patch grid on LR frames. The HR frame was padded to a multiple of the scale."""
     scale = metrics["scale"]
-    return patches.grid(-(-metrics["height"] // scale), -(-metrics["width"] // scale), scale), scale
+    return patches.grid(-(-metrics["height"] // scale), -(-metrics["width"] // scale), scale)
 
 
-def _size(size: str, grid: PatchGrid, scale: int) -> tuple[int, int]:
+def _size(size: str, grid: PatchGrid) -> tuple[int, int]:
     """Height and width of the input."""
     sides = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", size)
     if size == "patch":
@@ -101,8 +101,8 @@ def _size(size: str, grid: PatchGrid, scale: int) -> tuple[int, int]:
         width, height = int(sides[1]), int(sides[2])
     else:
         raise UserError(f"size={size}: must be patch, frame, or WIDTHxHEIGHT in LR pixels, such as 320x180")
-    most = MAX_SIDE // scale
-    if not (1 <= height <= most and 1 <= width <= most and height * width * scale**2 <= MAX_PIXELS):
+    most = MAX_SIDE // grid.scale
+    if not (1 <= height <= most and 1 <= width <= most and height * width * grid.scale**2 <= MAX_PIXELS):
         raise UserError(
             f"size={size}: {width}x{height} must be from 1 to {most} a side, and small enough for 8K output"
         )

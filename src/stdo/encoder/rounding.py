@@ -52,12 +52,19 @@ def rounded(weights: Weights, bits: int, backbone: Backbone, windows: Sequence[U
     assert bits <= 8, bits
     seen = [_inputs(backbone, state, part) for state, part in zip(weights.folded(), windows, strict=True)]
     if weights.deltas:  # all of them see what is made by one base
-        seen = [{name: _Inputs.merged([inputs[name] for inputs in seen]) for name in seen[0]}]
+        seen = [_merged(seen)]
     convs = {name: module for name, module in backbone.named_modules() if isinstance(module, Convolution)}
-    pairs = [
-        _round_network(tensors, bits, inputs, convs) for tensors, inputs in zip(weights.networks, seen, strict=True)
-    ]
-    return replace(weights, networks=[tensors for tensors, _ in pairs], steps=[steps for _, steps in pairs])
+    networks, steps = [], []
+    for tensors, inputs in zip(weights.networks, seen, strict=True):
+        multiples, step = _round_network(tensors, bits, inputs, convs)
+        networks.append(multiples)
+        steps.append(step)
+    return replace(weights, networks=networks, steps=steps)
+
+
+def _merged(seen: Sequence[Mapping[str, "_Inputs"]]) -> dict[str, "_Inputs"]:
+    """What several networks see, convolution by convolution."""
+    return {name: _Inputs.merged([inputs[name] for inputs in seen]) for name in seen[0]}
 
 
 def windows_of(clip: Clip, labels_TRC: I16, network_of: Sequence[int], seed: int = 0) -> list[U8]:

@@ -123,7 +123,7 @@ def _index(flat: np.intp, shape: tuple[int, ...]) -> Place:
     return t, r, c
 
 
-def window(crop: Crop, grid: PatchGrid, scale: int, images: tuple[U8, U8, U8]) -> tuple[int, int, int, int]:
+def window(crop: Crop, grid: PatchGrid, images: tuple[U8, U8, U8]) -> tuple[int, int, int, int]:
     """The part of a patch that shows best what the crop was chosen for.
 
     images: ground truth, bicubic and our result of the crop's frame, uint8 (H, W, 3).
@@ -133,6 +133,7 @@ def window(crop: Crop, grid: PatchGrid, scale: int, images: tuple[U8, U8, U8]) -
     hr, bicubic, ours = images
     loss, gain = squared_error(hr, ours).astype(np.int64), squared_error(hr, bicubic).astype(np.int64)
     value_HW = {GAIN: gain - loss, LOSS: loss - gain, LOWEST: loss, HARDEST: gain}[crop.why]
+    scale = grid.scale
     top, left = int(grid.tops[crop.row]) * scale, int(grid.lefts[crop.col]) * scale
     bottom = min(top + grid.patch_h * scale, value_HW.shape[0])
     right = min(left + grid.patch_w * scale, value_HW.shape[1])
@@ -150,7 +151,7 @@ def _box_sums(value_HW: I64, height: int, width: int) -> I64:
 
 
 def save_crops(
-    folder: Path, crops: Sequence[Crop], grid: PatchGrid, scale: int, pictures: Callable[[int], tuple[U8, U8, U8]]
+    folder: Path, crops: Sequence[Crop], grid: PatchGrid, pictures: Callable[[int], tuple[U8, U8, U8]]
 ) -> None:
     """Write the crops as PNG files, with crops.json that says what they show.
 
@@ -161,7 +162,7 @@ def save_crops(
     entries: list[Json] = []
     for number, crop in enumerate(crops):
         images = pictures(crop.frame)
-        top, left, height, width = window(crop, grid, scale, images)
+        top, left, height, width = window(crop, grid, images)
         shown = [image[top : top + height, left : left + width] for image in images]
         files = {name: f"{number}-{name}.png" for name in ("truth", "bicubic", "ours")}
         for pixels, file in zip(shown, files.values(), strict=True):

@@ -129,7 +129,7 @@ def check_frames(where: Path, source: FrameSource, video: Prepared, grid: PatchG
     for t, kept_RC in enumerate(kept_TRC):
         hr_HWC = np.asarray(video.hr[t])[: video.height, : video.width]
         bicubic_HWC = enlarge(np.asarray(video.lr[t]))[: video.height, : video.width]
-        found_RC = owned_psnr(squared_error(hr_HWC, bicubic_HWC), grid, video.scale)
+        found_RC = owned_psnr(squared_error(hr_HWC, bicubic_HWC), grid)
         if not np.allclose(found_RC, kept_RC, rtol=0, atol=SAME):
             raise _other(where, source, f"frame {t} has other pixels")
     return None

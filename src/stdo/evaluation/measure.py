@@ -36,10 +36,10 @@ def measure(
 
     labels: int16 (T, rows, cols). sink: receives every SR frame, cropped to the native size.
     """
-    grid, scale, height, width = reconstructor.grid, video.scale, video.height, video.width
+    grid, height, width = reconstructor.grid, video.height, video.width
     chunks = len(reconstructor.network_of)
-    ours, bicubic = Meter(grid, scale, chunks), Meter(grid, scale, chunks)
-    hr_grid, enlarge = grid.scaled(scale), BicubicUpscaler(scale)
+    ours, bicubic = Meter(grid, chunks), Meter(grid, chunks)
+    hr_grid, enlarge = grid.hr, BicubicUpscaler(grid.scale)
     rows: list[Json] = []
     # Made once: small arrays that stay, made between large ones that go, would split the C library's heap.
     ours_TRC, bicubic_TRC = (np.empty((len(video.lr), grid.rows, grid.cols), np.float32) for _ in range(2))
@@ -65,7 +65,7 @@ def pictures_of(video: Prepared, reconstructor: Reconstructor, labels: I16) -> C
 
     def pictures(t: int) -> tuple[U8, U8, U8]:
         lr_HWC = np.asarray(video.lr[t])
-        sr_HWC = reconstructor.grid.assemble(reconstructor.patches(lr_HWC, labels[t]), video.scale)
+        sr_HWC = reconstructor.grid.assemble(reconstructor.patches(lr_HWC, labels[t]))
         both = (np.asarray(video.hr[t]), BicubicUpscaler(video.scale)(lr_HWC), sr_HWC)
         hr, bicubic, ours = (frame[: video.height, : video.width] for frame in both)
         return hr, bicubic, ours

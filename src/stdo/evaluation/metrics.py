@@ -133,14 +133,14 @@ class _Seams:
     """Squared error beside the lines where two patches meet, up to ``scale`` pixels away, and of all other pixels."""
 
     grid: PatchGrid
-    scale: int
     border: _Pool = field(default_factory=_Pool)
     inside: _Pool = field(default_factory=_Pool)
 
     def add(self, error_HW: I32) -> None:
         height, width = error_HW.shape
-        rows = _beside(self.grid.owned_rows[1:, 0] * self.scale, self.scale, height)
-        cols = _beside(self.grid.owned_cols[1:, 0] * self.scale, self.scale, width)
+        scale = self.grid.scale
+        rows = _beside(self.grid.owned_rows[1:, 0] * scale, scale, height)
+        cols = _beside(self.grid.owned_cols[1:, 0] * scale, scale, width)
         self.border.add(error_HW[rows])
         between = error_HW[~rows]
         self.border.add(between[:, cols])
@@ -164,19 +164,17 @@ class Meter:
 
     Use one for the reconstruction and one for bicubic:
 
-        meter = Meter(grid, scale, chunks)
+        meter = Meter(grid, chunks)
         for each frame, in order: row = meter.add(hr_HWC, sr_HWC, hr_patches, sr_patches, labels)
         meter.result()
 
     Attributes:
         grid: the patches of the low-resolution frame.
-        scale: HR pixels per LR pixel.
         chunks: how many chunks the labels name.
         patch_psnr: PSNR of each patch of the frame last added, over the native pixels it owns; float32 (rows, cols).
     """
 
     grid: PatchGrid
-    scale: int
     chunks: int
     patch_psnr: F32 = field(init=False)
     _frames: int = field(default=0, init=False)
@@ -190,7 +188,7 @@ class Meter:
     def __post_init__(self) -> None:
         self._chunk_error = np.zeros(self.chunks, np.int64)
         self._chunk_pixels = np.zeros(self.chunks, np.int64)
-        self._seams = _Seams(self.grid, self.scale)
+        self._seams = _Seams(self.grid)
 
     def add(self, hr_HWC: U8, sr_HWC: U8, hr_patches: U8, sr_patches: U8, labels: I16) -> dict[str, float | None]:
         """Take in the next frame and return its own figures.
@@ -208,10 +206,10 @@ class Meter:
         self._pooled.add(error)
         self._seams.add(error)
         self._add_owned(error, labels.reshape(self.grid.rows, self.grid.cols))
-        border = self.scale + 4
+        border = self.grid.scale + 4
         self._patches.add(squared_error(shave(hr_patches, border), shave(sr_patches, border)))
         if self._frames % CAFM_EVERY == 0:
-            border = self.scale + 6
+            border = self.grid.scale + 6
             inner = _Pool()
             inner.add(error[border:-border, border:-border])
             self._cafm.add(inner.psnr())
@@ -219,7 +217,7 @@ class Meter:
         return row
 
     def _add_owned(self, error_HW: I32, labels_RC: I16) -> None:
-        error_RC, pixels_RC = _per_patch(error_HW, self.grid, self.scale)
+        error_RC, pixels_RC = _per_patch(error_HW, self.grid)
         self.patch_psnr = _psnr_of(error_RC, pixels_RC)
         # Adding integers at indices is exact; bincount with weights would round large sums.
         np.add.at(self._chunk_error, labels_RC, error_RC)
@@ -256,22 +254,22 @@ def _of_luma(hr_HWC: U8, sr_HWC: U8) -> dict[str, float | None]:
     return {"y": float(psnr(energy_HW.mean(dtype=np.float64))), "ssim": similarity}
 
 
-def owned_psnr(error_HW: I32, grid: PatchGrid, scale: int) -> F32:
+def owned_psnr(error_HW: I32, grid: PatchGrid) -> F32:
     """PSNR in dB of every patch of a frame, over the native pixels that it owns.
 
     Shapes: squared error, summed over channels, int32 (H, W) -> float32 (rows, cols).
     """
-    return _psnr_of(*_per_patch(error_HW, grid, scale))
+    return _psnr_of(*_per_patch(error_HW, grid))
 
 
 def _psnr_of(error_RC: I64, pixels_RC: I64) -> F32:
     return psnr(error_RC / (3 * pixels_RC)).astype(np.float32)
 
 
-def _per_patch(error_HW: I32, grid: PatchGrid, scale: int) -> tuple[I64, I64]:
+def _per_patch(error_HW: I32, grid: PatchGrid) -> tuple[I64, I64]:
     """Sum of the error over the native pixels that each patch owns, and their number: both (rows, cols)."""
     height, width = error_HW.shape
-    tops, lefts = grid.owned_rows[:, 0] * scale, grid.owned_cols[:, 0] * scale
+    tops, lefts = grid.owned_rows[:, 0] * grid.scale, grid.owned_cols[:, 0] * grid.scale
     by_row = np.add.reduceat(error_HW, tops, axis=0, dtype=np.int64)
     pixels = np.outer(np.diff(tops, append=height), np.diff(lefts, append=width))
     return np.add.reduceat(by_row, lefts, axis=1), pixels

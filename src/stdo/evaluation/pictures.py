@@ -53,13 +53,11 @@ class _Sheet:
             self.figure.savefig(partial, format="png")
 
 
-def heatmap(
-    path: Path, grid: PatchGrid, scale: int, frames: Sequence[tuple[str, U8, PatchMaps]], *, title: str = ""
-) -> None:
+def heatmap(path: Path, grid: PatchGrid, frames: Sequence[tuple[str, U8, PatchMaps]], *, title: str = "") -> None:
     """Draw patch PSNR over some frames, as the paper's Figures 1 and 3: one row a frame, one colour scale for all.
 
     path: PNG file to write.
-    grid, scale: patches of the LR frame; each is drawn over the native HR pixels that it owns.
+    grid: patches of the LR frame; each is drawn over the native HR pixels that it owns.
     frames: for each frame its name, its pixels uint8 (H, W, 3), and its maps; the first map is what the gain of the
         others is counted from.
     title: heading of the picture.
@@ -80,7 +78,7 @@ def heatmap(
         panels[0].imshow(rgb_HWC, aspect="auto")
         for axes, values_RC in zip(panels[1:], maps.values(), strict=True):
             axes.set(xlim=(0, width), ylim=(height, 0))
-            _draw_map(axes, grid, scale, values_RC, norm=norm, zoom=panel_w / width)
+            _draw_map(axes, grid, values_RC, norm=norm, zoom=panel_w / width)
     bar_axes = sheet.axes(sheet.width - bar, top + 46, 26, min(600, len(frames) * row_height - 84))
     colour_bar = sheet.figure.colorbar(ScalarMappable(norm, _COLOURS), cax=bar_axes, extend=extend)
     colour_bar.set_label("patch PSNR, dB", fontsize=9)
@@ -104,11 +102,11 @@ def _colour_scale(maps: Sequence[F32]) -> tuple[Normalize, str]:
     return Normalize(low, max(high, low + 1)), "max" if values.max() > high else "neither"
 
 
-def _draw_map(axes: Axes, grid: PatchGrid, scale: int, values_RC: F32, *, norm: Normalize, zoom: float) -> None:
+def _draw_map(axes: Axes, grid: PatchGrid, values_RC: F32, *, norm: Normalize, zoom: float) -> None:
     """Colour each patch's own pixels and print its value where that fits. zoom: picture pixels per frame pixel."""
     width, height = axes.get_xlim()[1], axes.get_ylim()[0]
-    x = np.minimum(np.append(grid.owned_cols[:, 0], grid.width) * scale, width)
-    y = np.minimum(np.append(grid.owned_rows[:, 0], grid.height) * scale, height)
+    x = np.minimum(np.append(grid.owned_cols[:, 0], grid.width) * grid.scale, width)
+    y = np.minimum(np.append(grid.owned_rows[:, 0], grid.height) * grid.scale, height)
     cells_w, cells_h = np.diff(x) * zoom / _POINT, np.diff(y) * zoom / _POINT
     mesh = axes.pcolormesh(x, y, values_RC, norm=norm, cmap=_COLOURS)
     if min(np.median(cells_w), np.median(cells_h)) > 12:
@@ -140,7 +138,6 @@ def _text_fit(width: float, height: float) -> tuple[float, int]:
 def comparison(
     path: Path,
     grid: PatchGrid,
-    scale: int,
     crops: Sequence[Crop],
     pictures: Callable[[int], tuple[U8, U8, U8]],
     *,
@@ -150,7 +147,7 @@ def comparison(
     """Draw crops of ground truth, bicubic and our result side by side, enlarged without smoothing.
 
     path: PNG file to write.
-    grid, scale: patches of the LR frame.
+    grid: patches of the LR frame.
     crops: what to show, from `choose_crops`; one row each, beside the frame with the crop marked in it.
     pictures: frame number -> its ground truth, bicubic and our result, uint8 (H, W, 3) of native size.
     name: what to call our result.
@@ -165,7 +162,7 @@ def comparison(
     sheet = _Sheet(left + 3 * (panel + _GAP), top + len(crops) * row_height, title)
     for number, crop in enumerate(crops):
         images = pictures(crop.frame)
-        y, x, size_y, size_x = window(crop, grid, scale, images)
+        y, x, size_y, size_x = window(crop, grid, images)
         upper = top + number * row_height
         place = (
             f"frame {crop.frame}, patch row {crop.row}, column {crop.col}\n"

@@ -37,7 +37,6 @@ class Reconstructor:
     networks: Sequence[nn.Module]
     network_of: Sequence[int]
     grid: PatchGrid
-    scale: int
     device: torch.device
 
     @torch.inference_mode()
@@ -49,10 +48,10 @@ class Reconstructor:
         """
         windows = torch.from_numpy(self.grid.extract(lr_HWC))
         chosen = np.asarray(self.network_of)[labels.ravel()]
-        grid, scale = self.grid, self.scale
+        grid, scale = self.grid, self.grid.scale
         out = np.empty((grid.patches, grid.patch_h * scale, grid.patch_w * scale, 3), np.uint8)
         if (chosen == BICUBIC).any():
-            out[:] = grid.scaled(scale).extract(BicubicUpscaler(scale)(lr_HWC))
+            out[:] = grid.hr.extract(BicubicUpscaler(scale)(lr_HWC))
         for index in np.unique(chosen[chosen != BICUBIC]):
             for members in np.array_split(np.flatnonzero(chosen == index), -(-int((chosen == index).sum()) // BATCH)):
                 lr_NCHW = to_float(windows[members].to(self.device))
@@ -64,4 +63,4 @@ class Reconstructor:
         """SR frame (scale·height, scale·width, 3) and its patches, for every LR frame. labels: (T, rows, cols)."""
         for t in range(len(lr_THWC)):
             patches = self.patches(np.asarray(lr_THWC[t]), labels[t])
-            yield self.grid.assemble(patches, self.scale), patches
+            yield self.grid.assemble(patches), patches

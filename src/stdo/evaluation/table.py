@@ -33,17 +33,14 @@ def closing_table(metrics: Json) -> str:
     ]
     what = f"{metrics['method']} · {metrics['backbone']} ×{metrics['scale']}"
     size = f"{_plural(metrics['chunks'], 'chunk')} · {_plural(metrics['frames'], 'frame')}"
-    lines = [
-        *_wrapped("", [metrics["video"], what, size], " · "),
-        "",
-        *aligned(rows),
-        "",
-        *_wrapped("chunk dB", _chunk_cells(metrics["chunk_psnr"]), "   "),
-        *(_wrapped("seams", _seams(metrics), ", ") if "seams" in metrics and "seams" in metrics["bicubic"] else ()),
-        *_wrapped("cost", _costs(metrics), ", "),
-        *(_wrapped("bytes", _bytes(metrics), ", ") if set(DELIVERED) <= metrics.keys() else ()),
-        *_wrapped("seconds", [f"{step} {number(s, 1)}" for step, s in metrics["seconds"].items()], ", "),
-    ]
+    lines = [*_wrapped("", [metrics["video"], what, size], " · "), "", *aligned(rows), ""]
+    lines += _wrapped("chunk dB", _chunk_cells(metrics["chunk_psnr"]), "   ")
+    if "seams" in metrics and "seams" in metrics["bicubic"]:
+        lines += _wrapped("seams", _seams(metrics), ", ")
+    lines += _wrapped("cost", _costs(metrics), ", ")
+    if set(DELIVERED) <= metrics.keys():
+        lines += _wrapped("bytes", _bytes(metrics), ", ")
+    lines += _wrapped("seconds", [f"{step} {number(s, 1)}" for step, s in metrics["seconds"].items()], ", ")
     return "\n".join(lines)
 
 
@@ -128,10 +125,9 @@ def _wrapped(label: str, cells: Sequence[str], separator: str) -> list[str]:
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     """Columns padded to their widest cell: the first ``left`` to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            f"{cell:<{width}}" if index < left else f"{cell:>{width}}"
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[:left] = [cell.ljust(width) for cell, width in zip(row[:left], widths[:left], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return lines

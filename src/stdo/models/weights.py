@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -159,16 +159,29 @@ def load_parts(path: str | Path) -> tuple[list[dict[str, Tensor]], list[dict[str
         return networks, []
     kind = DELTAS[3] if _under(f"{DELTAS[3]}.", tensors) else DELTAS[2]
     deltas = [_under(f"{kind}.{i}.", tensors) for i in range(len(networks))]
-    known = {name: tensor.shape for name, tensor in networks[0].items()}
-    shapes = [{name: change.shape for name, change in delta.items()} for delta in deltas if delta]
-    rank = max((shape[0] for shape in shapes[0].values()), default=0) if shapes and kind == DELTAS[2] else 0
-    good = {name: tensor.shape for name, tensor in base.items()} == known and all(
-        each == shapes[0] and all(shape == delta_shape(known, name, rank) for name, shape in each.items())
-        for each in shapes
-    )
-    if not good or (not all(deltas) and kind == DELTAS[3]):
+    complete = all(deltas) or kind == DELTAS[2]  # a low-rank difference may change nothing
+    known = _shapes(networks[0])
+    if not complete or _shapes(base) != known or not _fit(deltas, known, low_rank=kind == DELTAS[2]):
         raise UserError(f"{path}: its base and {kind}s do not fit its {len(networks)} networks")
     return [{name: base[name] for name in known}], deltas
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def _fit(deltas: Sequence[Mapping[str, Tensor]], known: Mapping[str, torch.Size], low_rank: bool) -> bool:
+    """Whether all deltas change the same convolutions, each by numbers of the right shape.
+
+    known: the shapes of the network's parameters.
+    """
+    changing = [_shapes(delta) for delta in deltas if delta]
+    if not changing:
+        return True
+    first = changing[0]
+    rank = max((shape[0] for shape in first.values()), default=0) if low_rank else 0
+    good = all(shape == delta_shape(known, name, rank) for name, shape in first.items())
+    return good and all(shapes == first for shapes in changing)
 
 
 def delta_shape(known: Mapping[str, torch.Size], name: str, rank: int) -> tuple[int, ...] | None:

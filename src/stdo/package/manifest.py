@@ -171,7 +171,9 @@ class Manifest:
     @property
     def patch_grid(self) -> PatchGrid:
         """The grid of the LR frames."""
-        return PatchGrid(self.lr.height, self.lr.width, self.grid.patch_h, self.grid.patch_w, self.grid.halo)
+        return PatchGrid(
+            self.lr.height, self.lr.width, self.grid.patch_h, self.grid.patch_w, self.grid.halo, self.scale
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

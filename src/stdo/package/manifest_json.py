@@ -5,8 +5,8 @@ Whoever writes a manifest reads it back, so that one set of checks serves both.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import replace
-from fractions import Fraction
 from math import prod
 
 from stdo.core.types import BICUBIC, SCALES, Colour, Json, UserError
@@ -47,35 +47,26 @@ from stdo.package.marks_json import from_fields, to_fields
 
 def to_json(manifest: Manifest) -> bytes:
     """The content of manifest.json. Raises UserError for a value out of its range."""
-    source, network = manifest.source, manifest.network
-    timing = None if source.time_base is None or source.ticks is None else _timing(source.time_base, source.ticks)
+    members = manifest.members or {}
     fields: Json = {
         "format": "stdo",
         "version": VERSION,
         "generator": manifest.generator,
         "name": manifest.name,
         "scale": manifest.scale,
-        "source": {
-            "width": source.width,
-            "height": source.height,
-            "frames": source.frames,
-            "rate": list(source.rate.as_integer_ratio()),
-            "times": timing,
-            "colour": {part: getattr(source.colour, part) for part in ("matrix", "range", "primaries", "transfer")},
-        }
-        | ({} if source.last is None else {"last": list(source.last.as_integer_ratio())})
-        | to_fields(source.marks),
-        "lr": {part: getattr(manifest.lr, part) for part in Stream.__slots__},
-        "grid": {part: getattr(manifest.grid, part) for part in Patches.__slots__},
-        "network": {part: getattr(network, part) for part in Network.__slots__},
+        "source": _source_out(manifest.source),
+        "lr": _parts(manifest.lr, Stream.__slots__),
+        "grid": _parts(manifest.grid, Patches.__slots__),
+        "network": _parts(manifest.network, Network.__slots__),
         "quantiser": {"bits": manifest.bits},
         "quality": _figures_out(manifest.quality),
         "bicubic": _figures_out(manifest.bicubic),
-        "members": {name: {"bytes": m.bytes, "sha256": m.sha256} for name, m in (manifest.members or {}).items()},
+        "members": {name: {"bytes": member.bytes, "sha256": member.sha256} for name, member in members.items()},
     }
     text = _sealed(json.dumps(fields, separators=(",", ":")).encode())
     read = from_json(text)
-    assert read == replace(manifest, source=replace(source, colour=replace(source.colour, assumed=False))), read
+    known = replace(manifest.source, colour=replace(manifest.source.colour, assumed=False))
+    assert read == replace(manifest, source=known), read
     return text
 
 
@@ -94,8 +85,24 @@ def from_json(text: bytes) -> Manifest:
     return _read(Fields(fields, MANIFEST))
 
 
-def _timing(time_base: Fraction, ticks: tuple[int, ...]) -> Json:
-    return {"time_base": list(time_base.as_integer_ratio()), "ticks": ticks}
+def _parts(value: object, names: Iterable[str]) -> Json:
+    return {name: getattr(value, name) for name in names}
+
+
+def _source_out(source: Source) -> Json:
+    fields: Json = {
+        "width": source.width,
+        "height": source.height,
+        "frames": source.frames,
+        "rate": list(source.rate.as_integer_ratio()),
+        "times": None,
+        "colour": _parts(source.colour, ("matrix", "range", "primaries", "transfer")),
+    }
+    if source.time_base is not None and source.ticks is not None:
+        fields["times"] = {"time_base": list(source.time_base.as_integer_ratio()), "ticks": source.ticks}
+    if source.last is not None:
+        fields["last"] = list(source.last.as_integer_ratio())
+    return fields | to_fields(source.marks)
 
 
 def _figures_out(figures: Figures | None) -> Json | None:
@@ -146,11 +153,13 @@ def _read_source(fields: Fields) -> Source:
             colour.text("primaries", r"[a-z0-9-]{1,40}"),
             colour.text("transfer", r"[a-z0-9-]{1,40}"),
         ),
-        time_base=times.fraction("time_base") if times else None,
-        ticks=times.wholes("ticks", 0, 2**62, frames, frames) if times else None,
-        last=fields.fraction("last") if "last" in fields.keys else None,  # only where it is no average interval
         marks=from_fields(fields),
     )
+    if times:
+        ticks = times.wholes("ticks", 0, 2**62, frames, frames)
+        source = replace(source, time_base=times.fraction("time_base"), ticks=ticks)
+    if "last" in fields.keys:  # only where it is no average interval
+        source = replace(source, last=fields.fraction("last"))
     for part in (fields, colour, times):
         if part:
             part.end()

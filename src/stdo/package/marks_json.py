@@ -1,6 +1,7 @@
 """What the manifest says of a source beside its pixels and times; every field is there only where there is a mark."""
 
 from fractions import Fraction
+from typing import Any
 
 from stdo.core.types import Json, Marks, Mastering, Projection, Stereo
 from stdo.package.fields import Fields
@@ -34,14 +35,15 @@ def to_fields(marks: Marks) -> Json:
 
 def from_fields(fields: Fields) -> Marks:
     """The marks that are there. Raises UserError for one that is out of its range."""
-    there = fields.keys
-    return Marks(
-        aspect=_aspect(fields) if "aspect" in there else Fraction(1),
-        stereo=_stereo(fields.part("stereo")) if "stereo" in there else None,
-        projection=_projection(fields.part("projection")) if "projection" in there else None,
-        mastering=_mastering(fields.part("mastering")) if "mastering" in there else None,
-        light=_pair(fields, "light", 65_535) if "light" in there else None,
-    )
+    found: dict[str, Any] = {}
+    if "aspect" in fields.keys:
+        found["aspect"] = _aspect(fields)
+    if "light" in fields.keys:
+        found["light"] = _pair(fields, "light", 65_535)
+    for name, read in (("stereo", _stereo), ("projection", _projection), ("mastering", _mastering)):
+        if name in fields.keys:
+            found[name] = read(fields.part(name))
+    return Marks(**found)
 
 
 def _aspect(fields: Fields) -> Fraction:

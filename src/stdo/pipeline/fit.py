@@ -213,11 +213,11 @@ def _flat(data: PatchData) -> I64:
 def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
     """PSNR in dB of what one network makes of every patch, (T, rows, cols)."""
     grid, video = data.grid, data.video
-    alone = Reconstructor([network.to(device)], [0], grid, video.scale, device)
+    alone = Reconstructor([network.to(device)], [0], grid, device)
     chunk = np.zeros((grid.rows, grid.cols), np.int16)
-    scorer = ByPsnr(lambda lr_HWC: grid.assemble(alone.patches(lr_HWC, chunk), video.scale))
+    scorer = ByPsnr(lambda lr_HWC: grid.assemble(alone.patches(lr_HWC, chunk)))
     frames = data.clip.progress(range(len(video.lr)), len(video.lr), "score")
-    return scorer.scores(((video.lr[t], video.hr[t]) for t in frames), grid, video.scale)
+    return scorer.scores(((video.lr[t], video.hr[t]) for t in frames), grid)
 
 
 def _save(job: Job, sharing: Sharing, phases: Sequence[Sampler], seconds: float, device: str) -> None:

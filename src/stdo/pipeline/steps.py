@@ -134,7 +134,7 @@ def _evaluate(directory: Path, clip: Clip, save: str | None, prepare_seconds: fl
     device = device_of(facts["device"])
     for network in networks:
         network.to(device).eval()
-    reconstructor = Reconstructor(networks, network_of, clip.grid, clip.scale, device)
+    reconstructor = Reconstructor(networks, network_of, clip.grid, device)
     with _sink(out, video, save) as sink:
         measured = measure(video, reconstructor, labels, sink, clip.progress)
     _draw(out, facts, clip, measured, reconstructor, labels)
@@ -161,8 +161,16 @@ def _evaluate(directory: Path, clip: Clip, save: str | None, prepare_seconds: fl
 def alone(directory: Path, clip: Clip) -> list[Json]:
     """Measure the first and the last chunk's network, each for every patch (paper, Table 1), unless that was done."""
     last = max(read_chunks(directory)[1])
-    done = [(only, directory / f"network-{only}") for only in ((0, last) if last else ())]
-    return [read_result(out) if (out / RESULT).exists() else evaluate(directory, clip, only=only) for only, out in done]
+    if not last:
+        return []
+    found = []
+    for only in (0, last):
+        out = directory / f"network-{only}"
+        if (out / RESULT).exists():
+            found.append(read_result(out))
+        else:
+            found.append(evaluate(directory, clip, only=only))
+    return found
 
 
 @contextmanager
@@ -185,16 +193,16 @@ def _sink(folder: Path, video: Prepared, save: str | None) -> Iterator[Sink | No
 
 def _draw(folder: Path, facts: Json, clip: Clip, measured: Measured, reconstructor: Reconstructor, labels: I16) -> None:
     """heatmap.png, comparison.png and the crops."""
-    video, grid, scale = clip.video, clip.grid, clip.scale
+    video, grid = clip.video, clip.grid
     pictures = pictures_of(video, reconstructor, labels)
     name = method_name(facts["method"])
     which = "" if facts["network"] is None else f", network {facts['network']} for all"
-    title = f"{facts['video']} ×{scale}, {name} {facts['backbone'].upper()}, k={facts['chunks']}{which}"
+    title = f"{facts['video']} ×{grid.scale}, {name} {facts['backbone'].upper()}, k={facts['chunks']}{which}"
     frames = sorted({len(video.lr) // 4, 3 * len(video.lr) // 4})
     rows = [
         (f"frame {t}", pictures(t)[0], {"bicubic": measured.bicubic_TRC[t], name: measured.ours_TRC[t]}) for t in frames
     ]
-    heatmap(folder / "heatmap.png", grid, scale, rows, title=title)
+    heatmap(folder / "heatmap.png", grid, rows, title=title)
     crops = choose_crops(measured.bicubic_TRC, measured.ours_TRC)
-    comparison(folder / "comparison.png", grid, scale, crops, pictures, name=name, title=title)
-    save_crops(folder / "crops", [*hardest(measured.bicubic_TRC, measured.ours_TRC), *crops], grid, scale, pictures)
+    comparison(folder / "comparison.png", grid, crops, pictures, name=name, title=title)
+    save_crops(folder / "crops", [*hardest(measured.bicubic_TRC, measured.ours_TRC), *crops], grid, pictures)

@@ -198,7 +198,7 @@ class Player:
         for at in np.flatnonzero(bicubic).tolist():  # the chunk has no network, or it has not arrived
             top, left = grid.origins[patches.start + at]
             inner[at] = enlarge_part(lr_HWC, scale, top, left, grid.patch_h, grid.patch_w)
-        grid.place(frame, inner, patches, scale)
+        grid.place(frame, inner, patches)
 
     def _plan(self, labels_RC: I16) -> tuple[PatchGrid, dict[int, I64]]:
         """How a frame is cut up, and its networks, where they have arrived, each with the numbers of its windows.

@@ -170,5 +170,5 @@ def _count(values: Sequence[ov.Output]) -> float:
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    shown = "".join(each if each.isprintable() else "?" for each in lines[-1]) if lines else type(error).__name__
-    return shown[:160]
+    last = lines[-1] if lines else type(error).__name__
+    return "".join(each if each.isprintable() else "?" for each in last)[:160]

@@ -168,12 +168,17 @@ def bars(
     paper: a column with the paper's figure, drawn as a short black line on each bar.
     """
     places = list(dict.fromkeys(_place(row) for row in rows))
-    varying = [key for i, key in enumerate(_PLACE) if len({place[i] for place in places}) > 1]
-    strips = [[p for p in places if p[0] == video] for video in dict.fromkeys(place[0] for place in places)]
+    varying = [key for key, values in zip(_PLACE, zip(*places, strict=True), strict=True) if len(set(values)) > 1]
+
+    by_video: dict[str, list[tuple[Any, ...]]] = {}
+    for place in places:
+        by_video.setdefault(place[0], []).append(place)
+    strips = list(by_video.values())
     if max(map(len, strips)) == 1:  # a video is one group of bars: all fit side by side
         strips = [places]
+
     series = series_of(rows, by)
-    if any(len({row["run"] for row in each.rows if _place(row) == place}) > 1 for each in series for place in places):
+    if any(_is_mixed(each) for each in series):
         series = series_of(rows, ["run"])  # a bar is one point and its seeds, never a mix of settings
     width = 3.0 + 0.22 * max(max(map(len, strips)) * (len(series) + 1.5), 16)
     figure = Figure(figsize=(width, 0.6 + 3.0 * len(strips)), dpi=DPI, layout="constrained")
@@ -187,11 +192,26 @@ def bars(
         axes.axhline(0, color="#666666", linewidth=0.8)
         shown = [key for key in varying if len(strips) == 1 or key != "video"]
         subheading(axes, [said(key, strip[0][_PLACE.index(key)]) for key in _PLACE if key not in shown])
-        names = ["\n".join(_clipped(said(key, p[_PLACE.index(key)])) for key in shown) for p in strip]
-        axes.set_xticks(range(len(strip)) if shown else [], names if shown else [], fontsize=8)
+        if shown:
+            axes.set_xticks(range(len(strip)), [_tick(place, shown) for place in strip], fontsize=8)
+        else:
+            axes.set_xticks([])
         axes.set_ylabel(LABELS.get(y, y), fontsize=8.5)
     legend(figure)
     return figure
+
+
+def _is_mixed(series: Series) -> bool:
+    """Whether a place of the series has rows of several runs."""
+    runs: dict[tuple[Any, ...], set[Any]] = {}
+    for row in series.rows:
+        runs.setdefault(_place(row), set()).add(row["run"])
+    return any(len(names) > 1 for names in runs.values())
+
+
+def _tick(place: tuple[Any, ...], keys: Sequence[str]) -> str:
+    """What stands below the bars of a place: a line for each key."""
+    return "\n".join(_clipped(said(key, place[_PLACE.index(key)])) for key in keys)
 
 
 def _bars_of(
@@ -215,11 +235,10 @@ def _bars_of(
             color=series.colour, hatch=series.hatch, edgecolor="white",
         )  # fmt: skip
         axes.vlines(at, min(values), max(values), color="#222222", linewidth=1.1)
-        above = fmean(values) >= 0
+        tip, gap, align = (max(values), 2, "bottom") if fmean(values) >= 0 else (min(values), -2, "top")
         axes.annotate(
-            f"{fmean(values):+.2f}", (at, max(values) if above else min(values)), (0, 2 if above else -2),
-            textcoords="offset points", fontsize=6.5, color="#333333", ha="center", va="bottom" if above else "top",
-            rotation=90 if width < 0.15 else 0,
+            f"{fmean(values):+.2f}", (at, tip), (0, gap), textcoords="offset points", fontsize=6.5, color="#333333",
+            ha="center", va=align, rotation=90 if width < 0.15 else 0,
         )  # fmt: skip
         printed = next((row[paper] for row in rows if paper and row[paper] is not None), None)
         if printed is not None:

@@ -2,6 +2,7 @@
 
 import base64
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -75,7 +76,8 @@ def _names(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
     """A name of its own for every run of one video, scale and backbone; a point is what its seeds share."""
     seeds = [run.metrics["seed"] for run in runs]
     labels = [f"{point}, seed {seed}" if seed else point for point, seed in zip(points, seeds, strict=True)]
-    places = [tuple(run.metrics[key] for key in ("video", "scale", "backbone")) for run in runs]
+    place_of = operator.itemgetter("video", "scale", "backbone")
+    places = [place_of(run.metrics) for run in runs]
     return _told_apart(runs, labels, places, (lambda run: f", {_home(run).name[-8:]}",))
 
 
@@ -104,11 +106,12 @@ def _told_apart(
     """Texts to which is added, one after the other, what runs of one place and text differ in."""
     for addition in additions:
         keys = list(zip(places, texts, strict=True))
-        kinds = {key: {addition(run) for run, other in zip(runs, keys, strict=True) if other == key} for key in keys}
-        texts = [
-            text + addition(run) if len(kinds[key]) > 1 else text
-            for run, text, key in zip(runs, texts, keys, strict=True)
-        ]
+        kinds: dict[object, set[str]] = {}
+        for run, key in zip(runs, keys, strict=True):
+            kinds.setdefault(key, set()).add(addition(run))
+        several = [len(kinds[key]) > 1 for key in keys]
+        added = [addition(run) if told else "" for run, told in zip(runs, several, strict=True)]
+        texts = list(map(operator.add, texts, added))
     return texts
 
 
@@ -223,9 +226,11 @@ def _edges(run: Run, rows: int, cols: int) -> tuple[list[int], list[int]]:
     size = run.settings.get("patches") or {}
     grid = PatchSize(size.get("height"), size.get("width")).grid(-(-height // scale), -(-width // scale), scale)
     if (grid.rows, grid.cols) != (rows, cols):  # the configuration is not the run's own: all patches alike
-        return [height * row // rows for row in range(rows + 1)], [width * col // cols for col in range(cols + 1)]
-    down, across = ([0, *(int(end) * scale for _, end in owned)] for owned in (grid.owned_rows, grid.owned_cols))
-    return [min(edge, height) for edge in down], [min(edge, width) for edge in across]
+        down, across = np.arange(rows + 1) * height // rows, np.arange(cols + 1) * width // cols
+        return down.tolist(), across.tolist()
+    down = np.append(0, grid.owned_rows[:, 1] * scale)
+    across = np.append(0, grid.owned_cols[:, 1] * scale)
+    return np.minimum(down, height).tolist(), np.minimum(across, width).tolist()
 
 
 def _add_crops(runs: Sequence[tuple[Run, Json]], pool: Pool) -> int:

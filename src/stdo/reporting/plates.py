@@ -1,6 +1,8 @@
 """Pictures of several runs side by side: patch maps and crops. `stdo.reporting.plots` calls them."""
 
 import io
+import itertools
+import operator
 import textwrap
 from collections.abc import Sequence
 from itertools import groupby
@@ -155,15 +157,9 @@ def _picture(axes: Axes, png: bytes, name: str, text: str = "") -> None:
 
 def _places(members: Sequence[tuple[str, Run]]) -> dict[tuple[int, ...], list[Json | None]]:
     """(frame, top, left, height, width) -> the crop of each run there; None where a run has none."""
-    found = [
-        {
-            tuple(crop[key] for key in ("frame", "top", "left", "height", "width")): crop
-            for crop in run.crops()
-            if crop["why"] == HARDEST
-        }
-        for _, run in members
-    ]
-    places = dict.fromkeys(place for each in found for place in each)
+    place_of = operator.itemgetter("frame", "top", "left", "height", "width")
+    found = [{place_of(crop): crop for crop in run.crops() if crop["why"] == HARDEST} for _, run in members]
+    places = dict.fromkeys(itertools.chain.from_iterable(found))
     return {place: [each.get(place) for each in found] for place in places}
 
 

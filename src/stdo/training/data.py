@@ -43,7 +43,7 @@ class PatchBatches(Dataset[Batch]):
 
     def gather(self, patch_B: I64) -> Batch:
         """The windows, targets and chunks of the patches numbered ``patch_B`` over the whole video."""
-        grid, scale = self._grid, self._video.scale
+        grid, scale = self._grid, self._grid.scale
         frame_B, within_B = np.divmod(patch_B, grid.patches)
         if grid.halo:
             rows, cols = grid.window_rows(within_B), grid.window_cols(within_B)
@@ -133,7 +133,7 @@ class PatchData(pl.LightningDataModule):
             waited += time.perf_counter() - asked
 
         began = time.perf_counter()
-        scores = self._scorer.scores(timed(), self.grid, self.clip.scale)
+        scores = self._scorer.scores(timed(), self.grid)
         self.score_seconds = time.perf_counter() - began - waited
         return scores
 

@@ -26,7 +26,7 @@ class PatchSize:
         paper = [(short, long), (long, short)] if scale == 3 else [(long, short), (short, long)]
         choices = [(self.height or h, self.width or w) for h, w in paper]
         fits = [c for c in choices if c[0] <= height and c[1] <= width] or choices[:1]
-        grids = [PatchGrid(height, width, patch_h, patch_w, self.halo) for patch_h, patch_w in fits]
+        grids = [PatchGrid(height, width, patch_h, patch_w, self.halo, scale) for patch_h, patch_w in fits]
         return min(grids, key=lambda grid: grid.patches)
 
 

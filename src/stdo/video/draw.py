@@ -106,8 +106,9 @@ def lettering(text: str, scale: int) -> F32:
     """Letters of 5x7 dots, each dot ``scale`` pixels wide: (7·scale, 6·scale·len(text)), 0 to 1."""
     shapes = {line[0]: line[2:].split() for line in _LETTERS.split("\n") if line}
     blank = ["00000"] * 7
-    rows = ["0".join(shapes.get(letter, blank)[row] for letter in text) + "0" for row in range(7)]
-    dots_HW = np.array([[float(dot) for dot in row] for row in rows], np.float32)
+    letters = [shapes.get(letter, blank) for letter in text]
+    rows = ["0".join(dots) + "0" for dots in zip(*letters, strict=True)] if letters else ["0"] * 7
+    dots_HW = np.array([list(row) for row in rows], np.float32)
     return np.kron(dots_HW, np.ones((scale, scale), np.float32))
 
 

@@ -45,7 +45,11 @@ def chunk_table(metrics: Json) -> list[Json]:
 def frame_table(directory: Path) -> list[Json]:
     """The rows of frames.csv, as numbers; None where a figure does not exist. Empty when there is no such file."""
     rows = read_table(directory, "frames.csv", ("frame",), MAX_FRAMES)
-    return [{key: None if math.isnan(value) else value for key, value in row.items()} for row in rows]
+    return [{key: _or_none(value) for key, value in row.items()} for row in rows]
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def pictures(directory: Path) -> dict[str, Path]:
