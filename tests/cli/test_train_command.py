@@ -70,7 +70,7 @@ def test_a_run_from_video_to_result_and_again(clip: Path, tmp_path: Path) -> Non
     first = run_command(*command, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "bicubic" in first.stdout
-    assert "train: 100%" in first.stderr, "progress is shown"
+    assert "train 2/2: 100%" in first.stderr, "progress is shown"
     (run,) = (tmp_path / "outputs" / "clip").iterdir()
     assert run.name.startswith("bstdo-espcn-x2-k2-")
     assert str(run.relative_to(tmp_path)) in first.stdout

@@ -121,10 +121,10 @@ def test_what_goes_with_the_picture_is_told_before_training(tmp_path: Path, caps
 def test_networks_are_counted_without_being_built(
     sharing: type, chunks: int, bicubic: int, make_job: Callable[..., Job]
 ) -> None:
-    build = make_job(sharing=sharing).sharing
+    job = make_job(sharing=sharing)
 
     def made(count: int) -> object:
-        return build(count, bicubic=bicubic)
+        return job.shared(job.backbone, count, bicubic=bicubic)
 
     real = made(chunks)
     expected = Networks.expected(made, chunks, bicubic)
