@@ -67,8 +67,8 @@ def test_both_phases_and_the_scoring_between_them_show_how_far_they_are(
 ) -> None:
     run(clip, tmp_path, "method=bstdo", "budget.passes=1")
     said = capsys.readouterr().err
-    assert re.search(r"score: 100%.*6/6 \[\d\d:\d\d<", said), "with the time that is left"
-    assert said.index("train 1/2: 100%") < said.rindex("score: 100%") < said.index("train 2/2:")
+    assert re.search(r"rescore: 100%.*6/6 \[\d\d:\d\d<", said), "with the time that is left"
+    assert said.index("train 1/2: 100%") < said.index("rescore: 100%") < said.index("train 2/2:")
 
 
 @pytest.mark.slow

@@ -27,8 +27,10 @@ TINY = [
 ]  # fmt: skip
 """A run of a few seconds with all that a run has, to the package. On one thread its result is always the same."""
 
-PHASES = ("decode", "degrade", "score", "train", "evaluate", "package", "measure")
-"""The bars on the terminal, in their order."""
+PHASES = (
+    "decode", "degrade", "score", "train", "train 1/2", "rescore", "train 2/2", "evaluate", "package", "measure",
+)  # fmt: skip
+"""The bars on the terminal, in their order. A fit has one phase or two."""
 
 
 def write_clip(path: Path, frames: int = 12, seed: int = 0) -> Path:
@@ -64,7 +66,7 @@ class Command:
     @property
     def phase(self) -> str:
         """What it is at, or was when it ended."""
-        shown = re.findall(rf"({'|'.join(PHASES)}): +\d+%", self.text)
+        shown = re.findall(rf"\b({'|'.join(PHASES)}): +\d+%", self.text)
         return shown[-1] if shown else "start"
 
     def comes_to(self, phase: str) -> bool:

@@ -71,16 +71,20 @@ def test_a_sweep_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path) -> No
     print(f"killed: {dict(phases)}")  # noqa: T201
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_who_is_asked_to_stop_saves_says_so_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "phase"),
+    [(signal.SIGINT, "train 1/2"), (signal.SIGTERM, "train 2/2"), (signal.SIGUSR1, "train 1/2")],
+)
+def test_who_is_asked_to_stop_saves_says_so_and_goes_on(number: signal.Signals, phase: str, tmp_path: Path) -> None:
     words = [*TRAIN, f"video.path={write_clip(tmp_path / 'clip.mkv')}", "checkpoint_seconds=3600"]
     expected = straight(words, tmp_path / "straight")
     command = Command(words, tmp_path / "stopped")
-    assert command.comes_to("train")
+    assert command.comes_to(phase)
     assert command.kill(number) == 128 + number
     assert command.last_lines()[0] == f"stdo: stopped by {number.name}; the same command goes on from here"
     assert "Traceback" not in command.text
-    assert len(list((tmp_path / "stopped").rglob("last.ckpt"))) == 1, "nothing but the stop wrote it"
+    kept = [path.name for path in (tmp_path / "stopped").rglob("*.ckpt")]
+    assert kept == ["start.ckpt" if phase == "train 1/2" else "last.ckpt"], "nothing but the stop wrote it"
     again = run(words, tmp_path / "stopped")
     assert again.process.returncode == 0, again.text
     assert results(tmp_path / "stopped" / "outputs") == expected

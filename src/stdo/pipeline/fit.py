@@ -216,7 +216,7 @@ def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
     alone = Reconstructor([network.to(device)], [0], grid, device)
     chunk = np.zeros((grid.rows, grid.cols), np.int16)
     scorer = ByPsnr(lambda lr_HWC: grid.assemble(alone.patches(lr_HWC, chunk)))
-    frames = data.clip.progress(range(len(video.lr)), len(video.lr), "score")
+    frames = data.clip.progress(range(len(video.lr)), len(video.lr), "rescore")
     return scorer.scores(((video.lr[t], video.hr[t]) for t in frames), grid)
 
 
