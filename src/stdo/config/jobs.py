@@ -149,6 +149,8 @@ def run_directory(config: DictConfig, source: FrameSource) -> Path:
     settings = renamed(OmegaConf.to_container(config, resolve=True), {now: old for old, now in RENAMED.items()})
     kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
     kept |= {"fingerprint": source.fingerprint(), "precision": config.trainer.precision}
+    if "sampler" not in kept["init"]:
+        kept["init"]["start"] = None  # a setting of before, by which runs of one phase are known
     folder = Path(config.paths.outputs) / file_name(source.info.name)
     now, before = (folder / f"{config.name}-{_digest(each)}" for each in (one_form(kept), kept))
     return before if before.exists() and not now.exists() else now
