@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stdo.chunks.score import F64
 from stdo.chunks.split import Scores
-from stdo.core.types import I16, I64, UserError
+from stdo.core.types import F64, I16, I64, UserError
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stdo.chunks.grid import PatchGrid
-from stdo.chunks.score import F64, psnr
-from stdo.core.types import F32, U8, Pairs, UserError
+from stdo.chunks.score import psnr
+from stdo.core.types import F32, F64, U8, Pairs, UserError
 
 FRAMES = ("hr", "lr")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stdo.chunks.grid import PatchGrid
-from stdo.core.types import F32, U8, Pairs, Upscaler, UserError
+from stdo.core.types import F32, F64, U8, Pairs, Upscaler, UserError
 
-F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 
 STRIP = 1 << 18

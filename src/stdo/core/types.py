@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 I16 = npt.NDArray[np.int16]
 I64 = npt.NDArray[np.int64]
 

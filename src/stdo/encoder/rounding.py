@@ -15,12 +15,11 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import pad, unfold
 
-from stdo.core.types import F32, I16, U8
+from stdo.core.types import F32, F64, I16, U8
 from stdo.encoder.sums import sums_of, surroundings
 from stdo.models.common import Backbone, Convolution
 from stdo.models.pixels import to_float
 from stdo.models.weights import load_parts
-from stdo.package.coding import F64
 from stdo.package.weights import Tensors, Weights, quantise, steps_of
 from stdo.video.clip import Clip
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from stdo.chunks.grid import PatchGrid
-from stdo.chunks.score import F64, psnr, squared_error
+from stdo.chunks.score import psnr, squared_error
 from stdo.core.files import atomic
-from stdo.core.types import F32, I64, U8, Json
+from stdo.core.types import F32, F64, I64, U8, Json
 
 CROP = 96
 """Side of a crop in HR pixels, where the patch is that large."""

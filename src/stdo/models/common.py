@@ -4,11 +4,13 @@ import copy
 from abc import ABC, abstractmethod
 from typing import ClassVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, pixel_shuffle
 from torch.nn.utils import parametrize, skip_init
 
+from stdo.core.cubic import cubic
 from stdo.core.types import SCALES, UserError
 
 INITS = ("bicubic", "paper")
@@ -138,12 +140,10 @@ def bicubic_kernels(scale: int, a: float = -0.5) -> Tensor:
     Kernel ``py * scale + px`` gives output pixel (py, px) of each LR pixel's block from its 5x5 neighbourhood, which is
     the order of `torch.nn.PixelShuffle`. Each kernel sums to 1. Keys 1981, equation 8.
     """
-    phase = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
-    x = (torch.arange(-2, 3, dtype=torch.float64) - phase[:, None]).abs()
-    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
-    far = a * (x**3 - 5 * x**2 + 8 * x - 4)
-    taps = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
-    return torch.einsum("yi,xj->yxij", taps, taps).reshape(scale * scale, 5, 5).float()
+    phase = (np.arange(scale) + 0.5) / scale - 0.5
+    taps = cubic(np.abs(np.arange(-2, 3) - phase[:, None]), a)
+    kernels = np.einsum("yi,xj->yxij", taps, taps).reshape(scale * scale, 5, 5)
+    return torch.from_numpy(kernels.astype(np.float32))
 
 
 class Bicubic(nn.Module):

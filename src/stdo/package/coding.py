@@ -12,9 +12,8 @@ import constriction
 import numpy as np
 import numpy.typing as npt
 
-from stdo.core.types import UserError
+from stdo.core.types import F64, UserError
 
-F64 = npt.NDArray[np.float64]
 Symbols = npt.NDArray[np.int32]
 
 Coder = Any  # constriction has no types

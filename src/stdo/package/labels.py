@@ -10,8 +10,8 @@ and holds one segment at a time.
 
 import numpy as np
 
-from stdo.core.types import I16, I64, UserError
-from stdo.package.coding import F64, TABLES, Symbols, damaged, encoder, join, packed, split, uniform, unpacking
+from stdo.core.types import F64, I16, I64, UserError
+from stdo.package.coding import TABLES, Symbols, damaged, encoder, join, packed, split, uniform, unpacking
 
 NAME = "chunks.bin"
 SPAN = 256

@@ -17,8 +17,8 @@ from typing import overload
 
 import numpy as np
 
-from stdo.core.types import F32, I64, U8, UserError
-from stdo.package.coding import F64, Symbols, damaged, encoder, join, packed, split, table, unpacking
+from stdo.core.types import F32, F64, I64, U8, UserError
+from stdo.package.coding import Symbols, damaged, encoder, join, packed, split, table, unpacking
 from stdo.package.delta import Layout, Params, fold
 from stdo.package.manifest import WEIGHTS
 

@@ -1,10 +1,9 @@
 """Bicubic enlargement in numpy, for patches that have no network, or none yet."""
 
-from functools import lru_cache
-
 import numpy as np
 
-from stdo.core.types import F32, I64, U8
+from stdo.core.types import F32, U8
+from stdo.video.resize import taps
 
 REACH = 2
 """LR pixels away from which a pixel still changes the result."""
@@ -32,23 +31,9 @@ def enlarge_part(lr_HWC: U8, scale: int, top: int, left: int, height: int, width
 
 def _along_rows(frame_HWC: F32, scale: int) -> F32:
     """Enlarge the first axis."""
-    index_NK, weight_NK = _taps(len(frame_HWC), scale)
-    out: F32 = np.zeros((len(index_NK), *frame_HWC.shape[1:]), np.float32)
-    for index_N, weight_N in zip(index_NK.T, weight_NK.T, strict=True):
-        out += weight_N[:, None, None] * frame_HWC[index_N]
+    length = len(frame_HWC)
+    first_N, weight_NK = taps(length, length * scale)
+    out: F32 = np.zeros((len(first_N), *frame_HWC.shape[1:]), np.float32)
+    for tap, weight_N in enumerate(weight_NK.T):
+        out += weight_N[:, None, None] * frame_HWC[np.minimum(first_N + tap, length - 1)]
     return out
-
-
-@lru_cache(maxsize=32)
-def _taps(length: int, scale: int) -> tuple[I64, F32]:
-    """For each of ``scale · length`` outputs its four input pixels and their weights, both (N, 4).
-
-    Keys 1981 with a = -0.5; what falls outside the frame is cut off and the rest weighs more (decision 0004).
-    """
-    centre = (np.arange(length * scale) + 0.5) / scale - 0.5
-    index = np.floor(centre).astype(np.int64)[:, None] + np.arange(-1, 3)
-    x = np.abs(index - centre[:, None])
-    weight = np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * (x**3 - 5 * x**2 + 8 * x - 4))
-    weight *= (index >= 0) & (index < length)
-    weight /= weight.sum(1, keepdims=True)
-    return np.clip(index, 0, length - 1), weight.astype(np.float32)

@@ -3,8 +3,8 @@
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
+from stdo.core.cubic import cubic
 from stdo.core.types import F32, I64, U8
 
 
@@ -24,12 +24,12 @@ def resize(frame_HWC: U8, height: int, width: int) -> U8:
     assert frame_HWC.dtype == np.uint8 and channels == 3, (frame_HWC.dtype, frame_HWC.shape)  # loops check no bounds
     resized = np.empty((height, width, channels), np.uint8)
     along = kernels.shrink if height <= rows else kernels.enlarge  # the axis first that leaves less for the other
-    along(np.ascontiguousarray(frame_HWC), *_taps(rows, height), *_taps(cols, width), resized)
+    along(np.ascontiguousarray(frame_HWC), *taps(rows, height), *taps(cols, width), resized)
     return resized
 
 
-@lru_cache(maxsize=16)
-def _taps(length: int, out: int) -> tuple[I64, F32]:
+@lru_cache(maxsize=32)
+def taps(length: int, out: int) -> tuple[I64, F32]:
     """One axis of ``length`` pixels resampled to ``out``: the first pixel of each, and the weights from there.
 
     Returns: first (out,), weights (out, K) that sum to 1; 0 beyond the last pixel.
@@ -39,11 +39,5 @@ def _taps(length: int, out: int) -> tuple[I64, F32]:
     centres = (np.arange(out) + 0.5) * ratio
     first = np.maximum(np.floor(centres - 0.5 - 2 * widen).astype(np.int64) + 1, 0)
     pixels = first[:, None] + np.arange(int(np.ceil(4 * widen)))
-    weights = np.where(pixels < length, _cubic(np.abs(pixels + 0.5 - centres[:, None]) / widen), 0)
+    weights = np.where(pixels < length, cubic(np.abs(pixels + 0.5 - centres[:, None]) / widen), 0)
     return first, (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-
-
-def _cubic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Keys' kernel (1981) with a = −0.5 at distances ``x``, 0 from 2 on."""
-    near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return np.where(x < 1, near, np.where(x < 2, far, 0))
