@@ -37,7 +37,7 @@ from stdo.evaluation.vmaf import has_vmaf
 from stdo.reporting.plots import save
 from stdo.reporting.results import write_table
 from stdo.training.callbacks import hush
-from stdo.video.writer import encoder_of
+from stdo.video.codecs import codec_of
 
 FULL = ["x264=20,26,32,38,44,50", "x265=20,26,32,38,44,50", "svtav1=24,32,40,48,56,63"]
 METHODS = "method=awdnn,jstdo,stdo"
@@ -83,7 +83,7 @@ def _sweeps(option: str, words: Sequence[str]) -> list[tuple[str, int]]:
             raise UserError(f"{option} {codec}: must be codec=crf,crf,… of {', '.join(PRESETS)}")
         pairs += [(codec, _whole(option, value)) for value in values.split(",")]
     for codec, crf in pairs:
-        encoder_of(codec, crf)
+        codec_of(codec, crf)
     return pairs
 
 

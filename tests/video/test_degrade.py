@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from stdo.core.types import UserError
-from stdo.video.degrade import LOSSY, BicubicUpscaler, Degrade, downscale
+from stdo.video.codecs import LOSSY
+from stdo.video.degrade import BicubicUpscaler, Degrade, downscale
 from stdo.video.resize import resize
 
 SCALES = (2, 3, 4)

@@ -10,7 +10,8 @@ import pytest
 
 from stdo.core.types import UserError
 from stdo.video import mapped
-from stdo.video.degrade import LOSSY, Degrade, downscale
+from stdo.video.codecs import LOSSY
+from stdo.video.degrade import Degrade, downscale
 from stdo.video.mapped import FrameStore
 from stdo.video.sample import GeneratedClip
 from stdo.video.store import prepare

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from stdo.core.types import Colour, Frame, UserError
+from stdo.video.codecs import CODECS
 from stdo.video.images import ImageFolder
 from stdo.video.reader import VideoFile
-from stdo.video.writer import ENCODERS, VideoWriter
+from stdo.video.writer import VideoWriter
 
 NTSC = Fraction(30000, 1001)
 TASKS = Path("/proc/self/task")
@@ -135,7 +136,7 @@ def test_a_file_that_exists_is_replaced_but_a_full_folder_is_not(tmp_path):
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
-        ("a.mp4", {"codec": "h264"}, "codec=h264: must be one of " + ", ".join(ENCODERS)),
+        ("a.mp4", {"codec": "h264"}, "codec=h264: must be one of " + ", ".join(CODECS)),
         ("a.mp4", {"codec": "x264", "crf": 52}, "crf=52: must be 0 to 51"),
         ("a.mp4", {"codec": "svtav1", "crf": -1}, "crf=-1: must be 0 to 63"),
         ("a.mkv", {"codec": "ffv1", "crf": 3}, "crf=3: must be left out"),

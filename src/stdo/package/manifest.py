@@ -27,7 +27,6 @@ MAX_PATCHES = 2**27  # of the whole video; 256 MiB of labels
 MAX_WINDOWS = 2**26  # HR pixels of all windows of one frame; 200 MB as RGB
 MAX_BYTES = {MANIFEST: 2**24, GRAPH: 2**20, WEIGHTS: 5 * MAX_WEIGHTS, CHUNKS: 2**28, **dict.fromkeys(STREAMS, 2**40)}
 
-CODECS = ("lossless", "x264", "x265", "svtav1")
 RESIDUALS = ("none", "bicubic")
 BITS = (32, 16, 8, 6, 4)
 MATRICES = ("bt601", "bt709", "bt2020", "fcc", "smpte240m", "rgb")

@@ -13,7 +13,6 @@ from stdo.core.types import BICUBIC, SCALES, Colour, Json, UserError
 from stdo.package.fields import Fields, parse
 from stdo.package.manifest import (
     BITS,
-    CODECS,
     FIGURES,
     MANIFEST,
     MATRICES,
@@ -43,6 +42,7 @@ from stdo.package.manifest import (
     Stream,
 )
 from stdo.package.marks_json import from_fields, to_fields
+from stdo.video.codecs import PACKED
 
 
 def to_json(manifest: Manifest) -> bytes:
@@ -182,7 +182,7 @@ def _read_stream(fields: Fields) -> Stream:
         member=fields.one_of("member", *STREAMS),
         width=fields.whole("width", 1, MAX_SIDE),
         height=fields.whole("height", 1, MAX_SIDE),
-        codec=fields.one_of("codec", *CODECS),
+        codec=fields.one_of("codec", *PACKED),
         crf=fields.optional("crf", lambda key: fields.whole(key, 0, 63)),
         preset=fields.optional("preset", lambda key: fields.text(key, r"[a-z0-9]{1,20}")),
         audio_bytes=fields.whole("audio_bytes", 0, MAX_BYTES[STREAMS[0]]),

@@ -14,14 +14,12 @@ from av.video.stream import VideoStream
 from stdo.core.types import U8, UserError
 from stdo.package.manifest import STREAMS, Manifest
 from stdo.player.confine import limited
+from stdo.video.codecs import CODECS
 from stdo.video.colour import ToRgb, colour_of
 from stdo.video.container import videos_of
 
 FORMATS = dict(zip(STREAMS, ("mov", "matroska"), strict=True))
 """FFmpeg's readers. Said, not probed: a playlist in place of the video would open files of its choice."""
-
-DECODERS = {"lossless": "h264", "x264": "h264", "x265": "hevc", "svtav1": "av1"}
-"""The one kind of video that each codec of a package writes: FFmpeg knows hundreds more, many of them old."""
 
 _DECODED = "h264,hevc,av1,libdav1d"  # what is carried along is copied, never decoded
 _LIMITS = {"protocol_whitelist": "none"}  # nothing but the member is opened
@@ -114,8 +112,9 @@ class LrVideo:
         if stream.codec_context is None:
             raise self._wrong("it holds no video that FFmpeg knows")
         coded = stream.codec_context.codec.canonical_name
-        if coded != DECODERS[lr.codec]:
-            raise UserError(f"{lr.member}: its video is {coded}: must be {DECODERS[lr.codec]}")
+        wanted = CODECS[lr.codec].stream  # FFmpeg knows hundreds more, many of them old
+        if coded != wanted:
+            raise UserError(f"{lr.member}: its video is {coded}: must be {wanted}")
         if (stream.width, stream.height) != (lr.width, lr.height):  # before anything is allocated
             raise self._wrong(f"its frames have {stream.width}x{stream.height} pixels")
         stream.codec_context.options = self._largest

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stdo.core.types import SCALES, U8, Frame, UserError, VideoInfo
+from stdo.video.codecs import PACKED, codec_of
 from stdo.video.reader import VideoFile
 from stdo.video.resize import resize
 from stdo.video.ticks import Timeline
-from stdo.video.writer import VideoWriter, encoder_of
-
-LOSSY = ("x264", "x265", "svtav1")
-CODECS = (*LOSSY, "lossless")
+from stdo.video.writer import VideoWriter
 
 _WRITTEN = 2
 """Part of the key of an LR video: 2 since it has the source's times and marks."""
@@ -58,13 +56,13 @@ class Degrade:
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise UserError(f"scale={self.scale}: must be one of {', '.join(map(str, SCALES))}")
-        if self.codec is not None and self.codec not in CODECS:
-            raise UserError(f"degrade.codec={self.codec}: must be null or one of {', '.join(CODECS)}")
+        if self.codec is not None and self.codec not in PACKED:
+            raise UserError(f"degrade.codec={self.codec}: must be null or one of {', '.join(PACKED)}")
         if self.codec is None and (self.crf is not None or self.preset is not None):
             raise UserError("degrade.crf and degrade.preset need degrade.codec")
         if self.codec is not None:
             try:
-                encoder_of(self.codec, self.crf, self.preset)
+                codec_of(self.codec, self.crf, self.preset)
             except UserError as error:
                 raise UserError(f"degrade.{error}") from None
 

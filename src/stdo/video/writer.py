@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
@@ -20,55 +20,14 @@ from av.video.stream import VideoStream
 
 from stdo.core.files import atomic, atomic_folder
 from stdo.core.types import U8, Colour, Frame, Marks, UserError
+from stdo.video.codecs import codec_of
 from stdo.video.colour import FromRgb, chroma_of, customary_matrix, tags_of
 from stdo.video.marks import coded, tags, write_boxes
 from stdo.video.packets import PacketWriter, timescale
 from stdo.video.ticks import MOST, Timeline, held, ticks_of
 
-
-@dataclass(frozen=True, slots=True)
-class Encoder:
-    """An encoder of FFmpeg: its name there, the values that ``crf`` and ``preset`` may have, and fixed options."""
-
-    name: str
-    crf: range = range(0)
-    presets: tuple[str, ...] = ()
-    options: tuple[tuple[str, str], ...] = ()
-
-
-_X26_PRESETS = (
-    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
-)  # fmt: skip
-
-ENCODERS = {
-    "x264": Encoder("libx264", range(52), _X26_PRESETS),
-    "x265": Encoder("libx265", range(52), _X26_PRESETS, (("x265-params", "log-level=none"),)),
-    "svtav1": Encoder("libsvtav1", range(64), tuple(map(str, range(14)))),
-    "lossless": Encoder("libx264rgb", presets=_X26_PRESETS, options=(("qp", "0"),)),
-    "ffv1": Encoder("ffv1", options=(("level", "3"), ("slicecrc", "1"))),
-    "png": Encoder("png"),
-}
-"""What ``codec`` may be. ``lossless`` (x264 in RGB; fits into MP4), ``ffv1`` and ``png`` keep every pixel as it is."""
-
-
-def encoder_of(codec: str, crf: int | None = None, preset: str | int | None = None) -> Encoder:
-    """The encoder of that name. Raises UserError for an unknown codec, and a crf or preset that it does not have."""
-    if codec not in ENCODERS:
-        raise UserError(f"codec={codec}: must be one of {', '.join(ENCODERS)}")
-    encoder = ENCODERS[codec]
-    if crf is not None and crf not in encoder.crf:
-        raise UserError(f"crf={crf}: must be {_span_of(encoder.crf)} for codec={codec}")
-    if preset is not None and str(preset) not in encoder.presets:
-        allowed = f"one of {', '.join(encoder.presets)}" if encoder.presets else "left out"
-        raise UserError(f"preset={preset}: must be {allowed} for codec={codec}")
-    return encoder
-
-
 _BLIND = 90_000
 """Ticks per second for times that nobody knows beforehand: they allow a pause of six hours in MP4."""
-
-_FASTEST = {"svtav1": Fraction(240)}
-"""Highest rate that an encoder takes; it is a label, since every frame has its own time."""
 
 
 class VideoWriter:
@@ -80,7 +39,7 @@ class VideoWriter:
     timeline: when frames will be shown; the file counts in ticks that hold these times. None: that is not known
         beforehand, times come with the frames, and are rounded to 1/90000 s.
     marks: what players are told beside the pixels.
-    codec: one of `ENCODERS`. crf, preset: the encoder's own, None: its default. crf=0 is lossless in x264.
+    codec: a key of `CODECS`. crf, preset: the encoder's own, None: its default. crf=0 is lossless in x264.
     colour: matrix and range to encode with, tagged in the file; None or ``rgb``: BT.709 from 720 rows on, BT.601
         below, limited range. Of no meaning where the pixel format is RGB.
     pixel_format: FFmpeg's name; None: RGB (rgb24, bgr0) for lossless and ffv1, else yuv420p, and yuv444p where a side
@@ -107,11 +66,11 @@ class VideoWriter:
         marks: Marks | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        self._encoder, self._codec = encoder_of(codec, crf, preset), codec
+        self._codec, self._name = codec_of(codec, crf, preset), codec
         self.path, self.width, self.height, self.rate = Path(path), width, height, Fraction(rate)
         self.pixel_format = pixel_format or self._usual_format()
         self.colour = self._usable(colour)
-        self._options = dict(self._encoder.options)
+        self._options = dict(self._codec.options)
         self._options |= {} if crf is None else {"crf": str(crf)}
         self._options |= {} if preset is None else {"preset": str(preset)}
         self._marks = marks or Marks()
@@ -125,7 +84,7 @@ class VideoWriter:
         self._block: AbstractContextManager[Callable[[Fraction, U8], None]]
 
     def __enter__(self) -> Self:
-        self._block = self._pictures() if self._codec == "png" else self._file()
+        self._block = self._pictures() if self._name == "png" else self._file()
         self._put = self._block.__enter__()
         return self
 
@@ -142,18 +101,14 @@ class VideoWriter:
         self._frames += 1
 
     def _usual_format(self) -> str:
-        if self._codec in ("png", "lossless"):
-            return "rgb24"
-        if self._codec == "ffv1":
-            return "bgr0"
-        odd = self.width % 2 or self.height % 2
-        return "yuv444p" if odd and self._codec != "svtav1" else "yuv420p"
+        even, odd = self._codec.formats
+        return odd if self.width % 2 or self.height % 2 else even
 
     def _usable(self, colour: Colour | None) -> Colour:
-        known = av.Codec(self._encoder.name, "w").video_formats or []
+        known = av.Codec(self._codec.encoder, "w").video_formats or []
         if self.pixel_format not in [each.name for each in known]:
             names = ", ".join(each.name for each in known)
-            raise UserError(f"pixel_format={self.pixel_format}: {self._codec} takes {names}")
+            raise UserError(f"pixel_format={self.pixel_format}: {self._name} takes {names}")
         colour = colour or Colour("rgb", "full")
         if chroma_of(VideoFormat(self.pixel_format)) == "rgb":
             return replace(colour, matrix="rgb", range="full")
@@ -167,7 +122,7 @@ class VideoWriter:
         os.environ.setdefault("SVT_LOG", "1")  # the only way to keep SVT-AV1's banner off the terminal
         base = self._ticks.base if self._ticks else Fraction(1, self._blind())
         options = timescale(self.path, base)
-        with _complaints(self.path, self._codec), atomic(self.path) as partial:
+        with _complaints(self.path, self._name), atomic(self.path) as partial:
             with av.open(str(partial), "w", container_options=options) as out:
                 stream = self._stream(out, base)
                 convert = FromRgb(self.colour, self.pixel_format)
@@ -207,8 +162,8 @@ class VideoWriter:
         return self._stamp, max(1, round(self._last / base))
 
     def _stream(self, out: OutputContainer, base: Fraction) -> VideoStream:
-        rate = held(min(self.rate, _FASTEST.get(self._codec, self.rate)))
-        stream = out.add_stream(self._encoder.name, rate=rate, options=self._options)
+        rate = held(min(self.rate, self._codec.fastest or self.rate))
+        stream = out.add_stream(self._codec.encoder, rate=rate, options=self._options)
         assert isinstance(stream, VideoStream), stream
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = self.width, self.height, self.pixel_format
@@ -222,7 +177,7 @@ class VideoWriter:
     @contextmanager
     def _pictures(self) -> Iterator[Callable[[Fraction, U8], None]]:
         """A folder of PNG under a temporary name; yields what adds a picture to it."""
-        with _complaints(self.path, self._codec):
+        with _complaints(self.path, self._name):
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise UserError(f"{self.path}: exists and is not an empty folder")
             convert = FromRgb(self.colour, self.pixel_format)
@@ -252,10 +207,6 @@ def _scheduled_as_before() -> Iterator[None]:
             with suppress(ProcessLookupError):
                 if os.sched_getscheduler(int(thread.name)) != policy:
                     os.sched_setscheduler(int(thread.name), policy, priority)
-
-
-def _span_of(values: range) -> str:
-    return f"{values[0]} to {values[-1]}" if values else "left out"
 
 
 def _png(frame: av.VideoFrame) -> bytes:
