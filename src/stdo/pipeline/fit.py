@@ -144,7 +144,8 @@ def _start(job: Job, sharing: Single, sampler: Sampler, loggers: list[Logger]) -
         network, scores = sharing.network(0), data.scores
         if trainer.is_global_zero:
             began = time.monotonic()
-            scores = _score(data, network, trainer.strategy.root_device)
+            with _explained(job, sampler):
+                scores = _score(data, network, trainer.strategy.root_device)
             seconds += time.monotonic() - began
             save_networks(weights, sharing, {})
             write_safetensors(scored, {"scores": torch.from_numpy(scores)}, {"seconds": str(seconds)})
