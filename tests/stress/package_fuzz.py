@@ -212,8 +212,8 @@ def judge(player: Player, seed: int, harmed: Mutation, sound: str) -> tuple[str,
     arguments = TARGETS[seed % len(TARGETS)]
     answer = player.play("bad.stdo", harmed.content, arguments, digest=True)
     left = player.left()
-    if not isinstance(answer, str) and answer["peak"] > allowed(harmed.content):
-        player.restart()  # what packages before this one left on the heap does not count
+    if isinstance(answer, str) or answer["peak"] > allowed(harmed.content):
+        player.restart()  # what thousands of packages before this one left on the heap does not count
         answer = player.play("bad.stdo", harmed.content, arguments, digest=True)
         left = player.left()
     if isinstance(answer, str):
