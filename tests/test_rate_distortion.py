@@ -192,7 +192,10 @@ def test_the_study_runs_counts_every_byte_and_goes_on(study: ModuleType, clip: P
     assert "no-such-program has no libvmaf; VMAF is left out" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGUSR1))],
+)
 def test_a_signal_is_one_line(number: signal.Signals, clip: Path, tmp_path: Path) -> None:
     words = [f"video.path={clip}", *TINY, "method=awdnn", "--full", "x264=30", "--out", str(tmp_path / "found")]
     running = subprocess.Popen(

@@ -87,6 +87,7 @@ def test_packing_measures_what_the_player_shows(home: Path, tmp_path: Path) -> N
     assert len(frames) == 6 and frames[0][1].shape == (72, 96, 3)
 
 
+@pytest.mark.slow
 def test_what_settings_ask_for_around_the_fit_is_done(home: Path) -> None:
     run = trained(home, settings={"deliver": True, "weights.bits": 6, "networks_alone": True, "name": "all of it"})
     assert run.result.bytes is not None and run.result.metrics["delivered"]["bits"] == 6

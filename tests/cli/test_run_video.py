@@ -197,6 +197,7 @@ def test_a_run_keeps_where_its_video_and_its_cache_are(home: Path) -> None:
     assert figures(run) == before and not list((home / "else").iterdir())
 
 
+@pytest.mark.slow
 def test_a_video_that_moved_is_named(home: Path, tmp_path: Path) -> None:
     run = run_of(home)
     before = figures(run)

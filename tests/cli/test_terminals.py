@@ -96,6 +96,7 @@ def write_clip(folder: Path) -> None:
             writer.write(frame)
 
 
+@pytest.mark.slow
 def test_a_run_under_a_locale_that_is_ascii_alone(tmp_path: Path) -> None:
     write_clip(tmp_path)
     code, said = command("train", *TINY, f"video.path={NAME}.mkv", cwd=tmp_path, **STRICT_C)

@@ -71,7 +71,12 @@ def test_settings_that_no_package_holds(tmp_path: Path, capsys: pytest.CaptureFi
     ("width", "height", "said"),
     [
         (16_400, 64, "16400x64 pixels: in a package each side must be a whole number from 1 to 16384"),
-        (8_640, 4_320, "8640x4320 pixels: in a package a frame must have at most 33554432 pixels"),
+        pytest.param(
+            8_640,
+            4_320,
+            "8640x4320 pixels: in a package a frame must have at most 33554432 pixels",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_video_that_no_package_holds(

@@ -206,7 +206,10 @@ def test_a_gpu_without_memory_says_what_to_lower_and_keeps_the_checkpoint(make_j
 
 
 @pytest.mark.parametrize("step", [0, 6, "last"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGUSR1))],
+)
 def test_a_fit_that_is_asked_to_stop_saves_first(make_job, trainer, number, step, monkeypatch) -> None:
     """The checkpoint is of the very block, whatever checkpoint_seconds says, and the fit goes on from there."""
     straight = make_job("straight")

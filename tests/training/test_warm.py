@@ -101,7 +101,7 @@ def test_the_first_phase_is_the_fit_of_one_network(warm_job) -> None:
 
 
 MIXED = partial(Independent, bicubic=1)
-SHARINGS = [Independent, MIXED, *(pytest.param(each, marks=pytest.mark.slow) for each in (Modulated, LowRank))]
+SHARINGS = [Independent, *(pytest.param(each, marks=pytest.mark.slow) for each in (MIXED, Modulated, LowRank))]
 
 
 @pytest.mark.parametrize("sharing", SHARINGS)
