@@ -78,7 +78,7 @@ def test_chunks_are_made_with_the_one_network_which_a_chunk_without_work_keeps(w
 
 
 def test_the_first_phase_is_the_fit_of_one_network(warm_job) -> None:
-    """Of half the passes, by the ratios of the chunks that bicubic makes; against a loop of plain PyTorch."""
+    """The first half of its learning-rate curve, by the ratios of bicubic's chunks; against a loop of plain PyTorch."""
     job = warm_job()
     train(job)
     data, sharing = warm_job("other").data, Single(job.backbone, 3)
@@ -87,7 +87,7 @@ def test_the_first_phase_is_the_fit_of_one_network(warm_job) -> None:
     first = Ratios(label_N, 0 * label_N, batch=4, passes=1.5, seed=0, ratios=[1, 0.5, 0])
     batches = PatchBatches(data.video, data.grid, data.labels, first, 0, 1)
     optimizer = torch.optim.Adam(sharing.parameters(), lr=1e-3)
-    schedule = job.schedule(optimizer, steps=first.steps)
+    schedule = job.schedule(optimizer, steps=round(3.0 * len(label_N) / 4))
     for step in range(first.steps):
         batch = batches[step]
         sr = sharing(batch["lr"].permute(0, 3, 1, 2) / 255, batch["chunk"])

@@ -87,7 +87,7 @@ class Job:
 class _Phase:
     """One phase of a fit. checkpoint: where it resumes. keep: write one at its end as well, since more follows.
 
-    what: how the progress bar calls it. past: the phase before it, which took so many seconds.
+    what: how the progress bar calls it. past: the phase before it, which took so many seconds. after: steps to follow.
     """
 
     sharing: Sharing
@@ -97,6 +97,7 @@ class _Phase:
     what: str = "train"
     past: Sampler | None = None
     seconds: float = 0.0
+    after: int = 0
 
 
 def fit(job: Job, tracker: Tracker) -> pl.Trainer:
@@ -115,7 +116,7 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     *before, sampler = job.samplers(label_N, sharing.learner_of(label_N))
     phase = _Phase(sharing, sampler, job.directory / CHECKPOINT)
     for first in before:
-        network, seconds = _start(job, Single(job.backbone, chunks, seed=first.seed), first, loggers)
+        network, seconds = _start(job, Single(job.backbone, chunks, seed=first.seed), first, sampler.steps, loggers)
         sharing, label_N = job.sharing(chunks, network), _flat(data)
         sampler = job.samplers(label_N, sharing.learner_of(label_N))[-1]
         phase = _Phase(sharing, sampler, job.directory / CHECKPOINT, False, "train 2/2", first, seconds)
@@ -127,7 +128,7 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     return trainer
 
 
-def _start(job: Job, sharing: Single, sampler: Sampler, loggers: list[Logger]) -> tuple[Backbone, float]:
+def _start(job: Job, sharing: Single, sampler: Sampler, after: int, loggers: list[Logger]) -> tuple[Backbone, float]:
     """Train one network for all chunks, unless that was done, and split the patches anew by what it makes of them.
 
     Returns:
@@ -139,7 +140,7 @@ def _start(job: Job, sharing: Single, sampler: Sampler, loggers: list[Logger]) -
         network = load_one(weights, name_of(like), like.scale)
         scores, seconds = _read_scores(scored, data.labels.shape)
     else:
-        phase = _Phase(sharing, sampler, job.directory / START_CHECKPOINT, True, "train 1/2")
+        phase = _Phase(sharing, sampler, job.directory / START_CHECKPOINT, True, "train 1/2", after=after)
         trainer, seconds = _train(job, phase, loggers)
         network, scores = sharing.network(0), data.scores
         if trainer.is_global_zero:
@@ -172,8 +173,11 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
     data, sampler, last = job.data, phase.sampler, phase.checkpoint
     data.show(sampler)
     border = data.grid.halo * data.video.scale
-    module = Overfit(phase.sharing, job.optimizer, job.schedule, sampler.steps, border, sampler.at_once, job.loss)
     past = (phase.past.steps, phase.past.presentations) if phase.past else (0, 0)
+    module = Overfit(
+        phase.sharing, job.optimizer, job.schedule, sampler.steps, border, sampler.at_once, job.loss,
+        others=(past[0], phase.after),
+    )  # fmt: skip
     curve = Curve(sampler.shown, *past, phase.seconds)
     with _explained(job, sampler), deferred() as asked:
         kept = KeepLast(last, job.checkpoint_seconds, asked, sampler.steps if phase.keep else None)

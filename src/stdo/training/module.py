@@ -33,8 +33,9 @@ class Overfit(pl.LightningModule):
     4.1) or squared ones (L2, which PSNR measures and B-STDO takes), see `loss.LOSSES`. With one batch per network and
     one Adam, which works element by element, that is the same as separate fits.
 
-    steps: steps of this phase, for the schedule. border: SR pixels of halo to cut off
+    steps: steps of this phase. border: SR pixels of halo to cut off
     before the loss. at_once: how many learners each step shows patches to; None: all. loss: a key of `loss.LOSSES`.
+    others: steps of the phases before and after this one: the learning rate moves over all of them.
     watched: mean loss, PSNR and learning rate of the step just done, where it is a point of the curve.
     """
 
@@ -49,11 +50,12 @@ class Overfit(pl.LightningModule):
         border: int = 0,
         at_once: int | None = None,
         loss: str = "l1",
+        others: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__()
         self.sharing, self._at_once, self._loss = sharing, at_once or sharing.learners, loss
         self._optimizer, self._schedule, self._border = optimizer, schedule, border
-        self.steps = steps
+        self.steps, self._others = steps, others
         self.psnr_so_far: float | None = None
         self.watched: dict[str, float] | None = None
 
@@ -98,7 +100,10 @@ class Overfit(pl.LightningModule):
             for kind in (True, False)
         ]
         optimizer = self._optimizer(groups)
-        return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer, steps=self.steps)}
+        before, after = self._others
+        curve = {"first": before} if before else {}
+        schedule = self._schedule(optimizer, steps=before + self.steps + after, **curve)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 
 def filters_of(module: nn.Module) -> list[nn.Parameter]:
