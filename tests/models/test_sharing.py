@@ -14,7 +14,7 @@ from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.registry import BACKBONES, build
 from stdo.models.sharing import Independent, Sharing, Single
-from stdo.models.weights import copied, load_networks, read_safetensors, save_networks, started
+from stdo.models.weights import load_networks, read_safetensors, save_networks, started
 
 CHUNKS = 3
 SHARINGS = {"single": Single, "independent": Independent, "modulated": Modulated, "lowrank": LowRank}
@@ -96,13 +96,20 @@ def test_independent_trained_together_equals_trained_alone() -> None:
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("kind", SHARINGS)
 def test_every_network_may_begin_as_a_copy_of_one(kind: str, name: str) -> None:
-    """As the second phase of a fit makes them; with weight norm and all."""
-    first = make("single", name).network(0)
-    for parameter in first.parameters():
-        parameter.data.add_(0.01)
-    sharing = SHARINGS[kind](lambda: copied(build(name, 2), first), CHUNKS)
+    """As the second phase of a fit makes them: of the parameters themselves, weight norm and all."""
+    first = make("single", name)
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.add_(0.01)
+
+    def copy() -> torch.nn.Module:
+        backbone = build(name, 2)
+        backbone.load_state_dict(first.backbone.state_dict())
+        return backbone
+
+    sharing = SHARINGS[kind](copy, CHUNKS)
     for chunk in range(CHUNKS):
-        torch.testing.assert_close(sharing.network(chunk)(batch()), first(batch()), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(sharing.network(chunk)(batch()), first.network(0)(batch()), rtol=1e-4, atol=1e-5)
     with torch.no_grad():  # copies, that go ways of their own
         for parameter in sharing.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)

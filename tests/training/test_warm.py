@@ -43,8 +43,8 @@ def warm_job(make_job):
     return make
 
 
-def tensors(job: Job, file=WEIGHTS) -> list[dict[str, torch.Tensor]]:
-    return [network.state_dict() for network in load_networks(job.directory / file)[0]]
+def tensors(job: Job) -> list[dict[str, torch.Tensor]]:
+    return [network.state_dict() for network in load_networks(job.directory / WEIGHTS)[0]]
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -69,7 +69,7 @@ def test_chunks_are_made_with_the_one_network_which_a_chunk_without_work_keeps(w
     straight = make_job("straight")
     straight.data.setup()
     assert not np.array_equal(labels, straight.data.labels), "bicubic would have split otherwise"
-    (first,) = tensors(job, START_WEIGHTS)
+    first, _ = read_safetensors(job.directory / START_WEIGHTS)
     assert [same(first, network) for network in tensors(job)] == [False, False, True]
     assert metrics["patch_presentations"] == sum(metrics["chunk_presentations"])
     assert metrics["patch_presentations"] == pytest.approx(3 * metrics["patches"], abs=4)
@@ -176,6 +176,11 @@ def test_what_the_first_phase_left_is_checked(warm_job) -> None:
     train(job)
     (job.directory / "metrics.json").unlink()
     (job.directory / WEIGHTS).unlink()
+    weights, _ = read_safetensors(job.directory / START_WEIGHTS)
+    write_safetensors(job.directory / START_WEIGHTS, dict(list(weights.items())[1:]), {})
+    with pytest.raises(UserError, match=r"start.safetensors: holds another network"):
+        train(warm_job("run"))
+    write_safetensors(job.directory / START_WEIGHTS, weights, {})
     scores = read_safetensors(job.directory / START_SCORES)[0]["scores"]
     for harmed in ({"scores": scores[:3]}, {"other": scores}, None):
         if harmed is None:

@@ -124,18 +124,11 @@ def started(factory: BackboneFactory, path: str | Path) -> Backbone:
     Raises UserError as `load_one` does, and where that network predicts something else (`Backbone`, residual).
     """
     backbone = factory()
-    return copied(backbone, load_one(path, name_of(backbone), backbone.scale), f"weights={path}")
-
-
-def copied(backbone: Backbone, loaded: Backbone, where: str = "its weights") -> Backbone:
-    """Give a backbone the weights of a plain network of the same architecture; returns the backbone.
-
-    Raises UserError, which begins with ``where``, where that network predicts something else (`Backbone`, residual).
-    """
+    loaded = load_one(path, name_of(backbone), backbone.scale)
     theirs, ours = ({"residual": each.residual, **each.settings} for each in (loaded, backbone))
     for key in ours:
         if theirs[key] != ours[key]:
-            raise UserError(f"{where}: was trained with backbone.{key}={theirs[key]}; {ours[key]} is asked for")
+            raise UserError(f"weights={path}: was trained with backbone.{key}={theirs[key]}; {ours[key]} is asked for")
     for name, tensor in loaded.state_dict().items():
         parent, _, leaf = name.rpartition(".")
         module = backbone.get_submodule(parent)

@@ -23,9 +23,8 @@ from stdo.evaluation.identity import FINGERPRINT, fingerprint_of
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.common import Backbone
 from stdo.models.cost import macs_per_patch
-from stdo.models.registry import name_of
 from stdo.models.sharing import BackboneFactory, Sharing, Single
-from stdo.models.weights import copied, load_one, read_safetensors, save_networks, write_safetensors
+from stdo.models.weights import read_safetensors, save_networks, write_safetensors
 from stdo.pipeline.phases import MakeSampler, Start, samplers
 from stdo.runs.directory import CHECKPOINT, START_CHECKPOINT, START_SCORES, START_WEIGHTS, WEIGHTS, write_chunks
 from stdo.runs.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_loggers
@@ -33,6 +32,9 @@ from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, Keep
 from stdo.training.data import PatchData
 from stdo.training.module import Optimizer, Overfit, Schedule
 from stdo.training.processes import environment
+
+Tensors = dict[str, torch.Tensor]
+"""Parameters by name."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,19 @@ class Job:
     start: Start | None = None
     loss: str = "l1"
 
-    def sharing(self, chunks: int, first: Backbone | None = None) -> Sharing:
-        """The networks of so many chunks; each begins with the weights of ``first``, where that is given."""
-        backbone = self.backbone if first is None else lambda: copied(self.backbone(), first)
-        return self.shared(backbone, chunks)
+    def sharing(self, chunks: int, first: Tensors | None = None) -> Sharing:
+        """The networks of so many chunks. first: the parameters that each begins with; None: the backbone's own.
+
+        Raises RuntimeError where they are those of another architecture.
+        """
+
+        def copy() -> Backbone:
+            backbone = self.backbone()
+            if first is not None:
+                backbone.load_state_dict(first)
+            return backbone
+
+        return self.shared(copy, chunks)
 
     def samplers(self, label_N: I64, learner_N: I64) -> list[Sampler]:
         """One sampler for each phase, see `stdo.pipeline.phases.samplers`."""
@@ -116,8 +127,8 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     *before, sampler = job.samplers(label_N, sharing.learner_of(label_N))
     phase = _Phase(sharing, sampler, job.directory / CHECKPOINT)
     for first in before:
-        network, seconds = _start(job, Single(job.backbone, chunks, seed=first.seed), first, sampler.steps, loggers)
-        sharing, label_N = job.sharing(chunks, network), _flat(data)
+        weights, seconds = _start(job, Single(job.backbone, chunks, seed=first.seed), first, sampler.steps, loggers)
+        sharing, label_N = job.sharing(chunks, weights), _flat(data)
         sampler = job.samplers(label_N, sharing.learner_of(label_N))[-1]
         phase = _Phase(sharing, sampler, job.directory / CHECKPOINT, False, "train 2/2", first, seconds)
     trainer, seconds = _train(job, phase, loggers)
@@ -128,32 +139,42 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     return trainer
 
 
-def _start(job: Job, sharing: Single, sampler: Sampler, after: int, loggers: list[Logger]) -> tuple[Backbone, float]:
+def _start(job: Job, sharing: Single, sampler: Sampler, after: int, loggers: list[Logger]) -> tuple[Tensors, float]:
     """Train one network for all chunks, unless that was done, and split the patches anew by what it makes of them.
 
     Returns:
-        The network, and the seconds that training and scoring took.
+        The network's parameters as they were trained, weight norm and all: folded into plain weights, an optimizer
+        would move them by other steps. And the seconds that training and scoring took.
     """
-    data, weights, scored = job.data, job.directory / START_WEIGHTS, job.directory / START_SCORES
+    data, kept, scored = job.data, job.directory / START_WEIGHTS, job.directory / START_SCORES
     if scored.exists():
-        like = sharing.network(0)
-        network = load_one(weights, name_of(like), like.scale)
+        weights = _read_weights(kept, sharing.backbone)
         scores, seconds = _read_scores(scored, data.labels.shape)
     else:
         phase = _Phase(sharing, sampler, job.directory / START_CHECKPOINT, True, "train 1/2", after=after)
         trainer, seconds = _train(job, phase, loggers)
-        network, scores = sharing.network(0), data.scores
+        weights = {name: tensor.detach().cpu() for name, tensor in sharing.backbone.state_dict().items()}
+        scores = data.scores
         if trainer.is_global_zero:
             began = time.monotonic()
             with _explained(job, sampler):
-                scores = _score(data, network, trainer.strategy.root_device)
+                scores = _score(data, sharing.network(0), trainer.strategy.root_device)
             seconds += time.monotonic() - began
-            save_networks(weights, sharing, {})
+            write_safetensors(kept, weights, {})
             write_safetensors(scored, {"scores": torch.from_numpy(scores)}, {"seconds": str(seconds)})
             phase.checkpoint.unlink()
         scores = trainer.strategy.broadcast(scores)
     data.rescore(scores)
-    return network.cpu(), seconds
+    return weights, seconds
+
+
+def _read_weights(path: Path, backbone: Backbone) -> Tensors:
+    """The parameters that the first phase has left. Raises UserError unless they are those of this backbone."""
+    tensors, _ = read_safetensors(path)
+    known = {name: tensor.shape for name, tensor in backbone.state_dict().items()}
+    if {name: tensor.shape for name, tensor in tensors.items()} != known:
+        raise UserError(f"{path}: holds another network; force=true trains again")
+    return tensors
 
 
 def _read_scores(path: Path, shape: tuple[int, ...]) -> tuple[F32, float]:
