@@ -188,23 +188,21 @@ class TestRunDirectory:
     def test_runs_from_before_keep_their_names(self, group: str, option: str) -> None:
         """The hash that runs were named by until numbers were written in one form, over what conf/ has."""
         config = configured(f"{group}={option}", *NEEDED.get((group, option), []))
+        digest = self.digest_before(config)
+        assert run_directory(config, self.clip).name == f"{config.name}-{digest}"
+
+    def digest_before(self, config: DictConfig) -> str:
         settings = renamed(OmegaConf.to_container(config, resolve=True), {now: old for old, now in RENAMED.items()})
         kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
         kept |= {"fingerprint": self.clip.fingerprint(), "precision": config.trainer.precision}
         if "sampler" not in kept["init"]:
             kept["init"]["start"] = None  # as conf/init said of what has no first phase
-        digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
-        assert run_directory(config, self.clip).name == f"{config.name}-{digest}"
+        return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
 
     def test_a_run_that_was_named_by_the_very_words_is_found(self, tmp_path: Path) -> None:
         words = (f"paths.outputs={tmp_path}", "budget.passes=2.0")
         config = configured(*words)
-        settings = renamed(OmegaConf.to_container(config, resolve=True), {now: old for old, now in RENAMED.items()})
-        kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
-        kept |= {"fingerprint": self.clip.fingerprint(), "precision": config.trainer.precision}
-        if "sampler" not in kept["init"]:
-            kept["init"]["start"] = None  # as conf/init said of what has no first phase
-        digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
+        digest = self.digest_before(config)
         before = tmp_path / "generated" / f"{config.name}-{digest}"
         assert run_directory(config, self.clip) != before
         before.mkdir(parents=True)

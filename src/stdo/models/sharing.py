@@ -23,7 +23,7 @@ class Sharing(nn.Module, ABC):
 
     chunks: how many chunks there are; chunk numbers are 0 … chunks - 1.
     bicubic: how many of the last, the easiest, have no network: whole frames are enlarged bicubically for them. Their
-        patches are shown to no learner.
+        patches are shown to no learner, but for the one network of a first phase.
     """
 
     def __init__(self, chunks: int, bicubic: int = 0) -> None:
