@@ -1,0 +1,81 @@
+"""Plain values against types: what is refused, and the line that says so."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pytest
+from msgspec import Meta
+
+from stdo.core.checked import allowed, checked
+from stdo.core.types import UserError
+
+Side = Annotated[int, Meta(ge=1, le=9)]
+
+
+class Inner(msgspec.Struct, forbid_unknown_fields=True):
+    side: Side
+    share: Annotated[float, Meta(gt=0, le=1)] = 1.0
+
+
+class Outer(msgspec.Struct):
+    inner: Inner | None = None
+    sides: list[Side] = []
+    pairs: list[tuple[str, list[Side]]] = []
+    table: dict[str, Side | None] = {}
+    either: str | Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)] = ""
+    name: Annotated[str, Meta(max_length=5, pattern=r"^[a-z]*\Z")] = ""
+
+
+BAD: list[tuple[Any, str]] = [
+    ([], "f.json=[]: must be an object"),
+    ({"inner": {}}, "f.json: inner.side: is missing"),
+    ({"inner": {"side": 1, "more": 2}}, "f.json: inner.more: no such field"),
+    ({"inner": {"side": 0}}, "f.json: inner.side=0: must be a whole number from 1 to 9"),
+    ({"inner": {"side": True}}, "f.json: inner.side=True: must be a whole number from 1 to 9"),
+    ({"inner": {"side": 2.0}}, "f.json: inner.side=2.0: must be a whole number from 1 to 9"),
+    ({"inner": {"side": 10**400}}, "f.json: inner.side=(a number of very many digits): must be a whole"),
+    ({"inner": {"side": 1, "share": 0}}, "f.json: inner.share=0: must be a number above 0, at most 1"),
+    ({"inner": {"side": 1, "share": float("nan")}}, "f.json: inner.share=nan: must be a number above 0, at most 1"),
+    ({"sides": [1, 2, "x"]}, "f.json: sides[2]='x': must be a whole number from 1 to 9"),
+    ({"sides": 3}, "f.json: sides=3: must be a list, each a whole number from 1 to 9"),
+    ({"pairs": [["a", [1]], ["b", [1, 10]]]}, "f.json: pairs[1][1][1]=10: must be a whole number from 1 to 9"),
+    ({"pairs": [["a"]]}, "f.json: pairs[0]=['a']: must be a list of 2"),
+    ({"table": {"a": 1, "b": None, "c": 10}}, "f.json: table.c=10: must be a whole number from 1 to 9, or null"),
+    ({"table": {1: 1}}, "f.json: table={1: 1}: must be an object whose fields are texts"),
+    ({"either": []}, "f.json: either=[]: must be a text, or a list"),
+    ({"either": ["a", 3]}, "f.json: either[1]=3: must be a text"),
+    ({"name": "abcdef"}, "f.json: name='abcdef': must be a text of at most 5 characters"),
+    ({"name": "ab\n"}, "f.json: name='ab\\n': must be a text of at most 5 characters that matches"),
+    ({"name": "\x1b[2J"}, "f.json: name='\\x1b[2J': must be a text"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "line"), BAD)
+def test_a_bad_value_is_named_with_its_place_and_what_is_allowed(value: Any, line: str) -> None:
+    with pytest.raises(UserError) as refused:
+        checked(value, Outer, "f.json")
+    assert str(refused.value).startswith(line)
+
+
+def test_what_fits_becomes_the_type() -> None:
+    found = checked({"inner": {"side": 3, "share": 1}, "pairs": [["a", [1, 2]]], "more": 1}, Outer, "f.json")
+    assert found == Outer(Inner(3, 1.0), pairs=[("a", [1, 2])])
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Annotated[int, Meta(ge=1)], "a whole number, 1 or more"),
+        (Annotated[float, Meta(gt=0)], "a number above 0"),
+        (Annotated[float, Meta(ge=0, lt=1)], "a number, 0 or more, below 1"),
+        (Annotated[float, Meta(ge=0, le=0.5)], "a number from 0 to 0.5"),
+        (bool, "true or false"),
+        (Literal[2, 3, 4], "one of 2, 3, 4"),
+        (Annotated[str, Meta(min_length=1)] | None, "a text, or null"),
+        (Annotated[str, Meta(min_length=2)], "a text of 2 characters or more"),
+        (Annotated[list[int], Meta(min_length=1, max_length=3)], "a list of 1 to 3 values, each a whole number"),
+        (dict[str, int], "an object"),
+    ],
+)
+def test_types_in_words(kind: Any, words: str) -> None:
+    assert allowed(kind) == words
