@@ -1,7 +1,5 @@
 """The configuration tree: every option of every group composes and builds; precedence; methods pick three axes."""
 
-import hashlib
-import json
 import re
 from pathlib import Path
 
@@ -16,12 +14,13 @@ from stdo.chunks.sample import Ratios, Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
 from stdo.chunks.turns import Turns
-from stdo.config.jobs import NOT_IN_HASH, build_job, run_directory
-from stdo.config.settings import RULES, SAMPLER_RULES, SAMPLERS, check
-from stdo.config.trust import CONFIG_KEYS, RENAMED, conf_dir, load_config, renamed
+from stdo.config.jobs import build_job, run_directory
+from stdo.config.settings import check
+from stdo.config.trust import CONFIG_KEYS, conf_dir, load_config
 from stdo.core.types import UserError
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
+from stdo.runs.settings import SETTINGS
 from stdo.video.degrade import BicubicUpscaler
 from stdo.video.sample import GeneratedClip
 
@@ -94,9 +93,9 @@ PAPERS_RATE = {"espcn": 1e-4, "srcnn": 1e-4, "vdsr": 1e-4, "edsr": 1e-4, "wdsr":
 def test_budgets_choose_the_learning_rate(backbone: str) -> None:
     words = ("method=stdo", f"backbone={backbone}")
     quick, paper = configured(*words), configured(*words, "budget=paper")
-    assert paper.optim.lr == paper.backbone.paper.lr == PAPERS_RATE.get(backbone, paper.backbone.paper.lr)
+    assert paper.optim.lr == paper.backbone.paper_lr == PAPERS_RATE.get(backbone, paper.backbone.paper_lr)
     assert (paper.budget.passes, paper.budget.batch) == (50, 16)
-    assert quick.optim.lr == quick.backbone.quick.lr
+    assert (quick.optim.lr, quick.budget.passes) == (1e-3, quick.backbone.quick_passes)
     for method in ("stdo", "bstdo"):
         assert configured(f"method={method}", f"backbone={backbone}", "optim.lr=0.5").optim.optimizer.lr == 0.5
 
@@ -110,27 +109,39 @@ BAD = {
     "patches.height": [0], "patches.width": [0], "patches.halo": [-1], "degrade.crf": [-1, "x"],
     "logger.project": [""], "logger.entity": [3], "logger.mode": ["sometimes"], "logger.group": [""],
     "logger.tags": ["x", [3]], "logger.artifact": ["x"], "budget.passes": [0, "x"],
-    "video.every": [0, 1.5, None], "study": ["", 3], "networks_alone": [1], "network": [-1, "x", True],
-    "ratios": [[0, 0], [1, -0.1], [1.5], "x", [1, "x"], [True], []], "resample": ["x"],
-    "weights": [[0], [-1, 1], [float("inf")], 3], "work": [[0, 0], [-1, 1], "x"], "factor": [0, 1.1, "x"],
-    "size": [0, 1.5, -3, "x", True], "init.share": [0, 1, -0.5, "x", None], "init.weights": ["", 3],
+    "video.every": [0, 1.5, None], "study": ["", 3], "networks_alone": [1, "x"], "network": [-1, "x", True],
+    "sampler.ratios": [[0, 0], [1, -0.1], [1.5], "x", [1, "x"], [True], []], "sampler.resample": ["x"],
+    "sampler.weights": [[0], [-1, 1], [float("inf")], 3], "sampler.step_shares": [[0, 0], [-1, 1], "x"],
+    "sampler.factor": [0, 1.1, "x"],
+    "sampler.size": [0, 1.5, -3, "x", True], "init.share": [0, 1, -0.5, "x", None], "init.weights": ["", 3],
     "budget.batch": [0], "optim.lr": [0], "optim.loss": ["l3", None], "trainer.precision": ["fp8"],
     "deliver": ["yes", 1], "weights.bits": [0, 5, "8", True], "out": ["", 3],
-    "unpacked": [1, "x"], "backbone.leak": [-0.1, 1, "x", None], "backbone.depth": [0, 17, 2.5],
+    "unpacked": [1, "x"], "backbone.negative_slope": [-0.1, 1, "x", None], "backbone.depth": [0, 17, 2.5],
     "backbone.channels": [3, 65, "x"], "backbone.width": [0, 1.5, "x", None],
-    "sharing.bicubic": [-1, 0.5, "auto", None, True], "optim.momentum": [1, -0.1, "x"], "optim.rest": [0, "x"],
+    "sharing.bicubic_chunks": [-1, 0.5, "auto", None, True], "optim.momentum": [1, -0.1, "x"],
+    "optim.adam_lr": [0, "x"],
     "run": ["", 3, None], "runs": ["", [], [3], 3], "title": ["", 3],
     "video.pattern": ["", None], "video.topic": ["", 3], "scorer.weights": ["", None],
+    "method": ["", 3], "html": [1, "x"], "private": [1, None], "save": ["gif", True],
+    "format": ["", None], "size": ["", 3],
+    "video.seconds": [0, 1.5, "x"], "video.rate": [0, -1, None, True],
+    "degrade.codec": ["", 3], "degrade.preset": ["", 3], "chunking.name": ["", None], "scorer.name": ["", None],
+    "scorer.sha256": ["", 3], "scorer.backbone": ["", None], "scorer.colour": ["lab", None],
+    "scorer.bicubic_a": ["x", None, float("nan")], "scorer.frames": ["sr", None], "scorer.block": [0, 1.5],
+    "scorer.temporal": [-1, "x"], "backbone.name": ["", None], "backbone.network.init": ["he", None],
+    "backbone.quick_passes": [0, "x"], "backbone.paper_lr": [0, "x"], "init.name": ["", None],
+    "budget.name": ["", None], "budget.lr": [0, "x"], "budget.warmup": [1, -0.1], "budget.full_steps": [-1, 1.5],
+    "plot.kind": ["", 3], "plot.x": ["", 3], "plot.y": ["", 3], "plot.by": ["", [3], []], "plot.text": ["", 3],
+    "plot.log": [1, "x"], "plot.paper": ["", 3], "plot.frame": [-1, 1.5],
     "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", RULES)
-def test_every_rule_refuses_and_names_the_value(key: str) -> None:
+@pytest.mark.parametrize("key", SETTINGS)
+def test_every_setting_refuses_and_names_the_value(key: str) -> None:
     config = configured()
     OmegaConf.set_struct(config, False)  # some settings belong to one option of their group
-    known = BAD if key in BAD else {f"{sampler}.{name}": BAD[name] for sampler in SAMPLERS for name in SAMPLER_RULES}
-    for value in known[key]:
+    for value in BAD[key.removeprefix("init.") if key.startswith("init.sampler") else key]:
         with pytest.raises(UserError, match=f"^{re.escape(f'{key}={value}')}: must be"):
             check(OmegaConf.merge(config, nested(key, value)))
 
@@ -184,30 +195,6 @@ class TestRunDirectory:
     def test_a_size_in_patches_and_a_share_of_all_are_two_things(self) -> None:
         assert self.of("method=jstdo", "sampler.size=1") != self.of("method=jstdo", "sampler.size=1.0")
 
-    @pytest.mark.parametrize(("group", "option"), [each for each in OPTIONS if each[0] != "video"])
-    def test_runs_from_before_keep_their_names(self, group: str, option: str) -> None:
-        """The hash that runs were named by until numbers were written in one form, over what conf/ has."""
-        config = configured(f"{group}={option}", *NEEDED.get((group, option), []))
-        digest = self.digest_before(config)
-        assert run_directory(config, self.clip).name == f"{config.name}-{digest}"
-
-    def digest_before(self, config: DictConfig) -> str:
-        settings = renamed(OmegaConf.to_container(config, resolve=True), {now: old for old, now in RENAMED.items()})
-        kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
-        kept |= {"fingerprint": self.clip.fingerprint(), "precision": config.trainer.precision}
-        if "sampler" not in kept["init"]:
-            kept["init"]["start"] = None  # as conf/init said of what has no first phase
-        return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
-
-    def test_a_run_that_was_named_by_the_very_words_is_found(self, tmp_path: Path) -> None:
-        words = (f"paths.outputs={tmp_path}", "budget.passes=2.0")
-        config = configured(*words)
-        digest = self.digest_before(config)
-        before = tmp_path / "generated" / f"{config.name}-{digest}"
-        assert run_directory(config, self.clip) != before
-        before.mkdir(parents=True)
-        assert run_directory(config, self.clip) == before
-
     def test_knows_the_video_by_its_content(self) -> None:
         other = GeneratedClip(width=96, height=64, frames=2, seed=5)
         assert run_directory(configured(), other).name != self.of().name
@@ -243,14 +230,14 @@ def test_lists_must_have_a_number_for_each_chunk(tmp_path: Path, monkeypatch: py
 def test_some_chunk_must_have_a_network_and_easy_ones_be_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     missing = "video.path=nowhere.mp4"  # not even looked for
-    with pytest.raises(UserError, match=r"^sharing.bicubic=4: must be less than the number of chunks, 4$"):
-        build_job(configured("sharing.bicubic=4", missing))
+    with pytest.raises(UserError, match=r"^sharing.bicubic_chunks=4: must be less than the number of chunks, 4$"):
+        build_job(configured("sharing.bicubic_chunks=4", missing))
     with pytest.raises(
-        UserError, match=r"^sharing.bicubic=1: must be 0 with chunking=time, which knows no easy chunks$"
+        UserError, match=r"^sharing.bicubic_chunks=1: must be 0 with chunking=time, which knows no easy chunks$"
     ):
-        build_job(configured("method=nas", "sharing.bicubic=1", missing))
+        build_job(configured("method=nas", "sharing.bicubic_chunks=1", missing))
     for sharing in ("single", "independent", "modulated"):
-        job = build_job(configured("method=stdo", f"sharing={sharing}", "sharing.bicubic=3"))
+        job = build_job(configured("method=stdo", f"sharing={sharing}", "sharing.bicubic_chunks=3"))
         assert job.sharing(4).served == 1
 
 

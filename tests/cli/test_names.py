@@ -212,7 +212,7 @@ def test_what_cannot_be_read_is_one_line_that_shows_how_it_is_quoted(tmp_path: P
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("видео.path=x", "видео.path: no such setting; --cfg job lists them all"),
+        ("видео.path=x", "видео.path: no such setting; --help lists them"),
         ("video.path=a.mkv,b.mkv", "Ambiguous value for argument 'video.path=a.mkv,b.mkv'"),
         ("-m\n--cfg\njob", "Only one of --run, --multirun, --cfg"),
         ("--nosuch", "unrecognized arguments: --nosuch; --help says more"),

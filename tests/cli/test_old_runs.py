@@ -23,7 +23,7 @@ from stdo.pipeline.steps import train as fit
 TINY = ["backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "budget.passes=1"]
 OLD = {
     "budget.min_gain": 0.5, "backbone.macs": 0.5, "backbone.width": 1, "backbone.network.width": 1,
-    "sharing.bicubic": "auto", "weights.finetune": 0.5, "method": "cstdo",
+    "sharing.bicubic": 1, "backbone.leak": 0.25, "optim.rest": 0.1, "weights.finetune": 0.5, "method": "cstdo",
 }  # fmt: skip
 STOPPED = {"step": 3, "seconds": 1.0, "gain": 0.4, "saved": 96}
 
@@ -34,13 +34,18 @@ def old_run(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     outputs = tmp_path_factory.mktemp("old")
     home = finished_runs.parent
     paths = [f"video.path={home}/clip.mkv", f"paths.outputs={outputs}", f"paths.cache={home}/cache"]
-    asked = ["method=stdo", "sharing=modulated", "sharing.bicubic=1", "backbone.residual=bicubic", "backbone.width=0.5"]
+    asked = [
+        "method=stdo",
+        "sharing=modulated",
+        "sharing.bicubic_chunks=1",
+        "backbone.residual=bicubic",
+        "backbone.width=0.5",
+    ]
     with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
         job = build_job(compose("train", [*TINY, *paths, "trainer=cpu", *asked]))
     fit(replace(job, command=["train.py"], facts=job.facts | {"method": "cstdo", "stopped": STOPPED}))
     config = OmegaConf.load(job.directory / "config.yaml")
     for setting, value in OLD.items():
-        assert setting in ("budget.min_gain", "backbone.macs", "weights.finetune") or OmegaConf.select(config, setting)
         OmegaConf.update(config, setting, value, force_add=True)
     OmegaConf.save(config, job.directory / "config.yaml")
     return job.directory
@@ -65,7 +70,7 @@ def test_a_run_with_deleted_settings_is_evaluated_delivered_and_reported(
 @pytest.mark.parametrize(
     ("command", "setting"),
     [
-        (train, "budget.min_gain=0.5"), (train, "backbone.macs=0.5"), (train, "sharing.bicubic=auto"),
+        (train, "budget.min_gain=0.5"), (train, "backbone.macs=0.5"), (train, "sharing.bicubic_chunks=auto"),
         (train, "weights.finetune=0.5"), (train, "method=cstdo"), (deliver, "weights.finetune=0.5"),
     ],
 )  # fmt: skip

@@ -59,7 +59,7 @@ def test_one_network_alone_belongs_to_the_study_that_asks_for_it(finished_runs: 
 
 MISTAKES = {
     "no runs": ([], "runs: name run directories, folders of them, or sweep files"),
-    "empty list": (["runs=[]"], "runs: name run directories"),
+    "empty list": (["runs=[]"], "runs=[]: must be a text, or a list of 1 values or more"),
     "nowhere": (["runs=nowhere"], "runs=nowhere: no such file or folder"),
     "no run in it": (["runs={empty}"], "no finished run there"),
     "another version": (["runs={old}"], "is of another version (no "),
@@ -69,7 +69,7 @@ MISTAKES = {
         "study=passes: no outputs/sweeps/passes.json yet; train it with study=passes",
     ),
     "setting": (["runz=x"], "runz: no such setting"),
-    "html": (["runs={good}", "html=maybe"], "html=maybe: must be true, false or null"),
+    "html": (["runs={good}", "html=maybe"], "html=maybe: must be true or false, or null"),
     "plot": (["runs={good}", "plot.kind=pie"], "plot.kind=pie: must be one of lines"),
     "out": (["runs={good}", "out={file}/x", "html=false"], "cannot be written"),
 }

@@ -73,7 +73,7 @@ def search(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_a_search_is_told_the_psnr_of_each_run(folder: Path) -> None:
-    sweeper(folder, params={"optim.rest": [0.001, 0.01], "scale": [2.0], "chunks": [2.0]})
+    sweeper(folder, params={"optim.adam_lr": [0.001, 0.01], "scale": [2.0], "chunks": [2.0]})
     done = search(folder)
     assert done.returncode == 0, done.stderr
     told = json.loads((folder / "told.json").read_text())
@@ -95,13 +95,13 @@ def test_a_search_is_told_the_psnr_of_each_run(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_search_that_ends_early_says_so_in_one_line_and_shows_what_there_is(folder: Path) -> None:
-    sweeper(folder, params={"scale": [2], "chunks": [2], "optim.rest": [0.01, -1, 0.02]}, direction="minimize")
+    sweeper(folder, params={"scale": [2], "chunks": [2], "optim.adam_lr": [0.01, -1, 0.02]}, direction="minimize")
     done = search(folder)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last == "stdo: the sweeper ended early: Return value must be float-castable. Got 'None'."
-    assert "optim.rest=-1: must be a number above 0" in done.stderr
+    assert "optim.adam_lr=-1: must be a number above 0" in done.stderr
     assert "best PSNR (frame): " in done.stdout
     assert len(json.loads((folder / "told.json").read_text())) == 2
     assert done.stderr.count("note: the sweeper looks for the lowest PSNR; hydra.sweeper.direction=maximize") == 1

@@ -162,7 +162,10 @@ def test_hydra_refuses_settings_that_there_are_not(mine: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "stdo.train", "study=mine.yaml"], capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stderr) == (2, "stdo: vido: no such setting; --cfg job lists them all\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "stdo: vido: no such setting; did you mean video?; --help lists them\n",
+    )
 
 
 @pytest.mark.parametrize("study", STUDIES)

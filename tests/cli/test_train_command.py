@@ -111,7 +111,7 @@ def test_a_chunk_without_a_network_is_bicubics_in_every_command(clip: Path, tmp_
     sizes = []
     for bicubic in (0, 1):
         done = run_command(
-            *TINY, f"video.path={clip}", f"sharing.bicubic={bicubic}", f"name=easy{bicubic}", cwd=tmp_path
+            *TINY, f"video.path={clip}", f"sharing.bicubic_chunks={bicubic}", f"name=easy{bicubic}", cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
         (run,) = (tmp_path / "outputs" / clip.stem).glob(f"easy{bicubic}-*")

@@ -85,7 +85,7 @@ def test_a_branched_run_is_delivered(clip: Path, tmp_path: Path) -> None:
     ("settings", "said"),
     [
         (["init.share=1"], "init.share=1: must be a number between 0 and 1"),
-        (["sampler.work=[1,2,3]"], "sampler.work=[1, 2, 3]: must be 2 numbers, one for each chunk"),
+        (["sampler.step_shares=[1,2,3]"], "sampler.step_shares=[1, 2, 3]: must be 2 numbers, one for each chunk"),
         (["init.sampler.ratios=[1]"], "init.sampler.ratios=[1]: must be 2 numbers, one for each chunk"),
     ],
 )

@@ -9,14 +9,14 @@ from stdo.config.jobs import run_directory
 from stdo.config.trust import conf_dir
 
 NAMES = {
-    "method=awdnn backbone=espcn": "awdnn-espcn-x4-k4-a38397bf",
-    "method=nas backbone=srcnn scale=2": "nas-srcnn-x2-k4-62a3b486",
-    "method=cafm backbone=edsr": "cafm-edsr-x4-k4-16e98708",
-    "method=stdo sampler=turns degrade.codec=x264": "stdo-wdsr-x4-k4-71c15240",
-    "method=jstdo backbone=ecbsr scorer=dct": "jstdo-ecbsr-x4-k4-2fbc0677",
-    "method=bstdo": "bstdo-wdsr-x4-k4-242a9928",
+    "method=awdnn backbone=espcn": "awdnn-espcn-x4-k4-c7e7ef6a",
+    "method=nas backbone=srcnn scale=2": "nas-srcnn-x2-k4-bb41a786",
+    "method=cafm backbone=edsr": "cafm-edsr-x4-k4-6969dae2",
+    "method=stdo sampler=turns degrade.codec=x264": "stdo-wdsr-x4-k4-78260e99",
+    "method=jstdo backbone=ecbsr scorer=dct": "jstdo-ecbsr-x4-k4-af6fc594",
+    "method=bstdo": "bstdo-wdsr-x4-k4-a47c7b47",
 }
-"""As commit 61f2580 named them, before classes and settings moved; B-STDO's since it has two phases."""
+"""As version 0.1.0 names them: by every setting that shapes the result."""
 
 
 @pytest.mark.parametrize("words", NAMES)

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from stdo.config.settings import ALL_TEXTS, LISTS_OF_TEXTS, PATHS, RULES, check, one_form, settle, whole_numbers
+from stdo.config.settings import ALL_TEXTS, LISTS_OF_TEXTS, PATHS, check, one_form, settle, whole_numbers
 from stdo.core.types import UserError
+from stdo.runs.settings import SETTINGS
 
 
 @pytest.mark.parametrize(
     ("key", "given", "meant"),
     [
         ("scale", 2.0, 2), ("chunks", 3.0, 3), ("seed", 0.0, 0), ("weights.bits", 8.0, 8), ("network", 1.0, 1),
-        ("sharing.bicubic", 2.0, 2), ("video.height", 540.0, 540), ("patches.halo", 2.0, 2), ("budget.batch", 4.0, 4),
+        ("sharing.bicubic_chunks", 2.0, 2), ("video.height", 540.0, 540), ("patches.halo", 2.0, 2),
+        ("budget.batch", 4.0, 4),
         ("sampler.size", 3.0, 3), ("sampler.size", 1.0, 1.0), ("chunks", 1.5, 1.5), ("budget.passes", 1.0, 1.0),
         ("backbone.width", 1.0, 1.0), ("scale", True, True),
     ],
@@ -35,19 +37,25 @@ def test_a_choice_of_numbers_takes_no_other_form_unasked() -> None:
 
 
 def test_equal_numbers_have_one_form() -> None:
-    forms = {"a": [1.0, {"b": 2.0, "c": True}], "d": 0.5, "e": None, "f": float("inf"), "size": 1.0, "warmup": 0}
-    found = one_form(forms)
-    assert repr(found) == repr(
-        {"a": [1, {"b": 2, "c": True}], "d": 0.5, "e": None, "f": float("inf"), "size": 1.0, "warmup": 0.0}
-    )
+    forms = {
+        "own.a": ([1.0, 2.5, True], [1, 2.5, True]),
+        "own.b": (float("inf"), float("inf")),
+        "own.c": (None, None),
+        "budget.passes": (2, 2.0),
+        "sampler.size": (1, 1),
+        "init.sampler.size": (1.0, 1.0),
+        "sampler.ratios": ([1, 0.5, 0], [1.0, 0.5, 0.0]),
+    }
+    for name, (given, meant) in forms.items():
+        assert repr(one_form(name, given)) == repr(meant)
 
 
 def test_settings_that_take_texts_are_found_by_their_rules() -> None:
     expected = "video.path video.paths video.root video.pattern run runs out paths.outputs paths.cache study name title"
     assert {*expected.split(), "init.weights", "scorer.weights", "logger.project", "logger.tags"} <= ALL_TEXTS
-    assert not ALL_TEXTS & {"scale", "chunks", "trainer.precision", "logger.mode", "sharing.bicubic", "force"}
-    assert {"runs", "video.paths", "logger.tags"} == LISTS_OF_TEXTS
-    assert set(PATHS) <= ALL_TEXTS <= set(RULES)
+    assert not ALL_TEXTS & {"scale", "chunks", "trainer.precision", "logger.mode", "sharing.bicubic_chunks", "force"}
+    assert {"runs", "video.paths", "logger.tags", "plot.by"} == LISTS_OF_TEXTS
+    assert set(PATHS) <= ALL_TEXTS <= set(SETTINGS)
 
 
 def test_the_home_is_put_into_paths_once_and_into_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

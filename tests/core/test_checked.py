@@ -74,6 +74,7 @@ def test_what_fits_becomes_the_type() -> None:
         (Annotated[str, Meta(min_length=1)] | None, "a text, or null"),
         (Annotated[str, Meta(min_length=2)], "a text of 2 characters or more"),
         (Annotated[list[int], Meta(min_length=1, max_length=3)], "a list of 1 to 3 values, each a whole number"),
+        (Annotated[list[bool], Meta(min_length=1)], "a list of 1 values or more, each true or false"),
         (dict[str, int], "an object"),
     ],
 )

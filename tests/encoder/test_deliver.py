@@ -40,10 +40,10 @@ METHODS = {
     "jstdo": {"split": by_score, "sharing": Single, "halo": 3},
     "stdo, modulated": {"split": by_score, "sharing": Modulated, "scale": 4},
     "lowrank": {"split": by_score, "sharing": LowRank, "halo": 2},
-    "stdo, bicubic": {"split": by_score, "sharing": partial(Independent, bicubic=1), "halo": 2, "scale": 4},
-    "jstdo, bicubic": {"split": by_score, "sharing": partial(Single, bicubic=1)},
-    "stdo, modulated, bicubic": {"split": by_score, "sharing": partial(Modulated, bicubic=1)},
-    "lowrank, bicubic": {"split": by_score, "sharing": partial(LowRank, bicubic=1)},
+    "stdo, bicubic": {"split": by_score, "sharing": partial(Independent, bicubic_chunks=1), "halo": 2, "scale": 4},
+    "jstdo, bicubic": {"split": by_score, "sharing": partial(Single, bicubic_chunks=1)},
+    "stdo, modulated, bicubic": {"split": by_score, "sharing": partial(Modulated, bicubic_chunks=1)},
+    "lowrank, bicubic": {"split": by_score, "sharing": partial(LowRank, bicubic_chunks=1)},
 }
 
 

@@ -129,7 +129,7 @@ def test_networks_are_counted_without_being_built(
     job = make_job(sharing=sharing)
 
     def made(count: int) -> object:
-        return job.shared(job.backbone, count, bicubic=bicubic)
+        return job.shared(job.backbone, count, bicubic_chunks=bicubic)
 
     real = made(chunks)
     expected = Networks.expected(made, chunks, bicubic)

@@ -200,7 +200,7 @@ def test_name_of(name: str) -> None:
 def test_leaking_activations_are_the_only_difference(name: str) -> None:
     """A network all of whose activations see positive numbers does not know whether they leak."""
     lr = picture()
-    networks = [plain(build(name, 2, init="paper", leak=leak)) for leak in (0.0, 0.3)]
+    networks = [plain(build(name, 2, init="paper", negative_slope=negative_slope)) for negative_slope in (0.0, 0.3)]
     filters = [[m for m in network.modules() if isinstance(m, Convolution)] for network in networks]
     for ours, theirs in zip(*filters, strict=True):  # slopes may be learned: they stay
         theirs.load_state_dict(ours.state_dict())
@@ -211,10 +211,10 @@ def test_leaking_activations_are_the_only_difference(name: str) -> None:
                 p.abs_()
     high = lr + 1
     torch.testing.assert_close(networks[0](high), networks[1](high))
-    assert [network.settings["leak"] for network in networks] == [0.0, 0.3]
-    for leak in (-0.1, 1, float("nan")):
-        with pytest.raises(UserError, match=r"^backbone.leak=.*: must be 0 or more, and less than 1$"):
-            build(name, 2, leak=leak)
+    assert [network.settings["negative_slope"] for network in networks] == [0.0, 0.3]
+    for negative_slope in (-0.1, 1, float("nan")):
+        with pytest.raises(UserError, match=r"^backbone.negative_slope=.*: must be 0 or more, and less than 1$"):
+            build(name, 2, negative_slope=negative_slope)
 
 
 @pytest.mark.parametrize(("depth", "channels"), [(1, 4), (4, 8), (4, 16), (10, 32)])
@@ -224,7 +224,7 @@ def test_ecbsr_comes_in_every_size(depth: int, channels: int, scale: int) -> Non
     inner = depth * (9 * channels * channels + channels)
     assert sum(p.numel() for p in network.parameters()) == 28 * channels + inner + (9 * channels + 1) * 3 * scale**2
     assert network.reach == depth + 2
-    assert network.settings == {"leak": 0.1, "depth": depth, "channels": channels}
+    assert network.settings == {"negative_slope": 0.1, "depth": depth, "channels": channels}
     assert network.label == f"ecbsr-m{depth}c{channels}"
 
 

@@ -202,13 +202,13 @@ def test_what_networks_predict_is_kept_with_them_and_once_was_not(name: str, tmp
 
 def test_settings_are_kept_with_the_networks_and_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    small = partial(build, "ecbsr", 2, leak=0.2, depth=2, channels=8)
+    small = partial(build, "ecbsr", 2, negative_slope=0.2, depth=2, channels=8)
     save_networks(path, Single(small, 1), {})
     (network,), meta = load_networks(path)
-    assert network.settings == {"leak": 0.2, "depth": 2, "channels": 8}
+    assert network.settings == {"negative_slope": 0.2, "depth": 2, "channels": 8}
     assert torch.equal(started(small, path)(batch()), network(batch()))
     with pytest.raises(UserError, match=r"was trained with backbone\.channels=8; 16 is asked for$"):
-        started(partial(build, "ecbsr", 2, leak=0.2, depth=2), path)
+        started(partial(build, "ecbsr", 2, negative_slope=0.2, depth=2), path)
     tensors, _ = read_safetensors(path)
     deep = "[" * 100_000
     for wrong in ("[1]", "{", '{"scale": 3}', '{"depth": "2"}', '{"depth": true}', '{"width": 2}', "null", deep):
@@ -222,7 +222,7 @@ def test_settings_are_kept_with_the_networks_and_asked_for(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", SHARINGS)
 def test_the_last_chunks_may_have_no_network(kind: str, tmp_path: Path) -> None:
-    sharing = SHARINGS[kind](partial(build, "espcn", 2, init="paper"), 4, 5, bicubic=2)
+    sharing = SHARINGS[kind](partial(build, "espcn", 2, init="paper"), 4, 5, bicubic_chunks=2)
     labels = np.array([[3, 0], [1, 2]], np.int16)
     one_each, one = np.array([[-1, 0], [1, -1]]), np.array([[-1, 0], [0, -1]])
     np.testing.assert_array_equal(sharing.network_of(labels), one if kind == "single" else one_each)
@@ -238,7 +238,7 @@ def test_the_last_chunks_may_have_no_network(kind: str, tmp_path: Path) -> None:
     save_networks(tmp_path / "weights.safetensors", sharing, {})
     assert len(load_networks(tmp_path / "weights.safetensors")[0]) == sharing.networks
     with pytest.raises(AssertionError):
-        SHARINGS[kind](partial(build, "espcn", 2), 2, bicubic=2)
+        SHARINGS[kind](partial(build, "espcn", 2), 2, bicubic_chunks=2)
 
 
 def test_damaged_weights_are_the_users_problem_in_one_line(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_without_a_start_there_is_one_phase() -> None:
     ("changes", "said"),
     [
         ({"share": 0.99, "passes": 0.1}, r"budget.passes=0.1: must be at least 2.04 for this video with init=warm"),
-        ({"main": partial(Turns, work=[1])}, r"sampler.work=\[1.0\]: must be 4 numbers"),
+        ({"main": partial(Turns, step_shares=[1])}, r"sampler.step_shares=\[1.0\]: must be 4 numbers"),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_first_step(changes: dict, said: str) -> None:

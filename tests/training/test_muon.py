@@ -36,7 +36,7 @@ def test_matrices_move_as_with_pytorchs_muon(shape: tuple[int, int]) -> None:
     """Theirs rounds to bfloat16 within the iteration: a few per cent of a step."""
     torch.manual_seed(0)
     ours, theirs = (nn.Parameter(torch.zeros(shape)) for _ in range(2))
-    mine = Muon([{"filters": True, "params": [ours]}], lr=0.1, rest=1.0, momentum=0.8)
+    mine = Muon([{"filters": True, "params": [ours]}], lr=0.1, adam_lr=1.0, momentum=0.8)
     other = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.0, momentum=0.8)
     for _ in range(5):
         ours.grad = torch.randn(shape)
@@ -49,7 +49,7 @@ def test_matrices_move_as_with_pytorchs_muon(shape: tuple[int, int]) -> None:
 def test_the_rest_moves_as_with_adam() -> None:
     torch.manual_seed(0)
     ours, theirs = (nn.Parameter(torch.ones(30)) for _ in range(2))
-    mine = Muon([{"filters": True, "params": []}, {"filters": False, "params": [ours]}], lr=1.0, rest=0.01)
+    mine = Muon([{"filters": True, "params": []}, {"filters": False, "params": [ours]}], lr=1.0, adam_lr=0.01)
     other = torch.optim.Adam([theirs], lr=0.01)
     for _ in range(20):
         ours.grad = torch.randn(30)
@@ -65,7 +65,7 @@ def test_networks_side_by_side_move_as_alone_and_what_has_no_gradient_rests() ->
     alone = copy.deepcopy(together)
     gradients = [torch.randn(8, 3, 3, 3), None, torch.randn(8, 3, 3, 3)]
     optimizers = [
-        Muon([{"filters": True, "params": params}], lr=0.1, rest=1.0) for params in (together, *[[p] for p in alone])
+        Muon([{"filters": True, "params": params}], lr=0.1, adam_lr=1.0) for params in (together, *[[p] for p in alone])
     ]
     for p, q, gradient in zip(together, alone, gradients, strict=True):
         p.grad = q.grad = gradient
@@ -98,7 +98,7 @@ def test_it_goes_on_from_what_it_saved() -> None:
         torch.manual_seed(0)
         params = [nn.Parameter(torch.randn(4, 3, 3, 3)), nn.Parameter(torch.randn(4))]
         groups = [{"filters": True, "params": params[:1]}, {"filters": False, "params": params[1:]}]
-        return params, Muon(groups, lr=0.1, rest=0.01)
+        return params, Muon(groups, lr=0.1, adam_lr=0.01)
 
     def walk(params: list[nn.Parameter], optimizer: Muon, steps: range) -> None:
         for step in steps:

@@ -36,7 +36,7 @@ def warm_job(make_job):
             make_job(directory, **changes),
             backbone=partial(ESPCN, 2, residual="bicubic"),
             shared=partial(sharing, seed=0),
-            sampler=partial(Turns, work=work, **BUDGET),
+            sampler=partial(Turns, step_shares=work, **BUDGET),
             start=Start(0.5, RATIOS, **BUDGET),
         )
 
@@ -74,7 +74,7 @@ def test_chunks_are_made_with_the_one_network_which_a_chunk_without_work_keeps(w
     assert metrics["patch_presentations"] == sum(metrics["chunk_presentations"])
     assert metrics["patch_presentations"] == pytest.approx(3 * metrics["patches"], abs=4)
     assert (metrics["branch_step"], metrics["ratios"][2]) == (metrics["steps"] // 2, 0)
-    assert metrics["work"] == pytest.approx([0.6, 0.4, 0], abs=0.05)
+    assert metrics["step_shares"] == pytest.approx([0.6, 0.4, 0], abs=0.05)
 
 
 def test_the_first_phase_is_the_fit_of_one_network(warm_job) -> None:
@@ -100,7 +100,7 @@ def test_the_first_phase_is_the_fit_of_one_network(warm_job) -> None:
         torch.testing.assert_close(tensor, tensors(job)[2][name], rtol=1e-3, atol=2e-5)
 
 
-MIXED = partial(Independent, bicubic=1)
+MIXED = partial(Independent, bicubic_chunks=1)
 SHARINGS = [Independent, *(pytest.param(each, marks=pytest.mark.slow) for each in (MIXED, Modulated, LowRank))]
 
 
@@ -146,7 +146,7 @@ def test_a_chunk_without_a_network_leaves_its_steps_and_operations_to_the_others
     networks, _ = load_networks(warm_job().directory / WEIGHTS)
     labels, network_of = read_chunks(warm_job().directory)
     assert network_of == [0, 1, -1] and len(networks) == 2
-    assert len(metrics["work"]) == 2 and sum(metrics["work"]) == pytest.approx(1)
+    assert len(metrics["step_shares"]) == 2 and sum(metrics["step_shares"]) == pytest.approx(1)
     assert metrics["patch_presentations"] == pytest.approx(3 * metrics["patches"], abs=4)
     espcn = sum(i * o * 9 for i, o in ((3, 64), (64, 64), (64, 32), (32, 12))) + 300
     served = (labels < 2).sum()

@@ -19,12 +19,12 @@ class Turns(Uniform):
         batch: Patches per step.
         passes: Presentations as a multiple of N.
         seed: Of the order of patches.
-        work: Of each chunk, 0 or more, on any scale; 0 leaves a network as it starts. Chunks that no network learns
-            from have none. None: 1, 1/2, 1/3 … from the hardest chunk to the easiest, which for four is 48, 24, 16
-            and 12 %.
+        step_shares: One number for each chunk, 0 or more, on any scale; 0 leaves a network as it starts. Chunks that
+            no network learns from have none. None: 1, 1/2, 1/3 … from the hardest chunk to the easiest, which for
+            four is 48, 24, 16 and 12 %.
 
     Raises:
-        UserError: ``work`` is not one number for each chunk, or leaves no work to any network.
+        UserError: ``step_shares`` is not one number for each chunk, or leaves no work to any network.
     """
 
     SIDE_BY_SIDE = False
@@ -37,17 +37,17 @@ class Turns(Uniform):
         batch: int,
         passes: float,
         seed: int,
-        work: Sequence[float] | None = None,
+        step_shares: Sequence[float] | None = None,
     ) -> None:
         super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed)
         label_C, first = np.unique(label_N, return_index=True)
-        asked = list(map(float, 1 / np.arange(1, len(label_C) + 1) if work is None else work))
+        asked = list(map(float, 1 / np.arange(1, len(label_C) + 1) if step_shares is None else step_shares))
         if len(asked) != len(label_C):
-            raise UserError(f"sampler.work={asked}: must be {len(label_C)} numbers, one for each chunk")
+            raise UserError(f"sampler.step_shares={asked}: must be {len(label_C)} numbers, one for each chunk")
         learner_C = learner_N[first]
         shares = np.bincount(learner_C[learner_C >= 0], np.array(asked)[learner_C >= 0], self.learners)
         if not shares.any():
-            raise UserError(f"sampler.work={asked}: leaves no work to any network")
+            raise UserError(f"sampler.step_shares={asked}: leaves no work to any network")
         self.counts = apportion(self.steps, shares.tolist())
         when = np.concatenate([(np.arange(count) + 0.5) / max(count, 1) for count in self.counts])
         order = np.argsort(when, kind="stable")
@@ -57,7 +57,7 @@ class Turns(Uniform):
     @property
     def facts(self) -> Json:
         """The share of the steps that each learner has."""
-        return {"work": [count / sum(self.counts) for count in self.counts]}
+        return {"step_shares": [count / sum(self.counts) for count in self.counts]}
 
     def batch(self, step: int) -> I64:
         """See `Sampler.batch`."""

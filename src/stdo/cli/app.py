@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from stdo import __version__
 from stdo.config.command import command_of
 from stdo.config.errors import MISTAKES, one_line
+from stdo.config.help import listing
 from stdo.config.settings import at_home, settle
 from stdo.config.studies import expanded, names
 from stdo.config.trust import conf_dir
@@ -46,6 +47,9 @@ OmegaConf.register_new_resolver("home", lambda path: at_home("paths.outputs", pa
 
 OmegaConf.register_new_resolver("studies", lambda: ", ".join(names()), replace=True)
 """``${studies:}``: the names of the studies, for ``--help``."""
+
+OmegaConf.register_new_resolver("settings", lambda *, _root_: listing(_root_), replace=True)
+"""``${settings:}``: the settings of a command, for ``--help``."""
 
 
 @dataclass

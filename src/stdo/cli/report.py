@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from stdo.cli.app import enter
+from stdo.config.settings import check
 from stdo.config.studies import Study, open_study
 from stdo.core.types import Json, UserError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def task(config: DictConfig) -> None:
     """Write results.tsv, and plot.png and report.html where they are asked for; print the table."""
+    check(config)
     study = open_study(config.study) if config.study else None
     asked: Json = study.report if study else {}
     settings: dict[str, Any] = {
@@ -29,8 +31,6 @@ def task(config: DictConfig) -> None:
     for switch in ("html", "networks_alone", "private"):
         if settings[switch] is None:
             settings[switch] = switch != "private" and study is None
-        if not isinstance(settings[switch], bool):
-            raise UserError(f"{switch}={settings[switch]}: must be true, false or null")
     where = _where(settings["runs"], config, study)
     out = Path(settings["out"] or (f"experiments/{study.name}" if study else "report"))
     title = settings["title"] or (study.name if study else "Runs")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -13,9 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stdo.config.errors import one_line
+from stdo.config.help import no_such_setting
 from stdo.config.settings import settle
 from stdo.config.trust import conf_dir
 from stdo.core.types import UserError
+from stdo.runs.settings import FORMER
 
 
 def configured(settings: Mapping[str, Any]) -> DictConfig:
@@ -38,10 +39,10 @@ def configured(settings: Mapping[str, Any]) -> DictConfig:
 
 
 def _put(config: DictConfig, name: str, value: Any) -> None:
+    name = FORMER.get(name, name)
     known = _names(OmegaConf.to_container(config, resolve=False))
     if name not in known:
-        near = get_close_matches(name, known, 1)
-        raise UserError(f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+        raise UserError(no_such_setting(name, known))
     OmegaConf.update(config, name, value)
 
 

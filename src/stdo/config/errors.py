@@ -5,6 +5,7 @@ import re
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from stdo.config.help import meant, no_such_setting
 from stdo.config.words import how_to_quote
 from stdo.core.foreign import printable
 from stdo.core.types import UserError
@@ -26,11 +27,11 @@ def one_line(error: BaseException) -> str:
             return advice
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        return f"{group}={name}: must be one of {', '.join(error.options)}"
+        return f"{group}={name}: must be one of {', '.join(error.options)}{meant(name, error.options)}"
     missing = re.search(r"Missing mandatory value: (\S+)", str(error))
     if missing:
         return f"{missing[1]}: must be given"
     unknown = re.match(r"Could not override '([^']+)'", str(error))
     if unknown:
-        return f"{unknown[1]}: no such setting; --cfg job lists them all"
+        return f"{no_such_setting(unknown[1])}; --help lists them"
     return printable(" ".join(str(error).split()))

@@ -7,7 +7,7 @@ import json
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -15,21 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 from stdo.config.clips import VIDEO_PATHS, build_clip
 from stdo.config.command import command_of
 from stdo.config.settings import check, check_chunks, one_form, whole_numbers
-from stdo.config.trust import RENAMED, conf_dir, refuse_untrusted, renamed
+from stdo.config.trust import conf_dir, refuse_untrusted
 from stdo.core.imports import quickly
 from stdo.core.types import FrameSource
 from stdo.runs.directory import RESULT, file_name
+from stdo.runs.settings import Role, flat, role_of
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from stdo.pipeline.fit import Job
-
-NOT_IN_HASH = (
-    "paths", "force", "checkpoint_seconds", "name", "video", "trainer", "logger", "study", "networks_alone",
-    "passes_at", "deliver", "weights",
-)  # fmt: skip
-"""Settings that do not change the result, or (the video's) enter the hash through the fingerprint."""
 
 
 def build_job(config: DictConfig) -> Job:
@@ -143,18 +138,14 @@ def _name_of(part: DictConfig) -> str:
 def run_directory(config: DictConfig, source: FrameSource) -> Path:
     """``<outputs>/<video>/<name>-<hash8>``, the hash over everything that changes the result.
 
-    Equal settings give one directory, however they are written. A directory that an earlier version made for the very
-    words, such as ``budget.passes=2.0``, is still taken.
+    Equal settings give one directory, however they are written. The video's settings enter by its content.
     """
-    settings = renamed(OmegaConf.to_container(config, resolve=True), {now: old for old, now in RENAMED.items()})
-    kept = {key: value for key, value in settings.items() if key not in NOT_IN_HASH}
-    kept |= {"fingerprint": source.fingerprint(), "precision": config.trainer.precision}
-    if "sampler" not in kept["init"]:
-        kept["init"]["start"] = None  # a setting of before, by which runs of one phase are known
-    folder = Path(config.paths.outputs) / file_name(source.info.name)
-    now, before = (folder / f"{config.name}-{_digest(each)}" for each in (one_form(kept), kept))
-    return before if before.exists() and not now.exists() else now
-
-
-def _digest(settings: Any) -> str:
-    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4).hexdigest()
+    settings = OmegaConf.to_container(config, resolve=True)
+    kept = {
+        name: one_form(name, value)
+        for name, value in flat(settings)
+        if role_of(name) is not Role.NONE and not name.startswith("video.")
+    }
+    kept["fingerprint"] = source.fingerprint()
+    digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
+    return Path(config.paths.outputs) / file_name(source.info.name) / f"{config.name}-{digest}"

@@ -1,165 +1,24 @@
-"""Checks of the settings' values before anything is decoded or built."""
+"""Settings of a command: former names, home folders, checks of every value before anything is decoded or built."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
-from stdo.core.types import SCALES, UserError
+import msgspec
+from omegaconf import OmegaConf
 
-Rule = tuple[Callable[[Any], bool], str]
+from stdo.core.types import UserError
+from stdo.runs.settings import SETTINGS, refuse
 
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
-
-
-def _whole(least: int, most: int | None = None) -> Rule:
-    text = f"must be a whole number from {least} to {most}" if most else f"must be a whole number, {least} or more"
-
-    def good(value: Any) -> bool:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return whole and value >= least and (most is None or value <= most)
-
-    return good, text
-
-
-def _one_of(*allowed: Any) -> Rule:
-    def good(value: Any) -> bool:
-        return not isinstance(value, bool | float) and value in allowed  # 2.0 equals 2 and indexes nothing
-
-    return good, f"must be one of {', '.join(map(str, allowed))}"
-
-
-def _or_null(rule: Rule) -> Rule:
-    return lambda value: value is None or rule[0](value), f"{rule[1]}, or null"
-
-
-POSITIVE: Rule = (lambda value: _number(value) and 0 < value < float("inf"), "must be a number above 0")
-NOT_NEGATIVE: Rule = (lambda value: _number(value) and 0 <= value < float("inf"), "must be a number, 0 or more")
-SWITCH: Rule = (lambda value: isinstance(value, bool), "must be true or false")
-TEXT: Rule = (lambda value: isinstance(value, str) and bool(value), "must be a text")
-TEXTS: Rule = (
-    lambda value: isinstance(value, Sequence) and not isinstance(value, str) and all(map(TEXT[0], value)),
-    "must be a list of texts",
-)
-SOME: Rule = (lambda value: TEXT[0](value) or (TEXTS[0](value) and bool(value)), "must be a path, or a list of paths")
-
-
-def _numbers(most: float) -> Rule:
-    text = (
-        f"must be a list of numbers from 0 to {most:g}, not all 0"
-        if math.isfinite(most)
-        else ("must be a list of numbers, 0 or more, not all 0")
-    )
-
-    def good(value: Any) -> bool:
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            return False
-        return all(_number(item) and 0 <= item <= most and item < math.inf for item in value) and any(value)
-
-    return good, text
-
-
-def _size(value: Any) -> bool:
-    share = isinstance(value, float) and 0 < value <= 1
-    return share or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
-
-
-def _between(value: Any) -> bool:
-    return _number(value) and 0 < value < 1
-
-
-SIZE: Rule = (_size, "must be a whole number of patches, 1 or more, or a share up to 1.0")
-PART: Rule = (lambda value: _number(value) and 0 <= value < 1, "must be a number, 0 or more and less than 1")
-SHARE: Rule = (lambda value: _number(value) and 0 < value <= 1, "must be a number above 0, up to 1")
-
-SAMPLERS = ("sampler", "init.sampler")
-"""Where a configuration has a sampler: the chunks' networks', and that of the network which learns first."""
-
-SAMPLER_RULES: dict[str, Rule] = {
-    "ratios": _or_null(_numbers(1)),
-    "weights": _or_null(_numbers(math.inf)),
-    "work": _or_null(_numbers(math.inf)),
-    "size": _or_null(SIZE),
-    "factor": SHARE,
-    "resample": SWITCH,
-}
-
-RULES: dict[str, Rule] = {
-    "scale": _one_of(*SCALES),
-    "chunks": _whole(1, 32767),
-    "seed": _whole(0, 2**32 - 1),
-    "force": SWITCH,
-    "checkpoint_seconds": NOT_NEGATIVE,
-    "name": TEXT,
-    "paths.outputs": TEXT,
-    "paths.cache": TEXT,
-    "run": TEXT,
-    "runs": _or_null(SOME),
-    "title": _or_null(TEXT),
-    "video.path": _or_null(TEXT),
-    "video.paths": _or_null(TEXTS),
-    "video.pattern": TEXT,
-    "video.root": _or_null(TEXT),
-    "video.topic": TEXT,
-    "video.start": NOT_NEGATIVE,
-    "video.duration": _or_null(POSITIVE),
-    "video.every": _whole(1),
-    "video.max_frames": _or_null(_whole(1)),
-    "video.height": _or_null(_whole(16)),
-    "backbone.residual": _one_of("none", "bicubic"),
-    "backbone.leak": PART,
-    "backbone.width": SHARE,
-    "backbone.depth": _whole(1, 16),
-    "backbone.channels": _whole(4, 64),
-    "sharing.rank": _whole(1, 255),
-    "patches.height": _or_null(_whole(1)),
-    "patches.width": _or_null(_whole(1)),
-    "patches.halo": _whole(0),
-    "degrade.crf": _or_null(_whole(0, 63)),
-    "study": _or_null(TEXT),
-    "networks_alone": SWITCH,
-    **{f"{key}.{name}": rule for key in SAMPLERS for name, rule in SAMPLER_RULES.items()},
-    "sharing.bicubic": _whole(0),
-    "init.weights": _or_null(TEXT),
-    "scorer.weights": TEXT,
-    "scorer.function": TEXT,
-    "init.share": (_between, "must be a number between 0 and 1"),
-    "network": _or_null(_whole(0)),
-    "budget.passes": POSITIVE,
-    "budget.batch": _whole(1),
-    "optim.lr": POSITIVE,
-    "optim.momentum": PART,
-    "optim.rest": POSITIVE,
-    "optim.loss": _one_of("l1", "l2"),
-    "trainer.precision": _one_of(*PRECISIONS),
-    "deliver": SWITCH,
-    "weights.bits": _one_of(32, 16, 8, 6, 4),
-    "out": _or_null(TEXT),
-    "unpacked": SWITCH,
-    "logger.project": _or_null(TEXT),
-    "logger.entity": _or_null(TEXT),
-    "logger.mode": _one_of("auto", "online", "offline"),
-    "logger.group": _or_null(TEXT),
-    "logger.tags": TEXTS,
-    "logger.artifact": SWITCH,
-}
-
-PATHS = (
-    "init.weights", "out", "paths.cache", "paths.outputs", "run", "runs", "scorer.weights", "video.path", "video.paths",
-    "video.root",
-)  # fmt: skip
+PATHS = tuple(name for name, setting in SETTINGS.items() if setting.path)
 """Settings that name files or folders; a ``~`` at their start is the home."""
 
-LISTS_OF_TEXTS = frozenset(key for key, (good, _) in RULES.items() if good(["any text"]))
+LISTS_OF_TEXTS = frozenset(name for name, setting in SETTINGS.items() if setting.accepts(["any text"]))
 """Settings that take several texts."""
 
-ALL_TEXTS = LISTS_OF_TEXTS | {key for key, (good, _) in RULES.items() if good("any text")}
+ALL_TEXTS = LISTS_OF_TEXTS | {name for name, setting in SETTINGS.items() if setting.accepts("any text")}
 """Settings that take any text, or several: whatever is typed for them is one, ``1`` and ``true`` too."""
 
 
@@ -180,41 +39,34 @@ def settle(config: Any) -> None:
         value = _at(config, key)
         if isinstance(value, str) and value.startswith("~"):
             _put(config, key, at_home(key, value))
-        elif key in LISTS_OF_TEXTS and TEXTS[0](value):
+        elif not isinstance(value, str) and isinstance(value, Sequence) and SETTINGS[key].accepts(list(value)):
             _put(config, key, [at_home(key, str(path)) for path in value])
 
 
 def whole_numbers(config: Any) -> None:
     """Make 2 of 2.0 in place, wherever a setting takes whole numbers."""
-    for key, (good, _) in RULES.items():
+    for key, setting in SETTINGS.items():
         value = _at(config, key)
-        if isinstance(value, float) and value.is_integer() and not good(value) and good(int(value)):
+        if not isinstance(value, float) or not value.is_integer():
+            continue
+        if not setting.accepts(value) and setting.accepts(int(value)):
             _put(config, key, int(value))
 
 
-WRITTEN_WITH_A_POINT = ("temporal", "warmup")
-"""Numbers that conf/ writes as 1.0 and the like; all others that are whole it writes without a point. Names of runs
-depend on this, so it holds for settings to come as well."""
-
-
-def one_form(settings: Any, name: str = "") -> Any:
-    """Settings with equal numbers written alike, so that ``1``, ``1.0`` and ``1e0`` are one run.
-
-    Each is written as conf/ does, since the runs that are there were named by that. A size stays as it is: 1 is a
-    patch, and 1.0 the whole video.
+def one_form(name: str, value: Any) -> Any:
+    """A value with its numbers written in one way, so that ``1``, ``1.0`` and ``1e0`` are one run.
 
     Args:
-        settings: nested mappings, lists and plain values. name: of the setting that they are the value of.
+        name: The setting. One of the schema has numbers of the type that it asks for; of others, whole numbers are
+            written whole.
+        value: A plain value, or a list of such.
     """
-    if isinstance(settings, Mapping):
-        return {key: one_form(value, str(key)) for key, value in settings.items()}
-    if isinstance(settings, list):
-        return [one_form(value, name) for value in settings]
-    if not _number(settings) or name == "size":
-        return settings
-    if name in WRITTEN_WITH_A_POINT:
-        return float(settings)
-    return int(settings) if isinstance(settings, float) and settings.is_integer() else settings
+    setting = SETTINGS.get(name)
+    if setting is not None and setting.accepts(value):
+        return msgspec.convert(value, setting.kind, strict=True)
+    if isinstance(value, list):
+        return [one_form("", each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def at_home(key: str, path: str) -> str:
@@ -230,27 +82,39 @@ def at_home(key: str, path: str) -> str:
 
 
 def check(config: Any) -> None:
-    """Raise UserError, naming setting, value and what is allowed, for the first value that is not.
+    """Check the value of every setting that a configuration has.
 
-    config: nested mappings, such as a DictConfig. Settings that it does not have are not asked for.
+    Args:
+        config: nested mappings, such as a DictConfig.
+
+    Raises:
+        UserError: A value is of another type or out of its range; names setting, value and what is allowed.
     """
-    for key, (good, allowed) in RULES.items():
+    for key, setting in SETTINGS.items():
         node = _at(config, key)
-        if node is not ... and not good(node):
-            raise UserError(f"{key}={node}: {allowed}")
+        if node is ...:
+            continue
+        value = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        if not setting.accepts(value):
+            raise refuse(key, value)
 
 
 def check_chunks(config: Any) -> None:
-    """Raise UserError where a list has not one number for each of ``config.chunks`` chunks, or none has a network."""
-    for key in (f"{sampler}.{name}" for sampler in SAMPLERS for name in ("ratios", "weights", "work")):
-        numbers = _at(config, key)
+    """Check what depends on the number of chunks.
+
+    Raises:
+        UserError: A list has not one number for each of ``config.chunks`` chunks, or no chunk has a network.
+    """
+    for key, setting in SETTINGS.items():
+        numbers = _at(config, key) if setting.numbers else None
         if numbers not in (..., None) and len(numbers) != config["chunks"]:
             raise UserError(f"{key}={numbers}: must be {config['chunks']} numbers, one for each chunk")
-    bicubic, chunking = (_at(config, key) for key in ("sharing.bicubic", "chunking.name"))
+    key = "sharing.bicubic_chunks"
+    bicubic, chunking = _at(config, key), _at(config, "chunking.name")
     if bicubic not in (..., 0) and chunking != "score":
-        raise UserError(f"sharing.bicubic={bicubic}: must be 0 with chunking={chunking}, which knows no easy chunks")
+        raise UserError(f"{key}={bicubic}: must be 0 with chunking={chunking}, which knows no easy chunks")
     if bicubic is not ... and bicubic >= config["chunks"]:
-        raise UserError(f"sharing.bicubic={bicubic}: must be less than the number of chunks, {config['chunks']}")
+        raise UserError(f"{key}={bicubic}: must be less than the number of chunks, {config['chunks']}")
 
 
 def _put(config: Any, key: str, value: Any) -> None:

@@ -28,14 +28,11 @@ CONFIG_KEYS = ["degrade", "patches", "paths", "scale", "video"]
 BUILT = ("video", "degrade", "patches")
 """The parts of a run directory's configuration that are built again: what its clip is made of."""
 
-_MOVED = {"ecbsr": "ECBSR", "edsr": "EDSR", "espcn": "ESPCN", "srcnn": "SRCNN", "vdsr": "VDSR", "wdsr": "WDSR"}
 RENAMED = {
     "stdo.clip.PatchSize": "stdo.video.clip.PatchSize",
-    "stdo.training.data.PatchSize": "stdo.video.clip.PatchSize",  # the last of two is what enters the hash
-    "stdo.chunks.branch.Turns": "stdo.chunks.turns.Turns",
-    **{f"stdo.models.{file}.{name}": f"stdo.models.backbones.{file}.{name}" for file, name in _MOVED.items()},
+    "stdo.training.data.PatchSize": "stdo.video.clip.PatchSize",
 }
-"""What a ``_target_`` was called, and is now. Run directories of before have the old names, which enter their hash."""
+"""What a ``_target_`` of what is `BUILT` was called, and is now: run directories of before have the old names."""
 
 
 def conf_dir() -> Path:

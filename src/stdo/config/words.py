@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 
-from stdo.config.settings import ALL_TEXTS, LISTS_OF_TEXTS, PATHS, RULES, at_home
+from stdo.config.help import no_such_setting
+from stdo.config.settings import ALL_TEXTS, LISTS_OF_TEXTS, PATHS, at_home
 from stdo.core.types import UserError
+from stdo.runs.settings import FORMER, SETTINGS
 
 _SETTING = re.compile(r"(?P<start>\+{0,2}(?P<key>[A-Za-z_][\w.]*)=)(?P<value>.*)", re.DOTALL)
 _SWEEPS = re.compile(r"-m|--multirun|hydra\.mode=(hydra\.types\.)?(RunMode\.)?MULTIRUN")
@@ -40,7 +43,17 @@ def as_meant(words: Sequence[str]) -> list[str]:
         UserError: A name holds ``${``, which stands for another setting.
     """
     sweeps = any(_SWEEPS.fullmatch(word) for word in words)
-    return [_word(word, sweeps) for word in words]
+    return [_word(_as_called_now(word), sweeps) for word in words]
+
+
+def _as_called_now(word: str) -> str:
+    """The same word with the name of now, where a setting has a former one; says so on stderr."""
+    found = re.match(r"(\+{0,2}|~)(?P<key>[A-Za-z_][\w.]*)(?==|$)", word)
+    if not found or found["key"] not in FORMER:
+        return word
+    name = FORMER[found["key"]]
+    sys.stderr.write(f"note: {found['key']} is called {name} now\n")
+    return f"{found[1]}{name}{word[found.end() :]}"
 
 
 def _word(word: str, sweeps: bool) -> str:
@@ -204,8 +217,8 @@ def how_to_quote(error: OverrideParseException) -> str | None:
     if not found:
         return None
     key, value = found[1], found[2]
-    if key in RULES and key not in ALL_TEXTS:
+    if key in SETTINGS and key not in ALL_TEXTS:
         return None
     if not re.fullmatch(r"~?\+{0,2}[A-Za-z_$][\w$.@/-]*", key, re.ASCII):
-        return f"{key.lstrip('+')}: no such setting; --cfg job lists them all"
+        return f"{no_such_setting(key.lstrip('+'))}; --help lists them"
     return f"{key}={value}: cannot be read as it stands; quoted it can: {shlex.quote(f'{key}={quoted(value)}')}"

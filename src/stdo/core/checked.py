@@ -179,4 +179,5 @@ def _length(node: inspect.StrType | inspect.CollectionType, unit: str) -> str:
     least, most = node.min_length or 0, node.max_length
     if most is not None:
         return f" of at most {most} {unit}" if not least else f" of {least} to {most} {unit}"
-    return f" of {least} {unit} or more" if least > 1 else ""
+    counts = least > 1 or (least == 1 and unit == "values")  # a text of a character or more is a text
+    return f" of {least} {unit} or more" if counts else ""

@@ -33,8 +33,8 @@ class Backbone(nn.Module, ABC):
     init: ``bicubic`` or ``paper``; changes the first weights only, never the architecture.
     residual: ``none``: predicts the picture. ``bicubic``: predicts its difference from the bicubic one. None: as
         published, the first of `RESIDUALS`.
-    leak: slope of the activations below zero, less than 1; 0 is ReLU, as published. A ReLU that is negative for every
-        pixel of a video learns nothing more, and large steps can silence a whole layer so.
+    negative_slope: slope of the activations below zero, less than 1; 0 is ReLU, as published. A ReLU that is
+        negative for every pixel of a video learns nothing more, and large steps can silence a whole layer so.
     width: channels of the layers in between, as a share of the published ones: above 0, up to 1.
 
     Raises UserError for any other value.
@@ -64,7 +64,7 @@ class Backbone(nn.Module, ABC):
         scale: int,
         init: str = "bicubic",
         residual: str | None = None,
-        leak: float = 0.0,
+        negative_slope: float = 0.0,
         width: float = 1.0,
     ) -> None:
         if scale not in SCALES:
@@ -74,13 +74,13 @@ class Backbone(nn.Module, ABC):
         residual = residual or self.RESIDUALS[0]
         if residual not in self.RESIDUALS:
             raise UserError(f"backbone.residual={residual}: must be {' or '.join(self.RESIDUALS)} with {self.name()}")
-        if not 0 <= leak < 1:
-            raise UserError(f"backbone.leak={leak}: must be 0 or more, and less than 1")
+        if not 0 <= negative_slope < 1:
+            raise UserError(f"backbone.negative_slope={negative_slope}: must be 0 or more, and less than 1")
         if not 0 < width <= 1:
             raise UserError(f"backbone.width={width}: must be a number above 0, up to 1")
         super().__init__()
-        self.scale, self.residual, self.leak, self.width = scale, residual, leak, width
-        self.activation = nn.LeakyReLU(leak, inplace=True) if leak else nn.ReLU(inplace=True)
+        self.scale, self.residual, self.negative_slope, self.width = scale, residual, negative_slope, width
+        self.activation = nn.LeakyReLU(negative_slope, inplace=True) if negative_slope else nn.ReLU(inplace=True)
         self.upsample = Bicubic(scale, shuffled=not self.SHUFFLED) if self.ENLARGED or residual == "bicubic" else None
 
     @classmethod
@@ -97,7 +97,7 @@ class Backbone(nn.Module, ABC):
     def settings(self) -> dict[str, float]:
         """What makes this network another than the published one of its name and scale, but for ``residual``: the
         constructor's arguments. Kept with its weights."""
-        return {"leak": self.leak, "width": self.width}
+        return {"negative_slope": self.negative_slope, "width": self.width}
 
     def channels(self, published: int) -> int:
         """How many of a layer's published channels this network has: an even number, 4 or more."""

@@ -28,17 +28,18 @@ class LowRank(Deltas):
     the others' ``left`` is zero at first, so that all networks begin as the base. The base goes on learning from the
     patches of all chunks. Biases are the base's.
 
-    rank: of each difference, 1 to 255; where the matrix is smaller, its shorter side. seed, bicubic: see `Deltas`.
+    rank: of each difference, 1 to 255; where the matrix is smaller, its shorter side. seed,
+        bicubic_chunks: see `Deltas`.
 
     Raises UserError for another rank.
     """
 
     def __init__(
-        self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, rank: int = 8, bicubic: int = 0
+        self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, rank: int = 8, bicubic_chunks: int = 0
     ) -> None:
         if not 1 <= rank <= MAX_RANK:
             raise UserError(f"sharing.rank={rank}: must be a whole number from 1 to {MAX_RANK}")
-        super().__init__(backbone_factory, chunks, seed, bicubic)
+        super().__init__(backbone_factory, chunks, seed, bicubic_chunks)
         sides = [sides_of(self.conv(name).conv.weight.shape) for name in self.names]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

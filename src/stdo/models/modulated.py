@@ -20,11 +20,11 @@ class Modulated(Deltas):
 
     Being linear, the modulation folds into the convolution before it.
 
-    seed, bicubic: see `Deltas`.
+    seed, bicubic_chunks: see `Deltas`.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic: int = 0) -> None:
-        super().__init__(backbone_factory, chunks, seed, bicubic)
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic_chunks: int = 0) -> None:
+        super().__init__(backbone_factory, chunks, seed, bicubic_chunks)
         channels = [self.conv(name).conv.out_channels for name in self.names]
         assert self.names and not any(count % 2 for count in channels), channels
         self._pairs = [count // 2 for count in channels]

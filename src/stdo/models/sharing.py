@@ -22,14 +22,14 @@ class Sharing(nn.Module, ABC):
     ``sharing(lr_NCHW, chunk_N)`` is how training sees the chunks, ``sharing.network(chunk)`` how all that follows does.
 
     chunks: how many chunks there are; chunk numbers are 0 … chunks - 1.
-    bicubic: how many of the last, the easiest, have no network: whole frames are enlarged bicubically for them. Their
-        patches are shown to no learner, but for the one network of a first phase.
+    bicubic_chunks: how many of the last, the easiest, have no network: whole frames are enlarged bicubically for
+        them. Their patches are shown to no learner, but for the one network of a first phase.
     """
 
-    def __init__(self, chunks: int, bicubic: int = 0) -> None:
+    def __init__(self, chunks: int, bicubic_chunks: int = 0) -> None:
         super().__init__()
-        assert 0 <= bicubic < chunks, (bicubic, chunks)
-        self.chunks, self.served = chunks, chunks - bicubic
+        assert 0 <= bicubic_chunks < chunks, (bicubic_chunks, chunks)
+        self.chunks, self.served = chunks, chunks - bicubic_chunks
 
     @property
     @abstractmethod
@@ -105,11 +105,11 @@ class Sharing(nn.Module, ABC):
 class Single(Sharing):
     """One network for all chunks.
 
-    seed: of the network's first weights. bicubic: see `Sharing`.
+    seed: of the network's first weights. bicubic_chunks: see `Sharing`.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic: int = 0) -> None:
-        super().__init__(chunks, bicubic)
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic_chunks: int = 0) -> None:
+        super().__init__(chunks, bicubic_chunks)
         self.backbone = seeded(backbone_factory, seed)
 
     @property
@@ -131,11 +131,12 @@ class Single(Sharing):
 class Independent(Sharing):
     """One network per chunk, all trained in one fit.
 
-    seed: chunk k starts with the weights that a network built alone with seed + k would have. bicubic: see `Sharing`.
+    seed: chunk k starts with the weights that a network built alone with seed + k would have.
+    bicubic_chunks: see `Sharing`.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic: int = 0) -> None:
-        super().__init__(chunks, bicubic)
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic_chunks: int = 0) -> None:
+        super().__init__(chunks, bicubic_chunks)
         self.backbones = nn.ModuleList(seeded(backbone_factory, seed + chunk) for chunk in range(self.served))
 
     @property

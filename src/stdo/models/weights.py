@@ -191,14 +191,19 @@ def delta_shape(known: Mapping[str, torch.Size], name: str, rank: int) -> tuple[
     return min(rank, high, wide), high + wide
 
 
+_FORMER = {"leak": "negative_slope"}
+"""What settings were called in files of before."""
+
+
 def _settings(path: str | Path, meta: Mapping[str, str]) -> dict[str, float]:
     """The networks' `Backbone.settings`, as far as the file names them."""
     try:
         settings = parse_json(meta.get("settings", "{}").encode("utf-8", "replace"), "settings")
         known = inspect.signature(BACKBONES[meta["backbone"]]).parameters if meta["backbone"] in BACKBONES else {}
+        settings = {_FORMER.get(name, name): value for name, value in settings.items()}
         good = settings.keys() <= known.keys() - {"scale", "init", "residual"}
         if good and all(map(_is_number, settings.values())):
-            return dict(settings)
+            return settings
     except (UserError, AttributeError):
         pass
     raise UserError(f"{path}: settings={meta['settings'][:80]!r} of its networks are none of {meta['backbone'][:40]!r}")

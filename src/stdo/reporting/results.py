@@ -14,6 +14,7 @@ from stdo.reporting.names import names
 from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_frames, paper_gain
 from stdo.reporting.publish import published
 from stdo.reporting.runs import Run
+from stdo.runs.settings import Role, role_of
 
 EQUAL_WORK = 0.02
 """Runs whose patch presentations differ by more than this share have not done the same work."""
@@ -27,7 +28,9 @@ PARTS = ("lr", "audio", "models", "chunks", "graph", "manifest", "total")
 _FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Signs that make a cell a formula; the last four are the wide ones of East Asian keyboards."""
 
-_OWN = {"method", "chunks", "network", "passes", "chunking", "sharing", "sampler", "scorer", "budget", "optim", "init"}
+_OWN_FACTS = ("network", "passes")
+"""What may differ between runs that are compared, beside settings of a method."""
+
 _COPIED = (
     "video", "width", "height", "frames", "backbone", "residual", "scale", "method", "chunks", "chunking", "sharing",
     "bicubic_chunks", "sampler", "scorer", "init", "network", "seed", "patches", "passes", "batch", "steps",
@@ -74,7 +77,7 @@ def _row(run: Run, name: str, runs: Sequence[Run]) -> Json:
     row |= _delivered(facts)
     row |= {
         key: facts.get(key)
-        for key in ("chunk_psnr", "chunk_patches", "chunk_presentations", "ratios", "weights", "work")
+        for key in ("chunk_psnr", "chunk_patches", "chunk_presentations", "ratios", "weights", "step_shares")
     }
     return row | _origin(run)
 
@@ -116,7 +119,9 @@ def equal_work(presentations: float, other: float) -> bool:
 def _conditions(run: Run) -> dict[str, str]:
     """All that runs must have in common before their methods can be compared."""
     facts = ("video", "scale", "backbone")
-    shaping = {key: value for key, value in run.shaping.items() if key.split(".")[0] not in _OWN}
+    shaping = {
+        key: value for key, value in run.shaping.items() if role_of(key) is not Role.METHOD and key not in _OWN_FACTS
+    }
     return shaping | {key: str(run.metrics[key]) for key in facts}
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from stdo.runs.files import (
     read_table,
     settings_of,
 )
+from stdo.runs.settings import Role, flat, role_of
 
 CONFIG = "config.yaml"
 
@@ -43,16 +44,11 @@ NEEDED = {
 """What metrics.json must hold; a run that lacks some of it is of another version."""
 
 _SHAPING_FACTS = ("method", "chunks", "network", "passes", "frames", "width", "height", "precision")
-_SHAPES_NOTHING = re.compile(
-    r"(paths|force|checkpoint_seconds|name|trainer|logger|study|networks_alone|passes_at|deliver|weights)(\..*)?"
-    r"|video\.(_target_|path|paths|root)|(.*\.)?seed"
-)
-
 _CURVE_ROWS = 1_000_000
 _MAX_DEPTH = 32
 """Folders below the one that is searched for runs."""
 
-_SINCE = {"backbone.width": 1, "backbone.network.width": 1, "sharing.bicubic": 0}
+_SINCE = {"backbone.width": 1, "backbone.network.width": 1, "sharing.bicubic_chunks": 0}
 """Settings that runs of earlier versions do not have, and what they would say."""
 
 
@@ -112,8 +108,8 @@ class Run:
         }
         return facts | {
             key: str(value)
-            for key, value in _flat(self.settings)
-            if value is not None and not _SHAPES_NOTHING.fullmatch(key)
+            for key, value in flat(self.settings)
+            if value is not None and role_of(key) not in (Role.NONE, Role.SEED)
         }
 
     def frames(self) -> list[dict[str, float]]:
@@ -274,11 +270,3 @@ def _read(directory: Path) -> Run:
     run = Run(directory, harmless(metrics), harmless(read_provenance(home)), config)
     _ = run.settings  # checked here, so that nobody who uses it can fail
     return run
-
-
-def _flat(node: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    if isinstance(node, Mapping):
-        for key, child in node.items():
-            yield from _flat(child, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, node

@@ -28,7 +28,7 @@ class Muon(torch.optim.Optimizer):
         params: Parameter groups; those with ``filters=True`` hold filter banks.
         lr: Learning rate of the filters: the singular values of a step. For a matrix that is higher than wide they are
             multiplied by the root of height over width.
-        rest: Adam's learning rate for the other parameters.
+        adam_lr: Adam's learning rate for the other parameters.
         momentum: Nesterov momentum of the gradient.
         betas: Adam's.
         eps: Adam's.
@@ -38,13 +38,13 @@ class Muon(torch.optim.Optimizer):
         self,
         params: Iterable[dict[str, Any]],
         lr: float,
-        rest: float,
+        adam_lr: float,
         momentum: float = 0.9,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        assert lr >= 0 and rest >= 0 and 0 <= momentum < 1, (lr, rest, momentum)
-        groups = [{"lr": lr if group.get("filters") else rest, **group} for group in params]
+        assert lr >= 0 and adam_lr >= 0 and 0 <= momentum < 1, (lr, adam_lr, momentum)
+        groups = [{"lr": lr if group.get("filters") else adam_lr, **group} for group in params]
         super().__init__(groups, {"lr": lr, "filters": False, "momentum": momentum, "betas": betas, "eps": eps})
 
     @overload

@@ -22,7 +22,7 @@ class ECBSR(Backbone):
 
     scale: 2, 3 or 4.
     init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s throughout.
-    residual: ``bicubic`` alone. leak: see `Backbone`; the paper learns a slope for each channel.
+    residual: ``bicubic`` alone. negative_slope: see `Backbone`; the paper learns a slope for each channel.
     depth: convolutions between the first and the last, one of `DEPTHS`. channels: of each, one of `CHANNELS`.
     """
 
@@ -36,11 +36,11 @@ class ECBSR(Backbone):
         scale: int,
         init: str = "bicubic",
         residual: str | None = None,
-        leak: float = 0.1,
+        negative_slope: float = 0.1,
         depth: int = 4,
         channels: int = 16,
     ) -> None:
-        super().__init__(scale, init, residual, leak)
+        super().__init__(scale, init, residual, negative_slope)
         for name, value, allowed in (("depth", depth, DEPTHS), ("channels", channels, CHANNELS)):
             if not isinstance(value, int) or value not in allowed:
                 kind = "even numbers" if allowed.step == 2 else "numbers"
@@ -52,7 +52,7 @@ class ECBSR(Backbone):
         self.last = nn.Conv2d(channels, 3 * scale * scale, 3, padding=1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, a=leak)
+                nn.init.kaiming_normal_(module.weight, a=negative_slope)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
         if init == "bicubic":
@@ -66,7 +66,11 @@ class ECBSR(Backbone):
     @property
     def settings(self) -> dict[str, float]:
         """See `Backbone.settings`."""
-        return {"leak": self.leak, "depth": len(self.body) // 2, "channels": self.first.out_channels}
+        return {
+            "negative_slope": self.negative_slope,
+            "depth": len(self.body) // 2,
+            "channels": self.first.out_channels,
+        }
 
     @property
     def reach(self) -> int:

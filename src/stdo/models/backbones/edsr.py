@@ -35,7 +35,7 @@ class EDSR(Backbone):
     init: ``bicubic``: the linear path head – skip – upsampler – last computes bicubic exactly at every scale, and the
         convolution that ends the body is zero. With ``residual=bicubic`` the last convolution is zero instead.
         ``paper``: PyTorch's default weights.
-    residual, leak, width: see `Backbone`; with ``residual=bicubic``, the mean is not added again.
+    residual, negative_slope, width: see `Backbone`; with ``residual=bicubic``, the mean is not added again.
     """
 
     BODY = ("body.",)
@@ -46,10 +46,10 @@ class EDSR(Backbone):
         scale: int,
         init: str = "bicubic",
         residual: str | None = None,
-        leak: float = 0.0,
+        negative_slope: float = 0.0,
         width: float = 1.0,
     ) -> None:
-        super().__init__(scale, init, residual, leak, width)
+        super().__init__(scale, init, residual, negative_slope, width)
         wide = self.channels(64)
         self.head = nn.Conv2d(3, wide, 3, padding=1, padding_mode="replicate")
         blocks = [ResidualBlock(wide, self.activation) for _ in range(BLOCKS)]

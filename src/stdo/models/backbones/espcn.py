@@ -21,7 +21,7 @@ class ESPCN(Backbone):
     init: ``bicubic``: the colours (never negative, so ReLU leaves them alone) pass two layers in channels of their
         own, the third shifts them in nine ways, the last filters those and hardly hears the others (`FAINT`).
         With ``residual=bicubic`` the last is zero instead. ``paper``: orthogonal weights.
-    residual, leak, width: see `Backbone`.
+    residual, negative_slope, width: see `Backbone`.
     """
 
     BODY = ("first", "second", "third")
@@ -32,10 +32,10 @@ class ESPCN(Backbone):
         scale: int,
         init: str = "bicubic",
         residual: str | None = None,
-        leak: float = 0.0,
+        negative_slope: float = 0.0,
         width: float = 1.0,
     ) -> None:
-        super().__init__(scale, init, residual, leak, width)
+        super().__init__(scale, init, residual, negative_slope, width)
         wide, half = self.channels(64), self.channels(32)
         self.first = nn.Conv2d(3, wide, 3, padding=1)
         self.second = nn.Conv2d(wide, wide, 3, padding=1)

@@ -25,7 +25,7 @@ class FSRCNN(Backbone):
     scale: 2, 3 or 4.
     init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s, and a Gaussian of
         standard deviation 0.001 in the last layer.
-    residual: ``bicubic`` alone. leak: of all slopes at first; they are learned. width: see `Backbone`.
+    residual: ``bicubic`` alone. negative_slope: of all slopes at first; they are learned. width: see `Backbone`.
     """
 
     BODY = ("body.",)
@@ -37,19 +37,19 @@ class FSRCNN(Backbone):
         scale: int,
         init: str = "bicubic",
         residual: str | None = None,
-        leak: float = 0.25,
+        negative_slope: float = 0.25,
         width: float = 1.0,
     ) -> None:
-        super().__init__(scale, init, residual, leak, width)
+        super().__init__(scale, init, residual, negative_slope, width)
         wide, narrow = self.channels(56), self.channels(12)
         sizes = [(3, wide, 5), (wide, narrow, 1), *[(narrow, narrow, 3)] * DEPTH, (narrow, wide, 1)]
         self.body = nn.Sequential()
         for inputs, outputs, size in sizes:
             conv = nn.Conv2d(inputs, outputs, size, padding=size // 2)
-            nn.init.kaiming_normal_(conv.weight, a=leak)
+            nn.init.kaiming_normal_(conv.weight, a=negative_slope)
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
-            self.body.extend([conv, nn.PReLU(outputs, leak)])
+            self.body.extend([conv, nn.PReLU(outputs, negative_slope)])
         padding = (KERNEL + 1 - scale) // 2
         surplus = scale + 2 * padding - KERNEL
         self.last = nn.ConvTranspose2d(wide, 3, KERNEL, scale, padding, surplus)

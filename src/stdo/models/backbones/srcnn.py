@@ -16,7 +16,7 @@ class SRCNN(Backbone):
     init: ``bicubic``: the colours pass through three channels of their own; where bicubic overshoots below black, ReLU
         cuts it to black, as a picture must be anyway. With ``residual=bicubic`` the last convolution is zero instead.
         ``paper`` keeps PyTorch's default weights.
-    residual, leak, width: see `Backbone`.
+    residual, negative_slope, width: see `Backbone`.
     """
 
     BODY = ("first", "second")
@@ -28,10 +28,10 @@ class SRCNN(Backbone):
         scale: int,
         init: str = "bicubic",
         residual: str | None = None,
-        leak: float = 0.0,
+        negative_slope: float = 0.0,
         width: float = 1.0,
     ) -> None:
-        super().__init__(scale, init, residual, leak, width)
+        super().__init__(scale, init, residual, negative_slope, width)
         wide, half = self.channels(64), self.channels(32)
         self.first = nn.Conv2d(3, wide, 9, padding=4, padding_mode="replicate")
         self.second = nn.Conv2d(wide, half, 5, padding=2, padding_mode="replicate")

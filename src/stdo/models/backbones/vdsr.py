@@ -16,7 +16,7 @@ class VDSR(Backbone):
     scale: 2, 3 or 4.
     init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s throughout.
     residual: ``bicubic`` alone: it was the first to predict the residual.
-    leak, width: see `Backbone`.
+    negative_slope, width: see `Backbone`.
     """
 
     BODY = ("body.",)
@@ -29,10 +29,10 @@ class VDSR(Backbone):
         scale: int,
         init: str = "bicubic",
         residual: str | None = None,
-        leak: float = 0.0,
+        negative_slope: float = 0.0,
         width: float = 1.0,
     ) -> None:
-        super().__init__(scale, init, residual, leak, width)
+        super().__init__(scale, init, residual, negative_slope, width)
         layers: list[nn.Module] = []
         wide = self.channels(64)
         for inputs in (3, *[wide] * 18):
@@ -42,7 +42,7 @@ class VDSR(Backbone):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 assert module.bias is not None
-                nn.init.kaiming_normal_(module.weight, a=leak)
+                nn.init.kaiming_normal_(module.weight, a=negative_slope)
                 nn.init.zeros_(module.bias)
         if init == "bicubic":
             nn.init.zeros_(self.last.weight)

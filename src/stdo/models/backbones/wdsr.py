@@ -54,7 +54,7 @@ class WDSR(Backbone):
     init: ``bicubic``: the skip computes bicubic exactly and the gain of the convolution after the blocks is 0.
         With ``residual=bicubic`` the skip's gain is 0 as well. ``paper``: random directions with gains 2 and 1/√16 in
         the blocks and 1 elsewhere.
-    residual, leak, width: see `Backbone`; with ``residual=bicubic``, the mean is not added again.
+    residual, negative_slope, width: see `Backbone`; with ``residual=bicubic``, the mean is not added again.
     """
 
     BODY = ("body.",)
@@ -66,10 +66,10 @@ class WDSR(Backbone):
         scale: int,
         init: str = "bicubic",
         residual: str | None = None,
-        leak: float = 0.0,
+        negative_slope: float = 0.0,
         width: float = 1.0,
     ) -> None:
-        super().__init__(scale, init, residual, leak, width)
+        super().__init__(scale, init, residual, negative_slope, width)
         outputs = 3 * scale * scale
         wide = self.channels(32)
         self.head = _conv(3, wide, 3, 1.0)
