@@ -29,7 +29,8 @@ from stdo.evaluation.frames import compare, truth
 from stdo.evaluation.vmaf import keep, vmaf
 from stdo.pipeline.steps import Job, train
 from stdo.player.client import Player
-from stdo.reporting.results import PARTS, command
+from stdo.reporting.results import command
+from stdo.runs.schema import PARTS
 from stdo.video.reader import VideoFile
 from stdo.video.store import Prepared
 from stdo.video.writer import VideoWriter

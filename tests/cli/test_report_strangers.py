@@ -233,4 +233,4 @@ def test_what_the_page_tells_of_its_author(private: bool, sent: Path, tmp_path: 
     assert [each in page for each in PRIVATE] == [private] * 4
     assert "a.mp4" in page
     assert "made with uncommitted changes" in page
-    assert report(f"runs={sent}", "private=perhaps")[2].startswith("stdo: private=perhaps: must be true, false")
+    assert report(f"runs={sent}", "private=perhaps")[2].startswith("stdo: private=perhaps: must be true or false")

@@ -167,5 +167,5 @@ def test_a_file_from_elsewhere_is_never_sent_as_a_crop(tmp_path: Path, name: str
     Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "private.png")
     (tmp_path / "crops" / "link.png").symlink_to(tmp_path / "private.png")
     (tmp_path / "crops" / "crops.json").write_text(json.dumps([crop | {"files": {**crop["files"], "ours": name}}]))
-    with pytest.raises(UserError, match=r"must be a text that matches|is a symbolic link"):
+    with pytest.raises(UserError, match=r"must be a text of at most 100 characters that matches|is a symbolic link"):
         crop_table(tmp_path)

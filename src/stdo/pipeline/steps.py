@@ -142,7 +142,7 @@ def _evaluate(directory: Path, clip: Clip, save: str | None, prepare_seconds: fl
     write_maps(out, measured.ours_TRC, measured.bicubic_TRC)
     before = read_result(out) if (out / RESULT).exists() else {}
     if prepare_seconds is None and before:
-        prepare_seconds = before["seconds"]["prepare"]
+        prepare_seconds = before["seconds"].get("prepare")
     seconds = {
         "prepare": prepare_seconds,
         "score": facts.pop("score_seconds"),

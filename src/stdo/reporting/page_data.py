@@ -20,6 +20,7 @@ from stdo.reporting.names import names
 from stdo.reporting.page_origin import origin, origin_notes
 from stdo.reporting.publish import published
 from stdo.reporting.runs import Run
+from stdo.runs.schema import RESULT
 from stdo.video.clip import PatchSize
 
 FRAME_POINTS, CURVE_POINTS, MAP_FRAMES = 600, 100, 60
@@ -122,13 +123,7 @@ def _home(run: Run) -> Path:
 
 def _entry(run: Run, pool: Pool, private: bool) -> Json:
     metrics = run.metrics
-    copied = (
-        "video", "method", "backbone", "scale", "chunks", "seed", "network", "frames", "patches", "psnr", "ssim",
-        "bicubic", "chunk_psnr", "chunk_patches", "chunk_presentations", "params", "params_base", "params_per_chunk",
-        "macs_per_frame", "patch_presentations", "passes", "batch", "steps", "seconds", "device",
-        "precision", "chunking", "sharing", "sampler", "scorer", "width", "height", "bytes", "bitrate_kbps",
-    )  # fmt: skip
-    entry = {key: metrics.get(key) for key in copied}
+    entry = {name: metrics.get(name) for name, field in RESULT.items() if field.page}
     entry = entry if private else published(entry)
     entry |= {"directory": _home(run).name, "curves": _frame_curves(run, pool), "training": _training_curve(run)}
     entry |= {"config": pool.add(_config(run, private)), "origin": _kept_once(origin(run, private), pool)}

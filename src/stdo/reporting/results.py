@@ -5,15 +5,16 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from stdo.core.files import atomic
 from stdo.core.provenance import as_typed
 from stdo.core.types import Json
-from stdo.evaluation.table import PROTOCOLS
 from stdo.reporting.names import names
 from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_frames, paper_gain
 from stdo.reporting.publish import published
 from stdo.reporting.runs import Run
+from stdo.runs.schema import columns
 from stdo.runs.settings import Role, role_of
 
 EQUAL_WORK = 0.02
@@ -22,20 +23,11 @@ EQUAL_WORK = 0.02
 REFERENCES = ("awdnn", "nas")
 """The methods that the others are counted from."""
 
-PARTS = ("lr", "audio", "models", "chunks", "graph", "manifest", "total")
-"""What the bytes of a package are counted by (docs/package.md)."""
-
 _FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Signs that make a cell a formula; the last four are the wide ones of East Asian keyboards."""
 
 _OWN_FACTS = ("network", "passes")
 """What may differ between runs that are compared, beside settings of a method."""
-
-_COPIED = (
-    "video", "width", "height", "frames", "backbone", "residual", "scale", "method", "chunks", "chunking", "sharing",
-    "bicubic_chunks", "sampler", "scorer", "init", "network", "seed", "patches", "passes", "batch", "steps",
-    "precision", "device",
-)  # fmt: skip
 
 
 def rows(runs: Sequence[Run]) -> list[Json]:
@@ -63,36 +55,18 @@ def write_table(path: Path, table: Sequence[Json]) -> None:
 
 def _row(run: Run, name: str, runs: Sequence[Run]) -> Json:
     facts = run.metrics
-    bicubic = facts["bicubic"]
-    row: Json = {"run": name} | {key: facts.get(key) for key in _COPIED}
-    row["presentations"] = facts["patch_presentations"]
-    row |= {f"psnr_{protocol}": facts["psnr"].get(protocol) for protocol in PROTOCOLS} | {"ssim": facts["ssim"]}
-    row |= {f"bicubic_{protocol}": bicubic["psnr"].get(protocol) for protocol in PROTOCOLS}
-    row |= {f"seams_{part}": facts.get("seams", {}).get(part) for part in ("border", "inside")}
-    row |= {"bicubic_ssim": bicubic["ssim"], "gain_frame": _difference(row["psnr_frame"], row["bicubic_frame"])}
-    row |= {f"over_{method}": over(run, method, runs) for method in REFERENCES} | _of_paper(run)
-    row |= {key: facts[key] for key in ("params", "params_base", "params_per_chunk", "macs_per_frame")}
-    seconds = facts["seconds"]
-    row |= {f"seconds_{step}": seconds.get(step) for step in ("prepare", "score", "train", "evaluate")}
-    row |= _delivered(facts)
-    row |= {
-        key: facts.get(key)
-        for key in ("chunk_psnr", "chunk_patches", "chunk_presentations", "ratios", "weights", "step_shares")
-    }
-    return row | _origin(run)
+    row: Json = {"run": name}
+    row |= {column: _at(facts.get(field), path) for column, field, path in columns()}
+    row["gain_frame"] = _difference(row["psnr_frame"], row["bicubic_frame"])
+    row |= {f"over_{method}": over(run, method, runs) for method in REFERENCES}
+    return row | _of_paper(run) | _origin(run)
 
 
-def _delivered(facts: Json) -> Json:
-    """What the run's package weighs and shows; None throughout where there is none."""
-    sizes, made = facts.get("bytes", {}), facts.get("delivered", {})
-    row: Json = {f"bytes_{part}": sizes.get(part) for part in PARTS} | {"bitrate_kbps": facts.get("bitrate_kbps")}
-    row |= {key: made.get(key) for key in ("codec", "crf", "bits")}
-    figures = made.get("psnr", {})
-    return (
-        row
-        | {f"delivered_{key}": figures.get(key) for key in ("frame", "pooled", "y")}
-        | {"delivered_ssim": made.get("ssim")}
-    )
+def _at(value: Any, path: str) -> Any:
+    """What is at a path such as ``psnr.frame`` of a figure; None where there is nothing."""
+    for part in path.split(".") if path else ():
+        value = None if value is None else value.get(part)
+    return value
 
 
 def over(run: Run, method: str, runs: Sequence[Run]) -> float | None:

@@ -26,6 +26,7 @@ from stdo.runs.files import (
     read_table,
     settings_of,
 )
+from stdo.runs.schema import NEEDED_BY_REPORT
 from stdo.runs.settings import Role, flat, role_of
 
 CONFIG = "config.yaml"
@@ -34,14 +35,6 @@ NAMES = {
     "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "stdo": "STDO", "jstdo": "JSTDO", "bstdo": "B-STDO",
 }  # fmt: skip
 """How the methods are written, in the order in which they are shown; others follow, in capitals."""
-
-NEEDED = {
-    "video", "width", "height", "frames", "patches", "scale", "method", "backbone", "chunks", "seed", "chunking",
-    "sharing", "sampler", "scorer", "network", "passes", "batch", "steps", "psnr", "ssim", "bicubic", "chunk_psnr",
-    "params", "params_base", "params_per_chunk", "macs_per_frame", "patch_presentations", "seconds", "device",
-    "precision",
-}  # fmt: skip
-"""What metrics.json must hold; a run that lacks some of it is of another version."""
 
 _SHAPING_FACTS = ("method", "chunks", "network", "passes", "frames", "width", "height", "precision")
 _CURVE_ROWS = 1_000_000
@@ -258,7 +251,7 @@ def _read(directory: Path) -> Run:
     if alone and directory.is_symlink():
         raise UserError(f"{directory}: is a symbolic link")
     metrics = read_metrics(directory)
-    lacking = sorted(NEEDED - metrics.keys())
+    lacking = sorted(NEEDED_BY_REPORT - metrics.keys())
     if lacking:
         shown = ", ".join(lacking[:4])
         raise UserError(f"runs={directory}: is of another version (no {shown} in its {RESULT}); train it again")

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from stdo.core.checked import checked
 from stdo.core.foreign import open_below, parse_json, printable, read_below
-from stdo.core.schema import record
 from stdo.core.types import Json, UserError
-from stdo.runs.schema import CROPS, FACTS, METRICS, NEEDED, PROVENANCE, SETTINGS, SWEEP
+from stdo.runs.schema import NEEDED, Config, Crops, Facts, Metrics, Provenance, Sweep
 
 MAX_METRICS, MAX_JSON, MAX_CONFIG, MAX_TABLE, MAX_NPZ, MAX_PICTURE = (
     1 << 22,
@@ -62,15 +62,14 @@ def read_metrics(directory: Path, needed: AbstractSet[str] = NEEDED) -> Json:
     if lacking:
         shown = ", ".join(lacking[:4])
         raise UserError(f"run={printable(str(directory))}: is of another version (no {shown} in its metrics.json)")
-    record(METRICS)(found, str(directory / "metrics.json"))
+    checked(found, Metrics, str(directory / "metrics.json"))
     return found
 
 
 def read_facts(path: Path, meta: Mapping[str, str]) -> Json:
     """What the metadata of a run's weights say of it: what was known before it was measured."""
     found: Json = parse_json(meta.get("facts", "").encode("utf-8", "replace"), f"{path}: facts", constants=True)
-    needed = {"method", "backbone", "video", "scale", "chunks", "device", "train_seconds", "score_seconds"}
-    record(FACTS, needed)(found, f"{path}: facts")
+    checked(found, Facts, f"{path}: facts")
     return found
 
 
@@ -80,14 +79,14 @@ def read_provenance(directory: Path) -> Json:
         found: Json = _json(directory, "provenance.json", MAX_JSON)
     except FileNotFoundError:
         return {}
-    PROVENANCE(found, str(directory / "provenance.json"))
+    checked(found, Provenance, str(directory / "provenance.json"))
     return found
 
 
 def read_jobs(file: Path, content: bytes) -> list[Json]:
     """The jobs of a sweep file."""
     found = parse_json(content, str(file))
-    SWEEP(found, str(file))
+    checked(found, Sweep, str(file))
     return list(found["jobs"])
 
 
@@ -134,7 +133,7 @@ def settings_of(config: str, place: str) -> Json:
         found = harmless({} if found is None else found)
     except (ValueError, yaml.YAMLError, RecursionError, OverflowError) as error:
         raise UserError(f"{printable(place)}: is no configuration ({printable(_first_line(error))})") from error
-    SETTINGS(found, place)
+    checked(found, Config, place)
     return dict(found)
 
 
@@ -155,7 +154,7 @@ def read_crops(directory: Path) -> list[Json]:
         found: list[Json] = _json(directory, "crops/crops.json", MAX_METRICS)
     except FileNotFoundError:
         return []
-    CROPS(found, str(directory / "crops/crops.json"))
+    checked(found, Crops, str(directory / "crops/crops.json"))
     return found
 
 

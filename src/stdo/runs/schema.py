@@ -1,100 +1,284 @@
-"""What the files of a run directory hold: a schema for each.
+"""What the files of a run directory hold. Every figure of a result once: type, range, meaning, and where it is shown.
 
 Another version may write more, so fields that are not known pass. `stdo.runs.files` reads the files.
 """
 
-from stdo.core.schema import Rule, both, each, number, one_of, optional, record, table, text, whole
-from stdo.core.types import SCALES
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-DELIVERED = ("bytes", "bitrate_kbps", "delivered")
-"""What delivering a run adds to its result."""
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 MAX_SIDE = 1024
 """Pixels of a side of a crop."""
 
-_COUNT = whole(0, 2**53)
-_DB, _SHARE = optional(number(-1000, 1000)), optional(number(-2, 2))
-_PROTOCOLS = dict.fromkeys(("pooled", "stdo_patch", "cafm_frame", "y"), _DB)
-_PSNR = record({"frame": number(-1000, 1000), **_PROTOCOLS}, {"frame"})
-_SEAMS = ("border", "inside")
-_FIGURES: dict[str, Rule] = {"psnr": _PSNR, "ssim": _SHARE, "seams": record(dict.fromkeys(_SEAMS, _DB), set(_SEAMS))}
-_BICUBIC = {**_FIGURES, "psnr": table(_DB)}
-_SECONDS = optional(number(0, 1e12))
-_NUMBERS = optional(each(number(-1e15, 1e15), 32767))
-_DEVICE = text(40, r"(cpu|cuda|mps|xla|hpu|xpu)(:\d{1,3})?")
+Text = Annotated[str, Meta(max_length=400)]
+Word = Annotated[str, Meta(max_length=100)]
+Long = Annotated[str, Meta(max_length=100_000)]
+Natural = Annotated[int, Meta(ge=0, le=2**53)]
+Count = Annotated[int, Meta(ge=1, le=2**53)]
+Chunks = Annotated[int, Meta(ge=0, le=32767)]
+Side = Annotated[int, Meta(ge=1, le=2**20)]
+Db = Annotated[float, Meta(ge=-1000, le=1000)]
+Similarity = Annotated[float, Meta(ge=-2, le=2)]
+Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+Number = Annotated[float, Meta(ge=-1e15, le=1e15)]
+PerChunk = Annotated[list[Db | None], Meta(max_length=32767)]
+Numbers = Annotated[list[Number], Meta(max_length=32767)]
 
-METRICS: dict[str, Rule] = {
-    **dict.fromkeys(("video", "scorer"), text()),
-    **dict.fromkeys(("backbone", "residual", "precision", "chunking", "sharing", "sampler", "init"), text(100)),
-    "method": text(60),
-    "study": optional(text()),
-    "device": _DEVICE,
-    "scale": one_of(*SCALES),
-    "chunks": whole(1, 32767),
-    "network": optional(whole(0, 32767)),
-    "bicubic_chunks": whole(0, 32767),
-    "seed": whole(0, 2**32 - 1),
-    "frames": whole(1, 2**31),
-    **dict.fromkeys(("width", "height"), whole(1, 2**20)),
-    **dict.fromkeys(("patches", "batch", "patch_presentations"), whole(1, 2**53)),
-    **dict.fromkeys(("steps", "params", "params_base", "params_per_chunk", "macs_per_frame"), _COUNT),
-    "passes": number(0, 1e9),
-    **_FIGURES,
-    "bicubic": record(_BICUBIC, {"psnr", "ssim"}),
-    "chunk_psnr": each(_DB, 32767),
-    **dict.fromkeys(("chunk_patches", "chunk_presentations", "ratios", "weights", "work"), _NUMBERS),
-    "seconds": both(table(_SECONDS), record({"train": number(0, 1e12)}, {"train"})),
-    "bytes": table(_COUNT),
-    "bitrate_kbps": number(0, 1e12),
-    "delivered": record(
-        {
-            "bits": whole(1, 32),
-            "codec": text(40),
-            "crf": optional(number(-1000, 1000)),
-            "psnr": _PSNR,
-            "ssim": _SHARE,
-        },
-        {"bits", "psnr"},
+
+class Psnr(Struct):
+    """dB by each protocol of docs/protocol.md."""
+
+    frame: Db
+    pooled: Db | None = None
+    stdo_patch: Db | None = None
+    cafm_frame: Db | None = None
+    y: Db | None = None
+
+
+class Seams(Struct):
+    """dB of the pixels beside the patches' edges, and of the others."""
+
+    border: Db | None
+    inside: Db | None
+
+
+class Bicubic(Struct):
+    """Figures of bicubic enlargement."""
+
+    psnr: Annotated[dict[str, Db | None], Meta(max_length=100)]
+    ssim: Similarity | None
+    seams: Seams | UnsetType = UNSET
+
+
+class Delivered(Struct):
+    """What a viewer of the package sees."""
+
+    bits: Annotated[int, Meta(ge=1, le=32)]
+    psnr: Psnr
+    codec: Annotated[str, Meta(max_length=40)] | UnsetType = UNSET
+    crf: Db | None = None
+    ssim: Similarity | None = None
+
+
+@dataclass(frozen=True)
+class Field:
+    """One figure of metrics.json.
+
+    Attributes:
+        kind: Its type and range, as msgspec reads it.
+        help: One line.
+        needed: By ``all``: without it no run is measured, packed or exported again. By ``report``: without it no run
+            is in a report. None: it may be missing.
+        columns: Of results.tsv: name -> the path below this field, empty for the field itself.
+        page: Whether the HTML page has it.
+    """
+
+    kind: Any
+    help: str
+    needed: Literal["all", "report"] | None = None
+    columns: tuple[tuple[str, str], ...] = ()
+    page: bool = False
+
+
+def _of(prefix: str, *parts: str, below: str = "") -> tuple[tuple[str, str], ...]:
+    return tuple((f"{prefix}_{part}", f"{below}{part}") for part in parts)
+
+
+_ITSELF = (("", ""),)
+_PROTOCOLS = Psnr.__struct_fields__
+PARTS = ("lr", "audio", "models", "chunks", "graph", "manifest", "total")
+"""What the bytes of a package are counted by (docs/package.md)."""
+
+RESULT: dict[str, Field] = {
+    "video": Field(Text, "name of the video", "all", _ITSELF, page=True),
+    "width": Field(Side, "pixels of a frame", "all", _ITSELF, page=True),
+    "height": Field(Side, "pixels of a frame", "all", _ITSELF, page=True),
+    "frames": Field(Annotated[int, Meta(ge=1, le=2**31)], "frames of the video", "all", _ITSELF, page=True),
+    "backbone": Field(Word, "architecture of the networks", "all", _ITSELF, page=True),
+    "residual": Field(Word, "what the networks predict", columns=_ITSELF),
+    "scale": Field(Literal[2, 3, 4], "enlargement of each side", "all", _ITSELF, page=True),
+    "method": Field(Annotated[str, Meta(max_length=60)], "method", "all", _ITSELF, page=True),
+    "chunks": Field(Annotated[int, Meta(ge=1, le=32767)], "groups of patches", "all", _ITSELF, page=True),
+    "chunking": Field(Word, "how patches are grouped", "report", _ITSELF, page=True),
+    "sharing": Field(Word, "what networks share", "report", _ITSELF, page=True),
+    "bicubic_chunks": Field(Chunks, "chunks without a network", columns=_ITSELF),
+    "sampler": Field(Word, "what picks the patches of a step", "report", _ITSELF, page=True),
+    "scorer": Field(Text, "what measures how hard a patch is", "report", _ITSELF, page=True),
+    "init": Field(Word, "how first weights are made", columns=_ITSELF),
+    "network": Field(Chunks | None, "the one network that was measured; null: all", "report", _ITSELF, page=True),
+    "seed": Field(Annotated[int, Meta(ge=0, le=2**32 - 1)], "seed", "report", _ITSELF, page=True),
+    "patches": Field(Count, "patches of the video", "report", _ITSELF, page=True),
+    "passes": Field(Annotated[float, Meta(ge=0, le=1e9)], "patches seen over patches", "report", _ITSELF, page=True),
+    "batch": Field(Count, "patches per network and step", "report", _ITSELF, page=True),
+    "steps": Field(Natural, "optimizer steps", "report", _ITSELF, page=True),
+    "precision": Field(Word, "precision of the fit", "report", _ITSELF, page=True),
+    "device": Field(
+        Annotated[str, Meta(max_length=40, pattern=r"^(cpu|cuda|mps|xla|hpu|xpu)(:\d{1,3})?\Z")],
+        "device of the fit", "all", _ITSELF, page=True,
     ),
-}
-"""What the fields of metrics.json that we read are like."""
-
-NEEDED = {
-    "video", "method", "backbone", "scale", "chunks", "frames", "width", "height", "psnr", "ssim", "bicubic",
-    "chunk_psnr", "params", "macs_per_frame", "patch_presentations", "seconds", "device",
-}  # fmt: skip
-"""What metrics.json must hold for a run to be measured, packed or exported again."""
-
-FACTS = METRICS | dict.fromkeys(("train_seconds", "score_seconds"), _SECONDS)
-_PLACE, _PIXELS = whole(0, 2**31), whole(1, MAX_SIDE)
-_FILES = dict.fromkeys(("truth", "bicubic", "ours"), text(100, r"[^/\0]+"))
-_CROP: dict[str, Rule] = {
-    **dict.fromkeys(("frame", "row", "col", "top", "left"), _PLACE),
-    **dict.fromkeys(("height", "width"), _PIXELS),
-    **dict.fromkeys(("bicubic", "ours"), number(-1000, 1000)),
-    "why": text(60),
-    "files": record(_FILES, set(_FILES)),
-}
-CROPS = each(record(_CROP, set(_CROP) - {"row", "col"}), 100)
-_WORD = optional(text(100_000))
-PROVENANCE = record(
-    {
-        "command": optional(each(text(100_000), 10_000)),
-        **dict.fromkeys(("started", "stdo", "python", "commit"), optional(text())),
-        "packages": table(optional(text())),
-        "machine": record(
-            {**dict.fromkeys(("system", "processor", "accelerator"), _WORD), "cores": optional(whole(0, 2**20))}
+    "patch_presentations": Field(Count, "patches seen in training", "all", (("presentations", ""),), page=True),
+    "psnr": Field(Psnr, "PSNR in dB by protocol", "all", _of("psnr", *_PROTOCOLS), page=True),
+    "ssim": Field(Similarity | None, "SSIM, mean of the frames", "all", _ITSELF, page=True),
+    "bicubic": Field(
+        Bicubic, "figures of bicubic", "all",
+        (*_of("bicubic", *_PROTOCOLS, below="psnr."), ("bicubic_ssim", "ssim")), page=True,
+    ),
+    "seams": Field(Seams, "PSNR at the edges of patches and inside", columns=_of("seams", "border", "inside")),
+    "params": Field(Natural, "weights of all networks", "all", _ITSELF, page=True),
+    "params_base": Field(Natural, "weights that chunks share", "report", _ITSELF, page=True),
+    "params_per_chunk": Field(Natural, "weights that each chunk adds", "report", _ITSELF, page=True),
+    "macs_per_frame": Field(Natural, "multiply-accumulates for a frame", "all", _ITSELF, page=True),
+    "seconds": Field(
+        Annotated[dict[str, Seconds | None], Meta(max_length=100)], "seconds by step", "all",
+        _of("seconds", "prepare", "score", "train", "evaluate"), page=True,
+    ),
+    "bytes": Field(
+        Annotated[dict[str, Natural], Meta(max_length=100)], "bytes of the package by part",
+        columns=_of("bytes", *PARTS), page=True,
+    ),
+    "bitrate_kbps": Field(Seconds, "bits of the package per second of video, in thousands", columns=_ITSELF, page=True),
+    "delivered": Field(
+        Delivered, "what a viewer of the package sees",
+        columns=(
+            *((part, part) for part in ("codec", "crf", "bits")),
+            *_of("delivered", "frame", "pooled", "y", below="psnr."), ("delivered_ssim", "ssim"),
         ),
-        "diff": optional(text(1 << 24)),
-    }
+    ),
+    "chunk_psnr": Field(PerChunk, "PSNR of each chunk's pixels", "all", _ITSELF, page=True),
+    "chunk_patches": Field(Numbers | None, "patches of each chunk", columns=_ITSELF, page=True),
+    "chunk_presentations": Field(Numbers | None, "patches seen of each chunk", columns=_ITSELF, page=True),
+    "ratios": Field(Numbers | None, "share of each chunk that was trained on", columns=_ITSELF),
+    "weights": Field(Numbers | None, "how often a patch of each chunk was drawn", columns=_ITSELF),
+    "step_shares": Field(Numbers | None, "share of the steps of each network", columns=_ITSELF),
+    "study": Field(Text | None, "study that the run is of"),
+}  # fmt: skip
+"""The figures of metrics.json that we read."""
+
+DELIVERED = ("bytes", "bitrate_kbps", "delivered")
+"""What delivering a run adds to its result."""
+
+NEEDED = frozenset(name for name, field in RESULT.items() if field.needed == "all")
+NEEDED_BY_REPORT = frozenset(name for name, field in RESULT.items() if field.needed)
+
+
+def columns() -> Iterator[tuple[str, str, str]]:
+    """The columns of results.tsv that are figures of metrics.json: name, field, path below the field."""
+    for name, field in RESULT.items():
+        for column, path in field.columns:
+            yield column or name, name, path
+
+
+def _optional(*fields: str) -> list[tuple[str, Any, Any]]:
+    return [(name, RESULT[name].kind | UnsetType, UNSET) for name in fields]
+
+
+Metrics = msgspec.defstruct("Metrics", _optional(*RESULT))
+"""metrics.json, of any version."""
+
+_KNOWN = ("method", "backbone", "video", "scale", "chunks", "device")
+Facts = msgspec.defstruct(
+    "Facts",
+    [
+        *((name, RESULT[name].kind) for name in _KNOWN),
+        ("train_seconds", Seconds | None),
+        ("score_seconds", Seconds | None),
+        *_optional(*(name for name in RESULT if name not in _KNOWN)),
+    ],
 )
-_JOB = record({**dict.fromkeys(("command", "status", "error"), _WORD), "directory": _WORD}, {"directory"})
-SWEEP = record({"study": optional(text()), "jobs": each(_JOB, 100_000)}, {"jobs"})
-_WEIGHTED = optional(record(dict.fromkeys(("ratios", "weights"), _NUMBERS)))
-SETTINGS = record(
-    {
-        "sampler": _WEIGHTED,
-        "degrade": optional(record({"codec": optional(text(40)), "crf": optional(number(-1000, 1000))})),
-        "patches": optional(record(dict.fromkeys(("height", "width", "halo"), optional(whole(0, 2**20))))),
-    }
-)
+"""What is known of a run before it is measured."""
+
+_Place = Annotated[int, Meta(ge=0, le=2**31)]
+_Pixels = Annotated[int, Meta(ge=1, le=MAX_SIDE)]
+_File = Annotated[str, Meta(max_length=100, pattern=r"^[^/\x00]+\Z")]
+
+
+class Pictures(Struct):
+    """Files of the pictures of a crop."""
+
+    truth: _File
+    bicubic: _File
+    ours: _File
+
+
+class Crop(Struct):
+    """A crop of a frame: place and size in HR pixels, PSNR in dB."""
+
+    frame: _Place
+    top: _Place
+    left: _Place
+    height: _Pixels
+    width: _Pixels
+    bicubic: Db
+    ours: Db
+    why: Annotated[str, Meta(max_length=60)]
+    files: Pictures
+    row: _Place | UnsetType = UNSET
+    col: _Place | UnsetType = UNSET
+
+
+Crops = Annotated[list[Crop], Meta(max_length=100)]
+
+
+class Machine(Struct):
+    """What a run was trained on."""
+
+    system: Long | None = None
+    processor: Long | None = None
+    accelerator: Long | None = None
+    cores: Annotated[int, Meta(ge=0, le=2**20)] | None = None
+
+
+class Provenance(Struct):
+    """provenance.json."""
+
+    command: Annotated[list[Long], Meta(max_length=10_000)] | None = None
+    started: Text | None = None
+    stdo: Text | None = None
+    python: Text | None = None
+    commit: Text | None = None
+    packages: Annotated[dict[str, Text | None], Meta(max_length=100)] = {}
+    machine: Machine | UnsetType = UNSET
+    diff: Annotated[str, Meta(max_length=1 << 24)] | None = None
+
+
+class SweepJob(Struct):
+    """One job of a sweep."""
+
+    directory: Long | None
+    command: Long | None = None
+    status: Long | None = None
+    error: Long | None = None
+
+
+class Sweep(Struct):
+    """<outputs>/sweeps/<study>.json."""
+
+    jobs: Annotated[list[SweepJob], Meta(max_length=100_000)]
+    study: Text | None = None
+
+
+class _Sampler(Struct):
+    ratios: Numbers | None = None
+    weights: Numbers | None = None
+
+
+class _Degrade(Struct):
+    codec: Annotated[str, Meta(max_length=40)] | None = None
+    crf: Db | None = None
+
+
+class _Patches(Struct):
+    height: Annotated[int, Meta(ge=0, le=2**20)] | None = None
+    width: Annotated[int, Meta(ge=0, le=2**20)] | None = None
+    halo: Annotated[int, Meta(ge=0, le=2**20)] | None = None
+
+
+class Config(Struct):
+    """Of config.yaml, what a report reads."""
+
+    sampler: _Sampler | None = None
+    degrade: _Degrade | None = None
+    patches: _Patches | None = None
