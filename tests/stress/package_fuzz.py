@@ -166,7 +166,13 @@ def fuzz(
         try:
             for seed in taken():
                 began = time.monotonic()
-                name, harmed = mutation(seed, contents)
+                try:
+                    name, harmed = mutation(seed, contents)
+                except Exception as error:  # else it would show only when all others are done
+                    with lock:
+                        report.failures.append(f"seed {seed}: no package was made: {error!r}")
+                        bar.write(report.failures[-1], file=sys.stderr)
+                    continue
                 outcome, why, peak = judge(player, seed, harmed, sound[name])
                 with lock:
                     bar.update()
