@@ -4,13 +4,11 @@ from dataclasses import replace
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 
-from stdo.chunks.score import psnr, squared_error
 from stdo.core.types import Progress
-from stdo.evaluation.metrics import luma, ssim
+from stdo.evaluation.metrics import Comparison
 from stdo.package.manifest import MAX_RANGE, MAX_RANGES, Figures, Manifest
 from stdo.player.client import Player
 from stdo.video.store import Prepared
@@ -31,17 +29,10 @@ def measured(manifest: Manifest, package: Path, video: Prepared, progress: Progr
 
 
 def _compared(player: Player, video: Prepared, progress: Progress) -> Figures:
-    errors, frames, similar = [], [], []
-    lumas = []
+    comparison = Comparison()
     for t, (pts, rgb_HWC) in enumerate(progress(player, len(video.lr), "measure")):
         hr_HWC = np.asarray(video.hr[t])[: video.height, : video.width]
         assert abs(pts - video.pts[t]) < _EXACT, (t, pts, video.pts[t])
-        errors.append(float(squared_error(hr_HWC, rgb_HWC).mean(dtype=np.float64)) / 3)
-        frames.append(float(psnr(errors[-1])))
-        hr, sr = luma(hr_HWC), luma(rgb_HWC)
-        lumas.append(float(psnr(np.square(hr - sr).mean(dtype=np.float64))))
-        similar.append(ssim(hr, sr))
-    assert len(frames) == len(video.lr), (len(frames), len(video.lr))
-    known = [each for each in similar if each is not None]
-    figures = {"frame": fmean(frames), "pooled": float(psnr(fmean(errors))), "y": fmean(lumas)}
-    return Figures(figures, fmean(known) if known else None)
+        comparison.add(hr_HWC, rgb_HWC)
+    assert comparison.frames == len(video.lr), (comparison.frames, len(video.lr))
+    return Figures(**comparison.result())

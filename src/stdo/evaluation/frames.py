@@ -2,13 +2,9 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from statistics import fmean
 
-import numpy as np
-
-from stdo.chunks.score import psnr, squared_error
 from stdo.core.types import U8, Json, UserError
-from stdo.evaluation.metrics import luma, ssim
+from stdo.evaluation.metrics import Comparison
 from stdo.video.store import Prepared
 
 
@@ -27,17 +23,12 @@ def compare(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) ->
     Returns ``psnr`` {``frame``, ``pooled``, ``y``} in dB and ``ssim`` (None where a side is too short for it). Raises
     UserError where the numbers of frames or their sizes differ.
     """
-    errors, lumas, similar = [], [], []
+    comparison = Comparison()
     for hr_HWC, sr_HWC in _pairs(name, hr, sr):
-        errors.append(float(squared_error(hr_HWC, sr_HWC).mean(dtype=np.float64)) / 3)
-        hr_HW, sr_HW = luma(hr_HWC), luma(sr_HWC)
-        lumas.append(float(psnr(np.square(hr_HW - sr_HW).mean(dtype=np.float64))))
-        similar.append(ssim(hr_HW, sr_HW))
-    if not errors:
+        comparison.add(hr_HWC, sr_HWC)
+    if not comparison.frames:
         raise UserError(f"{name}: no frame of it can be compared")
-    figures = {"frame": fmean(map(float, psnr(errors))), "pooled": float(psnr(fmean(errors))), "y": fmean(lumas)}
-    known = [each for each in similar if each is not None]
-    return {"psnr": figures, "ssim": fmean(known) if known else None}
+    return comparison.result()
 
 
 def _pairs(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) -> Iterator[tuple[U8, U8]]:

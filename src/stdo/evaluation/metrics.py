@@ -129,6 +129,41 @@ class _Mean:
 
 
 @dataclass
+class Comparison:
+    """PSNR and SSIM of whole frames against the ground truth, collected frame by frame."""
+
+    frames: int = 0
+    _frame: _Mean = field(default_factory=_Mean, init=False)
+    _luma: _Mean = field(default_factory=_Mean, init=False)
+    _ssim: _Mean = field(default_factory=_Mean, init=False)
+    _pooled: _Pool = field(default_factory=_Pool, init=False)
+
+    def add(self, hr_HWC: U8, sr_HWC: U8, error_HW: I32 | None = None) -> dict[str, float | None]:
+        """Take in the next frame and return its own figures.
+
+        Args:
+            hr_HWC, sr_HWC: uint8 (H, W, 3).
+            error_HW: Their squared error, where the caller has it already.
+
+        Returns:
+            ``psnr`` and ``y`` (RGB and luma PSNR in dB) and ``ssim`` (None where a side has 5 pixels or fewer).
+        """
+        error_HW = squared_error(hr_HWC, sr_HWC) if error_HW is None else error_HW
+        row = {"psnr": float(psnr(error_HW.mean(dtype=np.float64) / 3)), **_of_luma(hr_HWC, sr_HWC)}
+        self._frame.add(row["psnr"])
+        self._luma.add(row["y"])
+        self._ssim.add(row["ssim"])
+        self._pooled.add(error_HW)
+        self.frames += 1
+        return row
+
+    def result(self) -> Json:
+        """``psnr`` {``frame``, ``pooled``, ``y``} in dB and ``ssim`` of the frames seen so far."""
+        figures = {"frame": self._frame.value(), "pooled": self._pooled.psnr(), "y": self._luma.value()}
+        return {"psnr": figures, "ssim": self._ssim.value()}
+
+
+@dataclass
 class _Seams:
     """Squared error beside the lines where two patches meet, up to ``scale`` pixels away, and of all other pixels."""
 
@@ -177,12 +212,8 @@ class Meter:
     grid: PatchGrid
     chunks: int
     patch_psnr: F32 = field(init=False)
-    _frames: int = field(default=0, init=False)
-    _frame: _Mean = field(default_factory=_Mean, init=False)
-    _luma: _Mean = field(default_factory=_Mean, init=False)
-    _ssim: _Mean = field(default_factory=_Mean, init=False)
+    _whole: Comparison = field(default_factory=Comparison, init=False)
     _cafm: _Mean = field(default_factory=_Mean, init=False)
-    _pooled: _Pool = field(default_factory=_Pool, init=False)
     _patches: _Pool = field(default_factory=_Pool, init=False)
 
     def __post_init__(self) -> None:
@@ -199,21 +230,16 @@ class Meter:
         Returns: ``psnr`` and ``y`` (RGB and luma PSNR in dB) and ``ssim`` (None where a side has 5 pixels or fewer).
         """
         error = squared_error(hr_HWC, sr_HWC)
-        row = {"psnr": float(psnr(error.mean(dtype=np.float64) / 3)), **_of_luma(hr_HWC, sr_HWC)}
-        self._frame.add(row["psnr"])
-        self._luma.add(row["y"])
-        self._ssim.add(row["ssim"])
-        self._pooled.add(error)
-        self._seams.add(error)
-        self._add_owned(error, labels.reshape(self.grid.rows, self.grid.cols))
-        border = self.grid.scale + 4
-        self._patches.add(squared_error(shave(hr_patches, border), shave(sr_patches, border)))
-        if self._frames % CAFM_EVERY == 0:
+        if self._whole.frames % CAFM_EVERY == 0:
             border = self.grid.scale + 6
             inner = _Pool()
             inner.add(error[border:-border, border:-border])
             self._cafm.add(inner.psnr())
-        self._frames += 1
+        row = self._whole.add(hr_HWC, sr_HWC, error)
+        self._seams.add(error)
+        self._add_owned(error, labels.reshape(self.grid.rows, self.grid.cols))
+        border = self.grid.scale + 4
+        self._patches.add(squared_error(shave(hr_patches, border), shave(sr_patches, border)))
         return row
 
     def _add_owned(self, error_HW: I32, labels_RC: I16) -> None:
@@ -230,17 +256,18 @@ class Meter:
             {``border``, ``inside``} in dB, and ``chunk_psnr``, one figure per chunk. None stands for "no pixels to
             measure".
         """
-        assert self._frames, "no frame was added"
+        assert self._whole.frames, "no frame was added"
+        whole = self._whole.result()
         counted = zip(self._chunk_error.tolist(), self._chunk_pixels.tolist(), strict=True)
         return {
             "psnr": {
-                "frame": self._frame.value(),
-                "pooled": self._pooled.psnr(),
+                "frame": whole["psnr"]["frame"],
+                "pooled": whole["psnr"]["pooled"],
                 "stdo_patch": self._patches.psnr(),
                 "cafm_frame": self._cafm.value(),
-                "y": self._luma.value(),
+                "y": whole["psnr"]["y"],
             },
-            "ssim": self._ssim.value(),
+            "ssim": whole["ssim"],
             "seams": self._seams.psnr(),
             "chunk_psnr": [_Pool(error, pixels).psnr() for error, pixels in counted],
         }
