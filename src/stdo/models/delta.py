@@ -18,11 +18,12 @@ class Deltas(Sharing):
 
     Deltas are folded into the convolutions before these see a batch, so a chunk's network costs what the base costs.
 
-    seed: of the first weights; the base starts as the network that `Single` would build. bicubic: see `Sharing`.
+    seed: of the first weights; the base starts as the network that `Single` would build. bicubic_chunks: see
+        `Sharing`.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int, bicubic: int) -> None:
-        super().__init__(chunks, bicubic)
+    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int, bicubic_chunks: int) -> None:
+        super().__init__(chunks, bicubic_chunks)
         self.backbone = seeded(backbone_factory, seed)
         convs = {name: module for name, module in self.backbone.named_modules() if isinstance(module, Convolution)}
         self.names = [name for name in convs if self._changes(name)]
@@ -44,11 +45,6 @@ class Deltas(Sharing):
     @abstractmethod
     def sent(self, chunk: int) -> dict[str, Tensor]:
         """The delta of ``chunk`` as `Sharing.parts` gives it."""
-
-    @property
-    def learners(self) -> int:
-        """See `Sharing.learners`."""
-        return 1
 
     @property
     def networks(self) -> int:

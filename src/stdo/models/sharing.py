@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,15 +26,18 @@ class Sharing(nn.Module, ABC):
         them. Their patches are shown to no learner, but for the one network of a first phase.
     """
 
+    ONE_EACH: ClassVar[bool] = False
+    """Whether every chunk trains a network of its own."""
+
     def __init__(self, chunks: int, bicubic_chunks: int = 0) -> None:
         super().__init__()
         assert 0 <= bicubic_chunks < chunks, (bicubic_chunks, chunks)
         self.chunks, self.served = chunks, chunks - bicubic_chunks
 
     @property
-    @abstractmethod
     def learners(self) -> int:
         """How many sets of weights are trained side by side, each with batches and a loss of its own."""
+        return self.served if self.ONE_EACH else 1
 
     def learner_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
         """Chunk numbers of any shape -> numbers of the learners they train, same shape, 0 … learners - 1, or `BICUBIC`.
@@ -112,11 +115,6 @@ class Single(Sharing):
         super().__init__(chunks, bicubic_chunks)
         self.backbone = seeded(backbone_factory, seed)
 
-    @property
-    def learners(self) -> int:
-        """See `Sharing.learners`."""
-        return 1
-
     def network(self, chunk: int) -> Backbone:
         """See `Sharing.network`."""
         assert 0 <= chunk < self.served, chunk
@@ -135,14 +133,11 @@ class Independent(Sharing):
     bicubic_chunks: see `Sharing`.
     """
 
+    ONE_EACH = True
+
     def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic_chunks: int = 0) -> None:
         super().__init__(chunks, bicubic_chunks)
         self.backbones = nn.ModuleList(seeded(backbone_factory, seed + chunk) for chunk in range(self.served))
-
-    @property
-    def learners(self) -> int:
-        """See `Sharing.learners`."""
-        return self.served
 
     def network(self, chunk: int) -> Backbone:
         """See `Sharing.network`."""

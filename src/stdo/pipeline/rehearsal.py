@@ -92,7 +92,8 @@ def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Ne
     what = f"the {grid.patches:,} patches of a frame, each of {window[1]}x{window[0]} LR pixels with its halo,"
     yield Need(what, 3 * grid.pixels, ordered)
     weights = sum(parameter.numel() for parameter in network.parameters())
-    learners = chunks if settings["sharing"] == "independent" else 1
+    kind = getattr(job.shared, "func", job.shared)  # of a partial, the class
+    learners = chunks if getattr(kind, "ONE_EACH", False) else 1
     many = (f"chunks={chunks}",) if learners > 1 else ("backbone.width",)
     yield Need(f"training {learners:,} networks", learners * weights * PER_WEIGHT, many, on_device=True)
 
