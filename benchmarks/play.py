@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from msgspec.structs import replace
 
 from common import machine, tsv
 from stdo.chunks.grid import PatchGrid
@@ -35,7 +35,9 @@ from stdo.models.pixels import to_float, to_uint8
 from stdo.models.registry import BACKBONES, build, name_of
 from stdo.package import labels, weights
 from stdo.package.container import write_package
-from stdo.package.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest, Network, Patches, Source, Stream
+from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
+from stdo.package.manifest import Manifest, Network, Patches, Quantiser, Stream
+from stdo.package.source import Source
 from stdo.player.client import Player
 from stdo.player.runtime import PRECISIONS, Networks
 from stdo.video.clip import PatchSize
@@ -66,13 +68,16 @@ def make_package(folder: Path, network: Backbone, networks: int, frames: int, sc
         generator="benchmark",
         name="benchmark",
         scale=scale,
-        source=Source(WIDTH, HEIGHT, frames, Fraction(24), Colour("bt709", "limited")),
-        lr=Stream("lr.mp4", width, height, "x264", 20),
+        source=Source.of(WIDTH, HEIGHT, frames, Fraction(24), Colour("bt709", "limited")),
+        lr=Stream("lr.mp4", width, height, "x264", 20, None, 0),
         grid=Patches(grid.patch_h, grid.patch_w, grid.halo),
         network=Network(
             name_of(network), tuple(weights.params_of(tensors)), networks, tuple(range(networks)), network.reach
         ),
-        bits=8,
+        quantiser=Quantiser(8),
+        quality=None,
+        bicubic=None,
+        members={},
     )
     members = {
         GRAPH: export_graph(network),

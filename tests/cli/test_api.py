@@ -149,12 +149,12 @@ def test_mistakes_are_one_line(kind: str, home: Path) -> None:
 def test_a_package_that_cannot_be_is_said_before_the_fit(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("stdo.package.manifest_json.MAX_SIDE", 60)
-    with pytest.raises(stdo.UserError, match="96x72 pixels: in a package each side must be"):
+    monkeypatch.setattr("stdo.package.source.MAX_PIXELS", 60)
+    with pytest.raises(stdo.UserError, match="96x72 pixels: in a package a frame must have at most 60 pixels"):
         trained(home, seed=2, settings={"deliver": True})
     run = trained(home, seed=2)
     assert "note: this run cannot be packed: " in capsys.readouterr().err
-    with pytest.raises(stdo.UserError, match="in a package each side must be"):
+    with pytest.raises(stdo.UserError, match="in a package a frame must have at most 60 pixels"):
         run.pack()
 
 

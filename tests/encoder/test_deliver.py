@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import asdict
 
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
@@ -78,8 +79,8 @@ def test_the_viewer_sees_what_the_server_measured(method: str, make_job: MakeJob
         assert seen["psnr"][protocol] == pytest.approx(before["psnr"][protocol], abs=0.005)
     assert seen["ssim"] == pytest.approx(before["ssim"], abs=1e-4)
     manifest = Package.open(done.path).manifest
-    assert dict(manifest.quality.psnr) == seen["psnr"]
-    assert manifest.bicubic.psnr["frame"] == before["bicubic"]["psnr"]["frame"]
+    assert asdict(manifest.quality.psnr) == seen["psnr"]
+    assert manifest.bicubic.psnr.frame == before["bicubic"]["psnr"]["frame"]
     left = before["chunks"] - ("bicubic" in method)
     assert manifest.network.networks == (1 if method in ("jstdo", "jstdo, bicubic") else left)
     assert sorted(set(manifest.network.network_of)) == [*[-1][: "bicubic" in method], *range(manifest.network.networks)]

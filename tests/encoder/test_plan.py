@@ -140,9 +140,9 @@ def test_networks_are_counted_without_being_built(
 
 
 def test_deliver_looks_before_it_works(finished_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stdo.package.manifest_json.MAX_SIDE", 60)
+    monkeypatch.setattr("stdo.package.source.MAX_PIXELS", 60)
     monkeypatch.setattr("stdo.encoder.pack.write_stream", None)
-    with pytest.raises(UserError, match="70x50 pixels: in a package each side must be"):
+    with pytest.raises(UserError, match="70x50 pixels: in a package a frame must have at most 60 pixels"):
         deliver(finished_job.directory, finished_job.data.clip, Delivery())
 
 

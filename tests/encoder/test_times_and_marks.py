@@ -13,7 +13,7 @@ from stdo.core.types import Marks, Mastering, Projection, Stereo
 from stdo.encoder.pack import _source
 from stdo.encoder.stream import write_stream
 from stdo.package.container import Package
-from stdo.package.manifest_json import from_json, to_json
+from stdo.package.manifest import from_json, to_json
 from stdo.video.degrade import Degrade
 from stdo.video.reader import VideoFile
 from stdo.video.sample import GeneratedClip

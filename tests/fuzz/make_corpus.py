@@ -24,7 +24,7 @@ from tiny_package import smooth  # noqa: E402
 from stdo.core.types import Frame  # noqa: E402
 from stdo.package import labels  # noqa: E402
 from stdo.package.container import write_package  # noqa: E402
-from stdo.package.manifest_json import from_json  # noqa: E402
+from stdo.package.manifest import from_json  # noqa: E402
 from stdo.video.writer import VideoWriter  # noqa: E402
 
 RUN = (

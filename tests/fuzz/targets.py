@@ -49,7 +49,7 @@ def folder() -> Path:
 
 def manifest(data: bytes) -> Any:
     """manifest.json, with the digest that belongs to it."""
-    from stdo.package.manifest_json import from_json, to_json
+    from stdo.package.manifest import from_json, to_json
 
     text = data.rstrip()
     found = from_json(b'%b,"sha256":"%b"}' % (text[:-1], hashlib.sha256(text).hexdigest().encode()))

@@ -15,7 +15,9 @@ from stdo.core.types import BICUBIC
 from stdo.encoder.stream import Muxed, write_stream
 from stdo.package import labels, weights
 from stdo.package.container import write_package
-from stdo.package.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest, Network, Patches, Source, Stream
+from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
+from stdo.package.manifest import Manifest, Network, Patches, Quantiser, Stream
+from stdo.package.source import Source
 from stdo.video.degrade import Degrade
 from stdo.video.reader import VideoFile
 from stdo.video.store import prepare
@@ -127,11 +129,14 @@ def packed(path: Path, folder: Path, **span: float) -> tuple[Path, Muxed]:
         generator="tests",
         name=path.stem,
         scale=2,
-        source=Source(video.width, video.height, frames, video.info.rate, video.info.colour),
-        lr=Stream(muxed.path.name, width, height, "x264", audio_bytes=muxed.audio_bytes),
+        source=Source.of(video.width, video.height, frames, video.info.rate, video.info.colour),
+        lr=Stream(muxed.path.name, width, height, "x264", None, None, muxed.audio_bytes),
         grid=Patches(height, width, 0),
         network=Network("espcn", tuple(weights.params_of(tensors)), 1, (BICUBIC,), network.reach),
-        bits=32,
+        quantiser=Quantiser(32),
+        quality=None,
+        bicubic=None,
+        members={},
     )
     members = {
         GRAPH: graph_of("espcn", 2),

@@ -2,25 +2,30 @@
 
 import hashlib
 import json
-from dataclasses import replace
+from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from stdo.core.types import Colour, Marks, Mastering, Projection, Stereo, UserError
+from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
 from stdo.package.manifest import (
-    CHUNKS,
-    GRAPH,
-    WEIGHTS,
     Figures,
     Manifest,
     Member,
     Network,
     Patches,
-    Source,
+    Psnr,
+    Quantiser,
     Stream,
-)  # fmt: skip
-from stdo.package.manifest_json import from_json, to_json
+    from_json,
+    to_json,
+)
+from stdo.package.source import Source, Times
+
+CORPUS = Path(__file__).parents[1] / "fuzz" / "corpus" / "manifest"
 
 
 def manifest(**changes) -> Manifest:
@@ -30,15 +35,21 @@ def manifest(**changes) -> Manifest:
         "generator": "stdo 0.1.0",
         "name": "Grüße ✓",
         "scale": 2,
-        "source": Source(70, 50, 3, Fraction(30000, 1001), Colour("bt709", "limited")),
+        "source": Source.of(70, 50, 3, Fraction(30000, 1001), Colour("bt709", "limited")),
         "lr": Stream("lr.mp4", 35, 25, "x264", 20, "medium", 5),
         "grid": Patches(10, 12, 0),
         "network": Network("espcn", (("a.weight", (4, 3, 3, 3)), ("a.bias", (4,))), 2, (0, 1), 4),
-        "bits": 8,
-        "quality": Figures({"frame": 33.25, "pooled": 33.0, "y": 35.125}, None),
+        "quantiser": Quantiser(8),
+        "quality": Figures(Psnr(33.25, 33.0, 35.125), None),
+        "bicubic": None,
         "members": members,
     }
     return Manifest(**parts | changes)
+
+
+def variable(**told) -> Source:
+    """Three frames of that size that are not evenly spaced."""
+    return Source.of(70, 50, 3, Fraction(25), Colour("rgb", "full"), TIMES, **told)
 
 
 def sealed(fields: dict) -> bytes:
@@ -60,7 +71,8 @@ MARKED = Marks(
     Mastering((34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450), (50, 10_000_000)),
     (1000, 400),
 )
-VARIABLE = Source(70, 50, 3, Fraction(25), Colour("rgb", "full"), Fraction(1, 1000), (0, 33, 90))
+TIMES = Times(Fraction(1, 1000), (0, 33, 90))
+VARIABLE = variable()
 
 
 @pytest.mark.parametrize(
@@ -72,9 +84,9 @@ VARIABLE = Source(70, 50, 3, Fraction(25), Colour("rgb", "full"), Fraction(1, 10
         {"network": replace(manifest().network, ranges=(((0.0, 1.0),), ((-0.5, 2.25),)))},
         {"source": VARIABLE},
         {"source": replace(VARIABLE, last=Fraction(5))},
-        {"source": replace(VARIABLE, marks=MARKED)},
-        {"source": replace(VARIABLE, marks=Marks(Fraction(8, 9), Stereo("rows", True)))},
-        {"bicubic": Figures({"frame": 1.0, "pooled": 2.0, "y": 3.0}, 0.5)},
+        {"source": variable(marks=MARKED)},
+        {"source": variable(marks=Marks(Fraction(8, 9), Stereo("rows", True)))},
+        {"bicubic": Figures(Psnr(1.0, 2.0, 3.0), 0.5)},
     ],
 )
 def test_reads_back_as_written(changes: dict) -> None:
@@ -192,8 +204,43 @@ def test_a_missing_field_and_one_too_many_are_named(key: str) -> None:
     del fields[key]
     with pytest.raises(UserError, match=key):
         from_json(sealed(fields))
-    with pytest.raises(UserError, match="'surprise': no such field"):
+    with pytest.raises(UserError, match="surprise: no such field"):
         from_json(sealed(fields_of(to_json(manifest())) | {"surprise": 1}))
+
+
+def objects(node: dict, place: str = "") -> Iterator[tuple[str, dict]]:
+    """The objects in a manifest, each with its place."""
+    yield place, node
+    for key, child in node.items():
+        if isinstance(child, dict):
+            yield from objects(child, f"{place}.{key}".lstrip("."))
+
+
+def test_every_object_must_have_all_its_fields_and_no_others() -> None:
+    text = to_json(manifest(source=variable(last=Fraction(5), marks=MARKED), bicubic=manifest().quality))
+    places = dict(objects(fields_of(text)))
+    assert len(places) == 20
+    optional = {("source", name) for name in ("last", "aspect", "stereo", "projection", "mastering", "light")}
+    optional |= {("network", "residual"), ("network", "ranges")}
+    for place, known in places.items():
+        for key in known.keys() - {"format", "version"}:
+            fields = fields_of(text)
+            del dict(objects(fields))[place][key]
+            if (place, key) in optional:
+                from_json(sealed(fields))
+                continue
+            with pytest.raises(UserError, match="is missing$" if place != "members" else "must be chunks.bin, graph"):
+                from_json(sealed(fields))
+        fields = fields_of(text)
+        dict(objects(fields))[place]["more"] = 1
+        with pytest.raises(UserError, match="more: no such field$" if place != "members" else "'more': must be one of"):
+            from_json(sealed(fields))
+
+
+@pytest.mark.parametrize("seed", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
+def test_manifests_of_before_are_written_again_byte_for_byte(seed: Path) -> None:
+    text = sealed(json.loads(seed.read_text(encoding="utf-8")))
+    assert to_json(from_json(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -218,13 +265,13 @@ def test_every_flipped_bit_is_found() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"bits": 7},
+        {"quantiser": Quantiser(7)},
         {"scale": 3},
         {"grid": Patches(0, 12, 0)},
         {"grid": Patches(1, 1, 4000)},
         {"source": replace(manifest().source, frames=2**24, width=69)},
         {"network": replace(manifest().network, networks=4096, params=(("a", (2**20,)),))},
-        {"quality": Figures({"frame": float("nan"), "pooled": 1.0, "y": 1.0}, None)},
+        {"quality": Figures(Psnr(float("nan"), 1.0, 1.0), None)},
     ],
 )
 def test_the_writer_is_checked_as_well(changes: dict) -> None:

@@ -1,6 +1,6 @@
 """Small packages for the client's tests, and what the server makes of the same frames."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,9 @@ from stdo.models.common import Backbone, plain
 from stdo.models.registry import BACKBONES, build
 from stdo.package import labels, weights
 from stdo.package.container import Package, write_package
-from stdo.package.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest, Network, Patches, Source, Stream
+from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
+from stdo.package.manifest import Manifest, Network, Patches, Quantiser, Stream
+from stdo.package.source import Source, Times
 from stdo.video.degrade import BicubicUpscaler
 from stdo.video.reader import VideoFile
 from stdo.video.ticks import Timeline
@@ -111,7 +113,7 @@ def make(
 ) -> Made:
     """Write ``tiny.stdo``: noise networks, noise labels, an LR video that is really encoded.
 
-    told: fields of the manifest's source in place of the usual ones.
+    told: marks, and how long the last frame is shown.
     """
     rate = Fraction(25)
     times = pts or [t / rate for t in range(frames)]
@@ -126,16 +128,14 @@ def make(
     labels_TRC = np.random.default_rng(1).integers(0, len(network_of), shape).astype(np.int16)
     plain_networks = [disturbed(backbone, scale, seed, strength, residual) for seed in range(networks)]
     tensors = [{name: t.numpy() for name, t in network.state_dict().items()} for network in plain_networks]
-    source = Source(width, height, len(times), rate, Colour("bt709", "limited"))
-    if pts is not None:
-        source = replace(source, time_base=Fraction(1, 90_000), ticks=tuple(int(time * 90_000) for time in times))
-    source = replace(source, **(told or {}))
+    stamps = Times(Fraction(1, 90_000), tuple(int(time * 90_000) for time in times)) if pts is not None else None
+    source = Source.of(width, height, len(times), rate, Colour("bt709", "limited"), stamps, **(told or {}))
     manifest = Manifest(
         generator="tests",
         name="tiny",
         scale=scale,
         source=source,
-        lr=Stream(member, lr_w, lr_h, codec),
+        lr=Stream(member, lr_w, lr_h, codec, None, None, 0),
         grid=Patches(*patch, halo),
         network=Network(
             backbone,
@@ -145,7 +145,10 @@ def make(
             plain_networks[0].reach,
             plain_networks[0].residual,
         ),
-        bits=bits,
+        quantiser=Quantiser(bits),
+        quality=None,
+        bicubic=None,
+        members={},
     )
     contents = {
         GRAPH: graph_of(backbone, scale, residual),

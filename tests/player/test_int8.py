@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from msgspec.structs import replace
 from onnx import TensorProto, helper
 from tiny_package import VARIANTS, disturbed, graph_of, make, smooth
 from torch import nn
@@ -20,7 +20,7 @@ from stdo.core.types import UserError
 from stdo.models.common import Convolution
 from stdo.models.pixels import to_float, to_uint8
 from stdo.package.container import Package, write_package
-from stdo.package.manifest import CHUNKS, GRAPH, WEIGHTS
+from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
 from stdo.player.client import Player
 from stdo.player.int8 import FEWER_LEVELS, WEIGHT_LEVELS
 from stdo.player.runtime import PRECISIONS, Networks

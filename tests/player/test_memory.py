@@ -2,7 +2,7 @@
 
 import pytest
 
-from stdo.package.manifest import MAX_PIXELS
+from stdo.package.limits import MAX_PIXELS
 from stdo.player.memory import VIEWER, encoder_options, frames_held, limit, of_decoder, of_encoder, of_networks
 
 SIZES = [(16, 16), (640, 360), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (4096, 2160), (4720, 4720),

@@ -15,7 +15,9 @@ from stdo.models.common import plain
 from stdo.package import labels, weights
 from stdo.package.coding import join
 from stdo.package.container import write_package
-from stdo.package.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest, Network, Patches, Source, Stream
+from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
+from stdo.package.manifest import Manifest, Network, Patches, Quantiser, Stream
+from stdo.package.source import Source
 from stdo.video.writer import VideoWriter
 
 RATE = Fraction(25)
@@ -64,9 +66,9 @@ def package(
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     grid = PatchGrid(height, width, *(patch or (height // 2, width // 2)), halo)
     manifest = Manifest(
-        "tests", "hostile", 2, Source(*size, frames, RATE, Colour("bt709", "limited")),
-        Stream("lr.mp4", width, height, codec, 23), Patches(grid.patch_h, grid.patch_w, halo),
-        Network("tiny", tuple(weights.params_of(tensors)), 1, (0,), 2), 32,
+        "tests", "hostile", 2, Source.of(*size, frames, RATE, Colour("bt709", "limited")),
+        Stream("lr.mp4", width, height, codec, 23, None, 0), Patches(grid.patch_h, grid.patch_w, halo),
+        Network("tiny", tuple(weights.params_of(tensors)), 1, (0,), 2), Quantiser(32), None, None, {},
     )  # fmt: skip
     coded = labels.encode(np.zeros((1, grid.rows, grid.cols), np.int16).repeat(frames, 0), 1)
     contents = {
@@ -138,9 +140,9 @@ def scalars(path: Path, networks: int, tensors: int) -> Path:
             writer.write(frame)
     params = tuple((f"p{i}", ()) for i in range(tensors))
     manifest = Manifest(
-        "tests", "hostile", 2, Source(2 * width, 2 * height, frames, RATE, Colour("bt709", "limited")),
-        Stream("lr.mp4", width, height, "x264", 23), Patches(height, width, 0),
-        Network("tiny", params, networks, (0,), 2), 16,
+        "tests", "hostile", 2, Source.of(2 * width, 2 * height, frames, RATE, Colour("bt709", "limited")),
+        Stream("lr.mp4", width, height, "x264", 23, None, 0), Patches(height, width, 0),
+        Network("tiny", params, networks, (0,), 2), Quantiser(16), None, None, {},
     )  # fmt: skip
     part = np.zeros(tensors, "<f2").tobytes()
     contents = {
@@ -164,9 +166,9 @@ def empty_deltas(path: Path, networks: int, numbers: int) -> Path:
     delta = {"a": np.zeros((1, 2, 3), np.float32)}
     coded = weights.encode(weights.Weights([base], [delta, *[{}] * (networks - 1)]), 8)
     manifest = Manifest(
-        "tests", "hostile", 2, Source(2 * width, 2 * height, frames, RATE, Colour("bt709", "limited")),
-        Stream("lr.mp4", width, height, "x264", 23), Patches(height, width, 0),
-        Network("tiny", tuple(weights.params_of(base)), networks, (0,), 2), 8,
+        "tests", "hostile", 2, Source.of(2 * width, 2 * height, frames, RATE, Colour("bt709", "limited")),
+        Stream("lr.mp4", width, height, "x264", 23, None, 0), Patches(height, width, 0),
+        Network("tiny", tuple(weights.params_of(base)), networks, (0,), 2), Quantiser(8), None, None, {},
     )  # fmt: skip
     contents = {
         GRAPH: export_graph(plain(Tiny(2))),

@@ -17,7 +17,9 @@ from stdo.encoder.graph import export_graph
 from stdo.models.common import Backbone, Bicubic, plain
 from stdo.package import labels, weights
 from stdo.package.container import write_package
-from stdo.package.manifest import CHUNKS, GRAPH, WEIGHTS, Figures, Manifest, Network, Patches, Source, Stream
+from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
+from stdo.package.manifest import Figures, Manifest, Network, Patches, Psnr, Quantiser, Stream
+from stdo.package.source import Source, Times
 from stdo.video.writer import VideoWriter
 
 WIDTH, HEIGHT, FRAMES = 130, 70, 4
@@ -98,19 +100,19 @@ def make(kind: Kind, path: Path) -> None:
     grid = PatchGrid(lr_h, lr_w, *kind.patch, kind.halo)
     labels_TRC = np.random.default_rng(1).integers(0, len(kind.chunks), (FRAMES, grid.rows, grid.cols)).astype(np.int16)
     coded = _weights(kind)
-    base = None if kind.times is None else Fraction(1, 100)
-    ticks = None if kind.times is None else tuple(int(time * 100) for time in kind.times)
+    stamps = None if kind.times is None else Times(Fraction(1, 100), tuple(int(time * 100) for time in kind.times))
     manifest = Manifest(
         generator="tests",
         name="tiny",
         scale=kind.scale,
-        source=Source(WIDTH, HEIGHT, FRAMES, RATE, Colour("bt709", "limited"), base, ticks),
-        lr=Stream(kind.member, lr_w, lr_h, kind.codec, 23, "fast"),
+        source=Source.of(WIDTH, HEIGHT, FRAMES, RATE, Colour("bt709", "limited"), stamps),
+        lr=Stream(kind.member, lr_w, lr_h, kind.codec, 23, "fast", 0),
         grid=Patches(*kind.patch, kind.halo),
         network=Network("tiny", tuple(weights.params_of(coded.networks[0])), kind.networks, tuple(kind.chunks), 2),
-        bits=kind.bits,
-        quality=Figures({"frame": 30.0, "pooled": 29.5, "y": 31.0}, 0.9),
-        bicubic=Figures({"frame": 28.0, "pooled": 27.5, "y": 29.0}, None),
+        quantiser=Quantiser(kind.bits),
+        quality=Figures(Psnr(30.0, 29.5, 31.0), 0.9),
+        bicubic=Figures(Psnr(28.0, 27.5, 29.0), None),
+        members={},
     )
     members: dict[str, Path | bytes] = {
         GRAPH: _graph(kind.scale),

@@ -17,7 +17,8 @@ import pytest
 
 from stdo.core.types import UserError
 from stdo.package.container import Package
-from stdo.package.manifest_json import from_json, to_json
+from stdo.package.manifest import from_json, to_json
+from stdo.package.source import Times
 from stdo.player.memory import limit
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")]
@@ -151,12 +152,12 @@ def test_what_is_refused_takes_little(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", [Fraction(1, 2**31 - 1), Fraction(2**31 - 1, 1)])
 @pytest.mark.parametrize("tick", [10**3, 10**8 * 90_000, 2**62])
 def test_late_ticks_are_one_line(tick: int, rate: Fraction, tmp_path: Path) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     manifest = Package.open(hostile.package(tmp_path, frames=3)).manifest
-    source = replace(manifest.source, rate=rate, time_base=Fraction(1, 90_000), ticks=(0, 1, tick))
+    source = replace(manifest.source, rate=rate, times=Times(Fraction(1, 90_000), (0, 1, tick)))
     if tick == 10**3 and rate > 1:
-        assert from_json(to_json(replace(manifest, source=source))).source.ticks == (0, 1, tick)
+        assert from_json(to_json(replace(manifest, source=source))).source.times.ticks == (0, 1, tick)
         return
     with pytest.raises(UserError, match="at most 100000000 seconds"):
         to_json(replace(manifest, source=source))

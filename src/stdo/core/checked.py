@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
-from msgspec import inspect, structs
+from msgspec import UnsetType, inspect, structs
 
 from stdo.core.foreign import printable
 from stdo.core.types import UserError
@@ -24,6 +24,21 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 """Steps of a place as msgspec writes it. It writes ``[...]`` for a value of a dict, whatever its key."""
 _WHERE = re.compile(r"(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>\$[^`]*)`)?", re.DOTALL)
 _FIELD = re.compile(r"Object (?P<fault>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
+
+
+class FieldError(UserError):
+    """A value that is not allowed where it stands.
+
+    Attributes:
+        field: Its place, such as ``source.width``.
+        value: As it is.
+        allowed: What it must be, in words.
+    """
+
+    def __init__(self, file: str, field: str, value: object, allowed: str) -> None:
+        start = f"{file}: {field}" if field else file
+        super().__init__(f"{printable(start)}={shown(value)}: must be {allowed}")
+        self.field, self.value, self.allowed = field, value, allowed
 
 
 def checked(value: Any, kind: type[Checked] | Any, file: str, hook: Hook | None = None) -> Checked:
@@ -41,29 +56,31 @@ def checked(value: Any, kind: type[Checked] | Any, file: str, hook: Hook | None 
         The value, Structs in place of dicts.
 
     Raises:
-        UserError: Something is missing, unknown, of another type or out of its range.
+        FieldError: Something is of another type or out of its range.
+        UserError: A field is missing or unknown.
     """
     try:
         return cast("Checked", msgspec.convert(value, kind, strict=True, dec_hook=hook))
+    except UnicodeEncodeError as error:  # msgspec compares texts as UTF-8
+        raise refused(file, "", error.object, "a text without halves of surrogate pairs") from error
     except msgspec.ValidationError as error:
-        raise UserError(_line(value, kind, file, str(error))) from error
+        raise _refusal(value, kind, file, hook, str(error)) from error
 
 
-def refused(file: str, place: str, value: object, allowed: str) -> UserError:
+def refused(file: str, place: str, value: object, allowed: str) -> FieldError:
     """The error for a value that its type lets pass and that is still not allowed.
 
     >>> str(refused("manifest.json", "lr.width", 34, "35"))
     'manifest.json: lr.width=34: must be 35'
     """
-    start = f"{file}: {place}" if place else file
-    return UserError(f"{printable(start)}={shown(value)}: must be {allowed}")
+    return FieldError(file, place, value, allowed)
 
 
 def shown(value: object) -> str:
     """A bad value as a message shows it: short, and without what steers a terminal."""
     if isinstance(value, int) and value.bit_length() > 200:
         return "(a number of very many digits)"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         value = value[:3]
     return printable(repr(value)[:LONGEST])
 
@@ -80,34 +97,47 @@ def allowed(kind: Any) -> str:
     return _words(inspect.type_info(kind))
 
 
-def _line(value: Any, kind: Any, file: str, error: str) -> str:
+def _refusal(value: Any, kind: Any, file: str, hook: Hook | None, error: str) -> UserError:
     """What a message of msgspec's says, in our words: place, value, what is allowed."""
+    fault = _FIELD.fullmatch(error)
+    if fault and isinstance(value, dict) and fault["name"] in value:  # a name may look like the end of a message
+        return _no_field(file, fault["name"], "no such field")
     found = _WHERE.fullmatch(error)
     assert found is not None
     place, bad = "", value
     for field, index in _STEP.findall(found["path"] or "$"):
-        step, bad, kind = _inside(bad, kind, field or index)
+        step, bad, kind = _inside(bad, kind, field or index, hook)
         place += step
     place = place.lstrip(".")[: 2 * LONGEST]
 
     fault = _FIELD.fullmatch(found["what"])
     if fault:
-        name = f"{place}.{fault['name']}".lstrip(".")[:LONGEST]
         missing = fault["fault"].startswith("missing")
-        return printable(f"{file}: {name}: {'is missing' if missing else 'no such field'}")
+        return _no_field(file, f"{place}.{fault['name']}".lstrip("."), "is missing" if missing else "no such field")
     if found["key"]:
-        return str(refused(file, place, bad, "an object whose fields are texts"))
-    own = isinstance(inspect.type_info(kind), inspect.CustomType)  # then the hook says what is allowed
-    return str(refused(file, place, bad, found["what"] if own else allowed(kind)))
+        keys = get_args(_part(kind, bad))[0]
+        key = next(key for key in bad if not _fits(key, keys))
+        named = isinstance(key, str)
+        return refused(
+            file, place, key if named else bad, allowed(keys) if named else "an object whose fields are texts"
+        )
+    node = inspect.type_info(kind)
+    nodes = node.types if isinstance(node, inspect.UnionType) else (node,)
+    own = any(isinstance(each, inspect.CustomType) for each in nodes)  # then the hook says what is allowed
+    return refused(file, place, bad, found["what"] if own else allowed(kind))
 
 
-def _inside(value: Any, kind: Any, step: str) -> tuple[str, Any, Any]:
+def _no_field(file: str, name: str, what: str) -> UserError:
+    return UserError(printable(f"{file}: {name[:LONGEST] or repr(name)}: {what}"))
+
+
+def _inside(value: Any, kind: Any, step: str, hook: Hook | None) -> tuple[str, Any, Any]:
     """One step into a value and its type: how the place goes on, the value there, its type."""
     kind = _part(kind, value)
     if isinstance(value, dict):
         if get_origin(kind) is dict:
             inner = get_args(kind)[1]
-            key = next(key for key, item in value.items() if not _fits(item, inner))
+            key = next(key for key, item in value.items() if not _fits(item, inner, hook))
             return f".{key}", value[key], inner
         fields = {each.encode_name: each.type for each in structs.fields(kind)}
         return f".{step}", value[step], fields[step]
@@ -125,12 +155,12 @@ def _part(kind: Any, value: Any) -> Any:
     parts = [_part(each, value) for each in get_args(kind)]
     lists = (list, tuple)
     wanted = [each for each in parts if (get_origin(each) in lists) == isinstance(value, list)]
-    return next(each for each in wanted if each is not NoneType and not isinstance(each, UnionType))
+    return next(each for each in wanted if each not in (NoneType, UnsetType) and not isinstance(each, UnionType))
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def _fits(value: Any, kind: Any, hook: Hook | None = None) -> bool:
     try:
-        msgspec.convert(value, kind, strict=True)
+        msgspec.convert(value, kind, strict=True, dec_hook=hook)
     except msgspec.ValidationError:
         return False
     return True
@@ -142,7 +172,9 @@ def _words(node: inspect.Type) -> str:
     if isinstance(node, inspect.UnionType):
         return ", or ".join(map(_words, node.types))
     if isinstance(node, inspect.TupleType):
-        return f"a list of {len(node.item_types)}, the first {_words(node.item_types[0])}"
+        first, *others = map(_words, node.item_types)
+        each = "each" if all(words == first for words in others) else "the first"
+        return f"a list of {len(others) + 1} values, {each} {first}"
     if isinstance(node, inspect.CollectionType):
         return f"a list{_length(node, 'values')}, each {_words(node.item_type)}"
     return _plain_words(node)
@@ -158,7 +190,8 @@ def _plain_words(node: inspect.Type) -> str:
         case inspect.FloatType():
             return f"a number{_range(node)}"
         case inspect.StrType():
-            matches = f" that matches {node.pattern}" if node.pattern else ""
+            whole = (node.pattern or "").removeprefix("^").removesuffix(r"\Z")
+            matches = f" that matches {whole}" if whole else ""
             return f"a text{_length(node, 'characters')}{matches}"
         case _:
             return "an object"

@@ -15,7 +15,7 @@ from av.error import FFmpegError
 from av.stream import Stream
 
 from stdo.core.types import FrameSource
-from stdo.package.manifest import STREAMS
+from stdo.package.limits import STREAMS
 from stdo.video.container import MAX_PIXELS, complaints, opened
 from stdo.video.joined import Joined
 from stdo.video.reader import VideoFile

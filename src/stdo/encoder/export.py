@@ -19,7 +19,7 @@ from stdo.models.common import Backbone
 from stdo.models.registry import name_of
 from stdo.models.weights import load_networks
 from stdo.package.container import complaints
-from stdo.package.manifest import MAX_PIXELS, MAX_SIDE
+from stdo.package.limits import MAX_PIXELS, MAX_SIDE
 from stdo.runs.directory import WEIGHTS, read_chunks, read_result
 from stdo.video.clip import PatchSize
 

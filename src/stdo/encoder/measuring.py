@@ -1,15 +1,16 @@
 """What a viewer of a package sees, measured on the frames that the player makes."""
 
-from dataclasses import replace
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from stdo.core.types import Progress
 from stdo.evaluation.metrics import Comparison
-from stdo.package.manifest import MAX_RANGE, MAX_RANGES, Figures, Manifest
+from stdo.package.limits import MAX_RANGE, MAX_RANGES
+from stdo.package.manifest import Figures, Manifest, Psnr
 from stdo.player.client import Player
 from stdo.video.store import Prepared
 
@@ -35,4 +36,5 @@ def _compared(player: Player, video: Prepared, progress: Progress) -> Figures:
         assert abs(pts - video.pts[t]) < _EXACT, (t, pts, video.pts[t])
         comparison.add(hr_HWC, rgb_HWC)
     assert comparison.frames == len(video.lr), (comparison.frames, len(video.lr))
-    return Figures(**comparison.result())
+    found = comparison.result()
+    return Figures(Psnr(**found["psnr"]), found["ssim"])

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import asdict, replace
 
 from stdo import __version__
 from stdo.core.files import scratch
@@ -22,17 +23,9 @@ from stdo.models.registry import name_of
 from stdo.models.weights import load_networks
 from stdo.package import labels, weights
 from stdo.package.container import SUFFIX, Package, write_package
-from stdo.package.manifest import (
-    CHUNKS,
-    GRAPH,
-    WEIGHTS,
-    Figures,
-    Manifest,
-    Network,
-    Patches,
-    Source,
-    Stream,
-)
+from stdo.package.limits import BITS, CHUNKS, GRAPH, WEIGHTS
+from stdo.package.manifest import Figures, Manifest, Network, Patches, Psnr, Quantiser, Stream
+from stdo.package.source import Source, Times
 from stdo.runs.directory import WEIGHTS as RUN_WEIGHTS
 from stdo.runs.directory import claimed, file_name, read_chunks, read_result, write_result
 from stdo.runs.files import read_facts
@@ -58,8 +51,8 @@ class Delivery:
     unpacked: bool = False
 
     def __post_init__(self) -> None:
-        if self.bits not in weights.BITS:
-            raise UserError(f"weights.bits={self.bits}: must be one of {', '.join(map(str, weights.BITS))}")
+        if self.bits not in BITS:
+            raise UserError(f"weights.bits={self.bits}: must be one of {', '.join(map(str, BITS))}")
 
     def path(self, directory: Path, name: str) -> Path:
         """Where the package of a run is written."""
@@ -147,7 +140,10 @@ def _contents(
         lr=_stream(clip.degrade, muxed, video),
         grid=Patches(grid.patch_h, grid.patch_w, grid.halo),
         network=network,
-        bits=delivery.bits,
+        quantiser=Quantiser(delivery.bits),
+        quality=None,
+        bicubic=None,
+        members={},
     )
     members: dict[str, Path | bytes] = {
         GRAPH: export_graph(networks[0]),
@@ -171,26 +167,26 @@ def _stream(degrade: Degrade, muxed: Muxed, video: Prepared) -> Stream:
 
 def _source(info: VideoInfo, video: Prepared) -> Source:
     rate = held(info.rate)
-    time_base, ticks = _timing(video.pts, rate)
     last = None if video.last in (1 / rate, 1 / info.rate) else held(video.last)
-    return Source(video.width, video.height, len(video.pts), rate, info.colour, time_base, ticks, last, info.marks)
+    times = _timing(video.pts, rate)
+    return Source.of(video.width, video.height, len(video.pts), rate, info.colour, times, last, info.marks)
 
 
-def _timing(pts: Sequence[Fraction], rate: Fraction) -> tuple[Fraction, tuple[int, ...]] | tuple[None, None]:
-    """Time base and ticks of frames that are not evenly spaced."""
+def _timing(pts: Sequence[Fraction], rate: Fraction) -> Times | None:
+    """Those of frames that are not evenly spaced."""
     if all(time == t / rate for t, time in enumerate(pts)):
-        return None, None
+        return None
     exact = lcm(*(time.denominator for time in pts))
     base = Fraction(1, exact if exact < 2**31 else 10**9)
     ticks = Ticks(base, 1, Timeline.of(pts))
     stamps: list[int] = []
     for t in range(len(pts)):
         stamps.append(ticks.stamp(t, stamps[-1] if stamps else None))
-    return base, tuple(stamps)
+    return Times(base, tuple(stamps))
 
 
 def _figures(measured: Json) -> Figures:
-    return Figures({name: measured["psnr"][name] for name in ("frame", "pooled", "y")}, measured["ssim"])
+    return Figures(Psnr(*(measured["psnr"][name] for name in Psnr.__struct_fields__)), measured["ssim"])
 
 
 def _costs(package: Package, delivery: Delivery) -> Json:
@@ -204,7 +200,7 @@ def _costs(package: Package, delivery: Delivery) -> Json:
             "bits": delivery.bits,
             "codec": manifest.lr.codec,
             "crf": manifest.lr.crf,
-            "psnr": dict(manifest.quality.psnr),
+            "psnr": asdict(manifest.quality.psnr),
             "ssim": manifest.quality.ssim,
         },
     }

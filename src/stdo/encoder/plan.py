@@ -1,7 +1,7 @@
 """What becomes of a run in a package, found out before anything is decoded or trained: by the checks of the last step.
 
 The streams that go with the picture are tried (`stdo.encoder.beside`), the ranges of the manifest are those that
-`stdo.package.manifest_json` holds every package to, and large patches are tried in the player's runtime.
+`stdo.package.manifest` holds every package to, and large patches are tried in the player's runtime.
 """
 
 from __future__ import annotations
@@ -15,25 +15,16 @@ from math import isqrt, prod
 import numpy as np
 
 from stdo import __version__
+from stdo.core.checked import FieldError
 from stdo.core.types import BICUBIC, UserError, VideoInfo
 from stdo.encoder.beside import beside
 from stdo.models.common import Backbone
 from stdo.models.cost import count
 from stdo.models.registry import name_of
 from stdo.models.sharing import Sharing
-from stdo.package.fields import FieldError
-from stdo.package.manifest import (
-    MAX_PIXELS,
-    MAX_SIDE,
-    MAX_WINDOWS,
-    STREAMS,
-    Manifest,
-    Network,
-    Patches,
-    Source,
-    Stream,
-)
-from stdo.package.manifest_json import to_json
+from stdo.package.limits import MAX_CHUNKS, MAX_PIXELS, MAX_SIDE, MAX_WINDOWS, STREAMS
+from stdo.package.manifest import Manifest, Network, Patches, Quantiser, Stream, to_json
+from stdo.package.source import Source
 from stdo.video.clip import Clip
 from stdo.video.reader import VideoFile
 from stdo.video.span import MIN_HEIGHT
@@ -103,11 +94,15 @@ def _draft(clip: Clip, network: Network, bits: int) -> Manifest:
         generator=f"stdo {__version__}",
         name=printable_name(info),
         scale=degrade.scale,
-        source=Source(info.width, info.height, info.frames or 1, info.rate.limit_denominator(2**31 - 1), info.colour),
-        lr=Stream(STREAMS[0], grid.width, grid.height, degrade.codec or "lossless", degrade.crf, preset),
+        source=Source.of(
+            info.width, info.height, info.frames or 1, info.rate.limit_denominator(2**31 - 1), info.colour
+        ),
+        lr=Stream(STREAMS[0], grid.width, grid.height, degrade.codec or "lossless", degrade.crf, preset, 0),
         grid=Patches(grid.patch_h, grid.patch_w, grid.halo),
         network=network,
-        bits=bits,
+        quantiser=Quantiser(bits),
+        quality=None,
+        bicubic=None,
         members={},
     )
 
@@ -135,7 +130,7 @@ def _explained(error: FieldError, clip: Clip, draft: Manifest) -> str:
         "network.params": f"chunks: {network.networks} networks of {network.backbone} have {error.value} "
         f"weights: in a package they must have {allowed}; {fewer}",
         "network.networks": f"chunks: {error.value} networks: in a package they must be {allowed}; {fewer}",
-        "network.network_of": f"chunks: {len(network.network_of)} in all: in a package they must be {allowed}",
+        "network.network_of": f"chunks: {len(network.network_of)}: in a package they must be at most {MAX_CHUNKS}",
         "patches": f"patches.height, patches.width: {error.value} {patches} in the whole video: in a package they must "
         f"be {allowed}; raise these settings",
         "grid.halo": f"patches.halo={grid.halo}: in a package it must be {_fitting_halo(clip)} or less for {patches}",

@@ -14,7 +14,7 @@ from av.error import FFmpegError
 from stdo.core.types import Frame, FrameSource, Progress, UserError, silent
 from stdo.encoder.beside import KINDS, beside
 from stdo.package.container import Package
-from stdo.package.manifest import STREAMS
+from stdo.package.limits import STREAMS
 from stdo.player.lr import LrVideo
 from stdo.video.marks import write_boxes
 from stdo.video.mux import Cut, error_text, join, opened

@@ -12,15 +12,16 @@ import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec.structs import replace
 
 from stdo.core.files import atomic, atomic_folder
 from stdo.core.foreign import open_below, open_file
 from stdo.core.types import UserError
-from stdo.package.manifest import CHUNKS, GRAPH, MANIFEST, MAX_BYTES, STREAMS, WEIGHTS, Manifest, Member
-from stdo.package.manifest_json import from_json, to_json
+from stdo.package.limits import CHUNKS, GRAPH, MANIFEST, MAX_BYTES, STREAMS, WEIGHTS
+from stdo.package.manifest import Manifest, Member, from_json, to_json
 from stdo.package.place import Place
 
 SUFFIX = ".stdo"
@@ -76,7 +77,7 @@ class Package:
         manifest = from_json(place.read())
         if set(manifest.names) != set(places):
             raise UserError(f"holds {', '.join(sorted(places))}: must be {', '.join(sorted(manifest.names))}")
-        for name, member in (manifest.members or {}).items():
+        for name, member in manifest.members.items():
             if places[name].bytes != member.bytes:
                 raise UserError(f"{name}: has {places[name].bytes} bytes: must be {member.bytes}")
         if not manifest.members:
@@ -116,7 +117,6 @@ class Package:
         return counted | {"manifest": self._total - sum(counted.values()), "total": self._total}
 
     def _check(self, name: str, digest: str) -> None:
-        assert self.manifest.members is not None
         if digest != self.manifest.members[name].sha256:
             raise UserError(f"{name}: damaged (its SHA-256 is another)")
 

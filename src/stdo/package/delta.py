@@ -18,7 +18,7 @@ import numpy as np
 
 from stdo.core.types import F32
 from stdo.package.coding import damaged
-from stdo.package.manifest import WEIGHTS
+from stdo.package.limits import WEIGHTS
 
 MODULATION_BITS = 8
 """At least: a modulation is under 1 % of its network and multiplies all of it, no place to save bits."""

@@ -1,126 +1,116 @@
-"""What manifest.json tells of a package (docs/package.md), and how much of anything there may be."""
+"""manifest.json: what it tells of a package (docs/package.md), written and read.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from fractions import Fraction
+Each field is stated once, in the order in which it is written. Whoever writes a manifest reads it back, so that one set
+of checks serves both.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from msgspec import Meta, to_builtins
 
 from stdo.chunks.grid import PatchGrid
-from stdo.core.types import UNMARKED, Colour, Marks
-from stdo.video.ticks import Timeline
+from stdo.core.checked import checked, refused
+from stdo.core.foreign import parse_json
+from stdo.core.types import BICUBIC, SCALES, Json, UserError
+from stdo.package.limits import (
+    BITS,
+    CHUNKS,
+    GRAPH,
+    MANIFEST,
+    MAX_BYTES,
+    MAX_CHUNKS,
+    MAX_NETWORKS,
+    MAX_PATCHES,
+    MAX_RANGE,
+    MAX_RANGES,
+    MAX_SIDE,
+    MAX_TENSORS,
+    MAX_WEIGHTS,
+    MAX_WINDOWS,
+    STREAMS,
+    WEIGHTS,
+    Part,
+    Rule,
+    Side,
+    matching,
+    ratio_of,
+)
+from stdo.package.source import Source
+from stdo.video.codecs import PACKED
 
-VERSION = 1
-MANIFEST, GRAPH, WEIGHTS, CHUNKS = "manifest.json", "graph.onnx", "weights.bin", "chunks.bin"
-STREAMS = ("lr.mp4", "lr.mkv")
+if TYPE_CHECKING:  # mypy reads no Literal of names that are listed elsewhere
+    _Scale = int
+    _Bits = int
+    _Stream = str
+    _Codec = str
+    _Name = str
+    _Residual = str
+else:
+    _Scale, _Bits = Literal[SCALES], Literal[BITS]
+    _Stream, _Codec, _Residual = Literal[STREAMS], Literal[PACKED], Literal["none", "bicubic"]
+    _Name = Literal[(GRAPH, WEIGHTS, CHUNKS, *STREAMS)]
+_Line = Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,400}")]
+_Padding = Annotated[int, Meta(ge=0, le=MAX_SIDE)]
+_Tensor = tuple[
+    Annotated[str, matching(r"[\w.]{1,200}")],
+    Annotated[tuple[Annotated[int, Meta(ge=1, le=2**20)], ...], Meta(max_length=5)],
+]
+_Number = Annotated[float, Meta(ge=-MAX_RANGE, le=MAX_RANGE)]
+_Db = Annotated[float, Meta(ge=0, le=100)]
 
-# Limits keep a hostile package from filling memory: together they allow for well under 1 GiB.
-MAX_SIDE = 16_384
-MAX_PIXELS = 2**25  # a frame of 7680x4320; 100 MB as RGB
-MAX_FRAMES = 10_000_000
-MAX_SECONDS = 10**8  # three years: what is shown later overflows the 64 bits that containers count ticks with
-MAX_CHUNKS = 32_767  # labels are int16
-MAX_NETWORKS = 4096
-MAX_TENSORS = 4096
-MAX_WEIGHTS = 2**25  # of all networks together; 128 MiB as float32; the runtime has a budget of its own
-MAX_RANGE = 1e6  # of what convolutions read, either way
-MAX_RANGES = 2**17  # networks times convolutions
-MAX_PATCHES = 2**27  # of the whole video; 256 MiB of labels
-MAX_WINDOWS = 2**26  # HR pixels of all windows of one frame; 200 MB as RGB
-MAX_BYTES = {MANIFEST: 2**24, GRAPH: 2**20, WEIGHTS: 5 * MAX_WEIGHTS, CHUNKS: 2**28, **dict.fromkeys(STREAMS, 2**40)}
-
-RESIDUALS = ("none", "bicubic")
-BITS = (32, 16, 8, 6, 4)
-MATRICES = ("bt601", "bt709", "bt2020", "fcc", "smpte240m", "rgb")
-FIGURES = ("frame", "pooled", "y")
-
-
-Range = tuple[float, float]
+Range = tuple[_Number, _Number]
 """The smallest and the largest number that a convolution reads."""
-Ranges = tuple[tuple[Range, ...], ...]
+Ranges = Annotated[tuple[tuple[Range, ...], ...], Meta(max_length=MAX_NETWORKS)]
 """Of each network, of each convolution."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The video as the viewer sees it.
-
-    width, height: pixels. rate: average frames per second. ticks: when each frame is shown, in units of ``time_base``
-    seconds, from 0 on; None: frame t is shown at t / rate. last: seconds that the last frame is shown; None: one
-    average interval. marks: what players are told beside the pixels.
-    """
-
-    width: int
-    height: int
-    frames: int
-    rate: Fraction
-    colour: Colour
-    time_base: Fraction | None = None
-    ticks: tuple[int, ...] | None = None
-    last: Fraction | None = None
-    marks: Marks = UNMARKED
-
-    def pts(self, t: int) -> Fraction:
-        """When frame ``t`` is shown, in seconds."""
-        return t / self.rate if self.ticks is None or self.time_base is None else self.ticks[t] * self.time_base
-
-    def timeline(self, span: range) -> Timeline:
-        """When the frames of a stretch are shown, the first of them at 0."""
-        last = self.shown(span.stop - 1)
-        if self.ticks is None or self.time_base is None:
-            return Timeline(range(len(span)), 1 / self.rate, last)
-        begin = self.ticks[span.start]
-        return Timeline([self.ticks[t] - begin for t in span], self.time_base, last)
-
-    @property
-    def seconds(self) -> Fraction:
-        """How long the video is."""
-        return self.pts(self.frames - 1) + self.shown(self.frames - 1)
-
-    def shown(self, t: int) -> Fraction:
-        """For how many seconds frame ``t`` is shown."""
-        if t < self.frames - 1:
-            return self.pts(t + 1) - self.pts(t)
-        return self.last or 1 / self.rate
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(Part, frozen=True):
     """The LR video: its member, size in pixels, how it was encoded, and how many bytes of it are sound."""
 
-    member: str
-    width: int
-    height: int
-    codec: str
-    crf: int | None = None
-    preset: str | None = None
-    audio_bytes: int = 0
+    member: _Stream
+    width: Side
+    height: Side
+    codec: _Codec
+    crf: Annotated[int, Meta(ge=0, le=63)] | None
+    preset: Annotated[str, matching("[a-z0-9]{1,20}")] | None
+    audio_bytes: Annotated[int, Meta(ge=0, le=MAX_BYTES[STREAMS[0]])]
 
 
-@dataclass(frozen=True, slots=True)
-class Patches:
+class Patches(Part, frozen=True):
     """The patch grid in LR pixels, see `stdo.chunks.grid.PatchGrid`."""
 
-    patch_h: int
-    patch_w: int
-    halo: int
+    patch_h: Side
+    patch_w: Side
+    halo: _Padding
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
-    """The networks: architecture, tensors in the order of weights.bin, how many, and the one that serves each chunk,
-    or `stdo.core.types.BICUBIC`.
+class Network(Part, frozen=True):
+    """The networks.
 
-    reach: how many LR pixels away a pixel still changes the result, see `stdo.models.common.Backbone.reach`.
-    residual: what the networks predict, see `stdo.models.common.Backbone`; the graph does what it says.
-    ranges: for each network the smallest and the largest number that each of its convolutions reads, over the whole
-    video, in the order of their weights in ``params``; None where that was not measured.
+    Attributes:
+        backbone: The architecture.
+        params: Name and shape of each tensor, in the order of weights.bin.
+        networks: How many.
+        network_of: The network that serves each chunk, or `stdo.core.types.BICUBIC`.
+        reach: How many LR pixels away a pixel still changes the result, see `stdo.models.common.Backbone.reach`.
+        residual: What the networks predict, see `stdo.models.common.Backbone`; the graph does what it says. Older
+            packages do not tell.
+        ranges: For each network the smallest and the largest number that each of its convolutions reads, over the
+            whole video, in the order of their weights in ``params``; None where that was not measured.
     """
 
-    backbone: str
-    params: tuple[tuple[str, tuple[int, ...]], ...]
-    networks: int
-    network_of: tuple[int, ...]
-    reach: int
-    residual: str = "none"
+    backbone: Annotated[str, matching("[a-z0-9_]{1,40}")]
+    params: Annotated[tuple[_Tensor, ...], Meta(min_length=1, max_length=MAX_TENSORS)]
+    networks: Annotated[int, Meta(ge=1, le=MAX_NETWORKS)]
+    network_of: Annotated[
+        tuple[Annotated[int, Meta(ge=BICUBIC, lt=MAX_NETWORKS)], ...], Meta(min_length=1, max_length=MAX_CHUNKS)
+    ]
+    reach: _Padding
+    residual: _Residual = "none"
     ranges: Ranges | None = None
 
     @property
@@ -128,44 +118,66 @@ class Network:
         """Names of the convolutions' weights: the tensors with four sides."""
         return tuple(name for name, shape in self.params if len(shape) == 4)
 
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What the server measured on the frames that the client made, as docs/protocol.md defines it.
-
-    psnr: ``frame``, ``pooled`` and ``y`` in dB. ssim: None where a side is too short for it.
-    """
-
-    psnr: Mapping[str, float]
-    ssim: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """Size in bytes and SHA-256 (64 hexadecimal digits) of a member."""
-
-    bytes: int
-    sha256: str
+    def rules(self) -> Iterator[Rule]:
+        """What its fields must keep together."""
+        names = [name for name, _ in self.params]
+        yield len(set(names)) == len(names), "network.params", names, "tensors of different names"
+        chunk = max(self.network_of)
+        yield chunk < self.networks, "network.network_of", chunk, f"below the number of networks, {self.networks}"
+        numbers = self.networks * sum(prod(shape) for _, shape in self.params)
+        yield numbers <= MAX_WEIGHTS, "network.params", numbers, f"at most {MAX_WEIGHTS}"
+        if self.ranges is not None:
+            rows, columns = self.networks, len(self.convolutions)
+            good = len(self.ranges) == rows and all(len(row) == columns for row in self.ranges)
+            good = good and all(low <= high for row in self.ranges for low, high in row)
+            yield good, "network.ranges", self.ranges, f"{rows} times {columns} pairs, none falling"
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Quantiser(Part, frozen=True):
+    """How many bits a weight has."""
+
+    bits: _Bits
+
+
+class Psnr(Part, frozen=True):
+    """Decibels, as docs/protocol.md defines them."""
+
+    frame: _Db
+    pooled: _Db
+    y: _Db
+
+
+class Figures(Part, frozen=True):
+    """What the server measured on the frames that the client made. ssim: None where a side is too short for it."""
+
+    psnr: Psnr
+    ssim: Annotated[float, Meta(ge=-1, le=1)] | None
+
+
+class Member(Part, frozen=True):
+    """Size and SHA-256 of a member."""
+
+    bytes: Annotated[int, Meta(ge=0)]
+    sha256: Annotated[str, matching("[0-9a-f]{64}")]
+
+
+class Manifest(Part, frozen=True):
     """Everything that a player has to know before it reads another member.
 
     quality, bicubic: None until they are measured. members: all but the manifest itself; `write_package` fills it in.
     """
 
-    generator: str
-    name: str
-    scale: int
+    generator: _Line
+    name: _Line
+    scale: _Scale
     source: Source
     lr: Stream
     grid: Patches
     network: Network
-    bits: int
-    quality: Figures | None = None
-    bicubic: Figures | None = None
-    members: Mapping[str, Member] | None = None
+    quantiser: Quantiser
+    quality: Figures | None
+    bicubic: Figures | None
+    members: dict[_Name, Member]
 
     @property
     def patch_grid(self) -> PatchGrid:
@@ -178,3 +190,97 @@ class Manifest:
     def names(self) -> tuple[str, ...]:
         """All members in the order in which a package holds them."""
         return MANIFEST, GRAPH, WEIGHTS, CHUNKS, self.lr.member
+
+    def rules(self) -> Iterator[Rule]:
+        """What its fields must keep together; each rule is asked only where those before it hold."""
+        yield from self.source.rules()
+        yield from self.network.rules()
+        source, lr, grid, scale = self.source, self.lr, self.grid, self.scale
+        size, needed = (lr.width, lr.height), (-(-source.width // scale), -(-source.height // scale))
+        yield size == needed, "lr.width, lr.height", size, f"{needed}, the source's by the scale"
+        fits = grid.patch_h <= lr.height and grid.patch_w <= lr.width
+        yield fits, "grid", (grid.patch_w, grid.patch_h), f"at most {size}"
+        windows = self.patch_grid
+        patches, pixels = windows.patches * source.frames, windows.pixels * scale**2
+        yield patches <= MAX_PATCHES, "patches", patches, f"at most {MAX_PATCHES}"
+        yield pixels <= MAX_WINDOWS, "grid.halo", grid.halo, "smaller for patches of this size"
+        if self.members:
+            names, found = sorted(self.names[1:]), sorted(self.members)
+            yield found == names, "members", found, ", ".join(names)
+        for name, member in self.members.items():
+            yield member.bytes <= MAX_BYTES[name], f"members.{name}.bytes", member.bytes, f"at most {MAX_BYTES[name]}"
+            most = member.bytes if name == lr.member else lr.audio_bytes
+            yield lr.audio_bytes <= most, "lr.audio_bytes", lr.audio_bytes, f"at most {most}"
+
+
+_HEAD = {"format": "stdo", "version": 1}
+
+
+def to_json(manifest: Manifest) -> bytes:
+    """The content of manifest.json.
+
+    Args:
+        manifest: What it tells.
+
+    Returns:
+        JSON.
+
+    Raises:
+        FieldError: A value is out of its range.
+    """
+    fields = to_builtins(manifest, enc_hook=lambda ratio: ratio.as_integer_ratio())
+    text = _sealed(json.dumps(_HEAD | fields, separators=(",", ":")).encode())
+    read = from_json(text)
+    assert read == manifest, read
+    return text
+
+
+def from_json(text: bytes) -> Manifest:
+    """Read manifest.json.
+
+    Args:
+        text: Its content.
+
+    Returns:
+        What it tells.
+
+    Raises:
+        UserError: Something is damaged, unknown or out of its range; in one line.
+    """
+    if len(text) > MAX_BYTES[MANIFEST]:
+        raise UserError(f"{MANIFEST}: {len(text)} bytes: must be at most {MAX_BYTES[MANIFEST]}")
+    fields = parse_json(text, MANIFEST)
+    if not isinstance(fields, dict):
+        raise UserError(f"{MANIFEST}: damaged (it is not a JSON object)")
+    head = {name: fields.pop(name, None) for name in _HEAD}
+    if head["format"] != "stdo":
+        raise UserError(f"{MANIFEST}: is not that of a package of stdo")
+    if head != _HEAD:
+        raise UserError(f"{MANIFEST}: version={head['version']!r:.40}: this player reads version {_HEAD['version']}")
+    if text != _sealed(text[:-_SEAL] + b"}"):
+        raise UserError(f"{MANIFEST}: damaged (its SHA-256 is another)")
+    del fields["sha256"]
+    _check_ranges(fields)
+    found: Manifest = checked(fields, Manifest, MANIFEST, ratio_of)
+    for holds, field, value, allowed in found.rules():
+        if not holds:
+            raise refused(MANIFEST, field, value, allowed)
+    return found
+
+
+def _check_ranges(fields: Json) -> None:
+    """Raise UserError for more ranges than any package has, before they are made into numbers that take room."""
+    network = fields.get("network")
+    ranges: Any = network.get("ranges") if isinstance(network, dict) else None
+    if isinstance(ranges, list):
+        told = sum(len(row) for row in ranges if isinstance(row, list))
+        if told > MAX_RANGES:
+            raise refused(MANIFEST, "network.ranges", told, f"at most {MAX_RANGES}")
+
+
+def _sealed(text: bytes) -> bytes:
+    """A JSON object with its own SHA-256 as its last field."""
+    return b'%b,"sha256":"%b"}' % (text[:-1], hashlib.sha256(text).hexdigest().encode())
+
+
+_SEAL = len(_sealed(b"{}")) - 1

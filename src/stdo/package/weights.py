@@ -20,9 +20,8 @@ import numpy as np
 from stdo.core.types import F32, F64, I64, U8, UserError
 from stdo.package.coding import Symbols, damaged, encoder, join, packed, split, table, unpacking
 from stdo.package.delta import Layout, Params, fold
-from stdo.package.manifest import WEIGHTS
+from stdo.package.limits import BITS, WEIGHTS
 
-BITS = (32, 16, 8, 6, 4)
 SPREADS = 32
 """Tables of either shape, Laplace and Gauss; a step of a quarter between two costs at most 0.5 % of the bits."""
 

@@ -23,7 +23,8 @@ from stdo.core.cores import usable_cores
 from stdo.core.types import I16, I64, U8, Json, UserError
 from stdo.package.container import Package, complaints
 from stdo.package.labels import Labels
-from stdo.package.manifest import CHUNKS, GRAPH, WEIGHTS, Manifest
+from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
+from stdo.package.manifest import Manifest
 from stdo.package.weights import Stored
 from stdo.player.bicubic import enlarge_part
 from stdo.player.isolated import Isolated
@@ -217,7 +218,9 @@ class Player:
         from stdo.player.runtime import Networks
 
         network = self.manifest.network
-        weights = Stored(self.package.read(WEIGHTS), network.params, network.networks, self.manifest.bits, max_bytes)
+        weights = Stored(
+            self.package.read(WEIGHTS), network.params, network.networks, self.manifest.quantiser.bits, max_bytes
+        )
         graph, scale = self.package.read(GRAPH), self.manifest.scale
         told = network.ranges or () if precision == "int8" else ()
         named = [dict(zip(network.convolutions, each, strict=True)) for each in told]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from stdo.core.types import UserError
 from stdo.package.coding import damaged
-from stdo.package.manifest import GRAPH
+from stdo.package.limits import GRAPH
 
 INPUT = "lr"
 MAX_NODES = 2000

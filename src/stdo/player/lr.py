@@ -12,7 +12,8 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from stdo.core.types import U8, UserError
-from stdo.package.manifest import STREAMS, Manifest
+from stdo.package.limits import STREAMS
+from stdo.package.manifest import Manifest
 from stdo.player.confine import limited
 from stdo.video.codecs import CODECS
 from stdo.video.colour import ToRgb, colour_of
