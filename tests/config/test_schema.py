@@ -163,6 +163,12 @@ def test_help_tells_every_setting_of_a_command_with_its_default(command: str, tm
         assert lines["weights.bits"].startswith("weights.bits=8 ")
 
 
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_name_that_is_no_utf8_is_a_text_or_refused(name: str) -> None:
+    takes_texts = SETTINGS[name].accepts("any text")
+    assert SETTINGS[name].accepts("\udcff.mp4") == takes_texts
+
+
 def test_a_value_that_is_no_number_is_refused() -> None:
     with pytest.raises(UserError, match=r"^optim.lr=inf: must be a number above 0$"):
         check({"optim": {"lr": float("inf")}})

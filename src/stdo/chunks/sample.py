@@ -139,7 +139,7 @@ class Ratios(_Decks):
     ) -> None:
         super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed)
         self._chunks = [np.flatnonzero(label_N == label) for label in range(int(label_N.max()) + 1)]
-        asked = decay(len(self._chunks), factor) if ratios is None else [float(ratio) for ratio in ratios]
+        asked = decay(len(self._chunks), factor) if ratios is None else list(map(float, ratios))
         if len(asked) != len(self._chunks):
             raise UserError(f"sampler.ratios={asked}: must be {len(self._chunks)} numbers, one for each chunk")
         self.counts = joint_counts([len(chunk) for chunk in self._chunks], asked, size)
@@ -184,7 +184,7 @@ class Weighted(_ByLearner):
         super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed)
         self._chunks = [np.flatnonzero(label_N == label) for label in range(int(label_N.max()) + 1)]
         count = len(self._chunks)
-        self.weights = [float(w) for w in (range(count, 0, -1) if weights is None else weights)]
+        self.weights = list(map(float, range(count, 0, -1) if weights is None else weights))
         if len(self.weights) != count:
             raise UserError(f"sampler.weights={self.weights}: must be {count} numbers, one for each chunk")
         mass_C = np.array([w * len(chunk) for w, chunk in zip(self.weights, self._chunks, strict=True)])
@@ -212,7 +212,9 @@ def decay(chunks: int, factor: float = 0.5) -> list[float]:
     >>> decay(4), decay(2), decay(1)
     ([1.0, 0.5, 0.25, 0.0], [1.0, 0.0], [1.0])
     """
-    return [1.0] if chunks == 1 else [*(factor**i for i in range(chunks - 1)), 0.0]
+    if chunks == 1:
+        return [1.0]
+    return [*(factor**i for i in range(chunks - 1)), 0.0]
 
 
 def joint_counts(sizes: Sequence[int], ratios: Sequence[float], size: float | None = None) -> list[int]:

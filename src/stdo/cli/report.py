@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from stdo.cli.app import enter
 from stdo.config.settings import check
@@ -23,9 +23,8 @@ def task(config: DictConfig) -> None:
     check(config)
     study = open_study(config.study) if config.study else None
     asked: Json = study.report if study else {}
-    settings: dict[str, Any] = {
-        str(key): asked.get(str(key)) if value is None else value for key, value in config.items()
-    }
+    settings = asked | {str(key): value for key, value in config.items() if value is not None}
+    settings = dict.fromkeys(map(str, config)) | settings
     plot: dict[str, Any] = dict(asked.get("plot") or {})
     plot |= {key: value for key, value in _plain(config.plot).items() if value is not None}
     for switch in ("html", "networks_alone", "private"):
@@ -76,10 +75,9 @@ def _where(runs: Any, config: DictConfig, study: Study | None) -> list[Path]:
         if not sweep.exists():
             raise UserError(f"study={config.study}: no {sweep} yet; train it with study={config.study}, or give runs=…")
         return [sweep]
-    listed = [runs] if isinstance(runs, str) else list(runs) if isinstance(runs, list | ListConfig) else []
-    if not listed:
+    if runs is None:
         raise UserError("runs: name run directories, folders of them, or sweep files")
-    return [Path(str(path)) for path in listed]
+    return [Path(path) for path in ([runs] if isinstance(runs, str) else runs)]
 
 
 def _plain(node: Any) -> dict[str, Any]:

@@ -131,13 +131,20 @@ def _targets(node: Any) -> Iterator[str]:
     """Every ``_target_`` in nested settings."""
     if isinstance(node, dict) and "_target_" in node:
         yield str(node["_target_"])
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+    for child in _children(node):
         yield from _targets(child)
+
+
+def _children(node: Any) -> list[Any]:
+    """What a mapping or a list holds; nothing of a plain value."""
+    if isinstance(node, dict):
+        return list(node.values())
+    return node if isinstance(node, list) else []
 
 
 def _texts(node: Any) -> Iterator[str]:
     """Every text in nested settings, names too."""
     if isinstance(node, str):
         yield node
-    for child in [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else ():
+    for child in [*(node if isinstance(node, dict) else ()), *_children(node)]:
         yield from _texts(child)

@@ -94,7 +94,10 @@ def _costs(metrics: Json) -> list[str]:
 
 def _bytes(metrics: Json) -> list[str]:
     """What the package weighs, part by part, and the PSNR that its viewer sees."""
-    parts = [f"{part} {short(size)}{'' if size >= 1000 else ' '}B" for part, size in metrics["bytes"].items()]
+    parts = []
+    for part, size in metrics["bytes"].items():
+        unit = "B" if size >= 1000 else " B"  # 64 kB, 64 B
+        parts.append(f"{part} {short(size)}{unit}")
     delivered = metrics["delivered"]
     return [
         *parts,

@@ -14,13 +14,12 @@ def names(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         alike.setdefault((*_place(run), run.name), []).append(run)
     telling = {key: _telling(members) for key, members in alike.items()}
-    return [
-        ", ".join(
-            [run.name]
-            + [f"{key.split('.')[-1]} {run.shaping.get(key, 'null')}" for key in telling[(*_place(run), run.name)]]
-        )
-        for run in runs
-    ]
+    found = []
+    for run in runs:
+        keys = telling[(*_place(run), run.name)]
+        told = [f"{key.split('.')[-1]} {run.shaping.get(key, 'null')}" for key in keys]
+        found.append(", ".join([run.name, *told]))
+    return found
 
 
 def _telling(runs: Sequence[Run]) -> list[str]:

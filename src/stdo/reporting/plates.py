@@ -158,9 +158,14 @@ def _picture(axes: Axes, png: bytes, name: str, text: str = "") -> None:
 def _places(members: Sequence[tuple[str, Run]]) -> dict[tuple[int, ...], list[Json | None]]:
     """(frame, top, left, height, width) -> the crop of each run there; None where a run has none."""
     place_of = operator.itemgetter("frame", "top", "left", "height", "width")
-    found = [{place_of(crop): crop for crop in run.crops() if crop["why"] == HARDEST} for _, run in members]
-    places = dict.fromkeys(itertools.chain.from_iterable(found))
-    return {place: [each.get(place) for each in found] for place in places}
+    found: list[dict[tuple[int, ...], Json]] = []
+    for _, run in members:
+        found.append({place_of(crop): crop for crop in run.crops() if crop["why"] == HARDEST})
+
+    places: dict[tuple[int, ...], list[Json | None]] = {}
+    for place in itertools.chain.from_iterable(found):
+        places[place] = [each.get(place) for each in found]
+    return places
 
 
 def _groups(runs: Sequence[Run]) -> list[list[tuple[str, Run]]]:

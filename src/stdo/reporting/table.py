@@ -1,5 +1,6 @@
 """Many runs as plain text for the terminal."""
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,13 +53,17 @@ def comparison_table(runs: Sequence[Run]) -> str:
             unequal |= not equal
             cells.append([cell(line) for _, cell in _COLUMNS])
             cells[-1][_SHOWN] += "" if equal else "*"
-    kept = [i for i in range(len(_HEADER)) if i < 2 or any(row[i] not in ("", NONE) for row in cells[1:])]
-    texts = aligned([[row[i] for i in kept] for row in cells])
+    kept = [i for i in range(len(_HEADER)) if i < 2 or _shows_something(cells, i)]
+    texts = aligned([operator.itemgetter(*kept)(row) for row in cells])
     lines = [texts[0]]
     for index, text in enumerate(texts[1:], start=1):
         lines += ["", starts[index], text] if index in starts else [text]
     has_paper = any(_HEADER[i] in _PAPER for i in kept)
     return "\n".join([*lines, *_notes(unequal, has_paper, len(runs) > len(cells) - 1 - len(groups))])
+
+
+def _shows_something(cells: Sequence[Sequence[str]], column: int) -> bool:
+    return any(row[column] not in ("", NONE) for row in cells[1:])
 
 
 def _heading(members: Sequence[Json]) -> str:

@@ -34,14 +34,15 @@ class Joined:
             if (info.width, info.height) != (first.width, first.height):
                 sizes = f"{info.width}x{info.height}, the first is {first.width}x{first.height}"
                 raise UserError(f"video.paths: {path} is {sizes}; set video.height where they differ by scale alone")
-        counts = [info.frames for info in infos]
+        counts = [info.frames for info in infos if info.frames is not None]
+        known = len(counts) == len(infos)
         notes = [note for info in infos for note in info.notes]
         if any(info.marks != first.marks for info in infos):
             notes.append(f"what players are told beside the pixels differs: they are told that of {paths[0]}")
         self._info = replace(
             first,
             name="+".join(info.name for info in infos),
-            frames=None if None in counts else sum(count or 0 for count in counts),
+            frames=sum(counts) if known else None,
             notes=tuple(dict.fromkeys(notes)),
         )
 

@@ -120,8 +120,8 @@ class VideoFile:
     def _describe(self, stream: VideoStream, frame: av.VideoFrame) -> VideoInfo:
         width, height = self._span.size(*self._turn.size(*self._stored))
         stamped = self._first is not None
-        rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
-        rate = next((rate for rate in (rates if stamped else rates[1:]) if rate), Fraction(25))
+        likely = stream.guessed_rate or stream.base_rate or Fraction(25)
+        rate = (stream.average_rate or likely) if stamped else likely
         colour = colour_of(frame)
         return VideoInfo(
             name=name_of(self._path),
