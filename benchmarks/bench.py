@@ -1,10 +1,12 @@
-"""Every benchmark, or the parts that are named; each part's tables go into a file of benchmarks/results.
+"""Every benchmark, or the parts that are named; each part's tables go into a file of
+benchmarks/results.
 
-    python benchmarks/bench.py [limits prepare train quality play growth gpu] [--quick] [--out benchmarks/results]
+    python benchmarks/bench.py [limits prepare train quality play growth gpu] [--quick] [--out
+    benchmarks/results]
 
-``--quick`` is a quarter of an hour, everything some hours. A file says on which processor, with which versions and how
-it was asked for; it names no host and no path. What a part measures stands in the head of its script. Further arguments
-go to the part when only one is named.
+``--quick`` is a quarter of an hour, everything some hours. A file says on which processor, with
+which versions and how it was asked for; it names no host and no path. What a part measures stands
+in the head of its script. Further arguments go to the part when only one is named.
 """
 
 import argparse
@@ -59,7 +61,9 @@ def main() -> None:
         arguments = [*(QUICK.get(part, ["--quick"]) if chosen.quick else []), *further]
         tables = run(part, arguments)
         shown = " ".join(word for word in arguments if "/" not in word)
-        (chosen.out / f"{part}.tsv").write_text(f"# {part} {shown}; {datetime.now(UTC):%Y-%m-%d}\n{tables}")
+        (chosen.out / f"{part}.tsv").write_text(
+            f"# {part} {shown}; {datetime.now(UTC):%Y-%m-%d}\n{tables}"
+        )
     note(f"written to {chosen.out}")
 
 

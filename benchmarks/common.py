@@ -48,7 +48,9 @@ def median_seconds(work: Callable[[], object], repeats: int) -> float:
 
 
 def options(doc: str | None, **settings: object) -> argparse.Namespace:
-    """Parse the command line: ``--quick`` and one option for each setting; a list takes several values."""
+    """Parse the command line: ``--quick`` and one option for each setting; a list takes several
+    values.
+    """
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="less of everything")
     for name, default in settings.items():
@@ -69,7 +71,9 @@ def machine() -> str:
 
 
 def peak_rss() -> int:
-    """Peak resident memory of this process so far, in bytes; not ``ru_maxrss``, which begins at the parent's."""
+    """Peak resident memory of this process so far, in bytes; not ``ru_maxrss``, which begins at the
+    parent's.
+    """
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
@@ -98,7 +102,8 @@ class Resident(threading.Thread):
 
 
 def clip(video: str | None, height: int, frames: int, folder: Path) -> VideoFile:
-    """A file of ``frames`` frames of ``height`` rows in x264 crf 20, made of a video (None: the sample clip).
+    """A file of ``frames`` frames of ``height`` rows in x264 crf 20, made of a video (None: the
+    sample clip).
 
     The video is resized as needed and played again where it is too short.
     """
@@ -106,10 +111,14 @@ def clip(video: str | None, height: int, frames: int, folder: Path) -> VideoFile
     if not path.exists():
         source = open_video(video)
         width = round(source.info.width * height / source.info.height / 2) * 2
-        with VideoWriter(path, width, height, Fraction(25), "x264", crf=20, preset="veryfast") as writer:
+        with VideoWriter(
+            path, width, height, Fraction(25), "x264", crf=20, preset="veryfast"
+        ) as writer:
             for t, frame_HWC in enumerate(itertools.islice(endless(source), frames)):
                 same = frame_HWC.shape[:2] == (height, width)
-                writer.write(Frame(Fraction(t, 25), frame_HWC if same else resize(frame_HWC, height, width)))
+                writer.write(
+                    Frame(Fraction(t, 25), frame_HWC if same else resize(frame_HWC, height, width))
+                )
     return VideoFile(path)
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/cost.py > cost.tsv
 
-Tab-separated: backbone, scale, params, macs (of one 48x48 LR patch), paper_g. ``paper_g`` is the "FLOPs" column of the
-STDO paper's Table 3 in units of 10⁹; it counts a multiply and its addition once, as macs does.
+Tab-separated: backbone, scale, params, macs (of one 48x48 LR patch), paper_g. ``paper_g`` is the
+"FLOPs" column of the STDO paper's Table 3 in units of 10⁹; it counts a multiply and its addition
+once, as macs does.
 """
 
 from stdo.core.types import SCALES

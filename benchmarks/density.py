@@ -1,10 +1,12 @@
-"""How dense the code is: comprehensions and conditional expressions in one statement, function by function.
+"""How dense the code is: comprehensions and conditional expressions in one statement, function by
+function.
 
     python benchmarks/density.py            the 20 densest functions of src, and the sums
     python benchmarks/density.py --most 5 tests
 
-A statement with more than one comprehension or conditional expression holds more than one idea; it is told by the names
-of intermediate values instead. The excess of a function is how many there are beyond one in each of its statements.
+A statement with more than one comprehension or conditional expression holds more than one idea; it
+is told by the names of intermediate values instead. The excess of a function is how many there are
+beyond one in each of its statements.
 """
 
 import argparse
@@ -23,7 +25,9 @@ BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 @dataclass(frozen=True)
 class Function:
-    """A function: where it is, its lines, and how many of its expressions are beyond one in a statement."""
+    """A function: where it is, its lines, and how many of its expressions are beyond one in a
+    statement.
+    """
 
     place: str
     lines: int
@@ -55,7 +59,9 @@ def statements(function: ast.AST) -> Iterator[ast.stmt]:
 
 
 def dense_expressions(statement: ast.stmt) -> int:
-    """Comprehensions and conditional expressions of a statement itself, without those of its blocks."""
+    """Comprehensions and conditional expressions of a statement itself, without those of its
+    blocks.
+    """
     count = 0
     for field, value in ast.iter_fields(statement):
         if field in BLOCKS:
@@ -71,7 +77,9 @@ def main() -> None:
     """Print the densest functions and the sums."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("src")])
-    parser.add_argument("--most", type=int, default=20, help="functions that are listed; default: 20")
+    parser.add_argument(
+        "--most", type=int, default=20, help="functions that are listed; default: 20"
+    )
     asked = parser.parse_args()
     files = sorted(file for folder in asked.folders for file in folder.rglob("*.py"))
     found = [function for file in files for function in functions(file)]
@@ -81,7 +89,9 @@ def main() -> None:
         sys.stdout.write(f"{each.excess:6} {each.most:4} {each.lines:5}  {each.place}\n")
     dense = sum(each.excess > 0 for each in found)
     excess = sum(each.excess for each in found)
-    sys.stdout.write(f"{len(found)} functions, {dense} with more than one in a statement, excess {excess}\n")
+    sys.stdout.write(
+        f"{len(found)} functions, {dense} with more than one in a statement, excess {excess}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Training on a GPU: which way of computing many networks is fastest, and what share of the GPU it uses.
+"""Training on a GPU: which way of computing many networks is fastest, and what share of the GPU it
+uses.
 
     python benchmarks/gpu.py [--backbone wdsr] [--networks 4] [--batch 16] [--seconds 20] [--quick]
 
-Every way computes the same step of k networks on a batch that lies on the device: one after the other (as
-`stdo.models.sharing.Independent` does), all at once by torch.func, and each of them compiled, or captured as a CUDA
-graph. First each is checked against the first on its losses; one that differs or fails is named and not timed. Then a
-short table: patches per second, share of the measured rate of convolutions, and how long 50 passes of 15 seconds of
-1080p (`budget=paper`) take at that rate. Without a GPU it says so; ``--check`` runs the checks on the CPU in small.
+Every way computes the same step of k networks on a batch that lies on the device: one after the
+other (as `stdo.models.sharing.Independent` does), all at once by torch.func, and each of them
+compiled, or captured as a CUDA graph. First each is checked against the first on its losses; one
+that differs or fails is named and not timed. Then a short table: patches per second, share of the
+measured rate of convolutions, and how long 50 passes of 15 seconds of 1080p (`budget=paper`) take
+at that rate. Without a GPU it says so; ``--check`` runs the checks on the CPU in small.
 """
 
 import argparse
@@ -51,7 +53,9 @@ class Setting:
     def batches(self) -> tuple[Tensor, Tensor]:
         """LR (K, N, 3, h, w) and HR of the same patches."""
         generator = torch.Generator().manual_seed(0)
-        hr = torch.rand(self.networks * self.batch, 3, PATCH[0] * SCALE, PATCH[1] * SCALE, generator=generator)
+        hr = torch.rand(
+            self.networks * self.batch, 3, PATCH[0] * SCALE, PATCH[1] * SCALE, generator=generator
+        )
         lr = F.avg_pool2d(hr, SCALE)
         return tuple(x.to(self.device).unflatten(0, (self.networks, self.batch)) for x in (lr, hr))  # type: ignore[return-value]
 
@@ -67,7 +71,10 @@ def one_by_one(setting: Setting, compiled: bool = False) -> Step:
 
     def loss() -> Tensor:
         with torch.autocast(setting.device, torch.bfloat16):
-            parts = [F.l1_loss(net(x).float(), y) for net, x, y in zip(sharing.backbones, lr, hr, strict=True)]
+            parts = [
+                F.l1_loss(net(x).float(), y)
+                for net, x, y in zip(sharing.backbones, lr, hr, strict=True)
+            ]
         return torch.stack(parts).sum()
 
     return _step(torch.compile(loss) if compiled else loss, optimizer)
@@ -158,8 +165,12 @@ def rate(step: Step, patches: int, seconds: float) -> float:
 
 def convolutions() -> float:
     """Operations per second of a large bf16 convolution, forwards."""
-    images = torch.rand(64, 256, 128, 128, device="cuda", dtype=torch.bfloat16).to(memory_format=torch.channels_last)
-    weights = torch.rand(256, 256, 3, 3, device="cuda", dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    images = torch.rand(64, 256, 128, 128, device="cuda", dtype=torch.bfloat16).to(
+        memory_format=torch.channels_last
+    )
+    weights = torch.rand(256, 256, 3, 3, device="cuda", dtype=torch.bfloat16).to(
+        memory_format=torch.channels_last
+    )
     operations = 2 * 64 * 128 * 128 * 256 * 256 * 9
     F.conv2d(images, weights, padding=1)
     torch.cuda.synchronize()
@@ -178,7 +189,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--check", action="store_true", help="the checks alone, on the CPU if need be")
+    parser.add_argument(
+        "--check", action="store_true", help="the checks alone, on the CPU if need be"
+    )
     chosen = parser.parse_args()
     gpu = torch.cuda.is_available()
     print(f"# {machine()}; {torch.cuda.get_device_name() if gpu else 'no GPU here'}")
@@ -198,8 +211,15 @@ def main() -> None:
             tsv(way, found if isinstance(found, str) else "agrees")
             continue
         patches = rate(found, batch * setting.networks, 5 if chosen.quick else chosen.seconds)
-        operations = 3 * 2 * count(backbone, SCALE, *PATCH).macs  # forwards, and twice that backwards
-        tsv(way, f"{patches:.0f}", f"{patches * operations / limit:.3f}", f"{PAPER_PATCHES / patches / 60:.1f}")
+        operations = (
+            3 * 2 * count(backbone, SCALE, *PATCH).macs
+        )  # forwards, and twice that backwards
+        tsv(
+            way,
+            f"{patches:.0f}",
+            f"{patches * operations / limit:.3f}",
+            f"{PAPER_PATCHES / patches / 60:.1f}",
+        )
 
 
 if __name__ == "__main__":

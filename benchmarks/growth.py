@@ -1,9 +1,11 @@
 """How time, memory and disk grow with length, resolution, chunks and number of jobs.
 
-    python benchmarks/growth.py [--lengths 5 15 60 180] [--heights 720 1080 2160] [--chunks 1 4 8] [--jobs 1 2 4]
+    python benchmarks/growth.py [--lengths 5 15 60 180] [--heights 720 1080 2160] [--chunks 1 4 8]
+    [--jobs 1 2 4]
 
-Each row prepares a video (25 frames a second) and trains ESPCN for some steps, in a process of its own. Lengths are at
-1080 rows; heights, chunks and jobs at 5 seconds. 180 seconds need 29 GB of disk; a row that has no room is left out.
+Each row prepares a video (25 frames a second) and trains ESPCN for some steps, in a process of its
+own. Lengths are at 1080 rows; heights, chunks and jobs at 5 seconds. 180 seconds need 29 GB of
+disk; a row that has no room is left out.
 """
 
 import json
@@ -82,16 +84,26 @@ def job(path: str, frames: int, chunks: int) -> None:
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
         began = time.perf_counter()
-        trainer.fit(Overfit(sharing, partial(torch.optim.Adam, lr=1e-4), cosine, STEPS), datamodule=data)
+        trainer.fit(
+            Overfit(sharing, partial(torch.optim.Adam, lr=1e-4), cosine, STEPS), datamodule=data
+        )
         trained = time.perf_counter() - began
         disk = sum(file.stat().st_size for file in Path(cache).rglob("*") if file.is_file())
         print(json.dumps([prepared, trained, memory, peak_rss(), disk]))
 
 
 def row(
-    folder: Path, what: str, value: float, height: int, frames: int, chunks: int, jobs: int = 1, **variables: str
+    folder: Path,
+    what: str,
+    value: float,
+    height: int,
+    frames: int,
+    chunks: int,
+    jobs: int = 1,
+    **variables: str,
 ) -> None:
-    """Run ``jobs`` jobs at the same time and print the slowest's time, the sum of their memory and disk.
+    """Run ``jobs`` jobs at the same time and print the slowest's time, the sum of their memory and
+    disk.
 
     variables: of the environment, beside those that are set.
     """
@@ -103,12 +115,23 @@ def row(
         return
     command = [sys.executable, __file__, "job", source.path, str(frames), str(chunks)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    running = [subprocess.Popen(command, text=True, env=os.environ | variables, **pipes) for _ in range(jobs)]
+    running = [
+        subprocess.Popen(command, text=True, env=os.environ | variables, **pipes)
+        for _ in range(jobs)
+    ]
     found = [json.loads(one.communicate()[0]) for one in running]
     prepared, trained = (max(one[n] for one in found) for n in (0, 1))
     memory, peak, disk = (sum(one[n] for one in found) for n in (2, 3, 4))
     sizes = (f"{memory / 2**20:.0f}", f"{peak / 2**20:.0f}", f"{disk / 1e9:.2f}")
-    tsv(what, value, frames, f"{prepared:.1f}", f"{frames * jobs / prepared:.1f}", f"{trained:.1f}", *sizes)
+    tsv(
+        what,
+        value,
+        frames,
+        f"{prepared:.1f}",
+        f"{frames * jobs / prepared:.1f}",
+        f"{trained:.1f}",
+        *sizes,
+    )
 
 
 def main() -> None:
@@ -116,11 +139,27 @@ def main() -> None:
     if sys.argv[1:2] == ["job"]:
         job(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
         return
-    chosen = options(__doc__, lengths=[5, 15, 60, 180], heights=[720, 1080, 2160], chunks=[1, 4, 8], jobs=[1, 2, 4])
+    chosen = options(
+        __doc__,
+        lengths=[5, 15, 60, 180],
+        heights=[720, 1080, 2160],
+        chunks=[1, 4, 8],
+        jobs=[1, 2, 4],
+    )
     short = slice(0, 2) if chosen.quick else slice(None)
     seconds = 1 if chosen.quick else 5
     print(f"# {machine()}; espcn x{SCALE}, {STEPS} steps of 4 patches a network")
-    tsv("grows", "value", "frames", "prepare_s", "frames_s", "train_s", "peak_mib_prepare", "peak_mib", "disk_gb")
+    tsv(
+        "grows",
+        "value",
+        "frames",
+        "prepare_s",
+        "frames_s",
+        "train_s",
+        "peak_mib_prepare",
+        "peak_mib",
+        "disk_gb",
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for length in chosen.lengths[short]:

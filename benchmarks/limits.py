@@ -1,9 +1,11 @@
-"""What this machine can do at best: matrix products, the convolutions of each backbone, copying memory, decoding.
+"""What this machine can do at best: matrix products, the convolutions of each backbone, copying
+memory, decoding.
 
     python benchmarks/limits.py [--size 1024] [--quick]
 
-Every other benchmark is to be read against these. Convolutions are each backbone's own, forwards, on a batch of 16
-patches of the paper's size; their rate counts a multiplication and its addition as two operations.
+Every other benchmark is to be read against these. Convolutions are each backbone's own, forwards,
+on a batch of 16 patches of the paper's size; their rate counts a multiplication and its addition as
+two operations.
 """
 
 import tempfile
@@ -53,13 +55,23 @@ def main() -> None:
     print(f"# {machine()}; {torch.get_num_threads()} threads")
     tsv("what", "precision", "rate", "unit")
     for precision, work in products(chosen.size).items():
-        tsv("matrix product", precision, f"{2 * chosen.size**3 / median_seconds(work, repeats) / 1e9:.0f}", "Gop/s")
+        tsv(
+            "matrix product",
+            precision,
+            f"{2 * chosen.size**3 / median_seconds(work, repeats) / 1e9:.0f}",
+            "Gop/s",
+        )
     for name in BACKBONES:
         note(name)
         operations = 2 * BATCH * count(name, SCALE, *PATCH).macs
         for precision in (torch.float32, torch.bfloat16):
             seconds = median_seconds(forwards(name, precision), repeats)
-            tsv(f"{name} x{SCALE}", str(precision).removeprefix("torch."), f"{operations / seconds / 1e9:.0f}", "Gop/s")
+            tsv(
+                f"{name} x{SCALE}",
+                str(precision).removeprefix("torch."),
+                f"{operations / seconds / 1e9:.0f}",
+                "Gop/s",
+            )
     source, target = np.ones(1 << 28, np.uint8), np.empty(1 << 28, np.uint8)
     tsv(
         "memory copy",

@@ -1,11 +1,12 @@
 """How fast a package plays, beside its networks alone, and which runtime computes them fastest.
 
-    python benchmarks/play.py [--backbone espcn] [--residual bicubic] [--scale 4] [--networks 4] [--halo 0]
-                              [--frames 120] [--threads 1 2] [--rounds 5]
+    python benchmarks/play.py [--backbone espcn] [--residual bicubic] [--scale 4] [--networks 4]
+                              [--halo 0] [--frames 120] [--threads 1 2] [--rounds 5]
 
-A package of 1080p is made of a generated clip and untrained networks, whose speed is that of trained ones. Runtimes
-take turns in one process: frames per second, and per second of one core, which counts when the machine is shared. The
-player runs in processes of its own, so that memory and the time to the first frame are its own.
+A package of 1080p is made of a generated clip and untrained networks, whose speed is that of
+trained ones. Runtimes take turns in one process: frames per second, and per second of one core,
+which counts when the machine is shared. The player runs in processes of its own, so that memory and
+the time to the first frame are its own.
 """
 
 import argparse
@@ -53,8 +54,12 @@ next(iter(Player(sys.argv[1], threads=int(sys.argv[2]), precision=sys.argv[3])))
 """
 
 
-def make_package(folder: Path, network: Backbone, networks: int, frames: int, scale: int, halo: int = 0) -> Path:
-    """A package as `stdo.deliver` writes it, of networks that were never trained and labels drawn at random."""
+def make_package(
+    folder: Path, network: Backbone, networks: int, frames: int, scale: int, halo: int = 0
+) -> Path:
+    """A package as `stdo.deliver` writes it, of networks that were never trained and labels drawn
+    at random.
+    """
     height, width = HEIGHT // scale, WIDTH // scale
     clip = GeneratedClip(width=width, height=height, frames=frames, rate=24, seed=0)
     with VideoWriter(folder / "lr.mp4", width, height, Fraction(24), "x264", crf=20) as writer:
@@ -62,7 +67,9 @@ def make_package(folder: Path, network: Backbone, networks: int, frames: int, sc
             writer.write(frame)
     grid = grid_of(scale, halo)
     rng = np.random.default_rng(0)
-    labels_TRC = rng.integers(0, networks, (1, grid.rows, grid.cols)).repeat(frames, 0).astype(np.int16)
+    labels_TRC = (
+        rng.integers(0, networks, (1, grid.rows, grid.cols)).repeat(frames, 0).astype(np.int16)
+    )
     tensors = {name: tensor.numpy() for name, tensor in plain(network).state_dict().items()}
     manifest = Manifest(
         generator="benchmark",
@@ -72,7 +79,11 @@ def make_package(folder: Path, network: Backbone, networks: int, frames: int, sc
         lr=Stream("lr.mp4", width, height, "x264", 20, None, 0),
         grid=Patches(grid.patch_h, grid.patch_w, grid.halo),
         network=Network(
-            name_of(network), tuple(weights.params_of(tensors)), networks, tuple(range(networks)), network.reach
+            name_of(network),
+            tuple(weights.params_of(tensors)),
+            networks,
+            tuple(range(networks)),
+            network.reach,
         ),
         quantiser=Quantiser(8),
         quality=None,
@@ -91,7 +102,9 @@ def make_package(folder: Path, network: Backbone, networks: int, frames: int, sc
     observed = player.networks.observe()
     next(iter(player))
     ranges = observed.ranges(networks, manifest.network.convolutions)
-    write_package(path, replace(manifest, network=replace(manifest.network, ranges=ranges)), members)
+    write_package(
+        path, replace(manifest, network=replace(manifest.network, ranges=ranges)), members
+    )
     return path
 
 
@@ -101,7 +114,9 @@ def grid_of(scale: int, halo: int = 0) -> PatchGrid:
 
 
 def runtimes(network: Backbone, scale: int, threads: int) -> dict[str, Callable[[], object]]:
-    """What computes ``threads`` frames at once, by name: as patches one by one, as the player does, or each whole."""
+    """What computes ``threads`` frames at once, by name: as patches one by one, as the player does,
+    or each whole.
+    """
     network, grid = plain(network), grid_of(scale)
     state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     graph = export_graph(network)
@@ -121,7 +136,9 @@ def runtimes(network: Backbone, scale: int, threads: int) -> dict[str, Callable[
                 side_by_side, threads, in_openvino, networks, windows, scale
             )
         found[f"onnxruntime float32 {name}"] = partial(side_by_side, threads, session, windows)
-    found["pytorch float32 patches"] = partial(in_pytorch, network, torch.from_numpy(patches), threads)
+    found["pytorch float32 patches"] = partial(
+        in_pytorch, network, torch.from_numpy(patches), threads
+    )
     return found
 
 
@@ -135,15 +152,21 @@ def side_by_side(threads: int, run: Callable[..., object], *arguments: object) -
 def in_openvino(networks: Networks, windows: np.ndarray, scale: int) -> None:
     """Windows as the player computes them, into memory of their own."""
     count, height, width, _ = windows.shape
-    networks.run(0, windows, np.empty((count, scale * height, scale * width, 3), np.uint8), range(count))
+    networks.run(
+        0, windows, np.empty((count, scale * height, scale * width, 3), np.uint8), range(count)
+    )
 
 
 def in_onnxruntime(graph: bytes, state: dict[str, np.ndarray]) -> Callable[[np.ndarray], None]:
-    """Windows one by one through ONNX Runtime, with the weights put into the graph, where it can pack them."""
+    """Windows one by one through ONNX Runtime, with the weights put into the graph, where it can
+    pack them.
+    """
     model = onnx.load_from_string(graph)
     for each in [each for each in model.graph.input if each.name in state]:
         model.graph.input.remove(each)
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in state.items())
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(array, name) for name, array in state.items()
+    )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
@@ -175,20 +198,31 @@ def compare(network: Backbone, scale: int, threads: int, rounds: int) -> None:
             wall, cpu = time.perf_counter(), time.process_time()
             work()
             if turn:
-                times[name].append(((time.perf_counter() - wall) / threads, (time.process_time() - cpu) / threads))
+                times[name].append(
+                    ((time.perf_counter() - wall) / threads, (time.process_time() - cpu) / threads)
+                )
     for name, pairs in times.items():
-        tsv(threads, name, *(f"{1 / statistics.median(column):.1f}" for column in zip(*pairs, strict=True)))
+        tsv(
+            threads,
+            name,
+            *(f"{1 / statistics.median(column):.1f}" for column in zip(*pairs, strict=True)),
+        )
 
 
 def play(package: Path, threads: int) -> None:
     """Print what ``--benchmark`` says, and the time from nothing to the first frame."""
     for precision in PRECISIONS:
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", FIRST_FRAME, package, str(threads), precision], check=True)
+        subprocess.run(
+            [sys.executable, "-c", FIRST_FRAME, package, str(threads), precision], check=True
+        )
         first = time.perf_counter() - began
         command = [sys.executable, "-m", "stdo.play", package, "--benchmark"]
         done = subprocess.run(
-            [*command, "--threads", str(threads), "--precision", precision], check=True, capture_output=True, text=True
+            [*command, "--threads", str(threads), "--precision", precision],
+            check=True,
+            capture_output=True,
+            text=True,
         )
         print(f"\n{precision}: {done.stdout}process start to first frame {first:.2f} s")
 
@@ -197,21 +231,29 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", default="espcn", choices=sorted(BACKBONES))
-    parser.add_argument("--residual", choices=["none", "bicubic"], help="what the networks predict; as published")
+    parser.add_argument(
+        "--residual", choices=["none", "bicubic"], help="what the networks predict; as published"
+    )
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--networks", type=int, default=4)
-    parser.add_argument("--halo", type=int, default=0, help="LR pixels of context around the package's patches")
+    parser.add_argument(
+        "--halo", type=int, default=0, help="LR pixels of context around the package's patches"
+    )
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     network = build(options.backbone, options.scale, residual=options.residual)
-    print(f"# {machine()}; {options.backbone} x{options.scale}, residual {network.residual}, {WIDTH}x{HEIGHT}")
+    print(
+        f"# {machine()}; {options.backbone} x{options.scale}, residual {network.residual}, {WIDTH}x{HEIGHT}"
+    )
     tsv("threads", "runtime", "fps", "fps_per_core")
     for threads in options.threads:
         compare(network, options.scale, threads, options.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        package = make_package(Path(folder), network, options.networks, options.frames, options.scale, options.halo)
+        package = make_package(
+            Path(folder), network, options.networks, options.frames, options.scale, options.halo
+        )
         for threads in options.threads:
             play(package, threads)
 

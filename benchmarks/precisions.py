@@ -1,9 +1,11 @@
-"""What a player's precisions cost on packages of one's own: PSNR against the original, and how far pixels move.
+"""What a player's precisions cost on packages of one's own: PSNR against the original, and how far
+pixels move.
 
     python benchmarks/precisions.py outputs/<video>/<run> … [--cache cache]
 
-Of finished runs that were delivered (`python -m stdo.deliver run=…`). Each frame is played in every precision: PSNR
-`frame`, the worst frame's loss, the mean squared error and the largest difference from what fp32 plays, in levels.
+Of finished runs that were delivered (`python -m stdo.deliver run=…`). Each frame is played in every
+precision: PSNR `frame`, the worst frame's loss, the mean squared error and the largest difference
+from what fp32 plays, in levels.
 """
 
 import argparse
@@ -42,7 +44,12 @@ def compare(run: Path, cache: str | None) -> None:
     best = next(iter(psnrs.values()))
     for precision, frames in psnrs.items():
         worst = min(now - before for now, before in zip(frames, best, strict=True))
-        row = f"{fmean(frames):.3f}", f"{worst:+.3f}", f"{fmean(moved[precision]):.3f}", max(furthest[precision])
+        row = (
+            f"{fmean(frames):.3f}",
+            f"{worst:+.3f}",
+            f"{fmean(moved[precision]):.3f}",
+            max(furthest[precision]),
+        )
         tsv(run.parent.name, run.name, precision, *row)
 
 

@@ -1,10 +1,12 @@
 """Frames per second of preparing a video, stage by stage and as a whole, and of the published way.
 
-    python benchmarks/prepare.py [--video clip.mp4] [--heights 720 1080 2160] [--frames 300] [--quick]
+    python benchmarks/prepare.py [--video clip.mp4] [--heights 720 1080 2160] [--frames 300]
+    [--quick]
 
-Clips are made of the video (the sample clip) in x264. Stages run alone, on frames in memory. The whole is what
-`stdo.train` does before it trains, in a process of its own so that its memory is its own. Beside the clock stands the
-time on the cores: on a machine that others use as well, that is the steadier figure.
+Clips are made of the video (the sample clip) in x264. Stages run alone, on frames in memory. The
+whole is what `stdo.train` does before it trains, in a process of its own so that its memory is its
+own. Beside the clock stands the time on the cores: on a machine that others use as well, that is
+the steadier figure.
 """
 
 import gc
@@ -43,7 +45,9 @@ REPEATS = 3
 
 
 def scorers(folder: Path) -> dict[str, Scorer]:
-    """Every scorer, by name; the weights of the pretrained one were never trained, which takes as long."""
+    """Every scorer, by name; the weights of the pretrained one were never trained, which takes as
+    long.
+    """
     weights = folder / "espcn.safetensors"
     save_networks(weights, Single(partial(build, "espcn", SCALE), 1), {})
     return {
@@ -76,12 +80,17 @@ def stages(video: VideoFile, folder: Path) -> dict[str, tuple[Callable[[], objec
         "chunk": (partial(by_score, scores, CHUNKS), len(scores)),
     }
     for name, scorer in scorers(folder).items():
-        found[f"score {name}"] = (lambda scorer=scorer: scorer.scores(zip(lr, hr, strict=True), grid), len(hr))
+        found[f"score {name}"] = (
+            lambda scorer=scorer: scorer.scores(zip(lr, hr, strict=True), grid),
+            len(hr),
+        )
     return found
 
 
 def whole(path: Path) -> None:
-    """Prepare and score with bicubic; print wall and core seconds, frames and peak memory. Runs as a process."""
+    """Prepare and score with bicubic; print wall and core seconds, frames and peak memory. Runs as
+    a process.
+    """
     gc.freeze()  # as the door does with all that it has imported
     with tempfile.TemporaryDirectory(dir=path.parent) as cache:
         clip = Clip(VideoFile(path), Degrade(SCALE), cache=Path(cache))
@@ -93,8 +102,9 @@ def whole(path: Path) -> None:
 def in_a_process(video: VideoFile) -> tuple[Spent, int, int]:
     """`whole` in a process: time, frames and peak memory.
 
-    Its page cache gets memory that was used a moment ago. A virtual machine is given memory when it first touches it,
-    which costs 2 to 10 ms a 1080p frame, and gives it back when it is free for a while: chance would be measured.
+    Its page cache gets memory that was used a moment ago. A virtual machine is given memory when it
+    first touches it, which costs 2 to 10 ms a 1080p frame, and gives it back when it is free for a
+    while: chance would be measured.
     """
     path, info = video.path, video.info
     used = path.with_suffix(".used")
@@ -102,13 +112,17 @@ def in_a_process(video: VideoFile) -> tuple[Spent, int, int]:
         for _ in range(info.frames or 1):
             file.write(bytes(3 * info.height * info.width))
     used.unlink()
-    done = subprocess.run([sys.executable, __file__, "whole", path], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, __file__, "whole", path], check=True, capture_output=True, text=True
+    )
     wall, cpu, frames, memory = json.loads(done.stdout)
     return Spent(wall, cpu), frames, memory
 
 
 def published(video: Iterable[Frame], folder: Path) -> None:
-    """The published scripts' way: every LR and HR patch a PNG, scored one by one, sorted into folders by copying."""
+    """The published scripts' way: every LR and HR patch a PNG, scored one by one, sorted into
+    folders by copying.
+    """
     scores: dict[str, float] = {}
     for sort in ("LR", "HR"):
         (folder / sort).mkdir(parents=True)
@@ -122,7 +136,9 @@ def published(video: Iterable[Frame], folder: Path) -> None:
             hr.crop([SCALE * side for side in box]).save(folder / "HR" / f"{t}_{n}.png")
     for path in (folder / "LR").iterdir():
         small, large = (Image.open(folder / sort / path.name) for sort in ("LR", "HR"))
-        difference = np.subtract(small.resize(large.size, Image.Resampling.BICUBIC), large, dtype=np.float32)
+        difference = np.subtract(
+            small.resize(large.size, Image.Resampling.BICUBIC), large, dtype=np.float32
+        )
         scores[path.name] = float(psnr(np.square(difference).mean()))
     for rank, name in enumerate(sorted(scores, key=scores.__getitem__)):
         for sort in ("LR", "HR"):
@@ -151,7 +167,15 @@ def measure(video: str | None, height: int, frames: int, folder: Path) -> None:
     parts = ("decode", "write", "degrade", "score bicubic")
     slowest = min(rates[part] for part in parts)
     all_rate = count / took.wall
-    row(height, "all", took, count, f"{memory / 2**20:.0f}", f"{slowest / all_rate:.2f}", f"{took.cpu / took.wall:.2f}")
+    row(
+        height,
+        "all",
+        took,
+        count,
+        f"{memory / 2**20:.0f}",
+        f"{slowest / all_rate:.2f}",
+        f"{took.cpu / took.wall:.2f}",
+    )
 
 
 def compare(video: str | None, height: int, frames: int, seconds: int, folder: Path) -> None:
@@ -163,7 +187,10 @@ def compare(video: str | None, height: int, frames: int, seconds: int, folder: P
     row(height, "published", theirs, count)
     ours, count_ours, _ = in_a_process(source)
     row(height, "ours", ours, count_ours)
-    clock, cores = theirs.wall / count * count_ours / ours.wall, theirs.cpu / count * count_ours / ours.cpu
+    clock, cores = (
+        theirs.wall / count * count_ours / ours.wall,
+        theirs.cpu / count * count_ours / ours.cpu,
+    )
     print(f"# ours over published: {clock:.1f} by the clock, {cores:.1f} on the cores")
 
 
@@ -176,7 +203,15 @@ def main() -> None:
     frames = 48 if chosen.quick else chosen.frames
     print(f"# {machine()}; x{SCALE}, {frames} frames, {torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory() as folder:
-        tsv("height", "stage", "frames_s", "core_ms", "peak_mib", "slowest_stage_over_all", "cores_used")
+        tsv(
+            "height",
+            "stage",
+            "frames_s",
+            "core_ms",
+            "peak_mib",
+            "slowest_stage_over_all",
+            "cores_used",
+        )
         for height in chosen.heights:
             measure(chosen.video, height, frames, Path(folder))
         tsv("height", "way", "frames_s", "core_ms")

@@ -1,9 +1,10 @@
-"""What a sweep costs beside its jobs: wall clock of one sweep, over the seconds that its jobs themselves report.
+"""What a sweep costs beside its jobs: wall clock of one sweep, over the seconds that its jobs
+themselves report.
 
     python benchmarks/sweep.py [--passes 20]
 
-Four jobs (two methods, two seeds) on the default clip at 640x360. Start-up, composing configurations and the closing
-table are what is left over.
+Four jobs (two methods, two seeds) on the default clip at 640x360. Start-up, composing
+configurations and the closing table are what is left over.
 """
 
 import argparse
@@ -35,9 +36,21 @@ def main() -> None:
             done = subprocess.run(sweep, cwd=folder, capture_output=True, text=True, check=True)
             walls.append(time.perf_counter() - began)
             decoded += done.stderr.count("decode: 100%")
-        results = [json.loads(path.read_text()) for path in Path(folder).glob("outputs/*/*/metrics.json")]
-        jobs = sum(sum(run["seconds"][part] for part in ("prepare", "train", "evaluate")) for run in results)
-        tsv(len(results), f"{walls[0]:.1f}", f"{jobs:.1f}", f"{walls[0] / jobs:.3f}", f"{walls[1]:.1f}", decoded)
+        results = [
+            json.loads(path.read_text()) for path in Path(folder).glob("outputs/*/*/metrics.json")
+        ]
+        jobs = sum(
+            sum(run["seconds"][part] for part in ("prepare", "train", "evaluate"))
+            for run in results
+        )
+        tsv(
+            len(results),
+            f"{walls[0]:.1f}",
+            f"{jobs:.1f}",
+            f"{walls[0] / jobs:.3f}",
+            f"{walls[1]:.1f}",
+            decoded,
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Patches per second of training, through Lightning, in a bare loop and from PNG files, and where the time goes.
+"""Patches per second of training, through Lightning, in a bare loop and from PNG files, and where
+the time goes.
 
-    python benchmarks/training.py [--backbones espcn wdsr] [--precisions bf16-mixed] [--batch 4] [--seconds 4]
-                                  [--rounds 3] [--quick]
+    python benchmarks/training.py [--backbones espcn wdsr] [--precisions bf16-mixed] [--batch 4]
+                                  [--seconds 4] [--rounds 3] [--quick]
 
-The bare loop computes the same loss with the same optimizer on batches that lie in memory as floats; the third loop
-reads its patches from PNG files through a DataLoader. What is compared runs in turns in one process, so that a noisy
-machine disturbs all alike.
+The bare loop computes the same loss with the same optimizer on batches that lie in memory as
+floats; the third loop reads its patches from PNG files through a DataLoader. What is compared runs
+in turns in one process, so that a noisy machine disturbs all alike.
 """
 
 import subprocess
@@ -56,12 +57,15 @@ SHARINGS: dict[str, tuple[type[Sharing], int]] = {
     "modulated 4": (Modulated, 4),
 }
 PARTS = ("fetch", "forward", "backward", "optimizer", "around")
-"""The batches; loss, and what the step does beside its parts; gradients; the optimizer; hooks, progress, curve."""
+"""The batches; loss, and what the step does beside its parts; gradients; the optimizer; hooks,
+progress, curve.
+"""
 adam = partial(torch.optim.Adam, lr=1e-4)
 
 
 class Clock(pl.Callback):
-    """Times of the blocks of steps, and of the parts of a step, which Lightning's profiler measures.
+    """Times of the blocks of steps, and of the parts of a step, which Lightning's profiler
+    measures.
 
     profile: whether that takes part; it has a price of its own, so what is compared does without.
     """
@@ -97,12 +101,20 @@ class Clock(pl.Callback):
         whole = self.step() * steps
         return [
             1000 * part / steps
-            for part in (fetch, block - backward - optimizer, backward, optimizer, whole - fetch - block)
+            for part in (
+                fetch,
+                block - backward - optimizer,
+                backward,
+                optimizer,
+                whole - fetch - block,
+            )
         ]
 
     def _spent(self, name: str) -> float:
         """Seconds in all of what the profiler calls so."""
-        assert isinstance(self.profiler, SimpleProfiler), "only a clock with profile=True knows the parts"
+        assert isinstance(self.profiler, SimpleProfiler), (
+            "only a clock with profile=True knows the parts"
+        )
         recorded = self.profiler.recorded_durations
         return sum(sum(seconds) for action, seconds in recorded.items() if action.endswith(name))
 
@@ -153,11 +165,17 @@ def bare(sharing: Sharing, batches: Iterator[Batch], steps: int, precision: str)
 
 def floats(batch: Batch) -> Batch:
     """A batch of pixels as the network and the loss want them."""
-    return {"lr": to_float(batch["lr"]), "hr": batch["hr"].float().div_(255), "chunk": batch["chunk"]}
+    return {
+        "lr": to_float(batch["lr"]),
+        "hr": batch["hr"].float().div_(255),
+        "chunk": batch["chunk"],
+    }
 
 
 def in_memory(data: PatchData, sharing: Sharing, batch: int) -> Iterator[Batch]:
-    """The first batches again and again: one alone would have a luck of its own in how many chunks it shows."""
+    """The first batches again and again: one alone would have a luck of its own in how many chunks
+    it shows.
+    """
     labels = data.labels.ravel().astype(np.int64)
     sampler = Uniform(labels, sharing.learner_of(labels), batch=batch, passes=1, seed=0)
     batches = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)
@@ -165,7 +183,9 @@ def in_memory(data: PatchData, sharing: Sharing, batch: int) -> Iterator[Batch]:
 
 
 class Pngs(Dataset[Batch]):
-    """LR and HR patches in PNG files, as the published code has them; ``shown`` of `FILES` make a batch."""
+    """LR and HR patches in PNG files, as the published code has them; ``shown`` of `FILES` make a
+    batch.
+    """
 
     def __init__(self, folder: Path, data: PatchData, shown: int) -> None:
         self._folder, self._shown = folder, shown
@@ -180,7 +200,9 @@ class Pngs(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         numbers = np.random.default_rng(step).integers(0, FILES, self._shown)
-        return {key: torch.from_numpy(self._read(key, numbers)) for key in ("lr", "hr")} | {"chunk": self._chunks}
+        return {key: torch.from_numpy(self._read(key, numbers)) for key in ("lr", "hr")} | {
+            "chunk": self._chunks
+        }
 
     def _read(self, key: str, numbers: np.ndarray) -> np.ndarray:
         return np.stack([np.asarray(Image.open(self._folder / f"{key}-{n}.png")) for n in numbers])
@@ -210,7 +232,9 @@ class Work:
 
 
 def measure(work: Work) -> tuple[int, list[tuple[float, float, float]], list[float]]:
-    """Patches per step; seconds per step through Lightning, bare and from PNG, turn by turn; `Clock.parts`."""
+    """Patches per step; seconds per step through Lightning, bare and from PNG, turn by turn;
+    `Clock.parts`.
+    """
     data, make, batch, precision = work.data, work.make, work.batch, work.precision
     shown = batch * make().learners
     short = bare(make(), in_memory(data, make(), batch), 4, precision)
@@ -222,12 +246,25 @@ def measure(work: Work) -> tuple[int, list[tuple[float, float, float]], list[flo
         in_floats = bare(make(), in_memory(data, make(), batch), steps, precision)
         from_files = bare(make(), map(floats, DataLoader(files, batch_size=None)), steps, precision)
         turns.append((through, in_floats, from_files))
-    return shown, turns, through_lightning(data, make(), batch, steps, precision, profile=True).parts()
+    return (
+        shown,
+        turns,
+        through_lightning(data, make(), batch, steps, precision, profile=True).parts(),
+    )
 
 
 def first_step() -> tuple[float, float]:
-    """Seconds from the prompt to the first step: of a first run on the sample clip, and of a second one."""
-    command = [sys.executable, "-m", "stdo.train", "backbone=espcn", "budget.passes=0.01", "trainer=cpu"]
+    """Seconds from the prompt to the first step: of a first run on the sample clip, and of a second
+    one.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "stdo.train",
+        "backbone=espcn",
+        "budget.passes=0.01",
+        "trainer=cpu",
+    ]
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in (0, 1):
@@ -254,20 +291,37 @@ def row(backbone: str, precision: str, name: str, work: Work) -> None:
 def main() -> None:
     """Print the tables."""
     chosen = options(
-        __doc__, backbones=sorted(BACKBONES), precisions=["32-true", "bf16-mixed"], batch=4, seconds=4.0, rounds=3
+        __doc__,
+        backbones=sorted(BACKBONES),
+        precisions=["32-true", "bf16-mixed"],
+        batch=4,
+        seconds=4.0,
+        rounds=3,
     )
     backbones = ["espcn"] if chosen.quick else chosen.backbones
     precisions = [resolve("auto", "cpu")] if chosen.quick else chosen.precisions
     seconds = 1.0 if chosen.quick else chosen.seconds
     hush()
-    print(f"# {machine()}; x{SCALE}, batch {chosen.batch} a network, {torch.get_num_threads()} threads")
+    print(
+        f"# {machine()}; x{SCALE}, batch {chosen.batch} a network, {torch.get_num_threads()} threads"
+    )
     columns = ("lightning_patches_s", "bare", "png", "lightning/bare", "lightning/png")
     tsv("backbone", "precision", "networks", *columns, *(f"{part}_ms" for part in PARTS))
     with tempfile.TemporaryDirectory() as folder:
         data = {networks: prepared(Path(folder), networks) for _, networks in SHARINGS.values()}
-        for backbone, precision, (name, (kind, networks)) in product(backbones, precisions, SHARINGS.items()):
+        for backbone, precision, (name, (kind, networks)) in product(
+            backbones, precisions, SHARINGS.items()
+        ):
             make = partial(kind, partial(BACKBONES[backbone], SCALE), networks)
-            work = Work(data[networks], make, chosen.batch, seconds, precision, Path(folder, "png"), chosen.rounds)
+            work = Work(
+                data[networks],
+                make,
+                chosen.batch,
+                seconds,
+                precision,
+                Path(folder, "png"),
+                chosen.rounds,
+            )
             row(backbone, precision, name, work)
     note("time to the first step")
     tsv("first_run_s", "second_run_s")

@@ -1,12 +1,15 @@
-"""The W&B dashboard as code: every method against NAS, CaFM and bicubic, by backbone, scale, chunks and video.
+"""The W&B dashboard as code: every method against NAS, CaFM and bicubic, by backbone, scale, chunks
+and video.
 
-    python experiments/dashboard.py --entity me --runs outputs            # differences into the runs, then the panels
-    python experiments/dashboard.py --entity me --runs outputs --print    # only show what it would do; no account
+    python experiments/dashboard.py --entity me --runs outputs            # differences into the
+    runs, then the panels python experiments/dashboard.py --entity me --runs outputs --print    #
+    only show what it would do; no account
 
-W&B cannot subtract one run from another. So the differences are computed here, from the run directories: PSNR of a run
-minus PSNR of the NAS (or CaFM) run of equal work, which is the one with the same video, settings, number of chunks and
-seed, and as many patch presentations. They are written into the summary of the run's W&B run, one name for each method
-(``over_nas/stdo/frame``), because a bar chart groups by one setting and shows the methods as its bars.
+W&B cannot subtract one run from another. So the differences are computed here, from the run
+directories: PSNR of a run minus PSNR of the NAS (or CaFM) run of equal work, which is the one with
+the same video, settings, number of chunks and seed, and as many patch presentations. They are
+written into the summary of the run's W&B run, one name for each method (``over_nas/stdo/frame``),
+because a bar chart groups by one setting and shows the methods as its bars.
 """
 
 import argparse
@@ -28,14 +31,18 @@ PROTOCOLS = ("frame", "pooled", "stdo_patch", "cafm_frame", "y")
 
 
 def comparable(run: Run, other: Run) -> bool:
-    """Whether two runs differ in their method alone and showed as many patches, but for rounding to whole steps."""
+    """Whether two runs differ in their method alone and showed as many patches, but for rounding to
+    whole steps.
+    """
     ours, theirs = run.metrics, other.metrics
     step = max(facts["patch_presentations"] / facts["steps"] for facts in (ours, theirs))
     return (
         all(ours[key] == theirs[key] for key in SAME_FACTS)
         and all(run.settings.get(key) == other.settings.get(key) for key in SAME_SETTINGS)
         and ours["bicubic"]["psnr"] == theirs["bicubic"]["psnr"]  # the very same pixels, in and out
-        and (ours["chunks"] == theirs["chunks"] or "whole" in (ours["chunking"], theirs["chunking"]))
+        and (
+            ours["chunks"] == theirs["chunks"] or "whole" in (ours["chunking"], theirs["chunking"])
+        )
         and abs(ours["patch_presentations"] - theirs["patch_presentations"]) <= step
     )
 
@@ -50,7 +57,11 @@ def differences(runs: Sequence[Run]) -> dict[Path, dict[str, float]]:
     for run in whole:
         values: dict[str, float] = {}
         for baseline in BASELINES:
-            others = [other for other in whole if other.metrics["method"] == baseline and comparable(run, other)]
+            others = [
+                other
+                for other in whole
+                if other.metrics["method"] == baseline and comparable(run, other)
+            ]
             if others and run.metrics["method"] != baseline:
                 values |= _over(baseline, run, others)
         if values:
@@ -62,7 +73,8 @@ def _over(baseline: str, run: Run, others: Sequence[Run]) -> dict[str, float]:
     method, ours = run.metrics["method"], run.metrics["psnr"]
     theirs = [other.metrics["psnr"] for other in others]
     return {
-        f"over_{baseline}/{method}/{protocol}": value - sum(psnr[protocol] for psnr in theirs) / len(theirs)
+        f"over_{baseline}/{method}/{protocol}": value
+        - sum(psnr[protocol] for psnr in theirs) / len(theirs)
         for protocol, value in ours.items()
         if value is not None and all(psnr.get(protocol) is not None for psnr in theirs)
     }
@@ -85,10 +97,21 @@ def workspace(entity: str, project: str, protocol: str = "frame", study: str | N
     ]
     sections = [
         *(_against(baseline, protocol) for baseline in BASELINES),
-        ws.Section("Against bicubic (dB)", [_bars(f"gain/{protocol}", "method"), *_by_group([f"gain/{protocol}"])]),
+        ws.Section(
+            "Against bicubic (dB)",
+            [_bars(f"gain/{protocol}", "method"), *_by_group([f"gain/{protocol}"])],
+        ),
         ws.Section("Training", _curves(), is_open=True),
-        ws.Section("Cost", [_scatter(x, f"psnr/{protocol}") for x in ("params", "macs_per_frame", "seconds/train")]),
-        ws.Section("Pictures", [_pictures(key) for key in ("pictures/comparison", "pictures/heatmap")]),
+        ws.Section(
+            "Cost",
+            [
+                _scatter(x, f"psnr/{protocol}")
+                for x in ("params", "macs_per_frame", "seconds/train")
+            ],
+        ),
+        ws.Section(
+            "Pictures", [_pictures(key) for key in ("pictures/comparison", "pictures/heatmap")]
+        ),
         ws.Section("Crops", [_pictures(f"crops/{name}") for name in ("truth", "bicubic", "ours")]),
         ws.Section("Settings", [wr.RunComparer(diff_only="split", layout=wr.Layout(w=24, h=12))]),
     ]
@@ -100,7 +123,12 @@ def workspace(entity: str, project: str, protocol: str = "frame", study: str | N
         settings=ws.WorkspaceSettings(x_axis="train/presentations", max_runs=50),
         runset_settings=ws.RunsetSettings(
             filters=f"Metric('Group') = '{study}'" if study else "",
-            pinned_columns=["run:displayName", "run:jobType", "run:tags", *(f"summary:{name}" for name in figures)],
+            pinned_columns=[
+                "run:displayName",
+                "run:jobType",
+                "run:tags",
+                *(f"summary:{name}" for name in figures),
+            ],
         ),
     )
 
@@ -148,7 +176,12 @@ def _curves() -> list[Any]:
     axes = {"train/presentations": "patch presentations", "train/seconds": "seconds"}
     return [
         wr.LinePlot(
-            title=f"{name} over {text}", x=x, y=[y], groupby=wr.Config("facts.method"), title_x=text, title_y=name
+            title=f"{name} over {text}",
+            x=x,
+            y=[y],
+            groupby=wr.Config("facts.method"),
+            title_x=text,
+            title_y=name,
         )
         for y, name in (("train/psnr", "PSNR of the step's patches (dB)"), ("train/loss", "loss"))
         for x, text in axes.items()
@@ -158,7 +191,9 @@ def _curves() -> list[Any]:
 def _scatter(x: str, y: str) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
-    return wr.ScatterPlot(title=f"{y} over {x}", x=wr.SummaryMetric(x), y=wr.SummaryMetric(y), log_x=True)
+    return wr.ScatterPlot(
+        title=f"{y} over {x}", x=wr.SummaryMetric(x), y=wr.SummaryMetric(y), log_x=True
+    )
 
 
 def _pictures(key: str) -> Any:
@@ -167,18 +202,28 @@ def _pictures(key: str) -> Any:
     return wr.MediaBrowser(title=key, media_keys=[key], num_columns=4, layout=wr.Layout(w=12, h=10))
 
 
-def tracked_runs(found: Mapping[Path, dict[str, float]], entity: str, project: str) -> dict[str, dict[str, float]]:
-    """``entity/project/id`` of each run's W&B run -> its differences; runs of another project are left out."""
+def tracked_runs(
+    found: Mapping[Path, dict[str, float]], entity: str, project: str
+) -> dict[str, dict[str, float]]:
+    """``entity/project/id`` of each run's W&B run -> its differences; runs of another project are
+    left out.
+    """
     paths = {}
     for directory, values in found.items():
         facts = Memory(directory / "wandb").facts
-        if facts.get("id") and facts.get("project") == project and facts.get("entity") in (None, entity):
+        if (
+            facts.get("id")
+            and facts.get("project") == project
+            and facts.get("entity") in (None, entity)
+        ):
             paths[f"{entity}/{project}/{facts['id']}"] = values
     return paths
 
 
 def write(api: Any, paths: Mapping[str, dict[str, float]]) -> list[str]:
-    """Write the differences into the summaries of W&B runs; returns the ones that W&B does not have."""
+    """Write the differences into the summaries of W&B runs; returns the ones that W&B does not
+    have.
+    """
     from wandb.errors import CommError
 
     missing = []
@@ -194,15 +239,25 @@ def write(api: Any, paths: Mapping[str, dict[str, float]]) -> list[str]:
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="dashboard.py", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="dashboard.py", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--entity", default=None, help="a W&B user or team; default: your own")
     parser.add_argument("--project", default="stdo")
     parser.add_argument(
-        "--runs", nargs="*", type=Path, default=[], help="run directories, folders of them, sweep files"
+        "--runs",
+        nargs="*",
+        type=Path,
+        default=[],
+        help="run directories, folders of them, sweep files",
     )
-    parser.add_argument("--protocol", default="frame", choices=PROTOCOLS, help="the PSNR that the panels show")
+    parser.add_argument(
+        "--protocol", default="frame", choices=PROTOCOLS, help="the PSNR that the panels show"
+    )
     parser.add_argument("--study", default=None, help="show only the runs of this study")
-    parser.add_argument("--print", action="store_true", help="show it as JSON and save nothing; needs no account")
+    parser.add_argument(
+        "--print", action="store_true", help="show it as JSON and save nothing; needs no account"
+    )
     return parser.parse_args(words)
 
 
@@ -213,10 +268,15 @@ def main(words: Sequence[str] | None = None) -> None:
     if asked.print:
         entity = asked.entity or "your-entity"
         board = workspace(entity, asked.project, asked.protocol, asked.study)
-        spec: Json = json.loads(board._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))
+        spec: Json = json.loads(
+            board._to_model().spec.model_dump_json(by_alias=True, exclude_none=True)
+        )
         shown = {str(directory): values for directory, values in found.items()}
         summaries = tracked_runs(found, entity, asked.project)
-        sys.stdout.write(json.dumps({"differences": shown, "summaries": summaries, "workspace": spec}, indent=2) + "\n")
+        sys.stdout.write(
+            json.dumps({"differences": shown, "summaries": summaries, "workspace": spec}, indent=2)
+            + "\n"
+        )
         return
     import wandb
 
@@ -230,7 +290,9 @@ def main(words: Sequence[str] | None = None) -> None:
     except wandb.Error as error:
         raise UserError(f"W&B: {' '.join(str(error).split())}") from error
     for path in missing:
-        sys.stderr.write(f"note: {path} is not at W&B yet; wandb sync its folder and run this again\n")
+        sys.stderr.write(
+            f"note: {path} is not at W&B yet; wandb sync its folder and run this again\n"
+        )
     sys.stdout.write(f"{board.url}\n")
 
 

@@ -53,7 +53,9 @@ def make_job(tmp_path: Path, trainer: Callable[..., pl.Trainer]) -> Callable[...
 
 
 @pytest.fixture(scope="session")
-def finished_job(tmp_path_factory: pytest.TempPathFactory, trainer: Callable[..., pl.Trainer]) -> Job:
+def finished_job(
+    tmp_path_factory: pytest.TempPathFactory, trainer: Callable[..., pl.Trainer]
+) -> Job:
     """Such a run, finished. Copy its directory to change anything."""
     job = job_maker(tmp_path_factory.mktemp("finished_job"), trainer)(passes=6.0)
     train(job)
@@ -64,7 +66,14 @@ def job_maker(folder: Path, trainer: Callable[..., pl.Trainer]) -> Callable[...,
     """What builds tiny runs in a folder."""
 
     def make(
-        directory: str = "run", split=by_score, sharing=Independent, chunks=3, scale=2, halo=0, passes=3.0, **changes
+        directory: str = "run",
+        split=by_score,
+        sharing=Independent,
+        chunks=3,
+        scale=2,
+        halo=0,
+        passes=3.0,
+        **changes,
     ) -> Job:
         data = PatchData(
             Clip(
@@ -80,7 +89,13 @@ def job_maker(folder: Path, trainer: Callable[..., pl.Trainer]) -> Callable[...,
         parts = {
             "directory": folder / directory,
             "config": "",
-            "facts": {"video": "tiny", "method": "stdo", "backbone": "espcn", "scale": scale, "chunks": chunks},
+            "facts": {
+                "video": "tiny",
+                "method": "stdo",
+                "backbone": "espcn",
+                "scale": scale,
+                "chunks": chunks,
+            },
             "data": data,
             "backbone": partial(ESPCN, scale),
             "shared": partial(sharing, seed=0),
@@ -96,18 +111,36 @@ def job_maker(folder: Path, trainer: Callable[..., pl.Trainer]) -> Callable[...,
 
 @pytest.fixture(scope="session")
 def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of outputs: awDNN and STDO with two seeds each on a tiny clip, run as the command runs them. Copy it to
-    change anything."""
+    """A folder of outputs: awDNN and STDO with two seeds each on a tiny clip, run as the command
+    runs them. Copy it to change anything."""
     folder = tmp_path_factory.mktemp("finished")
     clip = GeneratedClip(width=96, height=72, frames=6, rate=25, seed=0)
     with VideoWriter(folder / "clip.mkv", 96, 72, clip.info.rate, "ffv1") as writer:
         for frame in clip:
             writer.write(frame)
-    tiny = ["backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "budget.passes=1"]
-    paths = [f"video.path={folder}/clip.mkv", f"paths.outputs={folder}/outputs", f"paths.cache={folder}/cache"]
+    tiny = [
+        "backbone=espcn",
+        "scale=2",
+        "chunks=2",
+        "patches.height=12",
+        "patches.width=16",
+        "budget.passes=1",
+    ]
+    paths = [
+        f"video.path={folder}/clip.mkv",
+        f"paths.outputs={folder}/outputs",
+        f"paths.cache={folder}/cache",
+    ]
     with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
         for method, seed in product(("awdnn", "stdo"), (0, 1)):
-            job = build_job(compose("train", [*tiny, *paths, "trainer=cpu", f"method={method}", f"seed={seed}"]))
-            command = ["train.py", f"method={method}", f"seed={seed}", f"video.path={folder}/clip.mkv"]
+            job = build_job(
+                compose("train", [*tiny, *paths, "trainer=cpu", f"method={method}", f"seed={seed}"])
+            )
+            command = [
+                "train.py",
+                f"method={method}",
+                f"seed={seed}",
+                f"video.path={folder}/clip.mkv",
+            ]
             train(replace(job, command=command))
     return folder / "outputs"

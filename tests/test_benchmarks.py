@@ -23,7 +23,11 @@ def run(*words: object) -> str:
 
 @pytest.mark.slow
 def test_the_ways_of_the_gpu_benchmark_agree() -> None:
-    rows = [line.split("\t") for line in run(SCRIPTS / "gpu.py", "--check").splitlines() if not line.startswith("#")]
+    rows = [
+        line.split("\t")
+        for line in run(SCRIPTS / "gpu.py", "--check").splitlines()
+        if not line.startswith("#")
+    ]
     assert {row[1] for row in rows[1:] if row[0] in ("one by one", "torch.func")} == {"agrees"}
 
 
@@ -39,7 +43,14 @@ def test_a_part_leaves_a_file_that_names_no_path(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_precisions_cost_is_measured_on_delivered_runs(tmp_path: Path) -> None:
-    tiny = ["backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "budget.passes=1"]
+    tiny = [
+        "backbone=espcn",
+        "scale=2",
+        "chunks=2",
+        "patches.height=12",
+        "patches.width=16",
+        "budget.passes=1",
+    ]
     with VideoWriter(tmp_path / "clip.mp4", 96, 72, Fraction(25), "x264", crf=10) as writer:
         for frame in GeneratedClip(width=96, height=72, frames=3, rate=25, seed=0):
             writer.write(frame)
@@ -57,7 +68,9 @@ def test_what_precisions_cost_is_measured_on_delivered_runs(tmp_path: Path) -> N
     delivered = json.loads(metrics.read_text())["delivered"]["psnr"]["frame"]
     rows = [
         line.split("\t")
-        for line in run(SCRIPTS / "precisions.py", metrics.parent, "--cache", tmp_path / "cache").splitlines()[2:]
+        for line in run(
+            SCRIPTS / "precisions.py", metrics.parent, "--cache", tmp_path / "cache"
+        ).splitlines()[2:]
     ]
     assert [row[2] for row in rows] == list(PRECISIONS)
     assert float(rows[0][3]) == pytest.approx(delivered, abs=6e-4)

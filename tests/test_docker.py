@@ -1,4 +1,6 @@
-"""The Dockerfiles are read as a builder reads them; none is built, which needs a daemon and a network."""
+"""The Dockerfiles are read as a builder reads them; none is built, which needs a daemon and a
+network.
+"""
 
 import json
 import re
@@ -30,12 +32,21 @@ def instructions(path: Path) -> Instructions:
 
 def copied(path: Path) -> list[str]:
     """What goes from the checkout into the image."""
-    return [source for name, rest in instructions(path) if name == "COPY" for source in shlex.split(rest)[:-1]]
+    return [
+        source
+        for name, rest in instructions(path)
+        if name == "COPY"
+        for source in shlex.split(rest)[:-1]
+    ]
 
 
 def installed(path: Path) -> list[str]:
     """The words of its ``pip install``."""
-    (words,) = [shlex.split(rest) for name, rest in instructions(path) if name == "RUN" and rest.startswith("pip ")]
+    (words,) = [
+        shlex.split(rest)
+        for name, rest in instructions(path)
+        if name == "RUN" and rest.startswith("pip ")
+    ]
     return words
 
 
@@ -63,7 +74,10 @@ def test_nobody_is_root_in_it(path: Path) -> None:
     names = [name for name, _ in instructions(path)]
     (user,) = [rest for name, rest in instructions(path) if name == "USER"]
     assert user == "stdo" and "RUN" not in names[names.index("USER") :]
-    assert any(name == "RUN" and f"useradd --create-home {user}" in rest for name, rest in instructions(path))
+    assert any(
+        name == "RUN" and f"useradd --create-home {user}" in rest
+        for name, rest in instructions(path)
+    )
 
 
 def test_the_player_is_the_base_install_and_the_lab_has_extras_that_exist() -> None:
@@ -79,7 +93,17 @@ def test_what_is_copied_is_enough_to_build_stdo(path: Path, tmp_path: Path) -> N
     for source in copied(path):
         copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
         copy(ROOT / source, tmp_path / "context" / source)
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, tmp_path / "context"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "-w",
+        tmp_path,
+        tmp_path / "context",
+    ]
     subprocess.run(pip, check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     assert {"stdo/play.py", "stdo/conf/train.yaml"} <= set(zipfile.ZipFile(wheel).namelist())

@@ -1,4 +1,6 @@
-"""Pages hang together: each is on a shelf, links lead somewhere, and figures of the README are those of its files."""
+"""Pages hang together: each is on a shelf, links lead somewhere, and figures of the README are
+those of its files.
+"""
 
 import csv
 import re
@@ -59,12 +61,19 @@ def test_the_figures_of_the_readme_are_those_of_the_study() -> None:
     psnr, bicubic = defaultdict(list), {}
     with (ROOT / "experiments" / "beyond" / "results.tsv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter="\t"):
-            usual = (row["backbone"], row["passes"], row["batch"], row["bicubic_chunks"]) == ("espcn", "20", "4", "")
+            usual = (row["backbone"], row["passes"], row["batch"], row["bicubic_chunks"]) == (
+                "espcn",
+                "20",
+                "4",
+                "",
+            )
             for clip, start in clips.items():
                 if usual and row["video"].startswith(start):
                     psnr[row["method"], clip].append(float(row["psnr_frame"]))
                     bicubic[clip] = float(row["bicubic_frame"])
-    table = re.findall(r"^\| \W*([\w-]+)\W.*?\| (.+?) \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    table = re.findall(
+        r"^\| \W*([\w-]+)\W.*?\| (.+?) \|$", README.read_text(encoding="utf-8"), re.MULTILINE
+    )
     checked = 0
     for name, rest in table:
         for clip, text in zip(clips, re.findall(r"\d\d\.\d\d", rest), strict=False):
@@ -78,7 +87,9 @@ def test_the_figures_of_the_readme_are_those_of_the_study() -> None:
 def test_all_of_ci_is_one_script() -> None:
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert re.findall(r"^ +- run: (.+)$", workflow, re.MULTILINE) == [".ci/run"]
-    steps = re.findall(r"^make .+$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    steps = re.findall(
+        r"^make .+$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert steps == ["make test", "make lint", "make docs", "make test-slow"]
 
 

@@ -1,4 +1,6 @@
-"""pyproject.toml, constraints.txt and locks/ say the same: what is installed is what is named, and nothing else."""
+"""pyproject.toml, constraints.txt and locks/ say the same: what is installed is what is named, and
+nothing else.
+"""
 
 import re
 import subprocess
@@ -29,7 +31,9 @@ def pins(lock: str) -> dict[str, set[str]]:
     """Versions by name; some have two, for older and newer Pythons."""
     found: dict[str, set[str]] = {}
     for pin, _ in entries(lock):
-        found.setdefault(canonicalize_name(pin.name), set()).add(str(pin.specifier).removeprefix("=="))
+        found.setdefault(canonicalize_name(pin.name), set()).add(
+            str(pin.specifier).removeprefix("==")
+        )
     return found
 
 
@@ -75,14 +79,23 @@ def test_the_locks_that_share_an_environment_agree() -> None:
     (torch, _), *_ = entries("cpu")
     assert str(torch.specifier) == f"=={constraints()['torch']}+cpu"
     text = (ROOT / "locks" / "dev.txt").read_text(encoding="utf-8")
-    for digest in re.findall(r"--hash=\S+", (ROOT / "locks" / "cpu.txt").read_text(encoding="utf-8")):
+    for digest in re.findall(
+        r"--hash=\S+", (ROOT / "locks" / "cpu.txt").read_text(encoding="utf-8")
+    ):
         assert digest in text
 
 
 def test_no_file_names_a_registry() -> None:
-    files = [*(ROOT / "locks").iterdir(), *(ROOT / "tools").glob("*.py"), ROOT / "Makefile", ROOT / "constraints.txt"]
+    files = [
+        *(ROOT / "locks").iterdir(),
+        *(ROOT / "tools").glob("*.py"),
+        ROOT / "Makefile",
+        ROOT / "constraints.txt",
+    ]
     for path in files:
-        assert not re.search(r"https?://|index-url|find-links", path.read_text(encoding="utf-8")), path
+        assert not re.search(r"https?://|index-url|find-links", path.read_text(encoding="utf-8")), (
+            path
+        )
 
 
 def test_what_stdo_needs_here_is_locked() -> None:
@@ -110,7 +123,9 @@ def test_what_stdo_needs_here_is_locked() -> None:
 def test_pip_is_the_locked_one_where_setup_made_the_environment() -> None:
     if version("pip") != constraints()["pip"]:
         pytest.skip("another way to install")
-    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False
+    )
     assert "stdo" not in done.stdout, done.stdout
 
 

@@ -1,4 +1,6 @@
-"""The rate–distortion study: what it counts, what it computes, and that its command runs and goes on."""
+"""The rate–distortion study: what it counts, what it computes, and that its command runs and goes
+on.
+"""
 
 import csv
 import json
@@ -66,15 +68,25 @@ def frames(count: int, seed: int) -> list[np.ndarray]:
 
 def test_frames_are_compared_as_others_do() -> None:
     hr = frames(3, 0)
-    sr = [np.clip(frame.astype(int) + 3 * (t + 1), 0, 255).astype(np.uint8) for t, frame in enumerate(hr)]
+    sr = [
+        np.clip(frame.astype(int) + 3 * (t + 1), 0, 255).astype(np.uint8)
+        for t, frame in enumerate(hr)
+    ]
     errors = [np.mean((a.astype(float) - b) ** 2) for a, b in zip(hr, sr, strict=True)]
     found = compare("sr", hr, iter(sr))
-    assert found["psnr"]["frame"] == pytest.approx(np.mean([10 * np.log10(255**2 / e) for e in errors]))
+    assert found["psnr"]["frame"] == pytest.approx(
+        np.mean([10 * np.log10(255**2 / e) for e in errors])
+    )
     assert found["psnr"]["pooled"] == pytest.approx(10 * np.log10(255**2 / np.mean(errors)))
-    lumas = [[torch.from_numpy(luma(each))[None, None] for each in pair] for pair in zip(hr, sr, strict=True)]
+    lumas = [
+        [torch.from_numpy(luma(each))[None, None] for each in pair]
+        for pair in zip(hr, sr, strict=True)
+    ]
     mse = [float(torch.mean((a.double() - b) ** 2)) for a, b in lumas]
     assert found["psnr"]["y"] == pytest.approx(np.mean([10 * np.log10(255**2 / e) for e in mse]))
-    expected = [float(structural_similarity_index_measure(a, b, data_range=255.0)) for a, b in lumas]
+    expected = [
+        float(structural_similarity_index_measure(a, b, data_range=255.0)) for a, b in lumas
+    ]
     assert found["ssim"] == pytest.approx(np.mean(expected), abs=1e-4)
 
 
@@ -107,25 +119,47 @@ def test_bd_rate_of_curves_whose_answer_is_known(study: ModuleType) -> None:
     anchor = [(100.0 * 2**i, 30.0 + 2 * i) for i in range(4)]
     assert bd_rate(anchor, [(2 * rate, psnr) for rate, psnr in anchor]) == pytest.approx(100)
     assert bd_rate(anchor, [(rate / 2, psnr) for rate, psnr in anchor]) == pytest.approx(-50)
-    assert bd_rate(anchor, [(rate, psnr - 20) for rate, psnr in anchor]) is None, "no quality in common"
+    assert bd_rate(anchor, [(rate, psnr - 20) for rate, psnr in anchor]) is None, (
+        "no quality in common"
+    )
     assert bd_rate(anchor, anchor[:1]) is None
     points = [row(100, 30), row(200, 29.0), row(300, 33), row(150, 31)]
-    assert curve(points, "psnr_frame") == [(100, 30), (150, 31), (300, 33)], "one that is beaten in both is left out"
+    assert curve(points, "psnr_frame") == [(100, 30), (150, 31), (300, 33)], (
+        "one that is beaten in both is left out"
+    )
 
 
 def test_networks_are_spread_over_a_longer_video(study: ModuleType) -> None:
     from curves import bd_table, kbps_at
 
     sent = {"method": "stdo", "chunks": 4, "bits": 8, "backbone": "espcn", "scale": 4}
-    point = row(100, 30, bytes_total=100_000, bytes_models=50_000, bytes_graph=6000, bytes_manifest=4000, **sent)
+    point = row(
+        100,
+        30,
+        bytes_total=100_000,
+        bytes_models=50_000,
+        bytes_graph=6000,
+        bytes_manifest=4000,
+        **sent,
+    )
     assert kbps_at(point, None) == 100
     assert kbps_at(point, 60) == pytest.approx(40_000 * 8 / 1000 / 8 + 60_000 * 8 / 1000 / 60)
-    assert kbps_at(row(100, 30), 600) == pytest.approx(100), "a codec's rate does not depend on the length"
+    assert kbps_at(row(100, 30), 600) == pytest.approx(100), (
+        "a codec's rate does not depend on the length"
+    )
     better = {**point, "bytes_total": 140_000, "psnr_frame": 32}
     table = bd_table([row(50, 29), row(100, 31), row(200, 33), point, better])
-    found = {e["seconds"]: e for e in table if e["curve"] == "STDO k=4, 8 bits" and e["metric"] == "psnr_frame"}
+    found = {
+        e["seconds"]: e
+        for e in table
+        if e["curve"] == "STDO k=4, 8 bits" and e["metric"] == "psnr_frame"
+    }
     assert [each["computed"] for each in found.values()] == [False, True, True, True]
-    found = [e["bd_rate_percent"] for e in table if e["curve"] == "best of stdo" and e["metric"] == "psnr_frame"]
+    found = [
+        e["bd_rate_percent"]
+        for e in table
+        if e["curve"] == "best of stdo" and e["metric"] == "psnr_frame"
+    ]
     assert found[1:] == sorted(found[1:], reverse=True), "the longer, the cheaper"
 
 
@@ -156,10 +190,21 @@ def test_mistakes_are_one_line(
 
 
 @pytest.mark.slow
-def test_the_study_runs_counts_every_byte_and_goes_on(study: ModuleType, clip: Path, tmp_path: Path, capsys) -> None:
+def test_the_study_runs_counts_every_byte_and_goes_on(
+    study: ModuleType, clip: Path, tmp_path: Path, capsys
+) -> None:
     paths = [f"paths.outputs={tmp_path}/outputs", f"paths.cache={tmp_path}/cache"]
     words = [f"video.path={clip}", *TINY, *paths, "method=awdnn,jstdo", "chunks=2"]
-    words += ["--full", "x264=30,45", "--lr", "x264=20,35", "--bits", "32,8", "--out", str(tmp_path / "found")]
+    words += [
+        "--full",
+        "x264=30,45",
+        "--lr",
+        "x264=20,35",
+        "--bits",
+        "32,8",
+        "--out",
+        str(tmp_path / "found"),
+    ]
     study.main(words)
     with (tmp_path / "found" / "results.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
@@ -168,16 +213,24 @@ def test_the_study_runs_counts_every_byte_and_goes_on(study: ModuleType, clip: P
     for each in rows:
         assert int(each["bytes_audio"]) == 0 and each["commit"] and each["processor"]
         assert str(tmp_path) not in each["command"]
-        assert float(each["kbps"]) == pytest.approx(int(each["bytes_total"]) * 8 / 1000 / (6 / 25), abs=1e-3)
+        assert float(each["kbps"]) == pytest.approx(
+            int(each["bytes_total"]) * 8 / 1000 / (6 / 25), abs=1e-3
+        )
     hr = [frame.rgb_HWC for frame in VideoFile(clip, max_frames=6)]
     runs = next((tmp_path / "outputs").iterdir())
     files = [path for kind in ("stdo", "mp4") for path in sorted(runs.rglob(f"*.{kind}"))]
     assert len(files) == len([each for each in rows if each["method"] != "bicubic"])
     for path in files:
         kept = json.loads(path.with_name(f"{path.name}.json").read_text())
-        assert [each["method"] for each in rows if each["psnr_y"] == f"{kept['psnr_y']:.4f}".rstrip("0")] != []
+        assert [
+            each["method"] for each in rows if each["psnr_y"] == f"{kept['psnr_y']:.4f}".rstrip("0")
+        ] != []
         assert kept["bytes_total"] == path.stat().st_size
-        played = list(Player(path)) if path.suffix == ".stdo" else [(f.pts, f.rgb_HWC) for f in VideoFile(path)]
+        played = (
+            list(Player(path))
+            if path.suffix == ".stdo"
+            else [(f.pts, f.rgb_HWC) for f in VideoFile(path)]
+        )
         assert [pts for pts, _ in played] == [Fraction(t, 25) for t in range(6)]
         figures = compare(path, hr, (rgb for _, rgb in played))
         assert figures["psnr"]["frame"] == pytest.approx(kept["psnr_frame"])
@@ -194,12 +247,26 @@ def test_the_study_runs_counts_every_byte_and_goes_on(study: ModuleType, clip: P
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGUSR1))],
+    [
+        signal.SIGTERM,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGUSR1)),
+    ],
 )
 def test_a_signal_is_one_line(number: signal.Signals, clip: Path, tmp_path: Path) -> None:
-    words = [f"video.path={clip}", *TINY, "method=awdnn", "--full", "x264=30", "--out", str(tmp_path / "found")]
+    words = [
+        f"video.path={clip}",
+        *TINY,
+        "method=awdnn",
+        "--full",
+        "x264=30",
+        "--out",
+        str(tmp_path / "found"),
+    ]
     running = subprocess.Popen(
-        [sys.executable, str(FOLDER / "study.py"), *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(FOLDER / "study.py"), *words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert running.stderr is not None
     said = ""
@@ -210,7 +277,10 @@ def test_a_signal_is_one_line(number: signal.Signals, clip: Path, tmp_path: Path
     _, rest = running.communicate(timeout=120)
     assert running.returncode == 128 + number
     assert "Traceback" not in rest
-    assert rest.splitlines()[-1] == f"stdo: stopped by {number.name}; the same command goes on from here"
+    assert (
+        rest.splitlines()[-1]
+        == f"stdo: stopped by {number.name}; the same command goes on from here"
+    )
 
 
 def test_a_program_that_is_not_there_has_no_vmaf() -> None:
@@ -219,8 +289,17 @@ def test_a_program_that_is_not_there_has_no_vmaf() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_being_asked_to_stop_is_one_line(number: signal.Signals, code: int, clip: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(FOLDER / "study.py"), f"video.path={clip}", *TINY, "--out", str(tmp_path / "out")]
+def test_being_asked_to_stop_is_one_line(
+    number: signal.Signals, code: int, clip: Path, tmp_path: Path
+) -> None:
+    command = [
+        sys.executable,
+        str(FOLDER / "study.py"),
+        f"video.path={clip}",
+        *TINY,
+        "--out",
+        str(tmp_path / "out"),
+    ]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         begun = next(line for line in running.stderr if line.startswith("[1/"))

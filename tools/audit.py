@@ -11,7 +11,9 @@ LOCKS = ("build", "dev", "cuda", "fuzz", "tools")
 
 
 def asked(lock: str) -> dict[str, list[str]] | None:
-    """Known weaknesses of each package of a lock, by name and version; None where the database does not answer."""
+    """Known weaknesses of each package of a lock, by name and version; None where the database does
+    not answer.
+    """
     command = [
         str(Path(sysconfig.get_path("scripts")) / "pip-audit"), "--require-hashes", "--disable-pip", "--format=json",
         "--progress-spinner=off", "--timeout=15", "--requirement", str(ROOT / "locks" / f"{lock}.txt"),
@@ -24,7 +26,9 @@ def asked(lock: str) -> dict[str, list[str]] | None:
     found: dict[str, list[str]] = {}
     for package in packages:
         if "skip_reason" not in package:
-            found[f"{package['name']} {package['version']}"] = [each["id"] for each in package["vulns"]]
+            found[f"{package['name']} {package['version']}"] = [
+                each["id"] for each in package["vulns"]
+            ]
     return found or None  # a mirror of the registry answers without knowing any
 
 
@@ -34,7 +38,9 @@ def main() -> int:
     for lock in LOCKS:
         found = asked(lock)
         if found is None:
-            print("audit: the database of known weaknesses could not be reached: nothing was checked")
+            print(
+                "audit: the database of known weaknesses could not be reached: nothing was checked"
+            )
             return 0
         known |= found
     weak = {name: weaknesses for name, weaknesses in known.items() if weaknesses}

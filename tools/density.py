@@ -1,6 +1,8 @@
-"""How densely the code is written: statements with more than one comprehension or conditional expression.
+"""How densely the code is written: statements with more than one comprehension or conditional
+expression.
 
-``python tools/density.py [files or folders]`` prints the functions with most of them, and the totals.
+``python tools/density.py [files or folders]`` prints the functions with most of them, and the
+totals.
 """
 
 import ast
@@ -16,7 +18,9 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Function:
-    """A function of the source. excess: comprehensions and conditional expressions beyond one in a statement."""
+    """A function of the source. excess: comprehensions and conditional expressions beyond one in a
+    statement.
+    """
 
     where: str
     excess: int
@@ -45,14 +49,18 @@ def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def dense(statement: ast.stmt) -> int:
-    """Comprehensions and conditional expressions of a statement itself, those of the blocks below it left out."""
+    """Comprehensions and conditional expressions of a statement itself, those of the blocks below
+    it left out.
+    """
     waiting: list[ast.AST] = [statement]
     found = 0
     while waiting:
         node = waiting.pop()
         found += isinstance(node, DENSE)
         waiting += [
-            child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.stmt | ast.ExceptHandler)
+            child
+            for child in ast.iter_child_nodes(node)
+            if not isinstance(child, ast.stmt | ast.ExceptHandler)
         ]
     return found
 
@@ -69,7 +77,9 @@ def main(asked: list[str]) -> None:
         if function.excess:
             print(f"{function.excess:3}  {function.where}")
     several = sum(function.excess > 0 for function in found)
-    print(f"{len(found)} functions, {several} with a dense statement, excess {sum(each.excess for each in found)}")
+    print(
+        f"{len(found)} functions, {several} with a dense statement, excess {sum(each.excess for each in found)}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Install what locks/ names, and stdo from this checkout, into the Python that runs this (``make setup``).
+"""Install what locks/ names, and stdo from this checkout, into the Python that runs this (``make
+setup``).
 
-Where the locks do not serve, which is on other Pythons and systems or with ``--unlocked``, the versions of
-constraints.txt are installed, without hashes and with the newest of whatever they need besides.
+Where the locks do not serve, which is on other Pythons and systems or with ``--unlocked``, the
+versions of constraints.txt are installed, without hashes and with the newest of whatever they need
+besides.
 """
 
 import platform
@@ -34,8 +36,13 @@ def install(*arguments: str, check: bool = True) -> bool:
 def why_unlocked() -> str | None:
     """Why the locks do not serve here; None where they do."""
     here = platform.python_version()
-    if platform.python_implementation() != "CPython" or not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-        return f"they are for CPython 3.11 to 3.13, this is {platform.python_implementation()} {here}"
+    if (
+        platform.python_implementation() != "CPython"
+        or not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]
+    ):
+        return (
+            f"they are for CPython 3.11 to 3.13, this is {platform.python_implementation()} {here}"
+        )
     if platform.machine() not in SYSTEMS.get(sys.platform, ()):
         return f"some have no wheel for {sys.platform} on {platform.machine()}"
     return None
@@ -44,7 +51,9 @@ def why_unlocked() -> str | None:
 def locked() -> None:
     """Install every package by its hash; none is taken that is not listed."""
     hashed = ("--require-hashes", "--no-deps", "--no-build-isolation")
-    install(*hashed, "--requirement", "locks/build.txt")  # pip itself first, and what builds the few that need it
+    install(
+        *hashed, "--requirement", "locks/build.txt"
+    )  # pip itself first, and what builds the few that need it
     without_cuda(*hashed)
     install(*hashed, "--requirement", "locks/dev.txt")
     if needs_cuda():
@@ -54,14 +63,26 @@ def locked() -> None:
 
 
 def without_cuda(*hashed: str) -> None:
-    """Install PyTorch's build for the CPU where pip finds it; PyPI has none for Linux, and then nothing is done.
+    """Install PyTorch's build for the CPU where pip finds it; PyPI has none for Linux, and then
+    nothing is done.
 
     It goes first, since pip prefers files whose index tells their hash.
     """
-    command = [sys.executable, "-m", "pip", "install", "--quiet", *hashed, "--requirement", "locks/cpu.txt"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        *hashed,
+        "--requirement",
+        "locks/cpu.txt",
+    ]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
     if done.returncode and "No matching distribution" not in done.stderr:
-        sys.exit(f"{done.stderr}locks/cpu.txt: add the hash if you trust the file; see locks/README.md")
+        sys.exit(
+            f"{done.stderr}locks/cpu.txt: add the hash if you trust the file; see locks/README.md"
+        )
 
 
 def needs_cuda() -> bool:

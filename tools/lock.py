@@ -1,7 +1,8 @@
 """Write locks/ from pyproject.toml and constraints.txt (``make lock``).
 
-uv resolves for all Pythons and systems at once and lists the hashes of all files. Versions that are locked already are
-kept where they still fit; ``--upgrade`` takes the newest of everything that constraints.txt leaves open.
+uv resolves for all Pythons and systems at once and lists the hashes of all files. Versions that are
+locked already are kept where they still fit; ``--upgrade`` takes the newest of everything that
+constraints.txt leaves open.
 """
 
 import re
@@ -15,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "locks"
 CUDA = ("nvidia-", "cuda-", "triton")
-"""How the names of the packages begin that the CUDA build of PyTorch needs, and nothing else does."""
+"""How the names of the packages begin that the CUDA build of PyTorch needs, and nothing else does.
+"""
 
 BUILD = ("pip", "setuptools", "hatchling", "editables")
 TOOLS = ("uv", "cyclonedx-bom", "pip-audit")
@@ -27,7 +29,9 @@ DOCS = tuple(PROJECT["optional-dependencies"]["docs"])
 HEAD = "# Made by `make lock` from pyproject.toml and constraints.txt; see README.md.\n"
 
 Entries = dict[str, str]
-"""Name, version and marker of a package, as the lock's line has them -> the whole entry with its hashes."""
+"""Name, version and marker of a package, as the lock's line has them -> the whole entry with its
+hashes.
+"""
 
 
 def entries(text: str) -> Entries:
@@ -35,7 +39,9 @@ def entries(text: str) -> Entries:
     found = re.findall(r"^(\S+==[^\\\n]+?) *\\\n((?: +--hash=\S+(?: *\\)?\n)+)", text, re.MULTILINE)
     whole = {line: f"{line} \\\n{hashes.rstrip()}\n" for line, hashes in found}
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    assert "\n".join(lines) == "".join(whole.values()).rstrip(), "a line of the lock was not understood"
+    assert "\n".join(lines) == "".join(whole.values()).rstrip(), (
+        "a line of the lock was not understood"
+    )
     return whole
 
 
@@ -86,7 +92,11 @@ def main(options: list[str]) -> None:
     dev = with_cpu(compiled([*options, "--extra", "dev", "--extra", "demo"], known=known))
     written("dev", {line: entry for line, entry in dev.items() if not line.startswith(CUDA)})
     written("cuda", {line: entry for line, entry in dev.items() if line.startswith(CUDA)})
-    shared = ["--constraint", str(LOCKS / "dev.txt"), *options]  # installed beside those, so at the same versions
+    shared = [
+        "--constraint",
+        str(LOCKS / "dev.txt"),
+        *options,
+    ]  # installed beside those, so at the same versions
     written("build", compiled(shared, BUILD, before.get("build", "")))
     written("fuzz", compiled(shared, FUZZ, before.get("fuzz", "")))
     written("tools", compiled(options, TOOLS, before.get("tools", "")))

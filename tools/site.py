@@ -1,7 +1,9 @@
-"""What mkdocs.yml needs beyond its settings (``make docs``): pages in the repository's tree, navigation, API pages.
+"""What mkdocs.yml needs beyond its settings (``make docs``): pages in the repository's tree,
+navigation, API pages.
 
-Pages keep the places that they have in the repository, so that one relative link works in a repository browser and in
-the site. docs/README.md alone says which pages there are, and in which order.
+Pages keep the places that they have in the repository, so that one relative link works in a
+repository browser and in the site. docs/README.md alone says which pages there are, and in which
+order.
 """
 
 import re
@@ -14,7 +16,15 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 SHELVES = ROOT / "docs" / "README.md"
-BESIDE = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "locks/README.md")
+BESIDE = (
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "SECURITY.md",
+    "locks/README.md",
+)
 FOLDERS = ("benchmarks", "docs", "examples", "experiments")
 SHOWN = (".css", ".ipynb", ".md", ".png", ".svg", ".tsv")
 """Files of those folders that belong into the site, by their endings."""
@@ -39,7 +49,9 @@ def rooms() -> dict[str, str]:
     for init in sorted(package.rglob("__init__.py")):
         room = init.parent.relative_to(package.parent).as_posix().replace("/", ".")
         modules = [room, *(f"{room}.{path.stem}" for path in sorted(init.parent.glob("[a-z]*.py")))]
-        pages[f"api/{room}.md"] = f"# {room}\n\n" + "".join(f"::: {module}\n\n" for module in modules)
+        pages[f"api/{room}.md"] = f"# {room}\n\n" + "".join(
+            f"::: {module}\n\n" for module in modules
+        )
     return pages
 
 
@@ -62,7 +74,9 @@ def below(index: Path) -> list[str]:
     """The other pages in the folder of which a page is the README.md."""
     if index.name != "README.md":
         return []
-    inside = [path for path in sources() if path.endswith(".md") and index.parent in Path(path).parents]
+    inside = [
+        path for path in sources() if path.endswith(".md") and index.parent in Path(path).parents
+    ]
     return [path for path in inside if path != index.as_posix()]
 
 

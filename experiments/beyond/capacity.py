@@ -1,7 +1,8 @@
-"""Quality against operations: python experiments/beyond/capacity.py RUNS… — see docs/decisions/0019-mixed-capacity.md.
+"""Quality against operations: python experiments/beyond/capacity.py RUNS… — see
+docs/decisions/0019-mixed-capacity.md.
 
-Draws capacity.png and writes capacity.tsv beside this file, from finished runs of one clip length and budget: runs of
-the same number of chunks that bicubic serves are joined.
+Draws capacity.png and writes capacity.tsv beside this file, from finished runs of one clip length
+and budget: runs of the same number of chunks that bicubic serves are joined.
 """
 
 import sys

@@ -36,14 +36,17 @@ def quality_over_rate(rows: Sequence[Json], title: str) -> Figure:
 
 
 def over_durations(rows: Sequence[Json], title: str) -> Figure | None:
-    """PSNR over the kbit/s of longer videos, computed, a panel for each method and backbone; None without a network.
+    """PSNR over the kbit/s of longer videos, computed, a panel for each method and backbone; None
+    without a network.
 
     Of each the curve with most bits that is below 32, of the first LR codec.
     """
     curves, looks = curves_of(rows), _looks(rows)
     chosen: dict[tuple[str, str], str] = {}
     networks = [(name, members[0]) for name, members in curves.items() if members[0]["bits"]]
-    for name, first in sorted(networks, key=lambda each: each[1]["bits"] == 32):  # stable: 32 bits come last
+    for name, first in sorted(
+        networks, key=lambda each: each[1]["bits"] == 32
+    ):  # stable: 32 bits come last
         chosen.setdefault(_kind(first), name)
     if not chosen:
         return None
@@ -53,11 +56,24 @@ def over_durations(rows: Sequence[Json], title: str) -> Figure | None:
             if codec in curves:
                 _line(axes, curves[codec], "psnr_frame", codec, looks[_kind(curves[codec][0])])
         clip = curves[name][0]["seconds"]
-        said = [f"{clip:.3g} s, measured", *(f"{_length(seconds)}, computed" for seconds in DURATIONS)]
+        said = [
+            f"{clip:.3g} s, measured",
+            *(f"{_length(seconds)}, computed" for seconds in DURATIONS),
+        ]
         for turn, (seconds, length) in enumerate(zip((None, *DURATIONS), said, strict=True)):
-            _line(axes, curves[name], "psnr_frame", length, looks[_kind(curves[name][0])], turn, seconds)
+            _line(
+                axes,
+                curves[name],
+                "psnr_frame",
+                length,
+                looks[_kind(curves[name][0])],
+                turn,
+                seconds,
+            )
         _finish(axes, "psnr_frame")
-        axes.legend(frameon=False, fontsize=7)  # in each, since a method's lines have its own colour
+        axes.legend(
+            frameon=False, fontsize=7
+        )  # in each, since a method's lines have its own colour
     return figure
 
 
@@ -66,8 +82,12 @@ def _length(seconds: int) -> str:
 
 
 def _figure(parts: Sequence[str], title: str, alike: bool = False) -> tuple[Figure, list[Axes]]:
-    """Panels side by side. alike: they share their y axis, and need no room for a legend beside them."""
-    figure = Figure(figsize=(4.6 * len(parts) + (0.2 if alike else 2.2), 4.4), dpi=DPI, layout="constrained")
+    """Panels side by side. alike: they share their y axis, and need no room for a legend beside
+    them.
+    """
+    figure = Figure(
+        figsize=(4.6 * len(parts) + (0.2 if alike else 2.2), 4.4), dpi=DPI, layout="constrained"
+    )
     heading(figure, title)
     panels = list(figure.subplots(1, len(parts), sharey=alike, squeeze=False)[0])
     for axes, part in zip(panels, parts, strict=True):

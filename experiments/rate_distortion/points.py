@@ -1,4 +1,6 @@
-"""The points of the study: a codec at full resolution, or a delivered package. Each is made once and kept."""
+"""The points of the study: a codec at full resolution, or a delivered package. Each is made once
+and kept.
+"""
 
 from __future__ import annotations
 
@@ -74,8 +76,8 @@ class Mute:
 class Maker:
     """Makes points of one video.
 
-    settings: of the video, the networks and their training, as stdo.train takes them. ffmpeg: the program that measures
-    VMAF, None: nothing does. again: keep nothing of what was made before.
+    settings: of the video, the networks and their training, as stdo.train takes them. ffmpeg: the
+    program that measures VMAF, None: nothing does. again: keep nothing of what was made before.
     """
 
     settings: Sequence[str]
@@ -89,17 +91,28 @@ class Maker:
 
     @cached_property
     def networks(self) -> list[list[str]]:
-        """Settings of which several values are given, such as ``method=jstdo,stdo``: every combination of them."""
-        swept = [each for each in OverridesParser.create().parse_overrides(list(self.settings)) if _several(each)]
+        """Settings of which several values are given, such as ``method=jstdo,stdo``: every
+        combination of them.
+        """
+        swept = [
+            each
+            for each in OverridesParser.create().parse_overrides(list(self.settings))
+            if _several(each)
+        ]
         for each in swept:
             if each.get_key_element().startswith(("video", "paths")):
                 raise UserError(f"{each.input_line}: must be one; points of one video are compared")
         return [list(each) for each in product(*map(_values, swept))]
 
     def job(self, networks: Sequence[str], codec: str | None = None, crf: int | None = None) -> Job:
-        """The run of one of `networks` on one LR video; codec None: on an LR video that no codec touched."""
+        """The run of one of `networks` on one LR video; codec None: on an LR video that no codec
+        touched.
+        """
         preset = PRESETS[codec] if codec else None
-        lr = [f"degrade.{key}={_word(value)}" for key, value in (("codec", codec), ("crf", crf), ("preset", preset))]
+        lr = [
+            f"degrade.{key}={_word(value)}"
+            for key, value in (("codec", codec), ("crf", crf), ("preset", preset))
+        ]
         overrides = ["experiment=delivery", *self._fixed, *networks, *lr, "deliver=false"]
         with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
             config = compose("train", overrides)
@@ -128,7 +141,11 @@ class Maker:
     def _truth(self) -> Path:
         """The ground truth as a file without loss, for FFmpeg."""
         path = self.video.folder / "truth.mkv"
-        return path if path.exists() else keep(path, zip(self.video.pts, truth(self.video), strict=True), self.info)
+        return (
+            path
+            if path.exists()
+            else keep(path, zip(self.video.pts, truth(self.video), strict=True), self.info)
+        )
 
     @property
     def info(self) -> VideoInfo:
@@ -143,14 +160,27 @@ class Maker:
     def encoded(self, codec: str, crf: int) -> list[Json]:
         """The video at full resolution through a codec."""
         runs = self._any.directory.parent
-        path = runs / "codecs" / self.video.folder.name[:8] / f"{codec}-{PRESETS[codec]}-crf{crf}.mp4"
+        path = (
+            runs / "codecs" / self.video.folder.name[:8] / f"{codec}-{PRESETS[codec]}-crf{crf}.mp4"
+        )
 
         def make() -> Json:
             spent = self._encode(path, codec, crf)
             frames = (frame.rgb_HWC for frame in VideoFile(path))
-            figures = compare(path, truth(self.video), terminal(frames, len(self.video.hr), "measure"))
-            sizes = dict.fromkeys(PARTS, 0) | {"lr": path.stat().st_size, "total": path.stat().st_size}
-            facts = {"method": codec, "codec": codec, "crf": crf, "preset": PRESETS[codec], "seconds_encode": spent}
+            figures = compare(
+                path, truth(self.video), terminal(frames, len(self.video.hr), "measure")
+            )
+            sizes = dict.fromkeys(PARTS, 0) | {
+                "lr": path.stat().st_size,
+                "total": path.stat().st_size,
+            }
+            facts = {
+                "method": codec,
+                "codec": codec,
+                "crf": crf,
+                "preset": PRESETS[codec],
+                "seconds_encode": spent,
+            }
             return self._row(facts, sizes, figures)
 
         row = self._kept(path, make)
@@ -161,13 +191,25 @@ class Maker:
         info, video = self.info, self.video
         began = time.perf_counter()
         with VideoWriter(
-            path, info.width, info.height, info.rate, codec, crf, PRESETS[codec], info.colour, timeline=video.timeline
+            path,
+            info.width,
+            info.height,
+            info.rate,
+            codec,
+            crf,
+            PRESETS[codec],
+            info.colour,
+            timeline=video.timeline,
         ) as writer:
-            for frame in terminal(zip(video.pts, truth(video), strict=True), len(video.hr), f"{codec} crf {crf}"):
+            for frame in terminal(
+                zip(video.pts, truth(video), strict=True), len(video.hr), f"{codec} crf {crf}"
+            ):
                 writer.write(frame)
         return time.perf_counter() - began
 
-    def delivered(self, networks: Sequence[str], codec: str, crf: int, packings: Sequence[Delivery]) -> list[Json]:
+    def delivered(
+        self, networks: Sequence[str], codec: str, crf: int, packings: Sequence[Delivery]
+    ) -> list[Json]:
         """Packages of one run, packed in several ways, and bicubic on the same LR video."""
         job = self.job(networks, codec, crf)
         metrics = train(job, self.again)
@@ -176,7 +218,13 @@ class Maker:
             package = job.directory / f"{each.bits}bit.stdo"
             row = self._kept(package, partial(self._pack, job, replace(each, out=package)))
             rows.append(self._with_vmaf(row, package, partial(Player, package)))
-        bicubic = {"method": "bicubic", "codec": codec, "crf": crf, "preset": PRESETS[codec], "scale": metrics["scale"]}
+        bicubic = {
+            "method": "bicubic",
+            "codec": codec,
+            "crf": crf,
+            "preset": PRESETS[codec],
+            "scale": metrics["scale"],
+        }
         sizes = dict.fromkeys(PARTS, 0) | dict.fromkeys(("lr", "total"), rows[0]["bytes_lr"])
         return [*rows, self._row(bicubic, sizes, metrics["bicubic"])]
 
@@ -184,22 +232,38 @@ class Maker:
         began = time.perf_counter()
         metrics = pack(job.directory, job.data.clip, delivery)
         made = metrics["delivered"]
-        facts = {key: metrics[key] for key in ("method", "backbone", "scale", "chunks", "seed", "passes")}
-        facts |= {key: made[key] for key in ("codec", "crf", "bits")} | {"preset": PRESETS[made["codec"]]}
+        facts = {
+            key: metrics[key] for key in ("method", "backbone", "scale", "chunks", "seed", "passes")
+        }
+        facts |= {key: made[key] for key in ("codec", "crf", "bits")} | {
+            "preset": PRESETS[made["codec"]]
+        }
         facts |= {"presentations": metrics["patch_presentations"], "params": metrics["params"]}
-        facts |= {"seconds_train": metrics["seconds"]["train"], "seconds_deliver": time.perf_counter() - began}
+        facts |= {
+            "seconds_train": metrics["seconds"]["train"],
+            "seconds_deliver": time.perf_counter() - began,
+        }
         facts["frame_before"] = metrics["psnr"]["frame"]
         return self._row(facts, metrics["bytes"], made)
 
     def _row(self, facts: Json, sizes: Json, figures: Json) -> Json:
         video, psnr, origin = self.video, figures["psnr"], provenance(sys.argv)
-        size = {"width": video.width, "height": video.height, "frames": len(video.hr), "seconds": float(self.seconds)}
+        size = {
+            "width": video.width,
+            "height": video.height,
+            "frames": len(video.hr),
+            "seconds": float(self.seconds),
+        }
         row = dict.fromkeys(COLUMNS) | {"video": self.info.name} | size | facts
         row |= {f"bytes_{part}": sizes[part] for part in PARTS}
         row["kbps"] = float(sizes["total"] * 8 / 1000 / self.seconds)
-        row |= {f"psnr_{name}": psnr[name] for name in ("frame", "pooled", "y")} | {"ssim": figures["ssim"]}
+        row |= {f"psnr_{name}": psnr[name] for name in ("frame", "pooled", "y")} | {
+            "ssim": figures["ssim"]
+        }
         row |= {"commit": (origin["commit"] or "")[:12] or None, "dirty": bool(origin["diff"])}
-        row |= {key: origin["machine"][key] for key in ("processor", "cores")} | {"started": origin["started"]}
+        row |= {key: origin["machine"][key] for key in ("processor", "cores")} | {
+            "started": origin["started"]
+        }
         words = ["experiments/rate_distortion/study.py", *sys.argv[1:]]
         assert set(row) == set(COLUMNS), set(row) ^ set(COLUMNS)
         return row | {"command": f"python {command(words)}"}
@@ -234,4 +298,6 @@ COLUMNS = (
     "kbps", "psnr_frame", "psnr_pooled", "psnr_y", "ssim", "vmaf", "frame_before", "seconds_encode", "seconds_train",
     "seconds_deliver", "commit", "dirty", "processor", "cores", "started", "command",
 )  # fmt: skip
-"""Of results.tsv. bytes_lr: of the video that is sent; frame_before: the run's PSNR before its weights were rounded."""
+"""Of results.tsv. bytes_lr: of the video that is sent; frame_before: the run's PSNR before its
+weights were rounded.
+"""

@@ -1,11 +1,13 @@
 """Does it pay to send small video and networks, rather than a codec's video?
 
-    python experiments/rate_distortion/study.py video.path=clip.mp4 video.height=540 video.duration=6 budget.passes=4
+    python experiments/rate_distortion/study.py video.path=clip.mp4 video.height=540
+    video.duration=6 budget.passes=4
 
-Settings are those of stdo.train, but for what the options sweep. Of those of the networks several values may be given,
-such as method=jstdo,stdo scale=2,4. The same frames go through codecs at full resolution, and through stdo: small video
-× networks × bits of a weight, from delivered packages. All bytes are counted but those of the sound, which neither side
-carries. What is finished is kept, so the same command goes on where it was stopped; force=true makes everything anew.
+Settings are those of stdo.train, but for what the options sweep. Of those of the networks several
+values may be given, such as method=jstdo,stdo scale=2,4. The same frames go through codecs at full
+resolution, and through stdo: small video × networks × bits of a weight, from delivered packages.
+All bytes are counted but those of the sound, which neither side carries. What is finished is kept,
+so the same command goes on where it was stopped; force=true makes everything anew.
 """
 
 from __future__ import annotations
@@ -66,12 +68,19 @@ def steps_of(asked: argparse.Namespace) -> list[Step]:
     maker = Maker(settings, program, "force=true" in asked.settings)
     full, small = _sweeps("--full", asked.full), _sweeps("--lr", asked.lr)
     kinds = [Delivery(_whole("--bits", each)) for each in asked.bits.split(",")]
-    encode = [Step("codec", f"{codec} crf {crf}", partial(maker.encoded, codec, crf)) for codec, crf in full]
+    encode = [
+        Step("codec", f"{codec} crf {crf}", partial(maker.encoded, codec, crf))
+        for codec, crf in full
+    ]
     runs: dict[Path, Step] = {}  # by directory, since awDNN is the same run whatever the chunks
     for (codec, crf), networks in product(small, maker.networks):
         name = f"{' '.join(networks)} on {codec} crf {crf}"
-        where = maker.job(networks, codec, crf).directory  # a mistake shows before anything is encoded
-        runs.setdefault(where, Step("run", name, partial(maker.delivered, networks, codec, crf, kinds)))
+        where = maker.job(
+            networks, codec, crf
+        ).directory  # a mistake shows before anything is encoded
+        runs.setdefault(
+            where, Step("run", name, partial(maker.delivered, networks, codec, crf, kinds))
+        )
     return [*encode, *runs.values()]
 
 
@@ -99,9 +108,13 @@ def run(steps: Sequence[Step]) -> list[Json]:
     spent: dict[str, list[float]] = {step.kind: [] for step in steps}
     for index, step in enumerate(steps):
         left = [each.kind for each in steps[index:]]
-        known = sum(left.count(kind) * sum(times) / len(times) for kind, times in spent.items() if times)
+        known = sum(
+            left.count(kind) * sum(times) / len(times) for kind, times in spent.items() if times
+        )
         unknown = any(kind in left and not times for kind, times in spent.items())
-        about = f", {'more than' if unknown else 'about'} {known / 60:.1f} min left" if known else ""
+        about = (
+            f", {'more than' if unknown else 'about'} {known / 60:.1f} min left" if known else ""
+        )
         sys.stderr.write(f"[{index + 1}/{len(steps)}] {step.name}{about}\n")
         began = time.monotonic()
         rows += step.make()
@@ -120,14 +133,21 @@ def write(out: Path, rows: Sequence[Json]) -> str:
     """Write results.tsv, bd_rate.tsv, plot.png and durations.png. Returns the closing table."""
     bd = bd_table(rows)
     first = rows[0]
-    size = f"{first['width']}x{first['height']}, {first['frames']} frames in {first['seconds']:.3g} s"
+    size = (
+        f"{first['width']}x{first['height']}, {first['frames']} frames in {first['seconds']:.3g} s"
+    )
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_table(out / "results.tsv", rows)
         if bd:
             write_table(out / "bd_rate.tsv", bd)
-        save(out / "plot.png", quality_over_rate(rows, f"Rate and distortion: {first['video']}, {size}"))
-        longer = over_durations(rows, "If the video were longer: the networks' bytes spread, quality as on this clip")
+        save(
+            out / "plot.png",
+            quality_over_rate(rows, f"Rate and distortion: {first['video']}, {size}"),
+        )
+        longer = over_durations(
+            rows, "If the video were longer: the networks' bytes spread, quality as on this clip"
+        )
         if longer:
             save(out / "durations.png", longer)
     except OSError as error:
@@ -144,9 +164,16 @@ def closing(bd: Sequence[Json]) -> str:
     for name in dict.fromkeys(row["curve"] for row in frame):
         mine = [row for row in frame if row["curve"] == name]
         clip = {row["anchor"]: row["bd_rate_percent"] for row in mine if not row["computed"]}
-        last = {row["anchor"]: row["bd_rate_percent"] for row in mine if row["computed"]} or clip  # durations ascend
+        last = {
+            row["anchor"]: row["bd_rate_percent"] for row in mine if row["computed"]
+        } or clip  # durations ascend
         values = [each.get(anchor) for each in (clip, last) for anchor in anchors]
-        lines.append([name, *(number(value, 0, "+") + (" %" if value is not None else "") for value in values)])
+        lines.append(
+            [
+                name,
+                *(number(value, 0, "+") + (" %" if value is not None else "") for value in values),
+            ]
+        )
     notes = f"–: no quality in common. {BEST}: of all its points. {longest}: computed, see durations.png"
     return "\n".join([*aligned(lines), "", notes])
 
@@ -155,16 +182,35 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     text, _, more = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
-        prog="study.py", description=text, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="study.py",
+        description=text,
+        epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("settings", nargs="*", help=f"of stdo.train; {METHODS} where no method is named")
-    parser.add_argument("--full", nargs="*", default=FULL, help=f"codec=crf,crf,… at full resolution; {' '.join(FULL)}")
-    parser.add_argument("--lr", nargs="+", default=SMALL, help=f"codec=crf,… of the small video; {' '.join(SMALL)}")
-    parser.add_argument("--bits", default="8,4", help="of a weight, comma between: 32, 16, 8, 6, 4; default 8,4")
-    parser.add_argument("--vmaf", action="store_true", help="measure VMAF as well, where FFmpeg has libvmaf")
+    parser.add_argument(
+        "settings", nargs="*", help=f"of stdo.train; {METHODS} where no method is named"
+    )
+    parser.add_argument(
+        "--full",
+        nargs="*",
+        default=FULL,
+        help=f"codec=crf,crf,… at full resolution; {' '.join(FULL)}",
+    )
+    parser.add_argument(
+        "--lr", nargs="+", default=SMALL, help=f"codec=crf,… of the small video; {' '.join(SMALL)}"
+    )
+    parser.add_argument(
+        "--bits", default="8,4", help="of a weight, comma between: 32, 16, 8, 6, 4; default 8,4"
+    )
+    parser.add_argument(
+        "--vmaf", action="store_true", help="measure VMAF as well, where FFmpeg has libvmaf"
+    )
     parser.add_argument("--ffmpeg", default="ffmpeg", help="the FFmpeg program that measures VMAF")
     parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent, help="folder of the results; this study's own"
+        "--out",
+        type=Path,
+        default=Path(__file__).parent,
+        help="folder of the results; this study's own",
     )
     return parser.parse_intermixed_args(words)
 

@@ -1,12 +1,15 @@
 """Do cheaper scorers find the same hard patches, and how much cheaper are they?
 
-    python experiments/scorers/agreement.py outputs/<video>/<run> outputs/<video>/<run> … > agreement.tsv
+    python experiments/scorers/agreement.py outputs/<video>/<run> outputs/<video>/<run> … >
+    agreement.tsv
 
-Reads finished runs that differ in their scorer and prints one line for each pair of runs of one video, scale and number
-of chunks. The shortest training will do: `stdo.train -m scorer=bicubic,dct budget.passes=0.1`.
+Reads finished runs that differ in their scorer and prints one line for each pair of runs of one
+video, scale and number of chunks. The shortest training will do: `stdo.train -m scorer=bicubic,dct
+budget.passes=0.1`.
 
-same, within_one: share of the patches in the same chunk, and at most one chunk apart. spearman: rank correlation of the
-scores. seconds: of the scoring pass over the whole video, empty where unknown.
+same, within_one: share of the patches in the same chunk, and at most one chunk apart. spearman:
+rank correlation of the scores. seconds: of the scoring pass over the whole video, empty where
+unknown.
 """
 
 import argparse
@@ -52,7 +55,12 @@ class Scored:
     @property
     def setting(self) -> tuple[object, ...]:
         """What two runs must have in common to be compared."""
-        return self.metrics["video"], self.metrics["scale"], self.metrics["chunks"], self.scores_TRC.shape
+        return (
+            self.metrics["video"],
+            self.metrics["scale"],
+            self.metrics["chunks"],
+            self.scores_TRC.shape,
+        )
 
 
 def read(directory: Path) -> Scored:
@@ -71,7 +79,12 @@ def compare(a: Scored, b: Scored) -> list[str]:
     found = agreement(a.labels_TRC, b.labels_TRC, a.metrics["chunks"])
     shares = [found.same, found.within_one, spearman(a.scores_TRC, b.scores_TRC)]
     names = [a.metrics["scorer"], b.metrics["scorer"]]
-    return [*map(str, (video, scale, chunks, *names)), *(f"{share:.3f}" for share in shares), a.seconds, b.seconds]
+    return [
+        *map(str, (video, scale, chunks, *names)),
+        *(f"{share:.3f}" for share in shares),
+        a.seconds,
+        b.seconds,
+    ]
 
 
 def main() -> None:
@@ -84,7 +97,9 @@ def main() -> None:
         parser.error(str(error))
     rows = [compare(a, b) for a, b in itertools.combinations(runs, 2) if a.setting == b.setting]
     if not rows:
-        parser.error("no two of these runs have the same video, scale, patches and number of chunks")
+        parser.error(
+            "no two of these runs have the same video, scale, patches and number of chunks"
+        )
     sys.stdout.writelines("\t".join(row) + "\n" for row in [COLUMNS, *rows])
 
 

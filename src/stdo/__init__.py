@@ -1,4 +1,6 @@
-"""stdo: video delivery by overfitted super-resolution (STDO/JSTDO, CVPR 2023, and the systems it compares with)."""
+"""stdo: video delivery by overfitted super-resolution (STDO/JSTDO, CVPR 2023, and the systems it
+compares with).
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,9 @@ _PLACES = {
     "open_clip": "stdo.api",
     "results": "stdo.api",
 }
-"""Where each name is defined; imported when it is first used, since a player must not wait for what trains."""
+"""Where each name is defined; imported when it is first used, since a player must not wait for what
+trains.
+"""
 
 
 def __getattr__(name: str) -> Any:

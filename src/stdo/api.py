@@ -1,12 +1,14 @@
-"""The Python interface: clips, recipes and runs. `stdo` exports it lazily, so that a player loads none of it.
+"""The Python interface: clips, recipes and runs. `stdo` exports it lazily, so that a player loads
+none of it.
 
     import stdo
     clip = stdo.open_clip("clip.mp4", scale=4)
     run = stdo.Recipe("bstdo", backbone="espcn", chunks=4, passes=2).train(clip)
     package = run.pack(bits=8)
 
-Settings are those of the command line (docs/running.md), with the same defaults: `Recipe("stdo", backbone="espcn")`
-on a clip trains the run, and finds the directory, of ``python -m stdo.train method=stdo backbone=espcn video.path=…``.
+Settings are those of the command line (docs/running.md), with the same defaults: `Recipe("stdo",
+backbone="espcn")` on a clip trains the run, and finds the directory, of ``python -m stdo.train
+method=stdo backbone=espcn video.path=…``.
 """
 
 from __future__ import annotations
@@ -33,9 +35,11 @@ _OF_CLIP = ("video", "degrade")
 """Groups of settings that say what a clip is."""
 _OWN = ("method", "backbone", "chunks", "seed")
 """Settings that a `Recipe` has as attributes."""
-_GIVEN = {"scale": "stdo.open_clip", "paths": "cache= and outputs=", "force": "force="} | dict.fromkeys(
-    _OF_CLIP, "stdo.open_clip"
-)
+_GIVEN = {
+    "scale": "stdo.open_clip",
+    "paths": "cache= and outputs=",
+    "force": "force=",
+} | dict.fromkeys(_OF_CLIP, "stdo.open_clip")
 """Settings that do not belong into a recipe, and where they are given."""
 
 
@@ -49,11 +53,11 @@ def open_clip(
     """Open a video for training. Nothing is decoded yet.
 
     Args:
-        path: A video file; None: the default clip. For a folder of pictures, settings={"video": "folder"}.
-        scale: LR frames are this many times smaller on each side: 2, 3 or 4.
-        cache: Folder of prepared videos; all clips may share one.
-        settings: Others of ``video``, ``degrade`` and ``patches`` by their names on the command line, such as
-            {"video.duration": 10, "degrade.codec": "svtav1", "degrade.crf": 35}.
+        path: A video file; None: the default clip. For a folder of pictures, settings={"video":
+        "folder"}. scale: LR frames are this many times smaller on each side: 2, 3 or 4. cache:
+        Folder of prepared videos; all clips may share one.
+        settings: Others of ``video``, ``degrade`` and ``patches`` by their names on the command
+            line, such as {"video.duration": 10, "degrade.codec": "svtav1", "degrade.crf": 35}.
 
     Raises:
         UserError: There is no such file, or a setting is unknown or out of range.
@@ -68,7 +72,9 @@ def open_clip(
     if path is not None:
         own["video.path"] = str(path)
     with explained():
-        clip = build_clip(configured({"method": "stdo"} | own))  # which leaves patches as they are; others add a halo
+        clip = build_clip(
+            configured({"method": "stdo"} | own)
+        )  # which leaves patches as they are; others add a halo
     clip.settings = own
     return clip
 
@@ -83,8 +89,9 @@ class Recipe:
         chunks: Groups of patches; methods with one network ignore it.
         passes: How often each patch is shown, on average; None: the budget's.
         seed: Of first weights and of the order of patches.
-        settings: Others by their names on the command line, such as {"optim": "muon", "budget.batch": 8,
-            "deliver": True}. An ``experiment`` may degrade the video in its own way; the run's clip tells.
+        settings: Others by their names on the command line, such as {"optim": "muon",
+            "budget.batch": 8, "deliver": True}. An ``experiment`` may degrade the video in its own
+            way; the run's clip tells.
     """
 
     method: str = "bstdo"
@@ -106,12 +113,14 @@ class Recipe:
             The finished run.
 
         Raises:
-            UserError: A setting is unknown or out of range, does not fit the clip, or the memory is not there.
-            stdo.core.locks.BusyError: Another process is at this run.
+            UserError: A setting is unknown or out of range, does not fit the clip, or the memory is
+            not there. stdo.core.locks.BusyError: Another process is at this run.
             stdo.core.signals.Stopped: Ctrl-C, after a checkpoint: the same call goes on from there.
         """
         if clip.settings is None:
-            raise UserError("clip: must come from stdo.open_clip, whose settings the run directory keeps")
+            raise UserError(
+                "clip: must come from stdo.open_clip, whose settings the run directory keeps"
+            )
         own: dict[str, Any] = {name: getattr(self, name) for name in _OWN}
         if self.passes is not None:
             own["budget.passes"] = self.passes
@@ -127,7 +136,9 @@ class Recipe:
         with explained():
             words = ["train.py", *(f"{name}={written(value)}" for name, value in own.items())]
             job, _ = perform(configured(own | {"force": force}), words)
-        return Run(job.directory, job.data.clip)  # a method may ask for other patches, such as a halo
+        return Run(
+            job.directory, job.data.clip
+        )  # a method may ask for other patches, such as a halo
 
 
 class Run:
@@ -146,17 +157,20 @@ class Run:
         return f"Run({str(self.directory)!r})"
 
     @classmethod
-    def open(cls, directory: str | Path, video: str | Path | None = None, cache: str | Path | None = None) -> Run:
-        """Open a finished run, which may be a stranger's: nothing that its files name is imported or run.
+    def open(
+        cls, directory: str | Path, video: str | Path | None = None, cache: str | Path | None = None
+    ) -> Run:
+        """Open a finished run, which may be a stranger's: nothing that its files name is imported
+        or run.
 
         Args:
             directory: The run directory.
-            video: Where its video file is now; None: where it was, or where it went together with the directory.
-            cache: Folder of prepared videos; None: the one it had.
+            video: Where its video file is now; None: where it was, or where it went together with
+            the directory. cache: Folder of prepared videos; None: the one it had.
 
         Raises:
-            UserError: It is no finished run; or ``video`` or ``cache`` is given, and the video is not found, or
-                another one. Otherwise it is looked for when `clip` is first needed.
+            UserError: It is no finished run; or ``video`` or ``cache`` is given, and the video is
+                not found, or another one. Otherwise it is looked for when `clip` is first needed.
         """
         if video is None and cache is None:
             return cls(directory)
@@ -179,7 +193,9 @@ class Run:
         return read_chunks(self.directory)[0]
 
     def networks(self) -> list[Backbone]:
-        """The networks, on the CPU, ready for inference; `network_of` tells which serves which chunk."""
+        """The networks, on the CPU, ready for inference; `network_of` tells which serves which
+        chunk.
+        """
         from stdo.models.weights import load_networks
         from stdo.runs.directory import WEIGHTS
 
@@ -211,7 +227,9 @@ class Run:
         """
         from stdo.encoder.pack import Delivery, deliver
 
-        done = deliver(self.directory, self.clip, Delivery(bits, None if out is None else Path(out)))
+        done = deliver(
+            self.directory, self.clip, Delivery(bits, None if out is None else Path(out))
+        )
         return Packed(done.path, done.metrics["bytes"], Result.of(done.metrics), done.notes)
 
 
@@ -221,9 +239,9 @@ class Packed:
 
     Attributes:
         path: Where it is.
-        bytes: By part: ``lr``, ``audio``, ``models``, ``chunks``, ``graph``, ``manifest`` and ``total``.
-        result: The run's result; ``result.delivered`` is what the viewer sees.
-        notes: What of the source it does not hold, one line each.
+        bytes: By part: ``lr``, ``audio``, ``models``, ``chunks``, ``graph``, ``manifest`` and
+        ``total``. result: The run's result; ``result.delivered`` is what the viewer sees. notes:
+        What of the source it does not hold, one line each.
     """
 
     path: Path

@@ -1,4 +1,6 @@
-"""Pack a finished run into what is shipped: ``python -m stdo.deliver run=outputs/… weights.bits=8``."""
+"""Pack a finished run into what is shipped: ``python -m stdo.deliver run=outputs/…
+weights.bits=8``.
+"""
 
 from stdo.cli.deliver import main
 

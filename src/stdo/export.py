@@ -1,4 +1,6 @@
-"""Write a finished run's networks for phones: ``python -m stdo.export run=outputs/… format=onnx|executorch|ncnn``."""
+"""Write a finished run's networks for phones: ``python -m stdo.export run=outputs/…
+format=onnx|executorch|ncnn``.
+"""
 
 from stdo.cli.export import main
 

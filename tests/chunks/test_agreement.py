@@ -38,8 +38,16 @@ def test_chance_agrees_on_one_in_k() -> None:
         ([1, 2, 3, 4], [10, 20, 30, 40], 1),
         ([1, 2, 3, 4], [1, 8, 27, 1e9], 1),  # order is all that counts
         ([1, 2, 3, 4], [4, 3, 2, 1], -1),
-        ([1, 2, 3, 4, 5], [5, 6, 7, 8, 7], 0.8207826816681233),  # the tie shares rank 3.5: 8 / sqrt(10 * 9.5)
-        ([86, 97, 99, 100, 101, 103, 106, 110, 112, 113], [2, 20, 28, 27, 50, 29, 7, 17, 6, 12], -29 / 165),
+        (
+            [1, 2, 3, 4, 5],
+            [5, 6, 7, 8, 7],
+            0.8207826816681233,
+        ),  # the tie shares rank 3.5: 8 / sqrt(10 * 9.5)
+        (
+            [86, 97, 99, 100, 101, 103, 106, 110, 112, 113],
+            [2, 20, 28, 27, 50, 29, 7, 17, 6, 12],
+            -29 / 165,
+        ),
     ],
 )
 def test_spearman_by_hand(a: list, b: list, rank: float) -> None:
@@ -52,7 +60,9 @@ def test_a_constant_ranks_nothing() -> None:
 
 
 def test_other_patches_are_refused() -> None:
-    with pytest.raises(UserError, match=r"patches \(1, 2, 4\) and \(8,\): must be those of one video"):
+    with pytest.raises(
+        UserError, match=r"patches \(1, 2, 4\) and \(8,\): must be those of one video"
+    ):
         agreement(A, B.ravel(), 4)
     with pytest.raises(UserError, match="must be those of one video"):
         spearman(np.ones(3), np.ones(4))

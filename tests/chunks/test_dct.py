@@ -19,7 +19,9 @@ def dct_by_fft(x: np.ndarray) -> np.ndarray:
         twice = np.fft.fft(np.concatenate([x, np.flip(x, axis)], axis), axis=axis)
         shape = [size if a == axis else 1 for a in (0, 1)]
         k = np.arange(size).reshape(shape)
-        x = (np.exp(-0.5j * np.pi * k / size) * np.take(twice, range(size), axis)).real / np.sqrt(2 * size)
+        x = (np.exp(-0.5j * np.pi * k / size) * np.take(twice, range(size), axis)).real / np.sqrt(
+            2 * size
+        )
         x = x / np.where(k == 0, np.sqrt(2), 1)
     return x
 
@@ -53,7 +55,11 @@ def test_the_matrix_is_the_orthonormal_dct(size: int) -> None:
     assert np.allclose(matrix @ matrix.T, np.eye(size), atol=1e-5)
     block = np.random.default_rng(1).normal(0, 50, (size, size))
     assert np.allclose(matrix @ block @ matrix.T, dct_by_fft(block), atol=1e-3)
-    plain = sum(block[y, x] * np.cos(np.pi * (2 * y + 1) / (2 * size)) for y in range(size) for x in range(size))
+    plain = sum(
+        block[y, x] * np.cos(np.pi * (2 * y + 1) / (2 * size))
+        for y in range(size)
+        for x in range(size)
+    )
     assert (matrix @ block @ matrix.T)[1, 0] == pytest.approx(plain * np.sqrt(2) / size, abs=1e-3)
 
 
@@ -77,12 +83,18 @@ def test_features_are_the_published_sums(frames: str, block: int) -> None:
     block = min(block, high, wide)
     for t in range(3):
         for n, (top, left) in enumerate(grid.origins * factor):
-            corners = [(top + y, left + x) for y in starts(high, block) for x in starts(wide, block)]
+            corners = [
+                (top + y, left + x) for y in starts(high, block) for x in starts(wide, block)
+            ]
             cut = [np.s_[y : y + block, x : x + block] for y, x in corners]
             now, before = luma(pixels[max(t, 1)]), luma(pixels[max(t, 1) - 1])
             where = divmod(n, grid.cols)
-            assert spatial[t][where] == pytest.approx(np.mean([feature(luma(pixels[t])[c]) for c in cut]), rel=1e-4)
-            assert temporal[t][where] == pytest.approx(np.mean([feature((now - before)[c]) for c in cut]), rel=1e-4)
+            assert spatial[t][where] == pytest.approx(
+                np.mean([feature(luma(pixels[t])[c]) for c in cut]), rel=1e-4
+            )
+            assert temporal[t][where] == pytest.approx(
+                np.mean([feature((now - before)[c]) for c in cut]), rel=1e-4
+            )
 
 
 def test_the_score_adds_the_two_in_decibels() -> None:
@@ -115,7 +127,9 @@ class TestOrder:
 
     def test_more_contrast_is_more_information(self) -> None:
         noise = np.random.default_rng(3).normal(0, 1, (32, 32, 1))
-        scores = [self.scores(np.tile(128 + gain * noise, (1, 2, 3)))[0, 0, 0] for gain in (2, 8, 32)]
+        scores = [
+            self.scores(np.tile(128 + gain * noise, (1, 2, 3)))[0, 0, 0] for gain in (2, 8, 32)
+        ]
         assert scores[0] > scores[1] > scores[2]
         assert scores[0] - scores[1] == pytest.approx(20 * np.log10(4), abs=0.5)
 
@@ -124,7 +138,9 @@ class TestOrder:
         moved = still.copy()
         moved[:, 32:] = np.roll(still[:, 32:], 5, axis=0)
         scores = self.scores(still, moved)
-        assert (scores[:, 0, 1] < scores[:, 0, 0] - 1).all(), "the first frame takes the change that follows"
+        assert (scores[:, 0, 1] < scores[:, 0, 0] - 1).all(), (
+            "the first frame takes the change that follows"
+        )
         scores = self.scores(still, moved, temporal=0)
         assert np.allclose(scores[0, 0, 0], scores[0, 0, 1])
 
@@ -141,7 +157,10 @@ def test_memory_does_not_grow_with_the_video() -> None:
 
 
 def test_settings_are_in_the_key() -> None:
-    keys = {Dct(*settings).key() for settings in [(), ("lr",), ("hr", 16), ("hr", 32, 0), ("hr", 32, 0.5)]}
+    keys = {
+        Dct(*settings).key()
+        for settings in [(), ("lr",), ("hr", 16), ("hr", 32, 0), ("hr", 32, 0.5)]
+    }
     assert len(keys) == 5
     assert Dct(temporal=1).key() == Dct(temporal=1.0).key()
 
@@ -161,4 +180,6 @@ def test_a_bad_setting_is_named(setting: str, values: list) -> None:
 
 
 def test_blocks_larger_than_a_patch_shrink_to_it() -> None:
-    assert BlockDct(PatchGrid(12, 10, 12, 10), 64).coefficients(np.ones((12, 10), np.float32)).shape == (20, 10)
+    assert BlockDct(PatchGrid(12, 10, 12, 10), 64).coefficients(
+        np.ones((12, 10), np.float32)
+    ).shape == (20, 10)

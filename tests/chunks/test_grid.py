@@ -35,7 +35,9 @@ def test_every_pixel_is_owned_by_the_first_patch_that_reaches_it(grid: PatchGrid
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 def test_assemble_undoes_extract(grid: PatchGrid, scale: int) -> None:
-    frame = np.random.default_rng(0).integers(0, 256, (grid.height * scale, grid.width * scale, 3), np.uint8)
+    frame = np.random.default_rng(0).integers(
+        0, 256, (grid.height * scale, grid.width * scale, 3), np.uint8
+    )
     grid = replace(grid, scale=scale)
     patches = grid.hr.extract(frame)
     assert np.array_equal(grid.assemble(patches), frame)
@@ -67,7 +69,10 @@ def test_windows_are_crops_of_the_edge_padded_frame(halo: int) -> None:
     frame = np.random.default_rng(1).integers(0, 256, (11, 13, 3), np.uint8)
     padded = np.pad(frame, ((halo, halo), (halo, halo), (0, 0)), mode="edge")
     windows = grid.extract(frame)
-    rows, cols = grid.window_rows(np.arange(grid.patches)), grid.window_cols(np.arange(grid.patches))
+    rows, cols = (
+        grid.window_rows(np.arange(grid.patches)),
+        grid.window_cols(np.arange(grid.patches)),
+    )
     for patch, (top, left) in enumerate(grid.origins):
         expected = padded[top : top + 4 + 2 * halo, left : left + 5 + 2 * halo]
         assert np.array_equal(windows[patch], expected)

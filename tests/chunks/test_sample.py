@@ -1,4 +1,6 @@
-"""The samplers: equal work, nothing forgotten, the ratios asked for, the same draws wherever a fit resumes."""
+"""The samplers: equal work, nothing forgotten, the ratios asked for, the same draws wherever a fit
+resumes.
+"""
 
 from functools import partial
 from itertools import pairwise
@@ -63,7 +65,9 @@ def test_passes_are_shuffled_anew() -> None:
     assert not np.array_equal(shown[0], shown[1])
 
 
-@pytest.mark.parametrize(("batch", "passes", "said"), [(0, 1, "budget.batch=0"), (1, 0, "budget.passes=0")])
+@pytest.mark.parametrize(
+    ("batch", "passes", "said"), [(0, 1, "budget.batch=0"), (1, 0, "budget.passes=0")]
+)
 def test_impossible_budgets_are_refused(batch: int, passes: float, said: str) -> None:
     with pytest.raises(UserError, match=said):
         uniform(np.zeros(4, int), batch, passes)
@@ -77,7 +81,9 @@ def test_every_sampler_does_equal_work_from_seed_and_step_alone(kind: str) -> No
     backwards = np.stack([two.batch(step) for step in reversed(range(two.steps))])[::-1]
     assert np.array_equal(draws(one), backwards)
     assert not np.array_equal(draws(one), draws(make(seed=4)))
-    assert one.chunk_presentations() == np.bincount(LABELS[draws(one).ravel()], minlength=4).tolist()
+    assert (
+        one.chunk_presentations() == np.bincount(LABELS[draws(one).ravel()], minlength=4).tolist()
+    )
 
 
 class TestRatios:
@@ -93,22 +99,35 @@ class TestRatios:
         assert set(counts[counts > 0]) == {1100 // 55}
 
     def test_resampling_draws_another_subset_each_pass_over_it(self) -> None:
-        passes = draws(Ratios(LABELS, ONE, batch=55, passes=2.2, seed=0, ratios=[1, 0.5, 0.25, 0], resample=True))
-        assert all(np.bincount(LABELS[each], minlength=4).tolist() == [30, 20, 5, 0] for each in passes)
+        passes = draws(
+            Ratios(
+                LABELS, ONE, batch=55, passes=2.2, seed=0, ratios=[1, 0.5, 0.25, 0], resample=True
+            )
+        )
+        assert all(
+            np.bincount(LABELS[each], minlength=4).tolist() == [30, 20, 5, 0] for each in passes
+        )
         middle = [set(each[LABELS[each] == 1]) for each in passes]
         assert all(a != b for a, b in pairwise(middle))
         once = draws(Ratios(LABELS, ONE, batch=55, passes=2.2, seed=0, ratios=[1, 0.5, 0.25, 0]))
         assert all(set(each) == set(once[0]) for each in once)
 
-    @pytest.mark.parametrize(("size", "counts"), [(70, [30, 32, 8, 0]), (0.7, [30, 32, 8, 0]), (90, [30, 40, 20, 0])])
-    def test_size_is_met_exactly_and_scales_the_middle(self, size: float, counts: list[int]) -> None:
+    @pytest.mark.parametrize(
+        ("size", "counts"), [(70, [30, 32, 8, 0]), (0.7, [30, 32, 8, 0]), (90, [30, 40, 20, 0])]
+    )
+    def test_size_is_met_exactly_and_scales_the_middle(
+        self, size: float, counts: list[int]
+    ) -> None:
         assert joint_counts(SIZES, [1, 0.5, 0.25, 0], size) == counts
 
     def test_size_is_exact_for_any_ratios(self) -> None:
         rng = np.random.default_rng(1)
         for _ in range(300):
             k = int(rng.integers(2, 9))
-            sizes, ratios = rng.integers(1, 60, k).tolist(), [1.0, *rng.uniform(0.05, 1, k - 2), 0.0]
+            sizes, ratios = (
+                rng.integers(1, 60, k).tolist(),
+                [1.0, *rng.uniform(0.05, 1, k - 2), 0.0],
+            )
             size = int(rng.integers(sizes[0], sum(sizes[:-1]) + 1))
             counts = joint_counts(sizes, ratios, size)
             assert sum(counts) == size

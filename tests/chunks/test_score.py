@@ -35,10 +35,14 @@ def test_a_video_is_scored_frame_by_frame_in_order() -> None:
     rng = np.random.default_rng(0)
     lr = rng.integers(0, 256, (9, 4, 6, 3), np.uint8)
     hr = rng.integers(0, 256, (9, 8, 12, 3), np.uint8)
-    scores = ByPsnr(lambda frame: frame.repeat(2, 0).repeat(2, 1)).scores(zip(lr, hr, strict=True), grid)
+    scores = ByPsnr(lambda frame: frame.repeat(2, 0).repeat(2, 1)).scores(
+        zip(lr, hr, strict=True), grid
+    )
     assert scores.shape == (9, 2, 2)
     for t in range(9):
-        assert np.allclose(scores[t], plain(lr[t].repeat(2, 0).repeat(2, 1), hr[t], grid, 2), atol=1e-3)
+        assert np.allclose(
+            scores[t], plain(lr[t].repeat(2, 0).repeat(2, 1), hr[t], grid, 2), atol=1e-3
+        )
 
 
 @pytest.mark.parametrize(

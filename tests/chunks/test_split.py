@@ -12,7 +12,9 @@ SHAPES = [(7,), (5, 4), (6, 3, 4), (2, 3, 2, 2)]
 @pytest.mark.parametrize("chunks", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", ["distinct", "ties", "equal", "infinite"])
-def test_score_chunks_are_equal_sized_and_ascending(shape: tuple[int, ...], chunks: int, kind: str) -> None:
+def test_score_chunks_are_equal_sized_and_ascending(
+    shape: tuple[int, ...], chunks: int, kind: str
+) -> None:
     scores = np.random.default_rng(0).normal(35, 5, shape).astype(np.float32)
     if kind == "ties":
         scores = scores.round(-1)

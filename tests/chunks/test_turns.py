@@ -19,7 +19,9 @@ def turns(work: list[float] | None, passes: float = 5, labels: np.ndarray = LABE
 
 
 @pytest.mark.parametrize("work", [[50, 25, 15, 10], [1, 1, 1, 1], [3, 0, 1, 0], None])
-def test_each_network_has_its_share_of_the_steps_all_through_the_fit(work: list[float] | None) -> None:
+def test_each_network_has_its_share_of_the_steps_all_through_the_fit(
+    work: list[float] | None,
+) -> None:
     sampler = turns(work, passes=40)
     shown = draws(sampler)
     assert sampler.presentations == shown.size == 40 * len(LABELS)
@@ -40,7 +42,10 @@ def test_each_network_sees_all_of_its_patches_equally_often() -> None:
 
 
 def test_work_of_the_wrong_length_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^sampler.step_shares=\[1.0, 2.0\]: must be 4 numbers, one for each chunk$"):
+    with pytest.raises(
+        UserError,
+        match=r"^sampler.step_shares=\[1.0, 2.0\]: must be 4 numbers, one for each chunk$",
+    ):
         turns([1, 2])
 
 
@@ -51,15 +56,22 @@ def test_chunks_that_no_network_learns_from_have_no_steps() -> None:
         shown = LABELS[draws(sampler)]
         assert sampler.presentations == 40 * len(LABELS), "their steps are the others'"
         np.testing.assert_allclose(
-            np.bincount(shown[:, 0], minlength=4)[:3] / len(shown), shares / np.sum(shares), atol=2e-3
+            np.bincount(shown[:, 0], minlength=4)[:3] / len(shown),
+            shares / np.sum(shares),
+            atol=2e-3,
         )
         assert shown.max() == 2
-    with pytest.raises(UserError, match=r"^sampler.step_shares=\[0.0, 0.0, 0.0, 1.0\]: leaves no work to any network$"):
+    with pytest.raises(
+        UserError,
+        match=r"^sampler.step_shares=\[0.0, 0.0, 0.0, 1.0\]: leaves no work to any network$",
+    ):
         Turns(LABELS, learners, batch=4, passes=1, seed=3, step_shares=[0, 0, 0, 1])
 
 
 def test_work_of_chunks_that_share_a_network_adds_up() -> None:
-    sampler = Turns(LABELS, np.minimum(LABELS, 1), batch=4, passes=40, seed=3, step_shares=[1, 1, 1, 1])
+    sampler = Turns(
+        LABELS, np.minimum(LABELS, 1), batch=4, passes=40, seed=3, step_shares=[1, 1, 1, 1]
+    )
     assert sampler.facts["step_shares"] == pytest.approx([0.25, 0.75], abs=1e-3)
 
 

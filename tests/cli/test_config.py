@@ -1,4 +1,6 @@
-"""The configuration tree: every option of every group composes and builds; precedence; methods pick three axes."""
+"""The configuration tree: every option of every group composes and builds; precedence; methods pick
+three axes.
+"""
 
 import re
 from pathlib import Path
@@ -26,7 +28,10 @@ from stdo.video.sample import GeneratedClip
 
 CONF = conf_dir()
 OPTIONS = sorted(
-    (folder.name, file.stem) for folder in CONF.iterdir() if folder.is_dir() for file in folder.glob("*.yaml")
+    (folder.name, file.stem)
+    for folder in CONF.iterdir()
+    if folder.is_dir()
+    for file in folder.glob("*.yaml")
 )
 NEEDED = {
     ("init", "general"): ["init.weights=w.safetensors"],
@@ -56,7 +61,11 @@ def test_every_option_composes_and_passes_the_checks(group: str, option: str) ->
     config = configured(f"{group}={option}", *NEEDED.get((group, option), []))
     check(config)
     for name, part in config.items():
-        if isinstance(part, DictConfig) and "_target_" in part and name not in ("video", "scorer", "trainer"):
+        if (
+            isinstance(part, DictConfig)
+            and "_target_" in part
+            and name not in ("video", "scorer", "trainer")
+        ):
             instantiate(part)
 
 
@@ -71,7 +80,9 @@ def test_a_method_picks_chunking_sharing_and_sampling(method: str) -> None:
 
 
 def test_scorers_build_from_their_settings() -> None:
-    built = instantiate(configured("scorer=dct", "scorer.frames=lr", "scorer.block=8", "scorer.temporal=0").scorer)
+    built = instantiate(
+        configured("scorer=dct", "scorer.frames=lr", "scorer.block=8", "scorer.temporal=0").scorer
+    )
     assert (built.name, built.measure) == ("dct", Dct("lr", 8, 0))
     assert instantiate(configured("scale=3").scorer.measure) == ByPsnr(BicubicUpscaler(3))
     named = instantiate(configured("scorer=network", "scorer.function=numpy:copy").scorer.measure)
@@ -93,11 +104,20 @@ PAPERS_RATE = {"espcn": 1e-4, "srcnn": 1e-4, "vdsr": 1e-4, "edsr": 1e-4, "wdsr":
 def test_budgets_choose_the_learning_rate(backbone: str) -> None:
     words = ("method=stdo", f"backbone={backbone}")
     quick, paper = configured(*words), configured(*words, "budget=paper")
-    assert paper.optim.lr == paper.backbone.paper_lr == PAPERS_RATE.get(backbone, paper.backbone.paper_lr)
+    assert (
+        paper.optim.lr
+        == paper.backbone.paper_lr
+        == PAPERS_RATE.get(backbone, paper.backbone.paper_lr)
+    )
     assert (paper.budget.passes, paper.budget.batch) == (50, 16)
     assert (quick.optim.lr, quick.budget.passes) == (1e-3, quick.backbone.quick_passes)
     for method in ("stdo", "bstdo"):
-        assert configured(f"method={method}", f"backbone={backbone}", "optim.lr=0.5").optim.optimizer.lr == 0.5
+        assert (
+            configured(
+                f"method={method}", f"backbone={backbone}", "optim.lr=0.5"
+            ).optim.optimizer.lr
+            == 0.5
+        )
 
 
 BAD = {
@@ -163,7 +183,9 @@ class TestRunDirectory:
         assert name.parent == Path("outputs/generated")
         assert name.name.startswith("nas-espcn-x3-k6-")
 
-    @pytest.mark.parametrize("change", ["seed=1", "patches.halo=4", "optim.lr=0.1", "trainer.precision=32-true"])
+    @pytest.mark.parametrize(
+        "change", ["seed=1", "patches.halo=4", "optim.lr=0.1", "trainer.precision=32-true"]
+    )
     def test_changes_with_what_changes_the_result(self, change: str) -> None:
         assert self.of().name != self.of(change).name
 
@@ -179,7 +201,10 @@ class TestRunDirectory:
             ("chunks=3", ["chunks=3.0", "chunks=3e0"]),
             ("optim.lr=1", ["optim.lr=1.0"]),
             ("backbone.width=1", ["backbone.width=1.0"]),
-            ("method=jstdo sampler.ratios=[1,0.5,0.5,0]", ["method=jstdo sampler.ratios=[1.0,0.5,5e-1,0.0]"]),
+            (
+                "method=jstdo sampler.ratios=[1,0.5,0.5,0]",
+                ["method=jstdo sampler.ratios=[1.0,0.5,5e-1,0.0]"],
+            ),
             ("scorer=dct scorer.temporal=1.0", ["scorer=dct scorer.temporal=1", "scorer=dct"]),
         ],
     )
@@ -187,20 +212,27 @@ class TestRunDirectory:
         self, one: str, same: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        built = [build_job(configured("video.max_frames=2", *words.split())).directory for words in (one, *same)]
+        built = [
+            build_job(configured("video.max_frames=2", *words.split())).directory
+            for words in (one, *same)
+        ]
         assert len(set(built)) == 1
         other = "method=jstdo sampler.ratios=[1,0.4,0.5,0]" if "ratios" in one else f"{one} seed=1"
         assert build_job(configured("video.max_frames=2", *other.split())).directory != built[0]
 
     def test_a_size_in_patches_and_a_share_of_all_are_two_things(self) -> None:
-        assert self.of("method=jstdo", "sampler.size=1") != self.of("method=jstdo", "sampler.size=1.0")
+        assert self.of("method=jstdo", "sampler.size=1") != self.of(
+            "method=jstdo", "sampler.size=1.0"
+        )
 
     def test_knows_the_video_by_its_content(self) -> None:
         other = GeneratedClip(width=96, height=64, frames=2, seed=5)
         assert run_directory(configured(), other).name != self.of().name
 
 
-def test_whole_video_methods_ignore_the_number_of_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_video_methods_ignore_the_number_of_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     jobs = [build_job(configured("method=awdnn", f"chunks={chunks}")) for chunks in (2, 5)]
     assert jobs[0].directory == jobs[1].directory
@@ -208,7 +240,13 @@ def test_whole_video_methods_ignore_the_number_of_chunks(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    "target", ["builtins.exec", "os.system", "stdo.core.files.os.system", "stdo.core.provenance.subprocess.run"]
+    "target",
+    [
+        "builtins.exec",
+        "os.system",
+        "stdo.core.files.os.system",
+        "stdo.core.provenance.subprocess.run",
+    ],
 )
 def test_a_target_that_our_packages_do_not_define_is_refused(target: str) -> None:
     config = configured()
@@ -217,23 +255,34 @@ def test_a_target_that_our_packages_do_not_define_is_refused(target: str) -> Non
         build_job(config)
 
 
-def test_lists_must_have_a_number_for_each_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_must_have_a_number_for_each_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     missing = "video.path=nowhere.mp4"  # not even looked for
-    with pytest.raises(UserError, match=r"sampler.ratios=\[1, 0.5\]: must be 4 numbers, one for each chunk"):
+    with pytest.raises(
+        UserError, match=r"sampler.ratios=\[1, 0.5\]: must be 4 numbers, one for each chunk"
+    ):
         build_job(configured("method=jstdo", "sampler.ratios=[1,0.5]", missing))
     with pytest.raises(UserError, match=r"sampler.weights=\[1\]: must be 3 numbers"):
         build_job(configured("chunks=3", "sampler=weighted", "sampler.weights=[1]", missing))
-    build_job(configured("method=awdnn", "sampler=decay", "sampler.ratios=[0.5]", "video.max_frames=2"))
+    build_job(
+        configured("method=awdnn", "sampler=decay", "sampler.ratios=[0.5]", "video.max_frames=2")
+    )
 
 
-def test_some_chunk_must_have_a_network_and_easy_ones_be_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_some_chunk_must_have_a_network_and_easy_ones_be_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     missing = "video.path=nowhere.mp4"  # not even looked for
-    with pytest.raises(UserError, match=r"^sharing.bicubic_chunks=4: must be less than the number of chunks, 4$"):
+    with pytest.raises(
+        UserError, match=r"^sharing.bicubic_chunks=4: must be less than the number of chunks, 4$"
+    ):
         build_job(configured("sharing.bicubic_chunks=4", missing))
     with pytest.raises(
-        UserError, match=r"^sharing.bicubic_chunks=1: must be 0 with chunking=time, which knows no easy chunks$"
+        UserError,
+        match=r"^sharing.bicubic_chunks=1: must be 0 with chunking=time, which knows no easy chunks$",
     ):
         build_job(configured("method=nas", "sharing.bicubic_chunks=1", missing))
     for sharing in ("single", "independent", "modulated"):
@@ -255,5 +304,7 @@ def test_a_run_of_another_version_says_so(tmp_path: Path) -> None:
     config = configured()
     del config.video, config.patches
     OmegaConf.save(config, tmp_path / "config.yaml", resolve=True)
-    with pytest.raises(UserError, match=f"run={tmp_path}: is of another version \\(no patches, video in its config"):
+    with pytest.raises(
+        UserError, match=f"run={tmp_path}: is of another version \\(no patches, video in its config"
+    ):
         load_config(tmp_path)

@@ -1,5 +1,6 @@
-"""Every command of README, docs and studies is one that works: settings compose and pass the checks, options and make
-targets exist. Nothing is decoded; those of the README also run, in small."""
+"""Every command of README, docs and studies is one that works: settings compose and pass the
+checks, options and make targets exist. Nothing is decoded; those of the README also run, in small.
+"""
 
 import os
 import re
@@ -26,7 +27,9 @@ from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-TYPED = sorted({(path.relative_to(ROOT).as_posix(), *words) for path in PAGES for words in commands(path)})
+TYPED = sorted(
+    {(path.relative_to(ROOT).as_posix(), *words) for path in PAGES for words in commands(path)}
+)
 STUDIES = [typed for typed in TYPED if typed[0].startswith("experiments/")]
 DOCS = [typed for typed in TYPED if typed not in STUDIES]
 OTHERS = ("docker", "pre-commit", "tensorboard")
@@ -38,14 +41,21 @@ SMALL = ["trainer=cpu", "patches.height=12", "patches.width=16", "budget.passes=
 
 def jobs(command: str, words: Sequence[str]) -> list[list[str]]:
     """The settings of a command; of a sweep so many that each value comes once."""
-    there = [word.replace("mine.yaml", str(ROOT / "experiments/table1/study.yaml")) for word in words]
+    there = [
+        word.replace("mine.yaml", str(ROOT / "experiments/table1/study.yaml")) for word in words
+    ]
     meant = as_meant(_flags_first(expanded(there) if command == "train" else words))
     typed = meant[meant.index("--") + 1 :] if "--" in meant else []
     plain = [word for word in typed if not word.startswith("hydra")]
     choices: list[list[str]] = []
     for override in OverridesParser.create().parse_overrides(plain):
         if override.is_discrete_sweep():
-            choices.append([f"{override.get_key_element()}={each}" for each in override.sweep_string_iterator()])
+            choices.append(
+                [
+                    f"{override.get_key_element()}={each}"
+                    for each in override.sweep_string_iterator()
+                ]
+            )
         elif not override.is_sweep_override():
             choices.append([override.input_line])
     most = max([1, *map(len, choices)])
@@ -58,9 +68,19 @@ def composes(command: str, words: Sequence[str]) -> None:
             config = compose(command, job)
             settle(config)
             if command == "report":
-                assert config.study is None or config.study.endswith(".yaml") or open_study(config.study)
+                assert (
+                    config.study is None
+                    or config.study.endswith(".yaml")
+                    or open_study(config.study)
+                )
                 continue
-            check({key: value for key, value in config.items() if command == "train" or key not in ("paths", "run")})
+            check(
+                {
+                    key: value
+                    for key, value in config.items()
+                    if command == "train" or key not in ("paths", "run")
+                }
+            )
             if command == "train" and config.chunking.name != "whole":
                 check_chunks(config)
 
@@ -76,10 +96,14 @@ def is_made(words: Sequence[str]) -> None:
 def is_installed(words: Sequence[str]) -> None:
     assert words[0] == "install"
     for option, file in pairwise(words):
-        assert option not in ("-c", "-r", "--requirement", "--constraint") or (ROOT / file).exists(), file
+        assert (
+            option not in ("-c", "-r", "--requirement", "--constraint") or (ROOT / file).exists()
+        ), file
     for word in words:
         if word.startswith((".", "stdo")) and "/" not in word:
-            extras = Requirement(word.replace(".", "stdo", 1) if word.startswith(".") else word).extras
+            extras = Requirement(
+                word.replace(".", "stdo", 1) if word.startswith(".") else word
+            ).extras
             assert extras <= set(PROJECT["optional-dependencies"]), word
 
 

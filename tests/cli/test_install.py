@@ -15,7 +15,9 @@ pytestmark = pytest.mark.slow
 
 def test_the_wheel_carries_conf_and_studies_and_runs_from_any_folder(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip"]
-    subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT], check=True, timeout=300)
+    subprocess.run(
+        [*pip, "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT], check=True, timeout=300
+    )
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "conf").rglob("*.yaml"):
@@ -24,11 +26,16 @@ def test_the_wheel_carries_conf_and_studies_and_runs_from_any_folder(tmp_path: P
     assert {name for name in names if name.startswith("stdo/experiments")} == studies
     assert "stdo/py.typed" in names
     assert not any(name.startswith(("tests", "benchmarks")) for name in names)
-    # The packages of this environment, but not its editable stdo: site-packages is named, its .pth files are not read.
+    # The packages of this environment, but not its editable stdo: site-packages is named, its .pth
+    # files are not read.
     packages = Path(pytest.__file__).parents[1]
     venv.create(tmp_path / "env", with_pip=False)
     python = tmp_path / "env" / "bin" / "python"
-    subprocess.run([*pip, "--python", python, "install", "--quiet", "--no-deps", wheel], check=True, timeout=300)
+    subprocess.run(
+        [*pip, "--python", python, "install", "--quiet", "--no-deps", wheel],
+        check=True,
+        timeout=300,
+    )
     (tmp_path / "elsewhere").mkdir()
     done = subprocess.run(
         [tmp_path / "env" / "bin" / "stdo-train", "--cfg", "job", "study=table1", "chunks=7"],

@@ -1,4 +1,6 @@
-"""Names as people type them: what arrives is what was typed, and what is printed can be typed again."""
+"""Names as people type them: what arrives is what was typed, and what is printed can be typed
+again.
+"""
 
 import os
 import random
@@ -38,11 +40,15 @@ OTHERWISE = ("null", "str(5)", "'quoted'", '"quoted"')
 
 
 def received(words: list[str], setting: str) -> object:
-    """What the configuration has when a command line comes to it, as Hydra sets it, and back from how it is saved."""
+    """What the configuration has when a command line comes to it, as Hydra sets it, and back from
+    how it is saved.
+    """
     config = OmegaConf.create({"paths": {"outputs": "outputs"}})
     for override in OverridesParser.create().parse_overrides(as_meant(words)):
         OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
-    saved = OmegaConf.create(OmegaConf.to_yaml(config, resolve=True).encode("utf-8", "strict").decode("utf-8"))
+    saved = OmegaConf.create(
+        OmegaConf.to_yaml(config, resolve=True).encode("utf-8", "strict").decode("utf-8")
+    )
     assert OmegaConf.select(saved, setting) == OmegaConf.select(config, setting)
     return OmegaConf.select(saved, setting)
 
@@ -62,7 +68,9 @@ def test_the_name_of_a_file_arrives_as_it_was_typed(sweeps: list[str], here: Pat
         (here / name).unlink()
 
 
-@pytest.mark.parametrize("setting", ["name", "video.path", "paths.outputs", "study", "++paths.cache", "+video.root"])
+@pytest.mark.parametrize(
+    "setting", ["name", "video.path", "paths.outputs", "study", "++paths.cache", "+video.root"]
+)
 def test_a_name_of_nothing_yet_arrives_as_it_was_typed(setting: str, here: Path) -> None:
     for name in NAMES:
         if name not in OTHERWISE:
@@ -73,15 +81,35 @@ def test_what_is_quoted_null_or_another_setting_stays_that(here: Path) -> None:
     assert received(["video.path='My talk (1).mkv'"], "video.path") == "My talk (1).mkv"
     assert received(['video.path="it\'s.mkv"'], "video.path") == "it's.mkv"
     assert received(["video.path=null", "study=null"], "study") is None
-    assert received(["paths.cache=${paths.outputs}/My cache (1)"], "paths.cache") == "outputs/My cache (1)"
+    assert (
+        received(["paths.cache=${paths.outputs}/My cache (1)"], "paths.cache")
+        == "outputs/My cache (1)"
+    )
     (here / "My talk.mkv").touch()
-    assert received(["video.path=My\\ talk.mkv"], "video.path") == "My talk.mkv", "Hydra's own escapes"
+    assert received(["video.path=My\\ talk.mkv"], "video.path") == "My talk.mkv", (
+        "Hydra's own escapes"
+    )
 
 
 def test_other_words_are_left_alone() -> None:
-    words = ["--config-dir", "my dir", "chunks=[1,", "sampler.ratios=[1,0]", "method=nas,stdo", "-m", "~trainer", "x=é"]
+    words = [
+        "--config-dir",
+        "my dir",
+        "chunks=[1,",
+        "sampler.ratios=[1,0]",
+        "method=nas,stdo",
+        "-m",
+        "~trainer",
+        "x=é",
+    ]
     assert as_meant(words) == words
-    plain = ["video.path=/data/clip-1.mp4", "runs=[outputs,other]", "name=${method}", "logger.tags=[a,b]", "out=../x"]
+    plain = [
+        "video.path=/data/clip-1.mp4",
+        "runs=[outputs,other]",
+        "name=${method}",
+        "logger.tags=[a,b]",
+        "out=../x",
+    ]
     assert as_meant(plain) == plain, "commands that always worked are printed as they were"
 
 
@@ -130,7 +158,17 @@ def test_a_name_that_stands_for_a_setting_is_one_line(here: Path) -> None:
 
 
 def test_any_text_arrives(here: Path) -> None:
-    signs = [*"ab 1.,=[](){}'\"\\~#&$%:;!?*@|<>+-_\n\t", "é", "ж", "\udcff", "  ", "\\'", "null", "1e3", "range("]
+    signs = [
+        *"ab 1.,=[](){}'\"\\~#&$%:;!?*@|<>+-_\n\t",
+        "é",
+        "ж",
+        "\udcff",
+        "  ",
+        "\\'",
+        "null",
+        "1e3",
+        "range(",
+    ]
     chosen = random.Random(0)
     parser = OverridesParser.create()
     for _ in range(1500):
@@ -147,7 +185,9 @@ def write_clip(path: Path) -> Path:
     return path
 
 
-def command(*words: str, cwd: Path, module: str = "train", **environment: str) -> subprocess.CompletedProcess[str]:
+def command(
+    *words: str, cwd: Path, module: str = "train", **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", f"stdo.{module}", *words], cwd=cwd, env=os.environ | environment, capture_output=True,
         text=True, errors="surrogateescape", timeout=240, check=False,
@@ -168,14 +208,20 @@ def test_a_run_of_such_a_name_from_training_to_evaluation_and_again(tmp_path: Pa
     assert printed == str(run), "what is printed is where it is"
     measured = command(f"run={printed}", cwd=tmp_path, module="evaluate", HOME=str(home))
     assert measured.returncode == 0, measured.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "home"], "no folder called ~"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "home"], (
+        "no folder called ~"
+    )
 
     from stdo.core.provenance import as_typed
     from stdo.runs.directory import read_result
 
-    assert read_result(run)["video"] == clip.stem.replace("\udcff", "\ufffd"), "shown with a sign for what it is not"
+    assert read_result(run)["video"] == clip.stem.replace("\udcff", "\ufffd"), (
+        "shown with a sign for what it is not"
+    )
     origin = OmegaConf.load(run / "provenance.json")
-    again = f"{shlex.quote(sys.executable)} {as_typed(list(origin.command)).removeprefix('python ')}"
+    again = (
+        f"{shlex.quote(sys.executable)} {as_typed(list(origin.command)).removeprefix('python ')}"
+    )
     done = subprocess.run(
         ["bash", "-c", os.fsencode(again)],
         cwd=tmp_path,
@@ -189,7 +235,13 @@ def test_a_run_of_such_a_name_from_training_to_evaluation_and_again(tmp_path: Pa
 
 def test_hydras_own_folders_are_not_below_a_folder_called_so(tmp_path: Path) -> None:
     done = command(
-        *TINY, "paths.outputs=~/runs", "seed=1,2", "scale=5", "-m", cwd=tmp_path, HOME=str(tmp_path / "home")
+        *TINY,
+        "paths.outputs=~/runs",
+        "seed=1,2",
+        "scale=5",
+        "-m",
+        cwd=tmp_path,
+        HOME=str(tmp_path / "home"),
     )
     assert done.returncode == 1
     assert "scale=5: must be one of" in done.stderr
@@ -200,11 +252,15 @@ def test_what_cannot_be_read_is_one_line_that_shows_how_it_is_quoted(tmp_path: P
     done = command("+mine.title=It's (1), really", "scale=5", cwd=tmp_path)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("stdo: +mine.title=It's (1), really: cannot be read as it stands; quoted it can: ")
+    assert line.startswith(
+        "stdo: +mine.title=It's (1), really: cannot be read as it stands; quoted it can: "
+    )
     copied = line.rpartition("quoted it can: ")[2]
     assert len(shlex.split(copied)) == 1
     typed = f"{shlex.quote(sys.executable)} -m stdo.train {copied} --cfg job"
-    again = subprocess.run(["bash", "-c", typed], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    again = subprocess.run(
+        ["bash", "-c", typed], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     assert again.returncode == 0, again.stderr
     assert OmegaConf.create(again.stdout).mine.title == "It's (1), really"
 
@@ -229,7 +285,10 @@ def test_other_mistakes_keep_their_line(word: str, said: str, tmp_path: Path) ->
 
 
 def test_flags_may_stand_among_settings(tmp_path: Path) -> None:
-    for words in (["seed=1", "--cfg", "job", "name=My run"], ["seed=1", "name=My run", "--cfg", "job"]):
+    for words in (
+        ["seed=1", "--cfg", "job", "name=My run"],
+        ["seed=1", "name=My run", "--cfg", "job"],
+    ):
         done = command(*words, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         shown = OmegaConf.create(done.stdout)
@@ -241,5 +300,7 @@ def test_the_home_of_a_shell_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyP
         pytest.skip("no bash")
     monkeypatch.setenv("HOME", str(tmp_path))
     for path in ("~", "~/x", "~root/x", "~nobody-of-this-name/x", "~draft.mkv", "x~"):
-        shell = subprocess.run(["bash", "-c", f"printf %s {path}"], capture_output=True, text=True, check=True).stdout
+        shell = subprocess.run(
+            ["bash", "-c", f"printf %s {path}"], capture_output=True, text=True, check=True
+        ).stdout
         assert at_home("video.path", path) == shell

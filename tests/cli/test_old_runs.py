@@ -1,4 +1,6 @@
-"""Settings that were deleted: a user's are refused in one line, and runs that were made with them are still read."""
+"""Settings that were deleted: a user's are refused in one line, and runs that were made with them
+are still read.
+"""
 
 import json
 import sys
@@ -20,7 +22,14 @@ from stdo.encoder.pack import Delivery
 from stdo.pipeline.steps import evaluate
 from stdo.pipeline.steps import train as fit
 
-TINY = ["backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "budget.passes=1"]
+TINY = [
+    "backbone=espcn",
+    "scale=2",
+    "chunks=2",
+    "patches.height=12",
+    "patches.width=16",
+    "budget.passes=1",
+]
 OLD = {
     "budget.min_gain": 0.5, "backbone.macs": 0.5, "backbone.width": 1, "backbone.network.width": 1,
     "sharing.bicubic": 1, "backbone.leak": 0.25, "optim.rest": 0.1, "weights.finetune": 0.5, "method": "cstdo",
@@ -43,7 +52,11 @@ def old_run(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     ]
     with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
         job = build_job(compose("train", [*TINY, *paths, "trainer=cpu", *asked]))
-    fit(replace(job, command=["train.py"], facts=job.facts | {"method": "cstdo", "stopped": STOPPED}))
+    fit(
+        replace(
+            job, command=["train.py"], facts=job.facts | {"method": "cstdo", "stopped": STOPPED}
+        )
+    )
     config = OmegaConf.load(job.directory / "config.yaml")
     for setting, value in OLD.items():
         OmegaConf.update(config, setting, value, force_add=True)
@@ -83,7 +96,9 @@ def test_a_deleted_setting_is_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["stdo", setting, *([f"run={old_run}"] if command is deliver else [])])
+    monkeypatch.setattr(
+        sys, "argv", ["stdo", setting, *([f"run={old_run}"] if command is deliver else [])]
+    )
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     GlobalHydra.instance().clear()
     with pytest.raises(SystemExit) as refused:
@@ -94,7 +109,9 @@ def test_a_deleted_setting_is_refused_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_deleted_setting_of_the_report_is_refused_in_one_line(old_run: Path, report: Callable) -> None:
+def test_a_deleted_setting_of_the_report_is_refused_in_one_line(
+    old_run: Path, report: Callable
+) -> None:
     code, out, err = report(f"runs={old_run}", "target=34")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("stdo: ") and "target" in err

@@ -12,7 +12,9 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
 
-def test_any_runs_become_a_table_a_page_and_a_plot(finished_runs: Path, tmp_path: Path, report) -> None:
+def test_any_runs_become_a_table_a_page_and_a_plot(
+    finished_runs: Path, tmp_path: Path, report
+) -> None:
     code, out, err = report(f"runs={finished_runs}", "out=all", "title=Tiny runs", "plot.kind=bars")
     assert (code, err) == (0, "")
     assert files(tmp_path / "all") == {"results.tsv", "plot.png", "report.html"}
@@ -30,11 +32,15 @@ def test_a_list_of_runs_and_no_page(finished_runs: Path, tmp_path: Path, report)
     assert len((tmp_path / "report" / "results.tsv").read_text().splitlines()) == 3
 
 
-def test_a_study_takes_its_sweep_and_goes_to_experiments(finished_runs: Path, tmp_path: Path, report) -> None:
+def test_a_study_takes_its_sweep_and_goes_to_experiments(
+    finished_runs: Path, tmp_path: Path, report
+) -> None:
     outputs = Path(shutil.copytree(finished_runs, tmp_path / "outputs"))
     jobs = [{"directory": str(path.parent)} for path in outputs.rglob("metrics.json")][:3]
     (outputs / "sweeps").mkdir()
-    (outputs / "sweeps" / "fig7a_chunks.json").write_text(json.dumps({"study": "fig7a_chunks", "jobs": jobs}))
+    (outputs / "sweeps" / "fig7a_chunks.json").write_text(
+        json.dumps({"study": "fig7a_chunks", "jobs": jobs})
+    )
     code, out, _ = report("study=fig7a_chunks", f"paths.outputs={outputs}")
     assert code == 0
     assert files(tmp_path / "experiments" / "fig7a_chunks") == {"results.tsv", "plot.png"}
@@ -45,13 +51,19 @@ def test_a_study_takes_its_sweep_and_goes_to_experiments(finished_runs: Path, tm
     assert files(tmp_path / "here") == {"results.tsv", "plot.png", "report.html"}
 
 
-def test_one_network_alone_belongs_to_the_study_that_asks_for_it(finished_runs: Path, tmp_path: Path, report) -> None:
+def test_one_network_alone_belongs_to_the_study_that_asks_for_it(
+    finished_runs: Path, tmp_path: Path, report
+) -> None:
     outputs = Path(shutil.copytree(finished_runs, tmp_path / "outputs"))
     run = next(outputs.glob("clip/stdo-*"))
     (run / "network-1").mkdir()
     facts = json.loads((run / "metrics.json").read_text())
     (run / "network-1" / "metrics.json").write_text(json.dumps(facts | {"network": 1}))
-    for arguments, shown in (["html=false"], True), (["study=table1"], True), (["study=scorers"], False):
+    for arguments, shown in (
+        (["html=false"], True),
+        (["study=table1"], True),
+        (["study=scorers"], False),
+    ):
         code, out, _ = report(f"runs={outputs}", *arguments)
         assert code == 0
         assert ("network 1 alone" in out) is shown
@@ -76,14 +88,21 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line_and_writes_nothing(mistake: str, finished_runs: Path, tmp_path: Path, report) -> None:
+def test_a_mistake_is_one_line_and_writes_nothing(
+    mistake: str, finished_runs: Path, tmp_path: Path, report
+) -> None:
     arguments, said = MISTAKES[mistake]
     old = tmp_path / "old" / "clip" / "run"
     old.mkdir(parents=True)
     (old / "metrics.json").write_text('{"video": "clip", "psnr": {"frame": 30.0}}')
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    paths = {"old": tmp_path / "old", "empty": tmp_path / "empty", "good": finished_runs, "file": tmp_path / "file"}
+    paths = {
+        "old": tmp_path / "old",
+        "empty": tmp_path / "empty",
+        "good": finished_runs,
+        "file": tmp_path / "file",
+    }
     code, out, err = report(*[argument.format(**paths) for argument in arguments])
     assert (code, out) == (2, "")
     (line,) = err.splitlines()

@@ -1,4 +1,6 @@
-"""Reports on run directories from strangers: what is odd is left out with one line, and the others are shown."""
+"""Reports on run directories from strangers: what is odd is left out with one line, and the others
+are shown.
+"""
 
 import csv
 import io
@@ -21,7 +23,9 @@ import yaml
 SECRET = "the user's own secret"
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 MEGABYTES = 300
-"""What any of these may take beyond what a report takes anyway, in spite of the gigabytes that they ask for."""
+"""What any of these may take beyond what a report takes anyway, in spite of the gigabytes that they
+ask for.
+"""
 
 
 @pytest.fixture
@@ -49,7 +53,9 @@ def naming(file: str) -> Callable[[Path], None]:
     return lambda run: edited(run, "crops/crops.json", change)
 
 
-def in_place(make: Callable[[Path], object], file: str = "crops/0-truth.png") -> Callable[[Path], None]:
+def in_place(
+    make: Callable[[Path], object], file: str = "crops/0-truth.png"
+) -> Callable[[Path], None]:
     def change(run: Path) -> None:
         if (run / file).is_dir():
             shutil.rmtree(run / file)
@@ -68,13 +74,20 @@ def png(width: int, height: int) -> bytes:
     """A PNG of one colour; some megabytes of it are a few bytes."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     row = b"\0" * (3 * width + 1)
     packer = zlib.compressobj(9)
     pixels = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
 
 
 def expands(run: Path) -> None:
@@ -101,7 +114,8 @@ def rows_without_end(run: Path) -> None:
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 
@@ -119,14 +133,20 @@ ODD: dict[str, Callable[[Path], None]] = {
     "a FIFO": in_place(os.mkfifo),
     "metrics.json is a FIFO": in_place(os.mkfifo, "metrics.json"),
     "config.yaml is a FIFO": in_place(os.mkfifo, "config.yaml"),
-    "provenance.json is a device": in_place(lambda path: path.symlink_to("/dev/zero"), "provenance.json"),
+    "provenance.json is a device": in_place(
+        lambda path: path.symlink_to("/dev/zero"), "provenance.json"
+    ),
     "frames.csv is a FIFO": in_place(os.mkfifo, "frames.csv"),
     "curves.csv is a link": in_place(link("private.txt"), "curves.csv"),
     "maps.npz is a FIFO": in_place(os.mkfifo, "maps.npz"),
     "not a picture": in_place(lambda path: path.write_text("<svg onload='alert(1)'/>")),
-    "a picture that is larger than it says": in_place(lambda path: path.write_bytes(png(8_000, 8_000))),
+    "a picture that is larger than it says": in_place(
+        lambda path: path.write_bytes(png(8_000, 8_000))
+    ),
     "a file of terabytes": in_place(lambda path: path.touch() or os.truncate(path, 1 << 40)),
-    "metrics.json of gigabytes": in_place(lambda path: path.touch() or os.truncate(path, 1 << 32), "metrics.json"),
+    "metrics.json of gigabytes": in_place(
+        lambda path: path.touch() or os.truncate(path, 1 << 32), "metrics.json"
+    ),
     "a YAML bomb": config(BOMB),
     "a number of very many digits": config(f"seed: {'9' * 4000}"),
     "nested deeply": config("[" * 100_000),
@@ -144,7 +164,9 @@ ODD: dict[str, Callable[[Path], None]] = {
         and None
     ),
     "provenance.json is a list": lambda run: edited(run, "provenance.json", lambda _: []),
-    "versions are numbers": lambda run: edited(run, "provenance.json", lambda it: it | {"packages": 3}),
+    "versions are numbers": lambda run: edited(
+        run, "provenance.json", lambda it: it | {"packages": 3}
+    ),
 }
 
 
@@ -173,7 +195,9 @@ VALUES = [None, "text", [], {}, -1, 1e400, float("nan"), 10**400, True, [None], 
     "key", ["video", "method", "scale", "frames", "chunks", "psnr", "bicubic", "chunk_psnr", "seconds", "device",
             "seed", "passes", "patches", "patch_presentations", "ratios", "bytes", "delivered", "anything"],
 )  # fmt: skip
-def test_odd_figures_are_shown_or_left_out(key: str, value: object, sent: Path, tmp_path: Path, report) -> None:
+def test_odd_figures_are_shown_or_left_out(
+    key: str, value: object, sent: Path, tmp_path: Path, report
+) -> None:
     edited(sent, "metrics.json", lambda metrics: metrics | {key: value})
     code, out, err = report(f"runs={tmp_path / 'runs'}", "html=false")
     assert code == 0, err
@@ -183,7 +207,11 @@ def test_odd_figures_are_shown_or_left_out(key: str, value: object, sent: Path, 
 
 
 def test_nothing_from_a_run_steers_the_terminal(sent: Path, tmp_path: Path, report) -> None:
-    edited(sent, "metrics.json", lambda it: it | {"video": f"clip{ESCAPE}", "method": f"m\u202e{ESCAPE}"})
+    edited(
+        sent,
+        "metrics.json",
+        lambda it: it | {"video": f"clip{ESCAPE}", "method": f"m\u202e{ESCAPE}"},
+    )
     settings = yaml.safe_load((sent / "config.yaml").read_text()) | {"extra": ESCAPE}
     (sent / "config.yaml").write_text(yaml.safe_dump(settings))
     shutil.copytree(sent, sent.with_name("again"))
@@ -218,10 +246,16 @@ PRIVATE = ("/somewhere/private", "Linux-6.1.0-private-kernel", "My Private CPU",
 
 
 @pytest.mark.parametrize("private", [False, True])
-def test_what_the_page_tells_of_its_author(private: bool, sent: Path, tmp_path: Path, report) -> None:
+def test_what_the_page_tells_of_its_author(
+    private: bool, sent: Path, tmp_path: Path, report
+) -> None:
     def told(it: dict[str, Any]) -> dict[str, Any]:
         machine = {"system": PRIVATE[1], "processor": PRIVATE[2], "cores": 3}
-        return it | {"machine": machine, "diff": PRIVATE[3], "command": ["train.py", f"video.path={PRIVATE[0]}/a.mp4"]}
+        return it | {
+            "machine": machine,
+            "diff": PRIVATE[3],
+            "command": ["train.py", f"video.path={PRIVATE[0]}/a.mp4"],
+        }
 
     edited(sent, "provenance.json", told)
     settings = yaml.safe_load((sent / "config.yaml").read_text())
@@ -233,4 +267,6 @@ def test_what_the_page_tells_of_its_author(private: bool, sent: Path, tmp_path: 
     assert [each in page for each in PRIVATE] == [private] * 4
     assert "a.mp4" in page
     assert "made with uncommitted changes" in page
-    assert report(f"runs={sent}", "private=perhaps")[2].startswith("stdo: private=perhaps: must be true or false")
+    assert report(f"runs={sent}", "private=perhaps")[2].startswith(
+        "stdo: private=perhaps: must be true or false"
+    )

@@ -28,7 +28,13 @@ from stdo.video.writer import VideoWriter
 ANOTHER = "is not the video of this run"
 
 
-def film(path: Path, frames: int = 6, seed: int = 0, size: tuple[int, int] = (96, 72), codec: str = "ffv1") -> Path:
+def film(
+    path: Path,
+    frames: int = 6,
+    seed: int = 0,
+    size: tuple[int, int] = (96, 72),
+    codec: str = "ffv1",
+) -> Path:
     """The clip of `finished_runs` unless something is changed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     clip = GeneratedClip(width=size[0], height=size[1], frames=6, rate=25, seed=seed)
@@ -63,7 +69,10 @@ def home(finished_runs: Path, tmp_path: Path) -> Path:
     here = tmp_path / "home"
     shutil.copytree(finished_runs.parent, here)
     for config in here.glob("outputs/*/*/config.yaml"):
-        config.write_text(config.read_text(encoding="utf-8").replace(str(finished_runs.parent), str(here)), "utf-8")
+        config.write_text(
+            config.read_text(encoding="utf-8").replace(str(finished_runs.parent), str(here)),
+            "utf-8",
+        )
     return here
 
 
@@ -72,7 +81,11 @@ def run_of(home: Path) -> Path:
 
 
 def state(run: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in run.iterdir() if path.is_file() and not path.name.startswith(".")}
+    return {
+        path.name: path.read_bytes()
+        for path in run.iterdir()
+        if path.is_file() and not path.name.startswith(".")
+    }
 
 
 def packed(run: Path) -> None:
@@ -93,9 +106,14 @@ def as_before(run: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "before"),
-    [*((kind, False) for kind in OTHERS), *((kind, True) for kind in OTHERS if kind != "one pixel")],
+    [
+        *((kind, False) for kind in OTHERS),
+        *((kind, True) for kind in OTHERS if kind != "one pixel"),
+    ],
 )
-def test_another_video_in_its_place_is_refused_and_changes_nothing(kind: str, before: bool, home: Path) -> None:
+def test_another_video_in_its_place_is_refused_and_changes_nothing(
+    kind: str, before: bool, home: Path
+) -> None:
     run = run_of(home)
     if before:
         as_before(run)
@@ -120,12 +138,16 @@ def test_the_command_says_so_in_one_line(home: Path) -> None:
         assert done.stderr.startswith(f"stdo: {run}: clip {ANOTHER}")
 
 
-def test_as_a_library_alike(finished_job: Job, make_job: Callable[..., Job], tmp_path: Path) -> None:
+def test_as_a_library_alike(
+    finished_job: Job, make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     shutil.copytree(finished_job.directory, tmp_path / "run")
     own = finished_job.data
     source = GeneratedClip(width=70, height=50, frames=6, rate=25, seed=2)
     clip = Clip(source, own.clip.degrade, own.clip.patches, tmp_path / "cache")
-    job = replace(finished_job, directory=tmp_path / "run", data=PatchData(clip, own._scorer, own._split, 3))
+    job = replace(
+        finished_job, directory=tmp_path / "run", data=PatchData(clip, own._scorer, own._split, 3)
+    )
     kept = state(job.directory)
     with pytest.raises(UserError, match=ANOTHER):
         train(job)
@@ -136,7 +158,9 @@ def test_as_a_library_alike(finished_job: Job, make_job: Callable[..., Job], tmp
     assert train(replace(job, data=make_job().data))["psnr"] == train(finished_job)["psnr"]
 
 
-def test_a_run_of_before_is_known_by_bicubics_figures(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_of_before_is_known_by_bicubics_figures(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = run_of(home)
     as_before(run)
     before = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
@@ -168,7 +192,9 @@ def figures(run: Path) -> object:
 
 
 @pytest.mark.parametrize("typed", ["absolute", "relative, as before"])
-def test_a_folder_that_moved_as_a_whole_is_found(typed: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_moved_as_a_whole_is_found(
+    typed: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for config in home.glob("outputs/*/*/config.yaml"):
         if typed != "absolute":
             config.write_text(config.read_text(encoding="utf-8").replace(f"{home}/", ""), "utf-8")
@@ -185,7 +211,14 @@ def test_a_folder_that_moved_as_a_whole_is_found(typed: str, home: Path, monkeyp
 
 @pytest.mark.slow
 def test_a_run_keeps_where_its_video_and_its_cache_are(home: Path) -> None:
-    tiny = ["backbone=espcn", "scale=2", "chunks=1", "patches.height=12", "patches.width=16", "trainer=cpu"]
+    tiny = [
+        "backbone=espcn",
+        "scale=2",
+        "chunks=1",
+        "patches.height=12",
+        "patches.width=16",
+        "trainer=cpu",
+    ]
     done = run_command(*tiny, "budget.passes=0.5", "video.path=clip.mkv", "name=fresh", cwd=home)
     assert done.returncode == 0, done.stderr
     (run,) = home.glob("outputs/clip/fresh-*")
@@ -203,14 +236,20 @@ def test_a_video_that_moved_is_named(home: Path, tmp_path: Path) -> None:
     before = figures(run)
     (tmp_path / "films").mkdir()
     film_now = (home / "clip.mkv").rename(tmp_path / "films" / "renamed.mkv")
-    with pytest.raises(UserError, match=r"^video.path=.*clip.mkv: no such file or folder; video.path= says where"):
+    with pytest.raises(
+        UserError, match=r"^video.path=.*clip.mkv: no such file or folder; video.path= says where"
+    ):
         clip_of(run)
-    done = run_command(f"run={run}", "video.path=films/renamed.mkv", cwd=tmp_path, module="evaluate")
+    done = run_command(
+        f"run={run}", "video.path=films/renamed.mkv", cwd=tmp_path, module="evaluate"
+    )
     assert done.returncode == 0, done.stderr
     assert figures(run) == before
     assert not (tmp_path / "cache").exists()
     for key, value in (("root", str(film_now)), ("paths", [str(film_now)])):
-        with pytest.raises(UserError, match=rf"^video.{key}=.*: must be left out: this run has video.path$"):
+        with pytest.raises(
+            UserError, match=rf"^video.{key}=.*: must be left out: this run has video.path$"
+        ):
             clip_of(run, video={key: value})
 
 
@@ -228,8 +267,17 @@ def test_of_two_places_the_one_with_the_right_video_is_taken(
 
 
 @pytest.mark.slow
-def test_several_files_and_folders_of_pictures_move_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = ["backbone=espcn", "scale=2", "chunks=1", "patches.height=12", "patches.width=16", "trainer=cpu"]
+def test_several_files_and_folders_of_pictures_move_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = [
+        "backbone=espcn",
+        "scale=2",
+        "chunks=1",
+        "patches.height=12",
+        "patches.width=16",
+        "trainer=cpu",
+    ]
     work = tmp_path / "work"
     film(work / "a.mkv"), film(work / "b.mkv", seed=1)
     (work / "pictures").mkdir()
@@ -238,7 +286,10 @@ def test_several_files_and_folders_of_pictures_move_as_well(tmp_path: Path, monk
             writer.write(frame)
         next((work / "one").iterdir()).rename(work / "pictures" / f"{t}.png")
         shutil.rmtree(work / "one")
-    for video in (["video=joined", "video.paths=[a.mkv,b.mkv]"], ["video=folder", "video.path=pictures"]):
+    for video in (
+        ["video=joined", "video.paths=[a.mkv,b.mkv]"],
+        ["video=folder", "video.path=pictures"],
+    ):
         done = run_command(*tiny, "budget.passes=0.5", *video, cwd=work)
         assert done.returncode == 0, done.stderr
     moved = work.rename(tmp_path / "moved")
@@ -255,7 +306,9 @@ def test_several_files_and_folders_of_pictures_move_as_well(tmp_path: Path, monk
         clip_of(joined)
     clip_of(joined, video={"paths": [str(moved / "films" / name) for name in ("a.mkv", "b.mkv")]})
     with pytest.raises(UserError, match=ANOTHER):
-        clip_of(joined, video={"paths": [str(moved / "films" / name) for name in ("b.mkv", "a.mkv")]})
+        clip_of(
+            joined, video={"paths": [str(moved / "films" / name) for name in ("b.mkv", "a.mkv")]}
+        )
 
 
 def test_a_run_from_another_machine_makes_no_folders_of_that_machine(tmp_path: Path) -> None:
@@ -276,6 +329,9 @@ def test_a_device_that_is_not_here_gives_way(name: object, monkeypatch: pytest.M
 def test_weights_hold_the_fingerprint(home: Path) -> None:
     with safetensors.safe_open(str(run_of(home) / "weights.safetensors"), framework="pt") as file:
         kept = json.loads(file.metadata()["facts"])["fingerprint"]
-    assert kept == json.loads((run_of(home) / "metrics.json").read_text(encoding="utf-8"))["fingerprint"]
+    assert (
+        kept
+        == json.loads((run_of(home) / "metrics.json").read_text(encoding="utf-8"))["fingerprint"]
+    )
     (folder,) = (home / "cache").iterdir()
     assert kept.endswith(folder.name), "that of the cache"

@@ -78,13 +78,18 @@ def test_a_search_is_told_the_psnr_of_each_run(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     told = json.loads((folder / "told.json").read_text())
     runs = {
-        path.parent: json.loads(path.read_text())["psnr"]["frame"] for path in folder.glob("outputs/*/*/metrics.json")
+        path.parent: json.loads(path.read_text())["psnr"]["frame"]
+        for path in folder.glob("outputs/*/*/metrics.json")
     }
     assert sorted(told) == sorted(runs.values()) and len(runs) == 2
     assert all(run.name.startswith("bstdo-espcn-x2-k2-") for run in runs), "2.0 is 2"
     best = max(runs, key=lambda run: runs[run]).relative_to(folder)
     lines = done.stdout.splitlines()
-    (at,) = [index for index, line in enumerate(lines) if line == f"best PSNR (frame): {max(told):.2f} dB, {best}"]
+    (at,) = [
+        index
+        for index, line in enumerate(lines)
+        if line == f"best PSNR (frame): {max(told):.2f} dB, {best}"
+    ]
     again = subprocess.run(
         ["bash", "-c", lines[at + 1].replace("python", sys.executable, 1)], cwd=folder, capture_output=True, text=True,
         timeout=240, check=False,
@@ -95,7 +100,11 @@ def test_a_search_is_told_the_psnr_of_each_run(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_search_that_ends_early_says_so_in_one_line_and_shows_what_there_is(folder: Path) -> None:
-    sweeper(folder, params={"scale": [2], "chunks": [2], "optim.adam_lr": [0.01, -1, 0.02]}, direction="minimize")
+    sweeper(
+        folder,
+        params={"scale": [2], "chunks": [2], "optim.adam_lr": [0.01, -1, 0.02]},
+        direction="minimize",
+    )
     done = search(folder)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -104,12 +113,19 @@ def test_a_search_that_ends_early_says_so_in_one_line_and_shows_what_there_is(fo
     assert "optim.adam_lr=-1: must be a number above 0" in done.stderr
     assert "best PSNR (frame): " in done.stdout
     assert len(json.loads((folder / "told.json").read_text())) == 2
-    assert done.stderr.count("note: the sweeper looks for the lowest PSNR; hydra.sweeper.direction=maximize") == 1
+    assert (
+        done.stderr.count(
+            "note: the sweeper looks for the lowest PSNR; hydra.sweeper.direction=maximize"
+        )
+        == 1
+    )
 
 
 @pytest.mark.slow
 def test_what_repeats_a_failed_job_has_the_configurations_of_the_sweep(folder: Path) -> None:
-    """The study, an experiment and a group's option are the user's own, in a folder that --config-dir names."""
+    """The study, an experiment and a group's option are the user's own, in a folder that
+    --config-dir names.
+    """
     for name, text in {
         "ours.yaml": "fixed:\n  experiment: odd\n  seed: 3\nswept:\n  scale: [2, 5]\n",
         "experiment/odd.yaml": "# @package _global_\nname: odd\n",
@@ -126,9 +142,13 @@ def test_what_repeats_a_failed_job_has_the_configurations_of_the_sweep(folder: P
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     failed = done.stderr.splitlines()[-1].strip()
-    assert failed.startswith("python -m stdo.train --config-dir 'my confs' ") and "scale=5" in failed
+    assert (
+        failed.startswith("python -m stdo.train --config-dir 'my confs' ") and "scale=5" in failed
+    )
     mended = failed.replace("scale=5", "scale=2").replace("python", sys.executable, 1)
-    again = subprocess.run(["bash", "-c", mended], cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    again = subprocess.run(
+        ["bash", "-c", mended], cwd=folder, capture_output=True, text=True, timeout=240, check=False
+    )
     assert "is finished" in again.stderr, "the other job, with all that the study fixes"
     assert again.returncode == 0, again.stderr
     (run,) = folder.glob("outputs/clip/odd-*")

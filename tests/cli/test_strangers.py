@@ -1,4 +1,6 @@
-"""Run directories from strangers: nothing in them runs, imports, reads the environment or fills the memory."""
+"""Run directories from strangers: nothing in them runs, imports, reads the environment or fills the
+memory.
+"""
 
 import json
 import os
@@ -109,7 +111,9 @@ NEVER = {
 
 
 @pytest.mark.parametrize("place", NEVER)
-def test_what_scores_and_trains_is_never_built(place: str, sent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_scores_and_trains_is_never_built(
+    place: str, sent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     changed(sent, place, NEVER[place])
     monkeypatch.chdir(sent.parent)
     assert run_again(sent, clip_of(sent))["psnr"]["frame"] > 15
@@ -128,7 +132,11 @@ TEXTS = {
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.parametrize("place", ["name", "video.path", "paths.cache", "study"])
 def test_a_sent_configuration_reads_no_environment(
-    kind: str, place: str, sent: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str,
+    place: str,
+    sent: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("SECRET", "hush-hush")
     raw = OmegaConf.to_container(OmegaConf.load(sent / "config.yaml"), resolve=False)
@@ -143,10 +151,15 @@ def test_a_sent_configuration_reads_no_environment(
 
 
 def refused(
-    entry: Callable[[], None], run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    entry: Callable[[], None],
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> str:
     monkeypatch.chdir(run.parent)
-    monkeypatch.setattr(sys, "argv", ["stdo", f"run={run}", *(["format=onnx"] if entry is export else [])])
+    monkeypatch.setattr(
+        sys, "argv", ["stdo", f"run={run}", *(["format=onnx"] if entry is export else [])]
+    )
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     GlobalHydra.instance().clear()
     with pytest.raises(SystemExit) as stopped:
@@ -164,7 +177,11 @@ LINKS = ["crops", "network-0", "network-7", "checkpoints", "wandb", "tensorboard
 @pytest.mark.parametrize("place", LINKS)
 @pytest.mark.parametrize("kind", ["link", "fifo"])
 def test_nothing_is_written_through_a_link(
-    place: str, kind: str, sent: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: str,
+    kind: str,
+    sent: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     private = sent.parent / "private"
     private.mkdir()
@@ -177,7 +194,10 @@ def test_nothing_is_written_through_a_link(
     path.symlink_to(private) if kind == "link" else os.mkfifo(path)
     for entry in (evaluate, export):
         said = refused(entry, sent, monkeypatch, capsys)
-        assert path.name in said and ("is a symbolic link" if kind == "link" else "is no regular file") in said
+        assert (
+            path.name in said
+            and ("is a symbolic link" if kind == "link" else "is no regular file") in said
+        )
     with pytest.raises(UserError, match=path.name), claimed(sent):
         pass
     assert [(each.name, each.read_text()) for each in private.iterdir()] == [("crops.json", "mine")]
@@ -195,7 +215,9 @@ def test_links_of_wandb_stay(sent: Path) -> None:
 def chunks_with(run: Path, **changed: object) -> None:
     with np.load(run / "chunks.npz") as stored:
         arrays = dict(stored)
-    np.savez_compressed(run / "chunks.npz", **{key: np.asarray(value) for key, value in (arrays | changed).items()})
+    np.savez_compressed(
+        run / "chunks.npz", **{key: np.asarray(value) for key, value in (arrays | changed).items()}
+    )
 
 
 NUMBERS: dict[str, dict[str, object]] = {
@@ -217,7 +239,9 @@ def test_a_number_that_leads_nowhere_is_refused(
     kind: str, sent: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with np.load(sent / "chunks.npz") as stored:
-        assert (stored["labels"].shape, len(stored["network_of"])) == ((6, 3, 3), 2), "the table above is of this run"
+        assert (stored["labels"].shape, len(stored["network_of"])) == ((6, 3, 3), 2), (
+            "the table above is of this run"
+        )
     chunks_with(sent, **NUMBERS[kind])
     monkeypatch.chdir(sent.parent)
     monkeypatch.setattr(sys, "argv", ["stdo", f"run={sent}"])
@@ -263,7 +287,14 @@ ODD_WEIGHTS: dict[str, Callable[[Path], object]] = {
         {}, path, {"backbone": "espcn", "scale": "9" * 9, "networks": "1"}
     ),
     "a large backbone": lambda path: safetensors.torch.save_file(
-        {}, path, {"backbone": "ecbsr", "scale": "2", "networks": "1", "settings": '{"channels": 1000000000}'}
+        {},
+        path,
+        {
+            "backbone": "ecbsr",
+            "scale": "2",
+            "networks": "1",
+            "settings": '{"channels": 1000000000}',
+        },
     ),
 }
 
@@ -281,7 +312,8 @@ def test_odd_weights_are_refused_at_once(kind: str, tmp_path: Path) -> None:
 
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x]\n" + "".join(
-    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 
@@ -316,7 +348,9 @@ def pickles(folder: Path, ran: Path) -> list[Path]:
     with (folder / "npy").open("wb") as file:
         np.save(file, np.array([Bomb(ran)], object))
     with (folder / "npz").open("wb") as file:
-        np.savez(file, labels=np.array([Bomb(ran)], object), network_of=np.array([Bomb(ran)], object))
+        np.savez(
+            file, labels=np.array([Bomb(ran)], object), network_of=np.array([Bomb(ran)], object)
+        )
     return sorted(folder.iterdir())
 
 
@@ -329,7 +363,9 @@ def test_the_bombs_are_live(tmp_path: Path) -> None:
 PLACES: dict[str, Callable[[Path], object]] = {
     "weights.safetensors": load_networks,
     "the same, to deliver": load_parts,
-    "scorer.weights, PyTorch": lambda path: PretrainedUpscaler(str(path.rename(path.with_suffix(".pt"))), "espcn", 2),
+    "scorer.weights, PyTorch": lambda path: PretrainedUpscaler(
+        str(path.rename(path.with_suffix(".pt"))), "espcn", 2
+    ),
     "scorer.weights, safetensors": lambda path: PretrainedUpscaler(
         str(path.rename(path.with_suffix(".safetensors"))), "espcn", 2
     ),
@@ -338,7 +374,9 @@ PLACES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_pickle_in_place_of_weights_is_refused_and_does_not_run(place: str, tmp_path: Path) -> None:
+def test_a_pickle_in_place_of_weights_is_refused_and_does_not_run(
+    place: str, tmp_path: Path
+) -> None:
     for bomb in pickles(tmp_path / "bombs", tmp_path / "ran"):
         with pytest.raises(UserError) as caught:
             PLACES[place](bomb)

@@ -63,7 +63,9 @@ def test_a_study_says_what_is_fixed_swept_and_reported(name: str) -> None:
     assert study.name == name
     assert study.fixed and study.swept
     assert study.report["title"] and study.report["plot"]["kind"]
-    assert f"#     python -m stdo.train study={name} " in (FOLDERS / name / "study.yaml").read_text()
+    assert (
+        f"#     python -m stdo.train study={name} " in (FOLDERS / name / "study.yaml").read_text()
+    )
     assert expanded([f"study={name}"])[-1] == "--multirun"
 
 
@@ -83,15 +85,26 @@ def test_every_job_of_a_study_composes_and_passes_the_checks(name: str) -> None:
 def test_what_the_user_gives_wins_in_the_place_of_the_studys() -> None:
     plain = jobs_of(["study=table4"])
     assert len(plain) == 3 * 2 * 2
-    assert plain[0] == ["study=table4", "experiment=small", "chunks=4", "scale=2", "method=stdo", "seed=0"]
+    assert plain[0] == [
+        "study=table4",
+        "experiment=small",
+        "chunks=4",
+        "scale=2",
+        "method=stdo",
+        "seed=0",
+    ]
     fewer = jobs_of(["method=nas", "video.path=x.mp4", "study=table4", "chunks=2,6", "++scale=3"])
     assert [job[1:-1] for job in fewer] == [
         ["experiment=small", f"chunks={chunks}", "++scale=3", "method=nas", f"seed={seed}"]
         for chunks in (2, 6)
         for seed in (0, 1)
     ]
-    assert [word for word in expanded(["study=table4", "~method"]) if "method" in word] == ["~method"]
-    assert "seed=0,1" in expanded(["--config-dir", "seed", "study=table4"]), "the value of a flag is no setting"
+    assert [word for word in expanded(["study=table4", "~method"]) if "method" in word] == [
+        "~method"
+    ]
+    assert "seed=0,1" in expanded(["--config-dir", "seed", "study=table4"]), (
+        "the value of a flag is no setting"
+    )
 
 
 @pytest.mark.parametrize("words", [["hydra.mode=RUN"], ["--cfg", "job"], ["--help"]])
@@ -131,7 +144,10 @@ def test_a_study_may_be_a_file_of_ones_own(mine: Path) -> None:
         ("[1]", "must have the parts fixed, swept and report"),
         ("fixed: 3", "fixed=3: must be settings with their values"),
         ("fixed: [", "cannot be read as YAML ("),
-        ("fixed: {video: {every: 2}}", "fixed: video={'every': 2}: must be a value or a list; write video.…"),
+        (
+            "fixed: {video: {every: 2}}",
+            "fixed: video={'every': 2}: must be a value or a list; write video.…",
+        ),
         ("fixed: {1: 2}", "fixed: 1: must be a setting as on the command line"),
         ("fixed: {study: x}", "fixed: study: must be left out"),
         ("swept: {seed: []}", "swept: seed=[]: must have a value at least"),
@@ -149,9 +165,14 @@ def test_a_file_that_is_no_study_is_one_line(content: str, said: str, mine: Path
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["magic", "table1,table2", "..", "rate_distortion", "../experiments/table1"])
+@pytest.mark.parametrize(
+    "name", ["magic", "table1,table2", "..", "rate_distortion", "../experiments/table1"]
+)
 def test_an_unknown_study_is_one_line_with_those_there_are(name: str) -> None:
-    with pytest.raises(UserError, match=f"^study={name}: must be one of {', '.join(STUDIES)}, or a file of your own"):
+    with pytest.raises(
+        UserError,
+        match=f"^study={name}: must be one of {', '.join(STUDIES)}, or a file of your own",
+    ):
         expanded([f"study={name}"])
     with pytest.raises(UserError, match=r"^study=no/where.yaml: no such file$"):
         expanded(["study=no/where.yaml"])
@@ -160,7 +181,11 @@ def test_an_unknown_study_is_one_line_with_those_there_are(name: str) -> None:
 def test_hydra_refuses_settings_that_there_are_not(mine: Path) -> None:
     mine.write_text("fixed: {vido: 1}\nswept: {seed: [0, 1]}")
     done = subprocess.run(
-        [sys.executable, "-m", "stdo.train", "study=mine.yaml"], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "stdo.train", "study=mine.yaml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (
         2,
@@ -180,7 +205,12 @@ def test_what_was_found_is_written_down_with_where_it_came_from(study: str) -> N
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert len(rows) > 1
     for row in rows:
-        assert row["commit"] and row["processor"] and row["seed"] and row["command"].startswith("python -m stdo.")
+        assert (
+            row["commit"]
+            and row["processor"]
+            and row["seed"]
+            and row["command"].startswith("python -m stdo.")
+        )
         assert float(row["psnr_frame"]) > 10
 
 
@@ -189,7 +219,12 @@ def test_what_was_found_is_written_down_with_where_it_came_from(study: str) -> N
 def test_a_study_runs_and_reports(study: str, tmp_path: Path) -> None:
     def call(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+            [sys.executable, "-m", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
 
     methods = {

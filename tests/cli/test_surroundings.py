@@ -1,4 +1,6 @@
-"""Commands in surroundings that are not theirs: in a Slurm job of several runs, on file systems without locks."""
+"""Commands in surroundings that are not theirs: in a Slurm job of several runs, on file systems
+without locks.
+"""
 
 import os
 import subprocess
@@ -56,7 +58,15 @@ def command(folder: Path, module: str, *words: str, **environment: str) -> tuple
 @pytest.mark.slow
 def test_four_runs_in_one_slurm_job(folder: Path) -> None:
     tasks = [
-        start(folder, "train", *TINY, f"seed={task}", **SLURM, SLURM_PROCID=f"{task}", SLURM_LOCALID=f"{task}")
+        start(
+            folder,
+            "train",
+            *TINY,
+            f"seed={task}",
+            **SLURM,
+            SLURM_PROCID=f"{task}",
+            SLURM_LOCALID=f"{task}",
+        )
         for task in range(4)
     ]
     for task in tasks:
@@ -64,12 +74,18 @@ def test_four_runs_in_one_slurm_job(folder: Path) -> None:
         assert task.returncode == 0, err
     assert len(list(folder.glob("outputs/clip/*/metrics.json"))) == 4
     for curves in folder.glob("outputs/clip/*/curves.csv"):
-        assert len(curves.read_text().splitlines()) > 1, "the curve is written by the one process that there is"
+        assert len(curves.read_text().splitlines()) > 1, (
+            "the curve is written by the one process that there is"
+        )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("left", [{"LOCAL_RANK": "1"}, {"RANK": "2", "WORLD_SIZE": "4"}, SLURM | {"SLURM_PROCID": "3"}])
-def test_who_holds_the_lock_holds_it_whatever_a_launcher_left(left: dict[str, str], folder: Path) -> None:
+@pytest.mark.parametrize(
+    "left", [{"LOCAL_RANK": "1"}, {"RANK": "2", "WORLD_SIZE": "4"}, SLURM | {"SLURM_PROCID": "3"}]
+)
+def test_who_holds_the_lock_holds_it_whatever_a_launcher_left(
+    left: dict[str, str], folder: Path
+) -> None:
     for module, words in (("train", [*TINY, "deliver=true"]), ("evaluate", []), ("deliver", [])):
         run = next(iter(folder.glob("outputs/clip/*")), None)
         code, err = command(folder, module, *(words or [f"run={run}"]), **left)
@@ -78,7 +94,10 @@ def test_who_holds_the_lock_holds_it_whatever_a_launcher_left(left: dict[str, st
     hold = "import sys; from pathlib import Path; from stdo.runs.directory import claimed\n"
     hold += "with claimed(Path(sys.argv[1])): print('holding', flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
-        [sys.executable, "-c", hold, run], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | left
+        [sys.executable, "-c", hold, run],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | left,
     )
     assert holder.stdout is not None and holder.stdout.readline() == b"holding\n"
     try:
@@ -100,7 +119,10 @@ def test_every_command_works_without_locks_and_says_so_once(error: str, folder: 
     assert code == 0, err
     assert err.count(NOTE) == 1
     (package,) = folder.glob("outputs/clip/*/*.stdo")
-    for module, words in (("evaluate", [f"run={package.parent}"]), ("play", [str(package), "out.mp4"])):
+    for module, words in (
+        ("evaluate", [f"run={package.parent}"]),
+        ("play", [str(package), "out.mp4"]),
+    ):
         code, err = command(folder, module, *words, PYTHONPATH=path)
         assert (code, err.count(NOTE)) == (0, 1), err
     assert (folder / "out.mp4").stat().st_size > 0

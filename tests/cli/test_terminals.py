@@ -29,12 +29,16 @@ def shown(stream: io.TextIOWrapper) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
-def test_signs_that_a_terminal_lacks_are_replaced_by_readable_ones(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signs_that_a_terminal_lacks_are_replaced_by_readable_ones(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), "ascii", errors="strict")
     monkeypatch.setattr(sys, name, stream)
     prepare()
     stream.write("clip · ×2 – 1 ± 2 → 3… − 4 █ café ж 🎬 \udcff")
-    assert shown(stream) == rb"clip | x2 - 1 +- 2 -> 3... - 4 # caf\xe9 \u0436 \U0001f3ac " + b"\xff"
+    assert (
+        shown(stream) == rb"clip | x2 - 1 +- 2 -> 3... - 4 # caf\xe9 \u0436 \U0001f3ac " + b"\xff"
+    )
 
 
 def test_signs_that_it_has_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +63,11 @@ def test_streams_that_cannot_be_set_are_left_alone(monkeypatch: pytest.MonkeyPat
 def test_a_program_that_calls_a_command_is_not_started_again(tmp_path: Path) -> None:
     code = "import sys; print('started'); sys.argv = ['x', '--version']; from stdo.cli.train import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | STRICT_C, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=os.environ | STRICT_C,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.splitlines() == ["started", "stdo 0.1.0"]
 
@@ -72,12 +80,18 @@ def latin(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str] | None:
         return None
     made = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", "./en_US.ISO-8859-1"]
     subprocess.run(made, cwd=folder, capture_output=True, check=False)
-    return {"LOCPATH": str(folder), "LC_ALL": "en_US.ISO-8859-1"} if list(folder.iterdir()) else None
+    return (
+        {"LOCPATH": str(folder), "LC_ALL": "en_US.ISO-8859-1"} if list(folder.iterdir()) else None
+    )
 
 
 @pytest.fixture(scope="module")
 def surroundings(latin: dict[str, str] | None) -> dict[str, dict[str, str]]:
-    known = {"ascii": {"PYTHONIOENCODING": "ascii"}, "latin-1": {"PYTHONIOENCODING": "latin-1"}, "C": STRICT_C}
+    known = {
+        "ascii": {"PYTHONIOENCODING": "ascii"},
+        "latin-1": {"PYTHONIOENCODING": "latin-1"},
+        "C": STRICT_C,
+    }
     return known | ({"ISO 8859-1": latin} if latin else {})
 
 
@@ -108,7 +122,9 @@ def test_a_run_under_a_locale_that_is_ascii_alone(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, surroundings: dict[str, dict[str, str]]) -> dict[str, Path]:
+def runs(
+    tmp_path_factory: pytest.TempPathFactory, surroundings: dict[str, dict[str, str]]
+) -> dict[str, Path]:
     """A run with its package, written under each of the surroundings and under none; by name."""
     found = {}
     first = tmp_path_factory.mktemp("clip")
@@ -134,7 +150,9 @@ def test_runs_are_the_same_wherever_they_were_made(runs: dict[str, Path]) -> Non
         assert {path.name for path in run.glob("*.stdo")} == {"café_ж.stdo"}
         assert json.loads((run / "metrics.json").read_text(encoding="utf-8"))["video"] == NAME
     (sweep,) = runs["ascii"].parents[1].glob("sweeps/*.json")
-    assert [job["status"] for job in json.loads(sweep.read_text(encoding="utf-8"))["jobs"]] == ["finished"]
+    assert [job["status"] for job in json.loads(sweep.read_text(encoding="utf-8"))["jobs"]] == [
+        "finished"
+    ]
 
 
 @pytest.mark.slow
@@ -165,4 +183,8 @@ def test_the_terminal_keeps_its_encoding(latin: dict[str, str] | None, tmp_path:
         pytest.skip("the locale cannot be made")
     code, said = command("train", "video.path=é–ж.mkv", cwd=tmp_path, **latin)
     assert code == 2
-    assert said.startswith(b"stdo: ") and b"\xe9-\\u0436.mkv: no such file" in said and said.count(b"\n") == 1
+    assert (
+        said.startswith(b"stdo: ")
+        and b"\xe9-\\u0436.mkv: no such file" in said
+        and said.count(b"\n") == 1
+    )

@@ -102,7 +102,10 @@ def check_against_saved_pngs(run: Path, clip: Path, metrics: dict) -> None:
         hr = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     sr = [np.asarray(Image.open(path)) for path in sorted((run / "sr").glob("*.png"))]
     assert len(sr) == len(hr) == 6
-    psnr = [10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)) for a, b in zip(sr, hr, strict=True)]
+    psnr = [
+        10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
+        for a, b in zip(sr, hr, strict=True)
+    ]
     assert np.mean(psnr) == pytest.approx(metrics["psnr"]["frame"], abs=0.01)
 
 
@@ -111,7 +114,11 @@ def test_a_chunk_without_a_network_is_bicubics_in_every_command(clip: Path, tmp_
     sizes = []
     for bicubic in (0, 1):
         done = run_command(
-            *TINY, f"video.path={clip}", f"sharing.bicubic_chunks={bicubic}", f"name=easy{bicubic}", cwd=tmp_path
+            *TINY,
+            f"video.path={clip}",
+            f"sharing.bicubic_chunks={bicubic}",
+            f"name=easy{bicubic}",
+            cwd=tmp_path,
         )
         assert done.returncode == 0, done.stderr
         (run,) = (tmp_path / "outputs" / clip.stem).glob(f"easy{bicubic}-*")
@@ -124,10 +131,14 @@ def test_a_chunk_without_a_network_is_bicubics_in_every_command(clip: Path, tmp_
     assert json.loads((run / "metrics.json").read_text())["psnr"] == metrics["psnr"]
 
 
-@pytest.mark.parametrize("method", ["awdnn", "nas", "cafm", "stdo", "jstdo", "stdo sharing=modulated", "bstdo"])
+@pytest.mark.parametrize(
+    "method", ["awdnn", "nas", "cafm", "stdo", "jstdo", "stdo sharing=modulated", "bstdo"]
+)
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.slow
-def test_every_method_with_every_backbone(clip: Path, tmp_path: Path, method: str, backbone: str) -> None:
+def test_every_method_with_every_backbone(
+    clip: Path, tmp_path: Path, method: str, backbone: str
+) -> None:
     done = run_command(
         *TINY,
         f"video.path={clip}",
@@ -144,7 +155,10 @@ def test_every_method_with_every_backbone(clip: Path, tmp_path: Path, method: st
 @pytest.mark.parametrize("method", ["stdo", "bstdo"])
 def test_two_processes_learn_what_one_does(clip: Path, tmp_path: Path, method: str) -> None:
     figures = []
-    for trainer in (["trainer=cpu"], ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]):
+    for trainer in (
+        ["trainer=cpu"],
+        ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"],
+    ):
         command = [
             *TINY,
             f"video.path={clip}",
@@ -165,7 +179,9 @@ def test_two_processes_learn_what_one_does(clip: Path, tmp_path: Path, method: s
 
 
 def test_a_sweep_runs_its_jobs_and_decodes_once(clip: Path, tmp_path: Path) -> None:
-    done = run_command("-m", *TINY, f"video.path={clip}", "method=awdnn,nas", "video.max_frames=3", cwd=tmp_path)
+    done = run_command(
+        "-m", *TINY, f"video.path={clip}", "method=awdnn,nas", "video.max_frames=3", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     runs = sorted(path.name.rsplit("-", 1)[0] for path in (tmp_path / "outputs" / "clip").iterdir())
     assert runs == ["awdnn-espcn-x2-k1", "nas-espcn-x2-k2"]
@@ -173,8 +189,18 @@ def test_a_sweep_runs_its_jobs_and_decodes_once(clip: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_failed_job_loses_nothing_and_is_listed_with_its_command(clip: Path, tmp_path: Path) -> None:
-    sweep = ["-m", *TINY, f"video.path={clip}", "method=nas", "chunks=2,7,3", "++study=mine", "video.max_frames=6"]
+def test_a_failed_job_loses_nothing_and_is_listed_with_its_command(
+    clip: Path, tmp_path: Path
+) -> None:
+    sweep = [
+        "-m",
+        *TINY,
+        f"video.path={clip}",
+        "method=nas",
+        "chunks=2,7,3",
+        "++study=mine",
+        "video.max_frames=6",
+    ]
     first = run_command(*sweep, cwd=tmp_path)
     assert first.returncode == 1, first.stderr
     listed = json.loads((tmp_path / "outputs" / "sweeps" / "mine.json").read_text())
@@ -198,7 +224,14 @@ def test_a_failed_job_loses_nothing_and_is_listed_with_its_command(clip: Path, t
 @pytest.mark.slow
 def test_a_sweep_started_twice_shares_the_work(clip: Path, tmp_path: Path) -> None:
     """A job that another process is at is not done twice: it is said, and the sweep goes on."""
-    sweep = ["-m", *TINY, f"video.path={clip}", "method=awdnn,nas", "++study=mine", "video.max_frames=3"]
+    sweep = [
+        "-m",
+        *TINY,
+        f"video.path={clip}",
+        "method=awdnn,nas",
+        "++study=mine",
+        "video.max_frames=3",
+    ]
     assert run_command(*sweep, cwd=tmp_path).returncode == 0
     (busy,) = (tmp_path / "outputs" / "clip").glob("nas-*")
     kept = (busy / "metrics.json").read_bytes()
@@ -207,9 +240,13 @@ def test_a_sweep_started_twice_shares_the_work(clip: Path, tmp_path: Path) -> No
         done = run_command(*sweep, cwd=tmp_path)
     assert done.returncode == 1
     assert "of 2 jobs 1 busy; the same command tries them again:" in done.stderr
-    assert f"this run is being worked on by process {os.getpid()} on " in done.stderr.splitlines()[-2]
+    assert (
+        f"this run is being worked on by process {os.getpid()} on " in done.stderr.splitlines()[-2]
+    )
     listed = json.loads((tmp_path / "outputs" / "sweeps" / "mine.json").read_text())
-    assert [job["status"] for job in listed["jobs"]] == ["finished", "finished"], "whoever is at it records it"
+    assert [job["status"] for job in listed["jobs"]] == ["finished", "finished"], (
+        "whoever is at it records it"
+    )
     done = run_command(*sweep, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     again, before = json.loads((busy / "metrics.json").read_bytes()), json.loads(kept)
@@ -218,13 +255,24 @@ def test_a_sweep_started_twice_shares_the_work(clip: Path, tmp_path: Path) -> No
 
 def test_what_cannot_be_swept_is_said(clip: Path, tmp_path: Path) -> None:
     done = run_command(
-        "-m", *TINY, f"video.path={clip}", "trainer=ddp", "trainer.accelerator=cpu", "seed=0,1", cwd=tmp_path
+        "-m",
+        *TINY,
+        f"video.path={clip}",
+        "trainer=ddp",
+        "trainer.accelerator=cpu",
+        "seed=0,1",
+        cwd=tmp_path,
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("stdo: trainer.devices=auto: must be 1 in a sweep")
+    assert done.stderr.splitlines()[-1].startswith(
+        "stdo: trainer.devices=auto: must be 1 in a sweep"
+    )
     done = run_command("-m", "run=a,b", cwd=tmp_path, module="evaluate")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "stdo: -m: only stdo.train sweeps; call this once for each run"
+    assert (
+        done.stderr.splitlines()[-1]
+        == "stdo: -m: only stdo.train sweeps; call this once for each run"
+    )
     assert not (tmp_path / "outputs" / "clip").exists()
 
 
@@ -242,7 +290,9 @@ def test_one_network_for_every_patch(clip: Path, tmp_path: Path) -> None:
     networks, _ = load_networks(run / "weights.safetensors")
     with np.load(run / "chunks.npz") as stored:
         labels = stored["labels"]
-    lr = downscale(list(GeneratedClip(width=96, height=72, frames=6, rate=25, seed=0))[2].rgb_HWC, 2)
+    lr = downscale(
+        list(GeneratedClip(width=96, height=72, frames=6, rate=25, seed=0))[2].rgb_HWC, 2
+    )
     grid = PatchGrid(36, 48, 12, 16, halo=2, scale=2)
     alone = Reconstructor([networks[1]], [0, 0], grid, torch.device("cpu"))
     expected = grid.assemble(alone.patches(lr, labels[2]))
@@ -250,7 +300,10 @@ def test_one_network_for_every_patch(clip: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(saved, expected)
     wrong = run_command(f"run={run}", "network=2", cwd=tmp_path, module="evaluate")
     assert wrong.returncode == 2
-    assert wrong.stderr.strip().splitlines()[-1] == "stdo: network=2: must be from 0 to 1, the networks of this run"
+    assert (
+        wrong.stderr.strip().splitlines()[-1]
+        == "stdo: network=2: must be from 0 to 1, the networks of this run"
+    )
 
 
 def test_help_is_quick_and_lists_choices(tmp_path: Path) -> None:
@@ -264,14 +317,20 @@ def test_help_is_quick_and_lists_choices(tmp_path: Path) -> None:
 
 def bad_files(folder: Path, clip: Path) -> dict[str, Path]:
     whole = clip.read_bytes()
-    files = {"empty": b"", "garbage": b"not a video at all" * 99, "truncated": whole[: len(whole) // 2]}
+    files = {
+        "empty": b"",
+        "garbage": b"not a video at all" * 99,
+        "truncated": whole[: len(whole) // 2],
+    }
     paths = {name: folder / f"{name}.mp4" for name in files}
     for name, content in files.items():
         paths[name].write_bytes(content)
     sound = folder / "sound.m4a"
     with av.open(str(sound), "w") as container:
         stream = container.add_stream("aac", rate=44100)
-        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((2, 1024), np.float32), format="fltp", layout="stereo"
+        )
         frame.rate = 44100
         for _ in range(20):
             container.mux(stream.encode(frame))
@@ -280,7 +339,12 @@ def bad_files(folder: Path, clip: Path) -> dict[str, Path]:
     with VideoWriter(other, 64, 48, 25, "ffv1") as writer:
         for picture in GeneratedClip(width=64, height=48, frames=2, rate=25):
             writer.write(picture)
-    return paths | {"sound": sound, "other": other, "missing": folder / "missing.mp4", "folder": folder}
+    return paths | {
+        "sound": sound,
+        "other": other,
+        "missing": folder / "missing.mp4",
+        "folder": folder,
+    }
 
 
 MISTAKES = {
@@ -297,30 +361,63 @@ MISTAKES = {
     "no chunks": (["chunks=0"], "chunks=0: must be a whole number"),
     "half a chunk": (["chunks=1.5"], "chunks=1.5: must be a whole number"),
     "many chunks": (["video.path={clip}", "chunks=999"], "chunks=999: the video has only"),
-    "chunks beyond frames": (["video.path={clip}", "method=nas", "chunks=7"], "chunks=7: the video has only 6 frames"),
+    "chunks beyond frames": (
+        ["video.path={clip}", "method=nas", "chunks=7"],
+        "chunks=7: the video has only 6 frames",
+    ),
     "backbone": (
         ["backbone=resnet"],
         f"backbone=resnet: must be one of {', '.join(OFFERED)}",
     ),
-    "method": (["method=magic"], "method=magic: must be one of awdnn, bstdo, cafm, jstdo, nas, stdo"),
-    "few ratios": (["method=jstdo", "sampler.ratios=[1,0.5,0]"], "sampler.ratios=[1, 0.5, 0]: must be 2 numbers"),
-    "no ratios": (["method=jstdo", "sampler.ratios=[0,0]"], "sampler.ratios=[0, 0]: must be a list of numbers from 0"),
-    "bad ratio": (["method=jstdo", "sampler.ratios=[1,-1]"], "sampler.ratios=[1, -1]: must be a list of numbers"),
-    "big mu": (["video.path={clip}", "method=jstdo", "sampler.size=9999"], "must be from 1 to the video's"),
-    "idle network": (["video.path={clip}", "sampler=decay"], "network 1 would see no patch; use sharing=single"),
-    "joined sizes": (["video=joined", "video.paths=[{clip},{other}]"], "is 64x48, the first is 96x72"),
+    "method": (
+        ["method=magic"],
+        "method=magic: must be one of awdnn, bstdo, cafm, jstdo, nas, stdo",
+    ),
+    "few ratios": (
+        ["method=jstdo", "sampler.ratios=[1,0.5,0]"],
+        "sampler.ratios=[1, 0.5, 0]: must be 2 numbers",
+    ),
+    "no ratios": (
+        ["method=jstdo", "sampler.ratios=[0,0]"],
+        "sampler.ratios=[0, 0]: must be a list of numbers from 0",
+    ),
+    "bad ratio": (
+        ["method=jstdo", "sampler.ratios=[1,-1]"],
+        "sampler.ratios=[1, -1]: must be a list of numbers",
+    ),
+    "big mu": (
+        ["video.path={clip}", "method=jstdo", "sampler.size=9999"],
+        "must be from 1 to the video's",
+    ),
+    "idle network": (
+        ["video.path={clip}", "sampler=decay"],
+        "network 1 would see no patch; use sharing=single",
+    ),
+    "joined sizes": (
+        ["video=joined", "video.paths=[{clip},{other}]"],
+        "is 64x48, the first is 96x72",
+    ),
     "setting": (["chunkz=3"], "chunkz: no such setting"),
     "grammar": (["chunks=[1,"], "no viable alternative at input '[1,'"),
     "type": (["force=maybe"], "force=maybe: must be true or false"),
     "passes": (["budget.passes=0"], "budget.passes=0: must be a number above 0"),
     "height": (["video.path={clip}", "video.height=4000"], "video.height=4000"),
     "weights": (["video.path={clip}", "scorer=pretrained"], "scorer.weights: must be given"),
-    "features": (["video.path={clip}", "scorer=dct", "scorer.frames=sr"], "scorer.frames=sr: must be one of hr, lr"),
-    "scorer": (["video.path={clip}", "scorer=network", "scorer.function=no:thing"], "scorer.function=no:thing"),
+    "features": (
+        ["video.path={clip}", "scorer=dct", "scorer.frames=sr"],
+        "scorer.frames=sr: must be one of hr, lr",
+    ),
+    "scorer": (
+        ["video.path={clip}", "scorer=network", "scorer.function=no:thing"],
+        "scorer.function=no:thing",
+    ),
     "codec": (["degrade.codec=vp8"], "degrade.codec=vp8: must be null or one of"),
     "outputs": (["video.path={clip}", "paths.outputs={garbage}/x"], "set paths.outputs"),
     "cache": (["video.path={clip}", "paths.cache={garbage}/x"], "paths.cache="),
-    "target": (["optim.optimizer._target_=os.system"], "_target_=os.system: must be defined in one of stdo."),
+    "target": (
+        ["optim.optimizer._target_=os.system"],
+        "_target_=os.system: must be defined in one of stdo.",
+    ),
 }
 
 
@@ -332,14 +429,20 @@ def is_progress(line: str) -> bool:
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_clear_line_and_leaves_nothing(
-    mistake: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mistake: str,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     arguments, said = MISTAKES[mistake]
     (tmp_path / "bad").mkdir()
     paths = bad_files(tmp_path / "bad", clip) | {"clip": clip}
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(sys, "argv", ["stdo-train", *TINY, *[argument.format(**paths) for argument in arguments]])
+    monkeypatch.setattr(
+        sys, "argv", ["stdo-train", *TINY, *[argument.format(**paths) for argument in arguments]]
+    )
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     GlobalHydra.instance().clear()
     with pytest.raises(SystemExit) as exit_:
@@ -348,7 +451,9 @@ def test_a_mistake_is_one_clear_line_and_leaves_nothing(
     (line,) = [each for each in capsys.readouterr().err.splitlines() if not is_progress(each)]
     assert line.startswith("stdo: ")
     assert said in line
-    left = [path for path in (tmp_path / "work").rglob("*") if path.is_file() and path.name != ".lock"]
+    left = [
+        path for path in (tmp_path / "work").rglob("*") if path.is_file() and path.name != ".lock"
+    ]
     assert [path for path in left if "partial" in path.name or path.name == "metrics.json"] == []
 
 

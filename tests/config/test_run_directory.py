@@ -1,4 +1,6 @@
-"""The name of a run directory: the same command finds its run again, whatever became of the code in between."""
+"""The name of a run directory: the same command finds its run again, whatever became of the code in
+between.
+"""
 
 from types import SimpleNamespace
 
@@ -21,7 +23,9 @@ NAMES = {
 
 @pytest.mark.parametrize("words", NAMES)
 def test_a_command_still_finds_its_run(words: str) -> None:
-    source = SimpleNamespace(fingerprint=lambda: "0123456789abcdef", info=SimpleNamespace(name="clip"))
+    source = SimpleNamespace(
+        fingerprint=lambda: "0123456789abcdef", info=SimpleNamespace(name="clip")
+    )
     with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
         config = compose("train", [*words.split(), "trainer.precision=32-true"])
     assert run_directory(config, source).name == NAMES[words]

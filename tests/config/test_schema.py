@@ -1,4 +1,6 @@
-"""The schema of settings: conf/ and the schema have the same settings, and what follows from it follows for each."""
+"""The schema of settings: conf/ and the schema have the same settings, and what follows from it
+follows for each.
+"""
 
 import subprocess
 import sys
@@ -24,7 +26,13 @@ from stdo.runs.settings import FORMER, SETTINGS, Role, flat, role_of
 CONF = conf_dir()
 COMMANDS = ("train", "evaluate", "deliver", "export", "report")
 WIRING = ("_target_", "_partial_", "_convert_")
-BUILT = ("backbone.network.", "scorer.measure.", "chunking.split.", "optim.optimizer.", "optim.schedule.")
+BUILT = (
+    "backbone.network.",
+    "scorer.measure.",
+    "chunking.split.",
+    "optim.optimizer.",
+    "optim.schedule.",
+)
 """Parts of conf/ that hand settings on to a class."""
 OPEN = ("trainer.", "hydra.", "passes_at.", "plot.where")
 """Settings of Lightning's Trainer, of Hydra and of our experiments: any name."""
@@ -56,7 +64,9 @@ EVERY = {words: names(composed("init=warm", words)) for words in choices()} | {
 
 @pytest.mark.parametrize("words", EVERY)
 def test_conf_has_no_setting_that_the_schema_lacks(words: str) -> None:
-    unknown = {name for name in EVERY[words] - SETTINGS.keys() if not name.startswith((*BUILT, *OPEN))}
+    unknown = {
+        name for name in EVERY[words] - SETTINGS.keys() if not name.startswith((*BUILT, *OPEN))
+    }
     assert unknown <= {"sharing.seed", "degrade.scale"}, "handed on"
 
 
@@ -81,16 +91,24 @@ def other(value: Any) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
-        return float(Fraction(str(value)) * Fraction(3, 4)) if isinstance(value, float) else value + 1
+        return (
+            float(Fraction(str(value)) * Fraction(3, 4)) if isinstance(value, float) else value + 1
+        )
     return [1.0, 0.5, 0.25, 0.125] if value is None or isinstance(value, list) else f"{value}x"
 
 
-@pytest.mark.parametrize("name", sorted(set().union(*(EVERY[words] for words in choices())) & SETTINGS.keys()))
+@pytest.mark.parametrize(
+    "name", sorted(set().union(*(EVERY[words] for words in choices())) & SETTINGS.keys())
+)
 def test_a_run_has_a_directory_of_its_own_for_what_changes_its_result_alone(name: str) -> None:
     words = next(words for words in choices() if name in EVERY[words])
-    source = SimpleNamespace(fingerprint=lambda: "0123456789abcdef", info=SimpleNamespace(name="clip"))
+    source = SimpleNamespace(
+        fingerprint=lambda: "0123456789abcdef", info=SimpleNamespace(name="clip")
+    )
     needed = ["init.weights=w", "scorer.weights=w", "scorer.function=f:g"]
-    config = composed("init=warm", words, *(need for need in needed if need.partition("=")[0] in EVERY[words]))
+    config = composed(
+        "init=warm", words, *(need for need in needed if need.partition("=")[0] in EVERY[words])
+    )
     OmegaConf.set_struct(config, False)
     for key, value in flat(OmegaConf.to_container(config)):
         if value == "???":
@@ -101,7 +119,9 @@ def test_a_run_has_a_directory_of_its_own_for_what_changes_its_result_alone(name
     OmegaConf.update(config, name, other(OmegaConf.select(config, name)))
     if name in ("name", "paths.outputs"):
         config.name = "same"
-    changes = role_of(name) is not Role.NONE and not name.startswith("video.")  # the video enters by its content
+    changes = role_of(name) is not Role.NONE and not name.startswith(
+        "video."
+    )  # the video enters by its content
     assert (run_directory(config, source).name != before) == changes
 
 
@@ -130,7 +150,9 @@ class TestFormerNames:
 def test_a_misspelt_setting_is_told_what_was_meant() -> None:
     with pytest.raises(Exception, match="budget.pases") as refused:
         composed("budget.pases=3")
-    assert one_line(refused.value) == ("budget.pases: no such setting; did you mean budget.passes?; --help lists them")
+    assert one_line(refused.value) == (
+        "budget.pases: no such setting; did you mean budget.passes?; --help lists them"
+    )
     with pytest.raises(Exception, match="espnc") as refused:
         composed("backbone=espnc")
     assert one_line(refused.value).endswith("must be one of ecbsr, ecbsr_small, edsr, espcn, fsrcnn, srcnn, vdsr, "
@@ -142,24 +164,44 @@ def test_a_budget_is_one_file(tmp_path: Path) -> None:
     (tmp_path / "budget" / "mine.yaml").write_text(
         "name: mine\npasses: 3\nbatch: 8\nlr: 2.0e-3\nwarmup: 0.0\nfull_steps: 0\n"
     )
-    words = ["--config-dir", str(tmp_path), "budget=mine", "method=stdo", "--cfg", "job", "--resolve"]
+    words = [
+        "--config-dir",
+        str(tmp_path),
+        "budget=mine",
+        "method=stdo",
+        "--cfg",
+        "job",
+        "--resolve",
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "stdo.train", *words], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "stdo.train", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found = OmegaConf.create(done.stdout)
     assert (found.budget.passes, found.optim.optimizer.lr) == (3, 2e-3)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_tells_every_setting_of_a_command_with_its_default(command: str, tmp_path: Path) -> None:
+def test_help_tells_every_setting_of_a_command_with_its_default(
+    command: str, tmp_path: Path
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", f"stdo.{command}", "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-m", f"stdo.{command}", "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     lines = {line.partition("=")[0]: line for line in done.stdout.splitlines()}
     for name in names(composed(command=command)) & SETTINGS.keys():
         assert name in lines
     if command == "train":
-        assert " ".join(lines["scale"].split()) == "scale=4 enlargement of each side (one of 2, 3, 4)"
+        assert (
+            " ".join(lines["scale"].split()) == "scale=4 enlargement of each side (one of 2, 3, 4)"
+        )
         assert lines["weights.bits"].startswith("weights.bits=8 ")
 
 

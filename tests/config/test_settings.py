@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from stdo.config.settings import ALL_TEXTS, LISTS_OF_TEXTS, PATHS, check, one_form, settle, whole_numbers
+from stdo.config.settings import (
+    ALL_TEXTS,
+    LISTS_OF_TEXTS,
+    PATHS,
+    check,
+    one_form,
+    settle,
+    whole_numbers,
+)
 from stdo.core.types import UserError
 from stdo.runs.settings import SETTINGS
 
@@ -19,7 +27,9 @@ from stdo.runs.settings import SETTINGS
         ("backbone.width", 1.0, 1.0), ("scale", True, True),
     ],
 )  # fmt: skip
-def test_whole_numbers_are_whole_where_they_are_asked_for(key: str, given: object, meant: object) -> None:
+def test_whole_numbers_are_whole_where_they_are_asked_for(
+    key: str, given: object, meant: object
+) -> None:
     config: dict = {}
     node = config
     *folders, name = key.split(".")
@@ -52,13 +62,28 @@ def test_equal_numbers_have_one_form() -> None:
 
 def test_settings_that_take_texts_are_found_by_their_rules() -> None:
     expected = "video.path video.paths video.root video.pattern run runs out paths.outputs paths.cache study name title"
-    assert {*expected.split(), "init.weights", "scorer.weights", "logger.project", "logger.tags"} <= ALL_TEXTS
-    assert not ALL_TEXTS & {"scale", "chunks", "trainer.precision", "logger.mode", "sharing.bicubic_chunks", "force"}
+    assert {
+        *expected.split(),
+        "init.weights",
+        "scorer.weights",
+        "logger.project",
+        "logger.tags",
+    } <= ALL_TEXTS
+    assert not ALL_TEXTS & {
+        "scale",
+        "chunks",
+        "trainer.precision",
+        "logger.mode",
+        "sharing.bicubic_chunks",
+        "force",
+    }
     assert {"runs", "video.paths", "logger.tags", "plot.by"} == LISTS_OF_TEXTS
     assert set(PATHS) <= ALL_TEXTS <= set(SETTINGS)
 
 
-def test_the_home_is_put_into_paths_once_and_into_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_is_put_into_paths_once_and_into_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / "~here"
     monkeypatch.setenv("HOME", str(home))
     config = {
@@ -76,6 +101,8 @@ def test_the_home_is_put_into_paths_once_and_into_nothing_else(tmp_path: Path, m
 
 def test_without_a_home_no_folder_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])  # as in a container whose user has no entry
+    monkeypatch.setattr(
+        "pwd.getpwuid", lambda _: {}["nobody"]
+    )  # as in a container whose user has no entry
     with pytest.raises(UserError, match=r"^paths.outputs=~/runs: no home folder is known"):
         settle({"paths": {"outputs": "~/runs"}})

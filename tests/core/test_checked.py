@@ -77,7 +77,9 @@ def test_a_bad_value_is_named_with_its_place_and_what_is_allowed(value: Any, lin
     assert str(refused.value).startswith(line)
 
 
-@pytest.mark.parametrize("name", ["", "x` - at `$.zzz", "x` - at `$.side", "` - at `key` in `$.side", "$", "x`", "\n"])
+@pytest.mark.parametrize(
+    "name", ["", "x` - at `$.zzz", "x` - at `$.side", "` - at `key` in `$.side", "$", "x`", "\n"]
+)
 def test_no_name_of_an_unknown_field_is_taken_for_a_place(name: str) -> None:
     with pytest.raises(UserError, match="no such field$") as refused:
         checked({"side": 1, name: 1}, Inner, "f.json")
@@ -88,11 +90,17 @@ def test_an_error_has_its_parts() -> None:
     with pytest.raises(FieldError) as refused:
         checked({"inner": {"side": 0}}, Outer, "f.json")
     found = refused.value
-    assert (found.field, found.value, found.allowed) == ("inner.side", 0, "a whole number from 1 to 9")
+    assert (found.field, found.value, found.allowed) == (
+        "inner.side",
+        0,
+        "a whole number from 1 to 9",
+    )
 
 
 def test_what_fits_becomes_the_type() -> None:
-    found = checked({"inner": {"side": 3, "share": 1}, "pairs": [["a", [1, 2]]], "more": 1}, Outer, "f.json")
+    found = checked(
+        {"inner": {"side": 3, "share": 1}, "pairs": [["a", [1, 2]]], "more": 1}, Outer, "f.json"
+    )
     assert found == Outer(Inner(3, 1.0), pairs=[("a", [1, 2])])
 
 
@@ -107,8 +115,14 @@ def test_what_fits_becomes_the_type() -> None:
         (Literal[2, 3, 4], "one of 2, 3, 4"),
         (Annotated[str, Meta(min_length=1)] | None, "a text, or null"),
         (Annotated[str, Meta(min_length=2)], "a text of 2 characters or more"),
-        (Annotated[list[int], Meta(min_length=1, max_length=3)], "a list of 1 to 3 values, each a whole number"),
-        (Annotated[list[bool], Meta(min_length=1)], "a list of 1 values or more, each true or false"),
+        (
+            Annotated[list[int], Meta(min_length=1, max_length=3)],
+            "a list of 1 to 3 values, each a whole number",
+        ),
+        (
+            Annotated[list[bool], Meta(min_length=1)],
+            "a list of 1 values or more, each true or false",
+        ),
         (dict[str, int], "an object"),
         (tuple[int, int, int], "a list of 3 values, each a whole number"),
         (tuple[str, int], "a list of 2 values, the first a text"),

@@ -31,7 +31,9 @@ GROUPS = {
 
 
 @pytest.mark.parametrize("kind", GROUPS)
-def test_no_more_than_the_containers_share(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_the_containers_share(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told, files, expected = GROUPS[kind]
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     (tmp_path / "own").write_text(told)
@@ -41,7 +43,9 @@ def test_no_more_than_the_containers_share(kind: str, tmp_path: Path, monkeypatc
     assert usable_cores(tmp_path / "groups", tmp_path / "own") == expected
 
 
-def test_where_the_scheduler_cannot_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_scheduler_cannot_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert usable_cores(tmp_path, tmp_path / "none") == os.cpu_count()
     assert usable_cores() >= 1

@@ -10,7 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stdo.core.files import CONTENT, FLUSHED, OWNER, atomic, atomic_folder, atomic_stream, scratch, sweep_up
+from stdo.core.files import (
+    CONTENT,
+    FLUSHED,
+    OWNER,
+    atomic,
+    atomic_folder,
+    atomic_stream,
+    scratch,
+    sweep_up,
+)
 from stdo.core.types import UserError
 
 HOLD = """
@@ -28,13 +37,17 @@ def left(folder: Path) -> list[Path]:
 
 
 def holder(what: str, path: Path) -> subprocess.Popen:
-    process = subprocess.Popen([sys.executable, "-c", HOLD.format(what=what), str(path)], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD.format(what=what), str(path)], stdout=subprocess.PIPE
+    )
     assert process.stdout is not None and process.stdout.readline() == b"holding\n"
     return process
 
 
 @pytest.mark.parametrize("what", ["atomic", "scratch"])
-def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path: Path, what: str) -> None:
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(
+    tmp_path: Path, what: str
+) -> None:
     target = tmp_path / "sub [1]" / "clip.mp4"
     target.parent.mkdir()
     living, dying = holder(what, target), holder(what, target)
@@ -55,11 +68,16 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
 
 
 def users_own(folder: Path) -> dict[str, Path]:
-    """Files and folders that look like ours, by what they are; a FIFO would let a careless reader wait forever."""
+    """Files and folders that look like ours, by what they are; a FIFO would let a careless reader
+    wait forever.
+    """
     elsewhere = folder.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / OWNER).write_bytes(CONTENT)
-    made = {name: folder / f".stdo-{name:_<8}.partial" for name in ("file", "folder", "owner", "link", "fifo", "pipe")}
+    made = {
+        name: folder / f".stdo-{name:_<8}.partial"
+        for name in ("file", "folder", "owner", "link", "fifo", "pipe")
+    }
     made["file"].write_text("mine")
     made["folder"].mkdir()
     (made["folder"] / "thesis.txt").write_text("mine")
@@ -69,7 +87,12 @@ def users_own(folder: Path) -> dict[str, Path]:
     os.mkfifo(made["fifo"])
     made["pipe"].mkdir()
     os.mkfifo(made["pipe"] / OWNER)
-    for name in ("clip.abc.partial.mp4", "notes.partial", "clip.partially.mp4", ".stdo-abcdefgh.partial.txt"):
+    for name in (
+        "clip.abc.partial.mp4",
+        "notes.partial",
+        "clip.partially.mp4",
+        ".stdo-abcdefgh.partial.txt",
+    ):
         (folder / name).write_text("mine")
         made[name] = folder / name
     os.mkfifo(folder / "clip.abcdefgh.partial.mp4")
@@ -85,7 +108,9 @@ def test_what_only_looks_like_ours_stays(tmp_path: Path, clean: str) -> None:
     if clean == "sweep_up":
         sweep_up(tmp_path)
     else:
-        with {"atomic": atomic, "folder": atomic_folder, "scratch": scratch}[clean](here / "clip.mp4"):
+        with {"atomic": atomic, "folder": atomic_folder, "scratch": scratch}[clean](
+            here / "clip.mp4"
+        ):
             pass
     assert all(os.path.lexists(path) for path in own.values())
     assert (own["folder"] / "thesis.txt").read_text() == "mine"
@@ -105,7 +130,9 @@ def test_sweeping_follows_no_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b""])
-def test_who_is_killed_before_the_owner_file_is_whole_leaves_nothing(tmp_path: Path, content: bytes | None) -> None:
+def test_who_is_killed_before_the_owner_file_is_whole_leaves_nothing(
+    tmp_path: Path, content: bytes | None
+) -> None:
     dead = tmp_path / ".stdo-abcdefgh.partial"
     dead.mkdir()
     if content is not None:
@@ -136,7 +163,9 @@ def test_a_link_in_place_of_the_target_is_replaced_and_not_followed(tmp_path: Pa
         partial.write_text("new")
     with atomic_folder(tmp_path / "folder") as partial:
         (partial / "new").write_text("new")
-    assert (tmp_path / "private").read_text() == (tmp_path / "secrets" / "key").read_text() == "mine"
+    assert (
+        (tmp_path / "private").read_text() == (tmp_path / "secrets" / "key").read_text() == "mine"
+    )
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "new").read_text() == "new"
     assert not (tmp_path / "folder").is_symlink()
 
@@ -180,7 +209,12 @@ def test_sigterm_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_stream_holds_what_was_appended(tmp_path: Path) -> None:
     wide_HWC = np.random.default_rng(0).integers(0, 256, (1000, 5000, 4), np.uint8)
-    parts = [wide_HWC[:, :, :3], wide_HWC[:3, ::2, 1:], *[wide_HWC] * (FLUSHED // wide_HWC.nbytes + 1), wide_HWC[:1]]
+    parts = [
+        wide_HWC[:, :, :3],
+        wide_HWC[:3, ::2, 1:],
+        *[wide_HWC] * (FLUSHED // wide_HWC.nbytes + 1),
+        wide_HWC[:1],
+    ]
     with atomic_stream(tmp_path / "frames.u8") as append:
         for part in parts:
             append(part)
@@ -190,7 +224,9 @@ def test_a_stream_holds_what_was_appended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_what_the_disk_says_on_the_way_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+def test_what_the_disk_says_on_the_way_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
     """The kernel tells of a failed write once: to the flush on the way, not to the one in the end."""
     told: list[int] = []
     flush = os.fsync

@@ -98,7 +98,16 @@ def test_no_descriptor_is_left_open(folder: Path) -> None:
 
 def test_json_is_read_in_one_way_alone() -> None:
     assert parse_json('{"a": [1, "é", null]}'.encode(), "x.json") == {"a": [1, "é", None]}
-    bad = [b'{"a": 1, "a": 2}', b"[" * 100_000, b"{", b"\xff", b"NaN", b'{"a": Infinity}', b"1" * 5000, b""]
+    bad = [
+        b'{"a": 1, "a": 2}',
+        b"[" * 100_000,
+        b"{",
+        b"\xff",
+        b"NaN",
+        b'{"a": Infinity}',
+        b"1" * 5000,
+        b"",
+    ]
     for text in bad:
         with pytest.raises(UserError, match=r"^x\.json: damaged \(it is not JSON\)") as caught:
             parse_json(text, "x.json")

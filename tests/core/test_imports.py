@@ -6,7 +6,9 @@ import sys
 
 def run(code: str) -> str:
     """What a fresh Python prints."""
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def test_what_was_imported_is_never_walked_again() -> None:

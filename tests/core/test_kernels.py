@@ -13,7 +13,9 @@ from numba.core.caching import IndexDataCacheFile
 from stdo.core.kernels import compiled, energies
 
 
-def sums(one: np.ndarray, other: np.ndarray, origins: list[tuple[int, int]], height: int, width: int) -> list[int]:
+def sums(
+    one: np.ndarray, other: np.ndarray, origins: list[tuple[int, int]], height: int, width: int
+) -> list[int]:
     """What the loop puts out."""
     out = np.full(len(origins), -1)
     energies(one, other, np.array(origins, np.int64).reshape(-1, 2), height, width, out)
@@ -24,7 +26,12 @@ def sums(one: np.ndarray, other: np.ndarray, origins: list[tuple[int, int]], hei
 def test_energies_are_plain_sums(height: int, width: int) -> None:
     one, other = np.random.default_rng(0).integers(0, 256, (2, 9, 14, 3), np.uint8)
     squared = np.square(one.astype(np.int64) - other)
-    origins = [(0, 0), (9 - height, 14 - width), (0, 14 - width), ((9 - height) // 2, (14 - width) // 2)]
+    origins = [
+        (0, 0),
+        (9 - height, 14 - width),
+        (0, 14 - width),
+        ((9 - height) // 2, (14 - width) // 2),
+    ]
     expected = [squared[top : top + height, left : left + width].sum() for top, left in origins]
     assert sums(one, other, origins, height, width) == expected
     assert sums(one, other, [], height, width) == []
@@ -37,7 +44,9 @@ def test_energy_of_the_widest_frame_and_the_largest_error_is_exact() -> None:
 
 
 def test_without_a_folder_for_machine_code_it_is_compiled_all_the_same() -> None:
-    """A function that no file holds has none, as where neither the package nor the user's cache can be written."""
+    """A function that no file holds has none, as where neither the package nor the user's cache can
+    be written.
+    """
     scope: dict[str, object] = {}
     exec("def twice(x):\n    return 2 * x", scope)
     assert compiled(scope["twice"])(21) == 42
@@ -91,7 +100,9 @@ def test_older_machine_code_is_not_taken_for_code_that_found_no_room(
     twice: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert hits(twice) == 0
-    newer = function_in(tmp_path / "loops.py", 2000)  # of another size: the clock may not have moved
+    newer = function_in(
+        tmp_path / "loops.py", 2000
+    )  # of another size: the clock may not have moved
     with monkeypatch.context() as disk:
         disk.setattr(IndexDataCacheFile, "_save_data", full)
         assert compiled(newer)(21) == 42_000

@@ -31,7 +31,10 @@ def test_the_owner_is_named_and_a_killed_one_forgotten(tmp_path: Path) -> None:
     try:
         began = time.monotonic()
         with (
-            pytest.raises(BusyError, match=rf"{tmp_path}: is being tested by process {other.pid} on .* since 20\d\d-"),
+            pytest.raises(
+                BusyError,
+                match=rf"{tmp_path}: is being tested by process {other.pid} on .* since 20\d\d-",
+            ),
             exclusive(lock, "is being tested", wait=0.2),
         ):
             pass
@@ -60,7 +63,9 @@ def test_the_owner_is_named_and_a_killed_one_forgotten(tmp_path: Path) -> None:
         ({"RANK": "4", "LOCAL_RANK": "0"}, False),
     ],
 )
-def test_one_process_of_a_distributed_fit_writes(environment, main: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_process_of_a_distributed_fit_writes(
+    environment, main: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in RANKS:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -75,7 +80,9 @@ def test_one_process_of_a_distributed_fit_writes(environment, main: bool, monkey
 @pytest.mark.parametrize("odd", ["link", "fifo", "folder"])
 def test_a_lock_file_that_is_none_is_refused_at_once(odd: str, tmp_path: Path) -> None:
     lock, other = tmp_path / ".lock", tmp_path / "other"
-    {"link": lambda: lock.symlink_to(other), "fifo": lambda: os.mkfifo(lock), "folder": lock.mkdir}[odd]()
+    {"link": lambda: lock.symlink_to(other), "fifo": lambda: os.mkfifo(lock), "folder": lock.mkdir}[
+        odd
+    ]()
     began = time.monotonic()
     with pytest.raises((UserError, OSError)), exclusive(lock, "", 1):
         pass
@@ -99,10 +106,16 @@ with exclusive(Path(sys.argv[1]) / ".lock", "is being tested", 0) as outermost:
 """
 
 
-@pytest.mark.parametrize("error", ["ENOSYS", "EOPNOTSUPP", "ENOLCK", "EBADF", "EINVAL", "EPERM", "EIO"])
-def test_a_file_system_without_locks_is_said_once_and_work_goes_on(error: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error", ["ENOSYS", "EOPNOTSUPP", "ENOLCK", "EBADF", "EINVAL", "EPERM", "EIO"]
+)
+def test_a_file_system_without_locks_is_said_once_and_work_goes_on(
+    error: str, tmp_path: Path
+) -> None:
     code = WITHOUT_LOCKS.format(error=error)
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
+    )
     assert done.stderr == "note: this file system has no locks: run one process at a time\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "a", "b"]
     with exclusive(tmp_path / ".lock", "is being tested", 0) as outermost:
@@ -115,7 +128,9 @@ def ask(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", ASKING)
-def test_asked_to_stop(number: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asked_to_stop(
+    number: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = [signal.getsignal(each) for each in ASKING]
     monkeypatch.setattr("stdo.core.signals._ENDING", 0.5)
     monkeypatch.setattr("stdo.core.signals.atexit.register", lambda call: call)

@@ -23,7 +23,9 @@ ARM = "processor\t: 0\nBogoMIPS\t: 50.00\nCPU implementer\t: 0x41\n\n"
         (None, "other"),
     ],
 )
-def test_the_processor_is_named_by_what_is_known(cpuinfo, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processor_is_named_by_what_is_known(
+    cpuinfo, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def read(self: Path, *_: object, **__: object) -> str:
         assert str(self) == "/proc/cpuinfo"
         if cpuinfo is None:

@@ -8,7 +8,18 @@ from pathlib import Path
 import av
 import pytest
 from av.packet import Packet
-from carried import CHAPTER, Sound, chapter_at, click_at, film, first_picture, line_at, packed, played, streams
+from carried import (
+    CHAPTER,
+    Sound,
+    chapter_at,
+    click_at,
+    film,
+    first_picture,
+    line_at,
+    packed,
+    played,
+    streams,
+)
 
 from stdo.core.types import UserError
 from stdo.encoder.beside import beside
@@ -27,25 +38,44 @@ PADDED = {"muxrate": "8000000"}
 def offers(path: Path) -> tuple[str, list[str], tuple[str, ...]]:
     """The LR stream that a file would get, the codecs that go in, and the notes."""
     with beside(VideoFile(path)) as carried:
-        return carried.member, [str(each).split(" stream ")[0] for each in carried.tracks], carried.notes
+        return (
+            carried.member,
+            [str(each).split(" stream ")[0] for each in carried.tracks],
+            carried.notes,
+        )
 
 
-BEGINNINGS = {"cut": ({}, {}, 1.0), "picture late": ({"first": 1}, {}, 0.0), "sound late": ({}, {"begin": 0.7}, 0.0)}
+BEGINNINGS = {
+    "cut": ({}, {}, 1.0),
+    "picture late": ({"first": 1}, {}, 0.0),
+    "sound late": ({}, {"begin": 0.7}, 0.0),
+}
 CODECS = [
     "aac",
     "flac",
-    *(pytest.param(each, marks=pytest.mark.slow) for each in ("ac3", "libopus", "libmp3lame", "pcm_s16le")),
+    *(
+        pytest.param(each, marks=pytest.mark.slow)
+        for each in ("ac3", "libopus", "libmp3lame", "pcm_s16le")
+    ),
 ]
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS)
 @pytest.mark.parametrize("codec", CODECS)
-def test_sound_lines_and_chapters_stay_where_they_were(codec: str, beginning: str, tmp_path: Path) -> None:
+def test_sound_lines_and_chapters_stay_where_they_were(
+    codec: str, beginning: str, tmp_path: Path
+) -> None:
     of_film, of_sound, start = BEGINNINGS[beginning]
-    path = film(tmp_path / "film.mkv", [Sound(codec, **of_sound)], text=1.6, chapters=True, **of_film)
+    path = film(
+        tmp_path / "film.mkv", [Sound(codec, **of_sound)], text=1.6, chapters=True, **of_film
+    )
     package, muxed = packed(path, tmp_path, start=start)
     assert muxed.path.name == "lr.mkv" and muxed.notes == ()
-    for name, options, skipped in (("all.mkv", (), 0), ("all.mp4", (), 0), ("part.mkv", ("--start", "0.1"), 0.1)):
+    for name, options, skipped in (
+        ("all.mkv", (), 0),
+        ("all.mp4", (), 0),
+        ("part.mkv", ("--start", "0.1"), 0.1),
+    ):
         out = played(package, tmp_path / name, *options)
         before = start + skipped
         assert click_at(out) == pytest.approx(click_at(path) - before, abs=NEAR), name
@@ -59,7 +89,9 @@ def test_sound_lines_and_chapters_stay_where_they_were(codec: str, beginning: st
 def test_every_container_from_every_container(file: str, out: str, tmp_path: Path) -> None:
     path = film(tmp_path / file, [Sound("ac3")], first=1)
     package, _ = packed(path, tmp_path)
-    assert click_at(played(package, tmp_path / f"played-{out}")) == pytest.approx(click_at(path), abs=NEAR)
+    assert click_at(played(package, tmp_path / f"played-{out}")) == pytest.approx(
+        click_at(path), abs=NEAR
+    )
 
 
 def test_the_first_picture_of_the_lr_stream_says_where_the_others_belong(tmp_path: Path) -> None:
@@ -91,7 +123,9 @@ def test_sound_that_mp4_refuses_goes_into_matroska(
     package, muxed = packed(path, tmp_path)
     assert muxed.path.name == "lr.mkv" and muxed.notes == () and muxed.audio_bytes
     out = played(package, tmp_path / "out [1] 'a'.mkv")
-    assert click_at(out) == pytest.approx(click_at(path), abs=0.11), "AVI places pictures to one frame"
+    assert click_at(out) == pytest.approx(click_at(path), abs=0.11), (
+        "AVI places pictures to one frame"
+    )
     assert [kind for kind, _ in streams(out)] == ["video", "audio"]
     capsys.readouterr()
     with pytest.raises(SystemExit):
@@ -118,10 +152,17 @@ def test_what_a_container_cannot_give_back_it_does_not_hold(tmp_path: Path) -> N
 
 def _late(folder: Path) -> tuple[Path, Path]:
     """A broadcast with a second track from 12 s on, and the same with an end that has it no more."""
-    first = film(folder / "1.ts", [Sound("aac", begin=10, end=22, click=11.5)], 100, 120, muxer=PADDED)
-    both = [Sound("aac", begin=22.2, end=26.2, click=23.2), Sound("mp2", begin=22.2, end=26.2, click=23.2)]
+    first = film(
+        folder / "1.ts", [Sound("aac", begin=10, end=22, click=11.5)], 100, 120, muxer=PADDED
+    )
+    both = [
+        Sound("aac", begin=22.2, end=26.2, click=23.2),
+        Sound("mp2", begin=22.2, end=26.2, click=23.2),
+    ]
     second = film(folder / "2.ts", both, 222, 40, muxer=PADDED)
-    third = film(folder / "3.ts", [Sound("aac", begin=26.4, end=30.4, click=27.4)], 264, 40, muxer=PADDED)
+    third = film(
+        folder / "3.ts", [Sound("aac", begin=26.4, end=30.4, click=27.4)], 264, 40, muxer=PADDED
+    )
     late, between = folder / "late.ts", folder / "between.ts"
     late.write_bytes(first.read_bytes() + second.read_bytes())
     between.write_bytes(late.read_bytes() + third.read_bytes())
@@ -133,13 +174,19 @@ def test_a_track_that_begins_late(tmp_path: Path) -> None:
         found = [offers(path) for _ in range(3)]
         assert found[0] == found[1] == found[2]
         member, tracks, (note,) = found[0]
-        assert (member, tracks) == ("lr.mp4", ["audio"]) and "audio stream" in note and "left out" in note
+        assert (
+            (member, tracks) == ("lr.mp4", ["audio"])
+            and "audio stream" in note
+            and "left out" in note
+        )
         package, muxed = packed(path, tmp_path)
         assert muxed.notes == (note,)
         with av.open(str(played(package, tmp_path / f"{path.stem}.mp4"))) as file:
             assert sum(1 for _ in file.decode(video=0)) == frames
         parts = [tmp_path / f"{number}.ts" for number in (1, 2, 3)][: 2 + (path.stem == "between")]
-        assert abs(sounds(tmp_path / f"{path.stem}.mp4") - sum(map(sounds, parts))) <= len(parts), "one at each joint"
+        assert abs(sounds(tmp_path / f"{path.stem}.mp4") - sum(map(sounds, parts))) <= len(parts), (
+            "one at each joint"
+        )
 
 
 def sounds(path: Path) -> int:
@@ -150,7 +197,9 @@ def sounds(path: Path) -> int:
 
 def test_sound_that_is_announced_and_begins_late(tmp_path: Path) -> None:
     """FFmpeg does not know its rate when it opens the file; who reads on does."""
-    path = film(tmp_path / "film.ts", [Sound("aac", begin=22, end=26, click=23)], 100, 160, muxer=PADDED)
+    path = film(
+        tmp_path / "film.ts", [Sound("aac", begin=22, end=26, click=23)], 100, 160, muxer=PADDED
+    )
     with av.open(str(path)) as file:
         assert file.streams.audio[0].sample_rate == 0
     package, muxed = packed(path, tmp_path)
@@ -189,13 +238,21 @@ def test_fonts_and_covers_come_along(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert muxed.path.name == "lr.mkv" and muxed.notes == ()
     with av.open(str(played(package, tmp_path / "out.mkv"))) as file:
         (attached,) = file.streams.attachments
-        assert (attached.name, attached.mimetype, attached.data) == ("Some Font.ttf", "font/ttf", font)
+        assert (attached.name, attached.mimetype, attached.data) == (
+            "Some Font.ttf",
+            "font/ttf",
+            font,
+        )
         assert file.streams.video[1].metadata["filename"] == "cover.png"
         assert bytes(next(file.demux(file.streams.video[1]))) == cover
     capsys.readouterr()
     out = played(package, tmp_path / "out.mp4")
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
-    assert len(notes) == 2 and "(subrip) is left out" in notes[0] and "(Some Font.ttf) is left out" in notes[1]
+    assert (
+        len(notes) == 2
+        and "(subrip) is left out" in notes[0]
+        and "(Some Font.ttf) is left out" in notes[1]
+    )
     assert streams(out) == [("video", "h264"), ("audio", "aac"), ("video", "png")]
 
 
@@ -239,9 +296,17 @@ def test_sound_of_an_unknown_codec_is_named(sounds: int, tmp_path: Path) -> None
 
 def test_data_is_named_and_chapters_are_not(tmp_path: Path) -> None:
     """MP4 holds chapters as a stream of data, which is no loss: chapters are carried."""
-    assert offers(film(tmp_path / "film.mp4", [Sound("aac")], chapters=True)) == ("lr.mp4", ["audio"], ())
+    assert offers(film(tmp_path / "film.mp4", [Sound("aac")], chapters=True)) == (
+        "lr.mp4",
+        ["audio"],
+        (),
+    )
     path = film(tmp_path / "film.ts", [Sound("pcm_s16le")])  # nobody reads that from MPEG-TS again
-    assert offers(path) == ("lr.mp4", [], ("data stream 1 (bin_data) is left out: data is not carried",))
+    assert offers(path) == (
+        "lr.mp4",
+        [],
+        ("data stream 1 (bin_data) is left out: data is not carried",),
+    )
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="PyAV makes no programs")
@@ -250,7 +315,9 @@ def test_sound_of_the_pictures_program(tmp_path: Path) -> None:
     path = tmp_path / "two.ts"
     programs = ["-program", "st=0:st=1", "-program", "st=2:st=3"]
     maps = ["-map", "0", "-map", "1", "-c", "copy"]
-    subprocess.run(["ffmpeg", "-v", "error", "-i", one, "-i", two, *maps, *programs, path], check=True)
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", one, "-i", two, *maps, *programs, path], check=True
+    )
     note = "audio stream 3 (ac3) is left out: it belongs to another program"
     assert offers(path) == ("lr.mp4", ["audio"], (note,))
     package, _ = packed(path, tmp_path)
@@ -265,20 +332,31 @@ def test_damaged_packets_cost_themselves_alone(tmp_path: Path) -> None:
     data[middle : middle + 2] = b"\0\0"
     path.write_bytes(data)
     package, muxed = packed(path, tmp_path)
-    assert muxed.audio_bytes and streams(played(package, tmp_path / "out.mp4"))[-1] == ("audio", "aac")
+    assert muxed.audio_bytes and streams(played(package, tmp_path / "out.mp4"))[-1] == (
+        "audio",
+        "aac",
+    )
 
 
 def test_mistakes_of_ours_are_not_refusals() -> None:
-    assert not any(issubclass(OSError, each) for each in _REFUSALS) and issubclass(UserError, ValueError)
+    assert not any(issubclass(OSError, each) for each in _REFUSALS) and issubclass(
+        UserError, ValueError
+    )
 
 
 def test_sound_follows_a_clock_that_is_set_back(tmp_path: Path) -> None:
-    """Two recordings end to end, each from 0: the second's pictures come after the first's, and so does its sound."""
+    """Two recordings end to end, each from 0: the second's pictures come after the first's, and so
+    does its sound.
+    """
     first = film(tmp_path / "1.ts", [Sound("aac", click=1.0)])
     second = film(tmp_path / "2.ts", [Sound("aac", click=2.0)])
     path = tmp_path / "both.ts"
     path.write_bytes(first.read_bytes() + second.read_bytes())
     package, muxed = packed(path, tmp_path)
     assert not [note for note in muxed.notes if int(note.split(": ")[1].split()[0]) > 3]
-    assert click_at(played(package, tmp_path / "1.mp4", "--duration", "3")) == pytest.approx(1, abs=NEAR)
-    assert click_at(played(package, tmp_path / "2.mp4", "--start", "3")) == pytest.approx(2, abs=NEAR)
+    assert click_at(played(package, tmp_path / "1.mp4", "--duration", "3")) == pytest.approx(
+        1, abs=NEAR
+    )
+    assert click_at(played(package, tmp_path / "2.mp4", "--start", "3")) == pytest.approx(
+        2, abs=NEAR
+    )

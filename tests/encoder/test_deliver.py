@@ -1,4 +1,6 @@
-"""From a run to its package and back: the viewer sees what the server promised, and every byte is accounted for."""
+"""From a run to its package and back: the viewer sees what the server promised, and every byte is
+accounted for.
+"""
 
 import json
 import shutil
@@ -41,9 +43,17 @@ METHODS = {
     "jstdo": {"split": by_score, "sharing": Single, "halo": 3},
     "stdo, modulated": {"split": by_score, "sharing": Modulated, "scale": 4},
     "lowrank": {"split": by_score, "sharing": LowRank, "halo": 2},
-    "stdo, bicubic": {"split": by_score, "sharing": partial(Independent, bicubic_chunks=1), "halo": 2, "scale": 4},
+    "stdo, bicubic": {
+        "split": by_score,
+        "sharing": partial(Independent, bicubic_chunks=1),
+        "halo": 2,
+        "scale": 4,
+    },
     "jstdo, bicubic": {"split": by_score, "sharing": partial(Single, bicubic_chunks=1)},
-    "stdo, modulated, bicubic": {"split": by_score, "sharing": partial(Modulated, bicubic_chunks=1)},
+    "stdo, modulated, bicubic": {
+        "split": by_score,
+        "sharing": partial(Modulated, bicubic_chunks=1),
+    },
     "lowrank, bicubic": {"split": by_score, "sharing": partial(LowRank, bicubic_chunks=1)},
 }
 
@@ -83,7 +93,10 @@ def test_the_viewer_sees_what_the_server_measured(method: str, make_job: MakeJob
     assert manifest.bicubic.psnr.frame == before["bicubic"]["psnr"]["frame"]
     left = before["chunks"] - ("bicubic" in method)
     assert manifest.network.networks == (1 if method in ("jstdo", "jstdo, bicubic") else left)
-    assert sorted(set(manifest.network.network_of)) == [*[-1][: "bicubic" in method], *range(manifest.network.networks)]
+    assert sorted(set(manifest.network.network_of)) == [
+        *[-1][: "bicubic" in method],
+        *range(manifest.network.networks),
+    ]
 
 
 def test_every_byte_is_accounted_for(run: Job) -> None:
@@ -105,7 +118,10 @@ def test_it_tells_the_ranges_that_players_in_8_bits_need(run: Job) -> None:
     network = Package.open(done.path).manifest.network
     assert [len(each) for each in network.ranges] == [len(network.convolutions)] * network.networks
     assert all(low <= high for each in network.ranges for low, high in each)
-    both = [[rgb.astype(float) for _, rgb in Player(done.path, precision=each)] for each in ("float32", "int8")]
+    both = [
+        [rgb.astype(float) for _, rgb in Player(done.path, precision=each)]
+        for each in ("float32", "int8")
+    ]
     errors = [np.square(a - b).mean() for a, b in zip(*both, strict=True)]
     assert len(errors) == len(run.data.video.lr) and 0 < max(errors) < 4, "42 dB"
 
@@ -132,7 +148,9 @@ def test_a_variable_rate_arrives_exactly(make_job: MakeJob, tmp_path: Path) -> N
     before = train(job)
     done = delivered(job, bits=32)
     assert [pts for pts, _ in Player(done.path)] == times
-    assert done.metrics["delivered"]["psnr"]["frame"] == pytest.approx(before["psnr"]["frame"], abs=0.005)
+    assert done.metrics["delivered"]["psnr"]["frame"] == pytest.approx(
+        before["psnr"]["frame"], abs=0.005
+    )
     manifest = Package.open(done.path).manifest
     assert (manifest.lr.codec, manifest.lr.crf) == ("x264", 18)
     assert (manifest.source.width, manifest.source.height) == (70, 50)
@@ -142,7 +160,9 @@ def test_measuring_again_keeps_what_delivering_found(run: Job) -> None:
     done = delivered(run, unpacked=True)
     again = evaluate(run.directory, run.data.clip)
     assert {**again, "seconds": 0} == {**done.metrics, "seconds": 0}
-    assert is_delivered(again, Delivery(), done.path) and not is_delivered(again, Delivery(bits=6), done.path)
+    assert is_delivered(again, Delivery(), done.path) and not is_delivered(
+        again, Delivery(bits=6), done.path
+    )
     start_directory(run.directory, "", ["train.py"], force=True)
     assert not done.path.exists(), "a package of other networks"
 
@@ -157,10 +177,16 @@ def test_an_lr_video_of_other_pixels_is_refused(make_job: MakeJob, tmp_path: Pat
     with VideoWriter(video.lr_video, 35, 25, Fraction(25), "x264", crf=40) as writer:
         for t in range(3):
             writer.write((video.pts[t], np.asarray(video.lr[t])))
-    with pytest.raises(UserError, match="its frame 0 is not the one that the networks were trained on"):
+    with pytest.raises(
+        UserError, match="its frame 0 is not the one that the networks were trained on"
+    ):
         delivered(job)
     names = [path.name for path in job.directory.iterdir()]
-    assert not [name for name in names if name.startswith(".deliver") or name.endswith(".stdo") or "partial" in name]
+    assert not [
+        name
+        for name in names
+        if name.startswith(".deliver") or name.endswith(".stdo") or "partial" in name
+    ]
     assert "bytes" not in json.loads((job.directory / "metrics.json").read_text())
 
 

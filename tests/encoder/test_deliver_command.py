@@ -35,13 +35,21 @@ ORDER = ["manifest.json", "graph.onnx", "weights.bin", "chunks.bin", "lr.mp4"]
 
 def run_command(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", f"stdo.{module}", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False, env=os.environ)
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False, env=os.environ
+    )
 
 
 @pytest.mark.slow
 def test_from_a_film_with_sound_to_a_film_with_sound(tmp_path: Path) -> None:
     film(tmp_path / "film.mp4", width=96, height=72)
-    command = [*TINY, "experiment=delivery", "video.path=film.mp4", "video.start=0.5", "video.duration=1.5"]
+    command = [
+        *TINY,
+        "experiment=delivery",
+        "video.path=film.mp4",
+        "video.start=0.5",
+        "video.duration=1.5",
+    ]
     first = run_command("train", *command, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "bytes     lr " in first.stdout and "audio" in first.stdout
@@ -67,7 +75,9 @@ def test_from_a_film_with_sound_to_a_film_with_sound(tmp_path: Path) -> None:
         assert (container.streams.video[0].width, container.streams.video[0].height) == (96, 72)
     assert packets(tmp_path / "out.mp4") == packets(run_stream(run, tmp_path))
 
-    folder = run_command("deliver", f"run={run}", "unpacked=true", "out=folder", "weights.bits=16", cwd=tmp_path)
+    folder = run_command(
+        "deliver", f"run={run}", "unpacked=true", "out=folder", "weights.bits=16", cwd=tmp_path
+    )
     assert folder.returncode == 0, folder.stderr
     assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == sorted(ORDER)
     assert "dB at 16 bits" in folder.stdout
@@ -90,11 +100,16 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line(
-    mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mistake: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     arguments, said = MISTAKES[mistake]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["stdo-deliver", *[a.format(nowhere=tmp_path / "nowhere") for a in arguments]])
+    monkeypatch.setattr(
+        sys, "argv", ["stdo-deliver", *[a.format(nowhere=tmp_path / "nowhere") for a in arguments]]
+    )
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     GlobalHydra.instance().clear()
     with pytest.raises(SystemExit) as stopped:
@@ -154,14 +169,22 @@ def test_members_missing_cut_short_damaged_or_swapped(
 def test_one_bit_anywhere(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole, drawn = made.path.read_bytes(), random.Random(0)
     bad = tmp_path / "bad.stdo"
-    for position in (0, 10, len(whole) - 1, len(whole) - 60, *(drawn.randrange(len(whole)) for _ in range(100))):
+    for position in (
+        0,
+        10,
+        len(whole) - 1,
+        len(whole) - 60,
+        *(drawn.randrange(len(whole)) for _ in range(100)),
+    ):
         damaged = bytearray(whole)
         damaged[position] ^= 1 << drawn.randrange(8)
         bad.write_bytes(damaged)
         refused(bad, capsys)
 
 
-def test_cut_short_or_something_else(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cut_short_or_something_else(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole, bad = made.path.read_bytes(), tmp_path / "bad.stdo"
     for length in (0, 1, 30, len(whole) // 2, len(whole) - 1):
         bad.write_bytes(whole[:length])
@@ -182,9 +205,14 @@ def test_labels_that_name_a_network_that_is_not_there(
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2**30])
 def test_a_bomb_costs_no_memory(size: int, made: Made, tmp_path: Path) -> None:
-    """The client's memory, measured from outside, when weights.bin unpacks to a gigabyte; 1: for comparison."""
+    """The client's memory, measured from outside, when weights.bin unpacks to a gigabyte; 1: for
+    comparison.
+    """
     bad = tmp_path / "bad.stdo"
-    with zipfile.ZipFile(made.path) as archive, zipfile.ZipFile(bad, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
+    with (
+        zipfile.ZipFile(made.path) as archive,
+        zipfile.ZipFile(bad, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out,
+    ):
         for name in ORDER:
             with out.open(name, "w") as file:
                 for _ in range(max(1, size >> 20) if name == "weights.bin" else 0):
@@ -192,11 +220,11 @@ def test_a_bomb_costs_no_memory(size: int, made: Made, tmp_path: Path) -> None:
                 file.write(archive.read(name) if name != "weights.bin" else b"")
     play = [sys.executable, "-m", "stdo.play", str(bad), "out.mp4"]
     watcher = "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode\n"
-    watcher += (
-        "print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"  # a small parent: peaks are inherited
-    )
+    watcher += "print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"  # a small parent: peaks are inherited
     command = [sys.executable, "-c", watcher, *play]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+    )
     code, kilobytes = map(int, done.stdout.split())
     assert code == 2 and len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out.mp4").exists()

@@ -1,4 +1,6 @@
-"""Exported networks: what a phone would compute is what the run computes, and nothing half made is left."""
+"""Exported networks: what a phone would compute is what the run computes, and nothing half made is
+left.
+"""
 
 import hashlib
 import json
@@ -32,7 +34,9 @@ PATCHES = PatchSize(9, 11, halo=2)
 
 
 def make_run(directory: Path, sharing: Sharing, spread: float = 0.02) -> Path:
-    """A run directory as training leaves it, of 50x38 frames at the networks' scale, with weights moved about."""
+    """A run directory as training leaves it, of 50x38 frames at the networks' scale, with weights
+    moved about.
+    """
     directory.mkdir()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -49,9 +53,15 @@ def make_run(directory: Path, sharing: Sharing, spread: float = 0.02) -> Path:
 
 
 def independent(
-    directory: Path, backbone: str = "espcn", scale: int = 2, residual: str | None = None, spread: float = 0.02
+    directory: Path,
+    backbone: str = "espcn",
+    scale: int = 2,
+    residual: str | None = None,
+    spread: float = 0.02,
 ) -> Path:
-    return make_run(directory, Independent(partial(build, backbone, scale, residual=residual), 2), spread)
+    return make_run(
+        directory, Independent(partial(build, backbone, scale, residual=residual), 2), spread
+    )
 
 
 def ignore(line: str) -> None:
@@ -65,7 +75,9 @@ def index_of(folder: Path) -> Json:
 def onnx_picture(folder: Path, number: int, lr_NCHW: F32) -> F32:
     """By ONNX Runtime alone."""
     runtime = pytest.importorskip("onnxruntime")
-    (sr_NCHW,) = runtime.InferenceSession(folder / f"network-{number}.onnx").run(None, {"lr": lr_NCHW})
+    (sr_NCHW,) = runtime.InferenceSession(folder / f"network-{number}.onnx").run(
+        None, {"lr": lr_NCHW}
+    )
     return sr_NCHW
 
 
@@ -74,7 +86,11 @@ def test_index_tells_what_is_in_the_files(tmp_path: Path) -> None:
     folder = export(independent(tmp_path / "run", scale=3), PATCHES, Export("onnx"), lines.append)
     index = index_of(folder)
     assert folder == tmp_path / "run" / "export-onnx"
-    assert sorted(path.name for path in folder.iterdir()) == [INDEX, "network-0.onnx", "network-1.onnx"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        INDEX,
+        "network-0.onnx",
+        "network-1.onnx",
+    ]
     assert (index["backbone"], index["scale"], index["network_of"]) == ("espcn", 3, [0, 1])
     assert index["input"]["shape"] == [1, 3, 9 + 4, 11 + 4]
     assert index["output"]["shape"] == [1, 3, 39, 45]
@@ -83,13 +99,18 @@ def test_index_tells_what_is_in_the_files(tmp_path: Path) -> None:
     for number, network in enumerate(index["networks"]):
         (file,) = network["files"]
         content = (folder / file["name"]).read_bytes()
-        assert (file["bytes"], file["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+        assert (file["bytes"], file["sha256"]) == (
+            len(content),
+            hashlib.sha256(content).hexdigest(),
+        )
         assert 0 <= network["max_difference"] < 1e-5
         assert lines[number].startswith(f"network-{number}: {len(content)} bytes, ")
 
 
 def test_frame_from_exported_networks(make_job: Callable[..., Job]) -> None:
-    """Patch by patch through ONNX Runtime, put together here: the frame that the run's own stitcher makes."""
+    """Patch by patch through ONNX Runtime, put together here: the frame that the run's own stitcher
+    makes.
+    """
     job = make_job(scale=3, halo=1, chunks=3, passes=0.3)
     train(job)
     folder = export(job.directory, PatchSize(10, 12, 1), Export("onnx"), ignore)
@@ -117,16 +138,22 @@ def test_frame_from_exported_networks(make_job: Callable[..., Job]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "scale"),
-    [(name, scale) for name in FORMATS for scale in ((4,) if name == "executorch" else SCALES)],  # it takes long
+    [
+        (name, scale) for name in FORMATS for scale in ((4,) if name == "executorch" else SCALES)
+    ],  # it takes long
 )
 @pytest.mark.parametrize(("backbone", "residual"), VARIANTS)
-def test_every_backbone(name: str, scale: int, backbone: str, residual: str, tmp_path: Path) -> None:
+def test_every_backbone(
+    name: str, scale: int, backbone: str, residual: str, tmp_path: Path
+) -> None:
     for package in FORMATS[name].packages:
         pytest.importorskip(package)
     run = independent(tmp_path / "run", backbone, scale, residual)
     folder = export(run, PATCHES, Export(name), ignore)
     networks, _ = load_networks(tmp_path / "run" / "weights.safetensors")
-    lr_NCHW = np.random.default_rng(5).random((1, 3, 13, 15), np.float32)  # not what export compared
+    lr_NCHW = np.random.default_rng(5).random(
+        (1, 3, 13, 15), np.float32
+    )  # not what export compared
     for number, network in enumerate(networks):
         made = FORMATS[name].run(folder / f"network-{number}", lr_NCHW.copy())
         assert np.abs(made - network(torch.from_numpy(lr_NCHW)).numpy()).max() < 1e-4
@@ -134,7 +161,8 @@ def test_every_backbone(name: str, scale: int, backbone: str, residual: str, tmp
 
 
 @pytest.mark.parametrize(
-    "name", ["onnx", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ncnn", "executorch"))]
+    "name",
+    ["onnx", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ncnn", "executorch"))],
 )
 @pytest.mark.parametrize("sharing", [Modulated, LowRank])
 def test_deltas_are_folded(name: str, sharing: type, tmp_path: Path) -> None:
@@ -188,18 +216,22 @@ def test_wrong_places(tmp_path: Path) -> None:
 def test_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
     with pytest.raises(
-        UserError, match=r"format=ncnn: needs the package pnnx; pip install 'stdo\[train,export-ncnn\]'"
+        UserError,
+        match=r"format=ncnn: needs the package pnnx; pip install 'stdo\[train,export-ncnn\]'",
     ):
         export(tmp_path, PATCHES, Export("ncnn"), ignore)
 
 
 def test_nothing_is_left_of_a_network_that_differs(tmp_path: Path) -> None:
-    """NaN equals nothing, and outputs of 1e11 cannot agree to 1e-3; the export that was there stays."""
+    """NaN equals nothing, and outputs of 1e11 cannot agree to 1e-3; the export that was there
+    stays.
+    """
     out = old_export(tmp_path / "out")
     for name, spread in (("nan", float("nan")), ("huge", 1e3)):
         bad = independent(tmp_path / name, spread=spread)
         with pytest.raises(
-            UserError, match=r"network-0: its runtime differs from PyTorch by .*; at most 0.001 is good"
+            UserError,
+            match=r"network-0: its runtime differs from PyTorch by .*; at most 0.001 is good",
         ):
             export(bad, PATCHES, Export("onnx", out=out), ignore)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["huge", "nan", "out"]
@@ -210,7 +242,11 @@ def test_an_export_is_replaced_as_a_whole_and_ends_with_its_run(tmp_path: Path) 
     directory = independent(tmp_path / "run")
     folder = old_export(directory / "export-onnx")
     export(directory, PATCHES, Export("onnx", "frame"), ignore)
-    assert sorted(path.name for path in folder.iterdir()) == [INDEX, "network-0.onnx", "network-1.onnx"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        INDEX,
+        "network-0.onnx",
+        "network-1.onnx",
+    ]
     assert index_of(folder)["input"]["shape"] == [1, 3, 19, 25]
     start_directory(directory, "", ["train"], force=True)
     assert not folder.exists()
@@ -226,7 +262,9 @@ def old_export(folder: Path) -> Path:
 def run_command(*words: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"HYDRA_FULL_ERROR": "0"}
     command = [sys.executable, "-m", "stdo.export", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
 
 
 @pytest.mark.slow
@@ -239,7 +277,9 @@ def test_the_door(finished_runs: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("run=nowhere",), (), ("run={run}", "format=tflite"), ("run={run}", "size=big")])
+@pytest.mark.parametrize(
+    "words", [("run=nowhere",), (), ("run={run}", "format=tflite"), ("run={run}", "size=big")]
+)
 def test_mistakes_at_the_door_are_one_line(words: tuple[str, ...], finished_runs: Path) -> None:
     run = next(finished_runs.glob("*/stdo-*"))
     done = run_command(*(word.format(run=run) for word in words))
@@ -248,7 +288,9 @@ def test_mistakes_at_the_door_are_one_line(words: tuple[str, ...], finished_runs
 
 
 def test_checking_an_export_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
-    """ONNX Runtime would keep an identifier and a database of events; in CI it does not, so CI is not told of."""
+    """ONNX Runtime would keep an identifier and a database of events; in CI it does not, so CI is
+    not told of.
+    """
     (tmp_path / "home").mkdir()
     code = """
 import torch

@@ -37,7 +37,11 @@ TINY = [
 
 
 def configured(folder: Path, path: Path, *settings: str) -> DictConfig:
-    places = [f"video.path={path}", f"paths.outputs={folder}/outputs", f"paths.cache={folder}/cache"]
+    places = [
+        f"video.path={path}",
+        f"paths.outputs={folder}/outputs",
+        f"paths.cache={folder}/cache",
+    ]
     with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
         return compose("train", [*TINY, *places, *settings])
 
@@ -49,7 +53,9 @@ def wide(path: Path, width: int = 16_400, height: int = 64) -> Path:
         video.width, video.height, video.pix_fmt = width, height, "bgr0"
         for value in (10, 200):
             picture = np.full((height, width, 3), value, np.uint8)
-            out.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="bgr0")))
+            out.mux(
+                video.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="bgr0"))
+            )
         out.mux(video.encode(None))
     return path
 
@@ -70,7 +76,11 @@ def test_settings_that_no_package_holds(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("width", "height", "said"),
     [
-        (16_400, 64, "16400x64 pixels: in a package each side must be a whole number from 1 to 16384"),
+        (
+            16_400,
+            64,
+            "16400x64 pixels: in a package each side must be a whole number from 1 to 16384",
+        ),
         pytest.param(
             8_640,
             4_320,
@@ -113,7 +123,9 @@ def test_patches_that_players_refuse_to_compute(tmp_path: Path) -> None:
         check_run(clip, Networks(VDSR(2), 1, (0,)), 8)
 
 
-def test_what_goes_with_the_picture_is_told_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_goes_with_the_picture_is_told_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = film(tmp_path / "film.flv", [Sound("nellymoser", 22_050)], codec="flv1")
     config = configured(tmp_path, path, "deliver=true")
     told = _packable(build_job(config), config)
@@ -135,19 +147,26 @@ def test_networks_are_counted_without_being_built(
     expected = Networks.expected(made, chunks, bicubic)
     assert expected.count == real.networks
     assert expected.network_of == tuple(np.unique(real.network_of(np.arange(chunks))).tolist())
-    shapes = tuple((name, tuple(tensor.shape)) for name, tensor in real.network(0).state_dict().items())
+    shapes = tuple(
+        (name, tuple(tensor.shape)) for name, tensor in real.network(0).state_dict().items()
+    )
     assert expected.told.params == shapes
 
 
 def test_deliver_looks_before_it_works(finished_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stdo.package.source.MAX_PIXELS", 60)
     monkeypatch.setattr("stdo.encoder.pack.write_stream", None)
-    with pytest.raises(UserError, match="70x50 pixels: in a package a frame must have at most 60 pixels"):
+    with pytest.raises(
+        UserError, match="70x50 pixels: in a package a frame must have at most 60 pixels"
+    ):
         deliver(finished_job.directory, finished_job.data.clip, Delivery())
 
 
 def test_frames_that_cost_more_than_players_compute_are_refused(tmp_path: Path) -> None:
     clip = patched(tmp_path, 7680, 4320, PatchSize(270, 480))
-    with pytest.raises(UserError, match=r"backbone=vdsr: .* multiply-accumulates for a frame of 7680x4320: .* at most"):
+    with pytest.raises(
+        UserError,
+        match=r"backbone=vdsr: .* multiply-accumulates for a frame of 7680x4320: .* at most",
+    ):
         check_run(clip, Networks(VDSR(2), 1, (0,)), 8)
     check_run(clip, Networks(ESPCN(2), 1, (0,)), 8)

@@ -1,4 +1,6 @@
-"""Rounding weights on a real tiny run: what low bits cost, and how much less than the nearest weights."""
+"""Rounding weights on a real tiny run: what low bits cost, and how much less than the nearest
+weights.
+"""
 
 import numpy as np
 import pytest
@@ -34,11 +36,16 @@ class Run:
         data, count = self.data, len(self.networks)
         decoded = decode(encode(weights, bits), params_of(weights.networks[0]), count, bits)
         for network, tensors in zip(self.networks, decoded, strict=True):
-            network.load_state_dict({name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()})
+            network.load_state_dict(
+                {name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()}
+            )
         where = torch.device("cpu")
-        frames = Reconstructor(self.networks, self.network_of, data.grid, where).frames(data.video.lr, self.labels)
+        frames = Reconstructor(self.networks, self.network_of, data.grid, where).frames(
+            data.video.lr, self.labels
+        )
         error = [
-            np.square(np.subtract(sr, data.video.hr[t], dtype=np.float64)).mean() for t, (sr, _) in enumerate(frames)
+            np.square(np.subtract(sr, data.video.hr[t], dtype=np.float64)).mean()
+            for t, (sr, _) in enumerate(frames)
         ]
         return float(10 * np.log10(65025 / np.mean(error)))
 
@@ -59,7 +66,9 @@ def test_windows_are_those_of_the_networks_patches(run: Run) -> None:
     every = {}
     for t in range(len(run.data.video.lr)):
         for patch, window in enumerate(run.data.grid.extract(np.asarray(run.data.video.lr[t]))):
-            every.setdefault(window.tobytes(), set()).add(run.network_of[run.labels[t].ravel()[patch]])
+            every.setdefault(window.tobytes(), set()).add(
+                run.network_of[run.labels[t].ravel()[patch]]
+            )
     for number, windows in enumerate(run.windows):
         assert 0 < len(windows) <= WINDOWS
         assert all(number in every[window.tobytes()] for window in windows)
@@ -84,7 +93,9 @@ def test_the_coder_does_not_round_again(run: Run) -> None:
     decoded = decode(encode(close, 4), params_of(close.networks[0]), len(close.networks), 4)
     for ours, theirs in zip(decoded, close.networks, strict=True):
         for name, tensor in theirs.items():
-            assert np.array_equal(ours[name], tensor if tensor.ndim > 1 else np.float16(tensor)), name
+            assert np.array_equal(ours[name], tensor if tensor.ndim > 1 else np.float16(tensor)), (
+                name
+            )
 
 
 def test_base_and_deltas_are_rounded_together(changed_run: Run) -> None:

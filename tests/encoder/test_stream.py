@@ -21,12 +21,20 @@ from stdo.video.writer import VideoWriter
 RATE, SOUND_RATE, SECONDS, CLICK = 10, 48_000, 3, Fraction(3, 2)
 
 
-def film(path: Path, sound: str | None = "aac", text: bool = False, width: int = 64, height: int = 48) -> Path:
-    """Three seconds: pictures that never repeat, a click at 1.5 s, a subtitle from 1.6 s to 2 s, a title."""
+def film(
+    path: Path, sound: str | None = "aac", text: bool = False, width: int = 64, height: int = 48
+) -> Path:
+    """Three seconds: pictures that never repeat, a click at 1.5 s, a subtitle from 1.6 s to 2 s, a
+    title.
+    """
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=RATE, options={"crf": "10", "g": "7"})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        audio = out.add_stream(sound, rate=SOUND_RATE, layout="mono", bit_rate=128_000) if sound else None
+        audio = (
+            out.add_stream(sound, rate=SOUND_RATE, layout="mono", bit_rate=128_000)
+            if sound
+            else None
+        )
         lines = out.add_mux_stream("subrip", time_base=Fraction(1, 1000)) if text else None
         out.metadata["title"] = "A film"
         if audio:
@@ -56,7 +64,9 @@ def film(path: Path, sound: str | None = "aac", text: bool = False, width: int =
 def resampled(samples: np.ndarray, audio: av.AudioStream) -> list[av.AudioFrame]:
     whole = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
     whole.rate, whole.pts = SOUND_RATE, 0
-    return av.AudioResampler(audio.codec_context.format, "mono", SOUND_RATE, frame_size=1024).resample(whole)
+    return av.AudioResampler(
+        audio.codec_context.format, "mono", SOUND_RATE, frame_size=1024
+    ).resample(whole)
 
 
 def prepared(source, tmp_path: Path, codec: str | None) -> Prepared:
@@ -76,7 +86,11 @@ def click(path: Path) -> float:
             samples = np.abs(frame.to_ndarray().astype(np.float64)).max(axis=0)
             at = int(samples.argmax())
             loudest = max(
-                loudest, (float(samples[at]), float(frame.pts * frame.time_base) + at / frame.rate - float(first))
+                loudest,
+                (
+                    float(samples[at]),
+                    float(frame.pts * frame.time_base) + at / frame.rate - float(first),
+                ),
             )
         return loudest[1]
 
@@ -85,7 +99,9 @@ CODECS = [None, "lossless", "x264", "x265", "svtav1"]
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_the_stream_holds_what_was_trained_on_and_the_sound(codec: str | None, tmp_path: Path) -> None:
+def test_the_stream_holds_what_was_trained_on_and_the_sound(
+    codec: str | None, tmp_path: Path
+) -> None:
     source = VideoFile(film(tmp_path / "film.mp4"))
     video = prepared(source, tmp_path, codec)
     muxed = write_stream(tmp_path, video, source, codec is not None)
@@ -131,15 +147,21 @@ def test_lossless_is_bit_exact_on_every_value_of_rgb(codec: str | None, tmp_path
     ],
 )
 @pytest.mark.parametrize("file", ["film.mp4", "film.mkv"])
-def test_sound_is_cut_with_the_pictures(file: str, span: dict, expected: Fraction, tmp_path: Path) -> None:
+def test_sound_is_cut_with_the_pictures(
+    file: str, span: dict, expected: Fraction, tmp_path: Path
+) -> None:
     source = VideoFile(film(tmp_path / file), **span)
     video = prepared(source, tmp_path, "x264")
     muxed = write_stream(tmp_path, video, source, True)
     before = click(tmp_path / file) - float(CLICK)  # what the encoder itself shifted
     assert click(muxed.path) == pytest.approx(float(expected) + before, abs=0.002)
     with av.open(str(muxed.path)) as container:
-        ends = [float((p.pts + p.duration) * p.time_base) for p in container.demux(audio=0) if p.size]
-    assert max(ends) == pytest.approx(float(video.pts[-1]) + 0.1, abs=0.25 if "every" in span else 0.05)
+        ends = [
+            float((p.pts + p.duration) * p.time_base) for p in container.demux(audio=0) if p.size
+        ]
+    assert max(ends) == pytest.approx(
+        float(video.pts[-1]) + 0.1, abs=0.25 if "every" in span else 0.05
+    )
 
 
 def test_subtitles_that_mp4_cannot_hold_make_it_matroska(tmp_path: Path) -> None:
@@ -163,7 +185,11 @@ def test_sources_without_sound(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "pictures", 64, 48, Fraction(25), "png") as writer:
         for frame in generated:
             writer.write(frame)
-    for name, source in {"a": silent, "b": generated, "c": ImageFolder(tmp_path / "pictures")}.items():
+    for name, source in {
+        "a": silent,
+        "b": generated,
+        "c": ImageFolder(tmp_path / "pictures"),
+    }.items():
         (tmp_path / name).mkdir()
         muxed = write_stream(tmp_path / name, prepared(source, tmp_path, "x264"), source, True)
         assert (muxed.audio_bytes, muxed.notes) == (0, ())
@@ -181,7 +207,9 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     source = VideoFile(film(tmp_path / "film.mkv", "flac", text=True))
     video = prepared(source, tmp_path, "x264")
     (tmp_path / "again").mkdir()
-    first, second = (write_stream(folder, video, source, True) for folder in (tmp_path, tmp_path / "again"))
+    first, second = (
+        write_stream(folder, video, source, True) for folder in (tmp_path, tmp_path / "again")
+    )
     assert first.path.read_bytes() == second.path.read_bytes()
 
 

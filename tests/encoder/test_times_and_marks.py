@@ -66,12 +66,16 @@ def test_the_played_file_has_every_mark(tmp_path: Path) -> None:
     made = make(tmp_path, frames=4, width=64, height=48, told={"marks": MARKS})
     main([str(made.path), str(tmp_path / "out.mp4")])
     assert VideoFile(tmp_path / "out.mp4").info.marks == MARKS
-    assert not [each for each in tmp_path.iterdir() if "partial" in each.name or "boxes" in each.name]
+    assert not [
+        each for each in tmp_path.iterdir() if "partial" in each.name or "boxes" in each.name
+    ]
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.mov"])
 @pytest.mark.parametrize("aspect", [F(64, 45), F(8, 9)])
-def test_pixels_that_are_not_square_are_played_as_such(tmp_path: Path, name: str, aspect: F) -> None:
+def test_pixels_that_are_not_square_are_played_as_such(
+    tmp_path: Path, name: str, aspect: F
+) -> None:
     made = make(tmp_path, frames=4, width=64, height=48, told={"marks": Marks(aspect)})
     main([str(made.path), str(tmp_path / name)])
     with av.open(str(tmp_path / name)) as file:
@@ -80,7 +84,9 @@ def test_pixels_that_are_not_square_are_played_as_such(tmp_path: Path, name: str
 
 def filmed(path: Path, times: list[F], last: F, marks: Marks) -> Path:
     clip = GeneratedClip(64, 48, frames=len(times), rate=25)
-    with VideoWriter(path, 64, 48, F(25), "x264", timeline=Timeline.of(times, last), marks=marks) as writer:
+    with VideoWriter(
+        path, 64, 48, F(25), "x264", timeline=Timeline.of(times, last), marks=marks
+    ) as writer:
         for time, frame in zip(times, clip, strict=True):
             writer.write((time, frame.rgb_HWC))
     return path
@@ -88,7 +94,9 @@ def filmed(path: Path, times: list[F], last: F, marks: Marks) -> Path:
 
 @pytest.mark.parametrize("codec", [None, "lossless", "x264", "x265", "svtav1"])
 @pytest.mark.parametrize("times", [PAUSED, DAY], ids=["100 s", "a day"])
-def test_the_lr_stream_and_the_manifest_tell_all_of_it(tmp_path: Path, codec: str | None, times: list[F]) -> None:
+def test_the_lr_stream_and_the_manifest_tell_all_of_it(
+    tmp_path: Path, codec: str | None, times: list[F]
+) -> None:
     source = VideoFile(filmed(tmp_path / "a.mp4", times, F(3), MARKS))
     assert source.info.marks == MARKS
     video = prepare(source, tmp_path / "cache", Degrade(2, codec))
@@ -101,7 +109,9 @@ def test_the_lr_stream_and_the_manifest_tell_all_of_it(tmp_path: Path, codec: st
     told = _source(video.info, video)
     assert (told.marks, told.last) == (MARKS, 3)
     assert [told.pts(t) for t in range(len(times))] == times
-    made = make(tmp_path, pts=times, width=64, height=48, told={"marks": told.marks, "last": told.last})
+    made = make(
+        tmp_path, pts=times, width=64, height=48, told={"marks": told.marks, "last": told.last}
+    )
     manifest = Package.open(made.path).manifest
     assert from_json(to_json(manifest)) == manifest
 

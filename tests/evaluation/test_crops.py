@@ -39,7 +39,9 @@ def test_many_small_patches_do_not_make_neighbours_of_each_other():
     bicubic, ours = scores((40, 40, 40))
     bicubic[:, 20:23, 20:23] -= 10
     places = [(crop.row, crop.col) for crop in choose_crops(bicubic, ours)[:-1]]
-    assert all(max(abs(a - c), abs(b - d)) > 5 for i, (a, b) in enumerate(places) for c, d in places[:i])
+    assert all(
+        max(abs(a - c), abs(b - d)) > 5 for i, (a, b) in enumerate(places) for c, d in places[:i]
+    )
 
 
 def test_a_visible_loss_is_shown_last_and_said():

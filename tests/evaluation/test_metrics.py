@@ -1,4 +1,6 @@
-"""Every figure against an independent computation: plain loops, FFmpeg's filters, torchmetrics, known values."""
+"""Every figure against an independent computation: plain loops, FFmpeg's filters, torchmetrics,
+known values.
+"""
 
 import doctest
 import math
@@ -30,14 +32,18 @@ def clip(frames=12, seed=0):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: GRID.height * SCALE, : GRID.width * SCALE]
     for t in range(frames):
-        hr = np.stack([127 + 120 * np.sin((x * (c + 1) + y * 2 + 9 * t) / 17) for c in range(3)], axis=-1)
+        hr = np.stack(
+            [127 + 120 * np.sin((x * (c + 1) + y * 2 + 9 * t) / 17) for c in range(3)], axis=-1
+        )
         sr = hr + rng.normal(0, 2 + 3 * t, hr.shape) * (x[..., None] / WIDTH)
         yield np.rint(hr).astype(np.uint8), np.rint(sr).clip(0, 255).astype(np.uint8)
 
 
 def cut(frame):
     h, w = GRID.patch_h * SCALE, GRID.patch_w * SCALE
-    return np.stack([frame[y * SCALE : y * SCALE + h, x * SCALE : x * SCALE + w] for y, x in GRID.origins])
+    return np.stack(
+        [frame[y * SCALE : y * SCALE + h, x * SCALE : x * SCALE + w] for y, x in GRID.origins]
+    )
 
 
 def labels_of(t):
@@ -48,7 +54,9 @@ def labels_of(t):
 def measured():
     meter, rows, maps = Meter(GRID, CHUNKS), [], []
     for t, (hr, sr) in enumerate(clip()):
-        rows.append(meter.add(hr[:HEIGHT, :WIDTH], sr[:HEIGHT, :WIDTH], cut(hr), cut(sr), labels_of(t)))
+        rows.append(
+            meter.add(hr[:HEIGHT, :WIDTH], sr[:HEIGHT, :WIDTH], cut(hr), cut(sr), labels_of(t))
+        )
         maps.append(meter.patch_psnr)
     return meter.result(), rows, maps
 
@@ -87,7 +95,10 @@ def test_seams_are_the_pixels_within_one_lr_pixel_of_a_line_between_owners(measu
     for hr, sr in native():
         error = np.square(hr.astype(float) - sr).sum(-1) / 3
         for y, x in np.ndindex(HEIGHT, WIDTH):
-            near = owner[max(y - SCALE, 0) : y + SCALE + 1, x], owner[y, max(x - SCALE, 0) : x + SCALE + 1]
+            near = (
+                owner[max(y - SCALE, 0) : y + SCALE + 1, x],
+                owner[y, max(x - SCALE, 0) : x + SCALE + 1],
+            )
             errors[any((part != owner[y, x]).any() for part in near)].append(error[y, x])
     expected = {"border": decibel(mean(errors[True])), "inside": decibel(mean(errors[False]))}
     assert measured[0]["seams"] == pytest.approx(expected)
@@ -111,7 +122,9 @@ def test_pooled_is_the_psnr_of_the_mean_error_and_torchmetrics_agrees(measured):
     assert pooled == pytest.approx(decibel(mean(slow_mse(hr, sr) for hr, sr in native())), abs=1e-9)
     meter = PeakSignalNoiseRatio(data_range=255.0)
     for hr, sr in native():
-        meter.update(torch.from_numpy(sr.astype(np.float64)), torch.from_numpy(hr.astype(np.float64)))
+        meter.update(
+            torch.from_numpy(sr.astype(np.float64)), torch.from_numpy(hr.astype(np.float64))
+        )
     assert pooled == pytest.approx(float(meter.compute()), abs=1e-4)
     assert pooled < measured[0]["psnr"]["frame"] - 0.5, "the clip must tell the two protocols apart"
 
@@ -124,7 +137,9 @@ def test_luma_psnr_is_the_mean_over_frames(measured):
 def test_stdo_patch_scores_the_inside_of_every_patch(measured):
     b = SCALE + 4
     errors = [
-        slow_mse(a[b:-b, b:-b], z[b:-b, b:-b]) for hr, sr in clip() for a, z in zip(cut(hr), cut(sr), strict=True)
+        slow_mse(a[b:-b, b:-b], z[b:-b, b:-b])
+        for hr, sr in clip()
+        for a, z in zip(cut(hr), cut(sr), strict=True)
     ]
     assert measured[0]["psnr"]["stdo_patch"] == pytest.approx(decibel(mean(errors)), abs=1e-9)
 
@@ -138,7 +153,9 @@ def test_cafm_looks_at_every_tenth_frame_without_its_border(measured):
 
 def test_chunks_share_out_the_native_pixels(measured):
     owner = np.full((HEIGHT, WIDTH), -1)
-    for patch, (y, x) in reversed(list(enumerate(GRID.origins * SCALE))):  # the first patch that reaches a pixel wins
+    for patch, (y, x) in reversed(
+        list(enumerate(GRID.origins * SCALE))
+    ):  # the first patch that reaches a pixel wins
         owner[y : y + GRID.patch_h * SCALE, x : x + GRID.patch_w * SCALE] = patch
     pools = [([], []) for _ in range(CHUNKS)]
     for t, (hr, sr) in enumerate(native()):
@@ -148,12 +165,14 @@ def test_chunks_share_out_the_native_pixels(measured):
             z.append(sr[chunk == k])
         for row, col in np.ndindex(GRID.rows, GRID.cols):
             mine = owner == row * GRID.cols + col
-            assert measured[2][t][row, col] == pytest.approx(decibel(slow_mse(hr[mine], sr[mine])), abs=1e-4)
+            assert measured[2][t][row, col] == pytest.approx(
+                decibel(slow_mse(hr[mine], sr[mine])), abs=1e-4
+            )
     *expected, empty = [(np.concatenate(a), np.concatenate(z)) for a, z in pools]
     assert empty[0].size == 0
-    assert measured[0]["chunk_psnr"] == [pytest.approx(decibel(slow_mse(*pair)), abs=1e-9) for pair in expected] + [
-        None
-    ]
+    assert measured[0]["chunk_psnr"] == [
+        pytest.approx(decibel(slow_mse(*pair)), abs=1e-9) for pair in expected
+    ] + [None]
 
 
 def test_labels_may_be_a_map():
@@ -172,7 +191,9 @@ def test_ssim_is_torchmetrics_ssim(size):
     x = rng.uniform(16, 235, size).astype(np.float32)
     y = (x + rng.normal(0, 25, size)).astype(np.float32)
     images = (torch.from_numpy(a)[None, None].double() for a in (x, y))
-    expected = float(structural_similarity_index_measure(*images, data_range=255.0, sigma=1.5, kernel_size=11))
+    expected = float(
+        structural_similarity_index_measure(*images, data_range=255.0, sigma=1.5, kernel_size=11)
+    )
     assert 0.1 < expected < 0.99
     assert ssim(x, y) == pytest.approx(expected, abs=1e-5)
 
@@ -183,7 +204,10 @@ def test_ssim_of_the_clip_is_the_mean_over_frames(measured):
 
 
 def test_luma_of_known_colours():
-    rgb = np.array([[(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)]], np.uint8)
+    rgb = np.array(
+        [[(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)]],
+        np.uint8,
+    )
     expected = [16, 235, 81.481, 144.553, 40.966, 16 + 219 * 128 / 255]
     assert luma(rgb)[0].tolist() == pytest.approx(expected, abs=1e-4)
 
@@ -192,7 +216,9 @@ def test_png_round_trip(tmp_path):
     hr, sr = native()[5]
     for name, image in (("hr", hr), ("sr", sr)):
         Image.fromarray(image).save(tmp_path / f"{name}.png")
-    a, b = (np.asarray(Image.open(tmp_path / f"{name}.png")).astype(np.float64) for name in ("hr", "sr"))
+    a, b = (
+        np.asarray(Image.open(tmp_path / f"{name}.png")).astype(np.float64) for name in ("hr", "sr")
+    )
     meter = Meter(GRID, 1)
     padded = [cut(frame) for frame in list(clip())[5]]
     row = meter.add(hr, sr, *padded, np.zeros(GRID.patches, np.int16))
@@ -204,7 +230,8 @@ def ffmpeg(name, pairs, pixel_format):
     height, width = pairs[0][0].shape[:2]
     graph = av.filter.Graph()
     inputs = [
-        graph.add_buffer(width=width, height=height, format=pixel_format, time_base=Fraction(1, 25)) for _ in range(2)
+        graph.add_buffer(width=width, height=height, format=pixel_format, time_base=Fraction(1, 25))
+        for _ in range(2)
     ]
     compare, sink = graph.add(name), graph.add("buffersink")
     for pad, buffer in enumerate(inputs):
@@ -286,7 +313,11 @@ def test_shave_leaves_nothing_rather_than_too_much(side, left):
 
 def test_a_meter_keeps_sums_and_not_frames():
     def size(meter):
-        return sum(np.asarray(value).nbytes for value in vars(meter).values() if isinstance(value, np.ndarray))
+        return sum(
+            np.asarray(value).nbytes
+            for value in vars(meter).values()
+            if isinstance(value, np.ndarray)
+        )
 
     meter = Meter(GRID, CHUNKS)
     sizes = []
@@ -300,7 +331,10 @@ def test_a_meter_keeps_sums_and_not_frames():
 def test_a_frame_is_measured_in_five_times_its_own_bytes():
     grid = PatchGrid(270, 480, 54, 48, scale=4)
     hr, sr = np.random.default_rng(0).integers(0, 256, (2, 1080, 1920, 3), dtype=np.uint8)
-    patches, labels = [grid.hr.extract(frame) for frame in (hr, sr)], np.zeros(grid.patches, np.int16)
+    patches, labels = (
+        [grid.hr.extract(frame) for frame in (hr, sr)],
+        np.zeros(grid.patches, np.int16),
+    )
     meter = Meter(grid, 1)
     tracemalloc.start()
     try:
@@ -308,7 +342,9 @@ def test_a_frame_is_measured_in_five_times_its_own_bytes():
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert most < 5 * hr.nbytes  # it was ten: floats of whole frames, and pieces of other sizes between them
+    assert (
+        most < 5 * hr.nbytes
+    )  # it was ten: floats of whole frames, and pieces of other sizes between them
 
 
 def test_the_examples_in_the_docstrings_run():

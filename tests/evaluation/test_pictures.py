@@ -31,7 +31,12 @@ def test_heatmap_draws_every_patch_in_its_colour(tmp_path, size, patch):
     low = np.full((grid.rows, grid.cols), 30, np.float32)
     high = np.full((grid.rows, grid.cols), 40, np.float32)
     frame = np.full((*size, 3), (200, 10, 60), np.uint8)
-    heatmap(tmp_path / "h.png", grid, [("frame 0", frame, {"bicubic": low, "ours": high})] * 2, title="t")
+    heatmap(
+        tmp_path / "h.png",
+        grid,
+        [("frame 0", frame, {"bicubic": low, "ours": high})] * 2,
+        title="t",
+    )
     picture = read(tmp_path / "h.png")
     assert shown(picture, (200, 10, 60), 2 * 15_000)
     assert shown(picture, colour(0.0), 2 * 8_000)
@@ -45,7 +50,9 @@ def test_heatmap_gives_each_patch_the_pixels_it_owns(tmp_path):
     frame = np.full((40, 40, 3), 255, np.uint8)
     heatmap(tmp_path / "h.png", grid, [("", frame, {"ours": values})])
     picture = read(tmp_path / "h.png")
-    columns = picture[:, picture.shape[1] * 2 // 3]  # runs through the map, beside the printed value
+    columns = picture[
+        :, picture.shape[1] * 2 // 3
+    ]  # runs through the map, beside the printed value
     first, second = (int((abs(columns - colour(f)).max(-1) <= 2).sum()) for f in (0.0, 1.0))
     assert first / second == pytest.approx(4, abs=0.15)
 
@@ -54,7 +61,11 @@ def test_heatmap_gives_each_patch_the_pixels_it_owns(tmp_path):
 def test_heatmap_of_one_value_only(tmp_path, value):
     grid = PatchGrid(10, 10, 10, 10, scale=4)
     values = np.full((1, 1), value, np.float32)
-    heatmap(tmp_path / "h.png", grid, [("", np.zeros((39, 40, 3), np.uint8), {"bicubic": values, "ours": values})])
+    heatmap(
+        tmp_path / "h.png",
+        grid,
+        [("", np.zeros((39, 40, 3), np.uint8), {"bicubic": values, "ours": values})],
+    )
     assert read(tmp_path / "h.png").size
 
 

@@ -1,4 +1,6 @@
-"""The stitcher: each patch with its own network, seams where they must be and gone where they must go."""
+"""The stitcher: each patch with its own network, seams where they must be and gone where they must
+go.
+"""
 
 from functools import partial
 
@@ -32,7 +34,12 @@ def disturbed(name: str, scale: int, seed: int = 0, residual: str | None = None)
 @torch.inference_mode()
 def whole(network: torch.nn.Module, lr_HWC: np.ndarray) -> np.ndarray:
     """The network on the edge-padded frame as one picture, rounded by numpy."""
-    sr = network(torch.from_numpy(lr_HWC).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0).double().numpy()
+    sr = (
+        network(torch.from_numpy(lr_HWC).permute(2, 0, 1)[None] / 255)[0]
+        .permute(1, 2, 0)
+        .double()
+        .numpy()
+    )
     return np.clip(np.round(sr * 255), 0, 255).astype(np.uint8)
 
 
@@ -68,7 +75,10 @@ def test_chunks_without_a_network_are_bicubic_as_the_whole_frame_is(halo: int) -
     mixed = Reconstructor([network], [0, -1], grid, CPU).patches(lr, labels)
     alone = Reconstructor([network], [0, 0], grid, CPU).patches(lr, labels)
     up = torch.nn.functional.interpolate(
-        torch.from_numpy(lr).permute(2, 0, 1)[None].double(), scale_factor=2, mode="bicubic", antialias=True
+        torch.from_numpy(lr).permute(2, 0, 1)[None].double(),
+        scale_factor=2,
+        mode="bicubic",
+        antialias=True,
     )  # antialias: a = -0.5, and at the frame's edge the kernel is cut off
     expected = up[0].permute(1, 2, 0).numpy().round().clip(0, 255)
     for patch, (top, left) in enumerate(grid.origins * 2):

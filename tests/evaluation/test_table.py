@@ -23,7 +23,9 @@ def row(table, name):
 
 def test_ours_bicubic_and_the_difference_in_every_protocol(metrics):
     table = closing_table(metrics)
-    assert [table.index(name) for name in (*PROTOCOLS, "SSIM")] == sorted(table.index(n) for n in (*PROTOCOLS, "SSIM"))
+    assert [table.index(name) for name in (*PROTOCOLS, "SSIM")] == sorted(
+        table.index(n) for n in (*PROTOCOLS, "SSIM")
+    )
     assert row(table, "stdo") == ["33.12", "34.12", "35.12", "36.12", "37.12", "0.9100"]
     assert row(table, "bicubic") == ["30.00", "31.00", "32.00", "33.00", "34.00", "0.8750"]
     assert row(table, "difference") == ["+3.12"] * 5 + ["+0.0350"]
@@ -41,7 +43,10 @@ def test_seams(metrics):
     assert "seams" not in closing_table(metrics), "a result of an older version"
     metrics["seams"] = {"border": 32.5, "inside": 33.25}
     metrics["bicubic"]["seams"] = {"border": None, "inside": 30.5}
-    assert "seams     border 32.50 dB (bicubic –), inside 33.25 dB (bicubic 30.50)" in closing_table(metrics)
+    assert (
+        "seams     border 32.50 dB (bicubic –), inside 33.25 dB (bicubic 30.50)"
+        in closing_table(metrics)
+    )
 
 
 def test_a_loss_is_shown_as_one(metrics):
@@ -50,7 +55,9 @@ def test_a_loss_is_shown_as_one(metrics):
 
 
 def test_missing_figures_are_dashes(metrics):
-    metrics["psnr"]["stdo_patch"] = metrics["bicubic"]["psnr"]["stdo_patch"] = metrics["ssim"] = None
+    metrics["psnr"]["stdo_patch"] = metrics["bicubic"]["psnr"]["stdo_patch"] = metrics["ssim"] = (
+        None
+    )
     metrics["chunk_psnr"] = [None, 30.0]
     metrics["macs_per_frame"] = None
     metrics["seconds"]["train"] = None
@@ -66,7 +73,12 @@ def test_missing_figures_are_dashes(metrics):
 
 @pytest.mark.parametrize("chunks", [1, 4, 60])
 def test_fits_a_terminal_of_80_columns(metrics, chunks):
-    metrics |= {"chunks": chunks, "chunk_psnr": [100.0] * chunks, "video": "a_long_name_" * 6, "params": 10**9}
+    metrics |= {
+        "chunks": chunks,
+        "chunk_psnr": [100.0] * chunks,
+        "video": "a_long_name_" * 6,
+        "params": 10**9,
+    }
     metrics["psnr"] = dict.fromkeys(PROTOCOLS, 100.0)
     metrics["bicubic"]["psnr"] = dict.fromkeys(PROTOCOLS, 20.0)
     table = closing_table(metrics)

@@ -1,4 +1,5 @@
-"""Make the seed corpus: the files of small sound packages and of a small finished run (``python …/make_corpus.py``).
+"""Make the seed corpus: the files of small sound packages and of a small finished run (``python
+…/make_corpus.py``).
 
 Each target's first seed is called ``sound`` and must be read without a complaint.
 """
@@ -64,7 +65,11 @@ def from_packages(folder: Path) -> None:
             small = {key: content for key, content in members.items() if key != "manifest.json"}
             write_package(folder / "small.stdo", manifest, small | {lr["member"]: stream})
             seed("container", called, (folder / "small.stdo").read_bytes())
-    labels_TRC = np.random.default_rng(0).integers(0, 4, (300, 4, 4)).cumsum(axis=0).astype(np.int16) // 200 % 4
+    labels_TRC = (
+        np.random.default_rng(0).integers(0, 4, (300, 4, 4)).cumsum(axis=0).astype(np.int16)
+        // 200
+        % 4
+    )
     seed("chunks", "long", b"\3" + labels.encode(labels_TRC, 4))
     seed("weights", "counts", b"\6" + struct.pack("<3I", 4096, 0, 0) + bytes(400))
     seed("chunks", "counts", b"\4" + struct.pack("<6I", 5, 8, 0, 0, 0, 0) + bytes(400))
@@ -83,14 +88,25 @@ def from_run(folder: Path) -> None:
         content = (run / name).read_bytes()
         if target == "provenance":  # of no particular machine
             fields = json.loads(content)
-            fields |= {"machine": {"system": "Linux", "processor": "a processor", "cores": 2}, "diff": ""}
+            fields |= {
+                "machine": {"system": "Linux", "processor": "a processor", "cores": 2},
+                "diff": "",
+            }
             content = json.dumps(fields, indent=2).encode()
         if target == "crops":  # the one whose pictures there are
             content = json.dumps(json.loads(content)[:1], indent=1).encode()
         seed(target, "sound", content)
-    job = {"command": "python -m stdo.train", "directory": f"outputs/clip/{run.name}", "status": "finished"}
+    job = {
+        "command": "python -m stdo.train",
+        "directory": f"outputs/clip/{run.name}",
+        "status": "finished",
+    }
     failed = job | {"directory": None, "status": "failed", "error": "one line"}
-    seed("sweep", "sound", json.dumps({"study": "fuzz", "jobs": [job | {"error": None}, failed]}, indent=1).encode())
+    seed(
+        "sweep",
+        "sound",
+        json.dumps({"study": "fuzz", "jobs": [job | {"error": None}, failed]}, indent=1).encode(),
+    )
     seed("json", "sound", (run / "metrics.json").read_bytes())
     seed("json", "numbers", b'{"a": [1, -0.5e-7, null, true, "\\u00e9"], "b": {"c": {}}}')
 

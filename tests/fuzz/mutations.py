@@ -1,4 +1,6 @@
-"""Mutations of one file: of its bytes, or of what its format holds, so that harm reaches the code behind the parser."""
+"""Mutations of one file: of its bytes, or of what its format holds, so that harm reaches the code
+behind the parser.
+"""
 
 import contextlib
 import io
@@ -13,7 +15,9 @@ from typing import Any
 import yaml
 
 Draw = random.Random
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML has it, ten times as fast
+_LOADER = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # in C where PyYAML has it, ten times as fast
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 NUMBERS = (
     0, 1, -1, 2, 255, 256, 32767, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63, 2**64, -(2**63), 10**30,
@@ -29,7 +33,9 @@ def mutated(draw: Draw, data: bytes, form: str) -> bytes:
     """One to four changes to a file of a form."""
     change = FORMS[form]
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
-        data = _of_bytes(draw, data) if form == "bytes" or draw.random() < 0.3 else change(draw, data)
+        data = (
+            _of_bytes(draw, data) if form == "bytes" or draw.random() < 0.3 else change(draw, data)
+        )
     return data
 
 
@@ -50,9 +56,13 @@ def _of_bytes(draw: Draw, data: bytes) -> bytes:
     elif what == 4:
         changed[at : at + length] = draw.randbytes(length)
     elif what == 5:
-        changed[at : at + 4] = struct.pack(draw.choice("<>") + "I", draw.choice((0, 1, 255, 65536, 2**31, 2**32 - 1)))
+        changed[at : at + 4] = struct.pack(
+            draw.choice("<>") + "I", draw.choice((0, 1, 255, 65536, 2**31, 2**32 - 1))
+        )
     else:
-        changed[at:at] = draw.choice((b"\xff" * length, b"0" * length, b"[" * 5 * length, b"9" * length, b"\n\r\0,"))
+        changed[at:at] = draw.choice(
+            (b"\xff" * length, b"0" * length, b"[" * 5 * length, b"9" * length, b"\n\r\0,")
+        )
     return bytes(changed)
 
 
@@ -67,7 +77,9 @@ def _of_json(draw: Draw, data: bytes) -> bytes:
 def _of_yaml(draw: Draw, data: bytes) -> bytes:
     with contextlib.suppress(yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError):
         value = _of_value(draw, yaml.load(data, _LOADER))
-        return yaml.dump(value, Dumper=_DUMPER, allow_unicode=False).encode("utf-8", "surrogatepass")
+        return yaml.dump(value, Dumper=_DUMPER, allow_unicode=False).encode(
+            "utf-8", "surrogatepass"
+        )
     return _of_bytes(draw, data)
 
 
@@ -88,7 +100,9 @@ def _of_value(draw: Draw, value: Any) -> Any:
         other, there = draw.choice(places)
         parent[key] = json.loads(json.dumps(other[there], default=str))
     elif what == 4 and isinstance(parent[key], int | float):
-        parent[key] = draw.choice((parent[key] + 1, -parent[key], parent[key] * 2, str(parent[key])))
+        parent[key] = draw.choice(
+            (parent[key] + 1, -parent[key], parent[key] * 2, str(parent[key]))
+        )
     else:
         parent[key] = draw.choice(NUMBERS if draw.random() < 0.5 else VALUES)
     return value
@@ -100,7 +114,13 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
     left = [value]
     while left:
         node = left.pop()
-        keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+        keys = (
+            list(node)
+            if isinstance(node, dict)
+            else range(len(node))
+            if isinstance(node, list)
+            else ()
+        )
         for key in keys:
             found.append((node, key))
             left.append(node[key])
@@ -108,11 +128,26 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
 
 
 def _of_zip(draw: Draw, data: bytes) -> bytes:
-    """A member of an npz is harmed and its checksum mended; now and then it is a bomb, or an array of another kind."""
+    """A member of an npz is harmed and its checksum mended; now and then it is a bomb, or an array
+    of another kind.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = {info.filename: archive.read(info) for info in archive.infolist() if info.file_size < 1 << 20}
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, NotImplementedError, RuntimeError, EOFError, zlib.error):
+            members = {
+                info.filename: archive.read(info)
+                for info in archive.infolist()
+                if info.file_size < 1 << 20
+            }
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        ValueError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        zlib.error,
+    ):
         return _of_bytes(draw, data)
     if not members:
         return _of_bytes(draw, data)
@@ -123,16 +158,43 @@ def _of_zip(draw: Draw, data: bytes) -> bytes:
     if draw.random() < 0.05:
         members[draw.choice(("x", "../x.npy", "labels", "/"))] = members.pop(name)
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", draw.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED))) as archive:
+    with zipfile.ZipFile(
+        file, "w", draw.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED))
+    ) as archive:
         for each, content in members.items():
-            archive.writestr(zipfile.ZipInfo(each), content, archive.compression)  # of 1980, so always the same
+            archive.writestr(
+                zipfile.ZipInfo(each), content, archive.compression
+            )  # of 1980, so always the same
     return file.getvalue()
 
 
 def _header(draw: Draw, member: bytes) -> bytes:
     """An npy member that says to be of another type or shape."""
-    kinds = (b"<f8", b"<f4", b"<i2", b"<i8", b"|u1", b"|b1", b"<c16", b"|O", b"<U9", b"|S0", b"<M8[s]", b">f2", b"x")
-    shapes = (b"()", b"(0,)", b"(1,)", b"(2, 2)", b"(4, 4, 4)", b"(1, 1, 1)", b"(1073741824, 8)", b"(0, 0, 0)")
+    kinds = (
+        b"<f8",
+        b"<f4",
+        b"<i2",
+        b"<i8",
+        b"|u1",
+        b"|b1",
+        b"<c16",
+        b"|O",
+        b"<U9",
+        b"|S0",
+        b"<M8[s]",
+        b">f2",
+        b"x",
+    )
+    shapes = (
+        b"()",
+        b"(0,)",
+        b"(1,)",
+        b"(2, 2)",
+        b"(4, 4, 4)",
+        b"(1, 1, 1)",
+        b"(1073741824, 8)",
+        b"(0, 0, 0)",
+    )
     head = b"{'descr': '%b', 'fortran_order': %b, 'shape': %b, }"
     text = head % (draw.choice(kinds), draw.choice((b"True", b"False")), draw.choice(shapes))
     body = member[128:] if draw.random() < 0.7 else draw.randbytes(draw.choice((0, 8, 64, 512)))

@@ -1,6 +1,8 @@
-"""Fuzz one target with Atheris, or repeat what it found: ``python tests/fuzz/one.py TARGET [OPTION|FILE …]``.
+"""Fuzz one target with Atheris, or repeat what it found: ``python tests/fuzz/one.py TARGET
+[OPTION|FILE …]``.
 
-Options are libFuzzer's. Atheris counts the branches of stdo's own code, so that inputs are kept that reach new ones.
+Options are libFuzzer's. Atheris counts the branches of stdo's own code, so that inputs are kept
+that reach new ones.
 """
 
 import hashlib
@@ -30,11 +32,15 @@ def prepare(name: str) -> None:
 
 
 def failed(data: bytes, options: list[str]) -> NoReturn:
-    """Keep an input that failed, where libFuzzer keeps those that took too long; its way out of Python may not end."""
+    """Keep an input that failed, where libFuzzer keeps those that took too long; its way out of
+    Python may not end.
+    """
     traceback.print_exc()
     if any(Path(each).is_file() for each in options):  # repeated from its file
         os._exit(77)
-    prefix = next((each.partition("=")[2] for each in options if each.startswith("-artifact_prefix=")), "")
+    prefix = next(
+        (each.partition("=")[2] for each in options if each.startswith("-artifact_prefix=")), ""
+    )
     path = Path(f"{prefix}crash-{hashlib.sha1(data).hexdigest()}")
     path.write_bytes(data)
     print(f"this input failed: {path}", file=sys.stderr, flush=True)
@@ -68,7 +74,12 @@ def main(name: str, options: list[str]) -> None:
             return bytes(atheris.Mutate(data, most))
         return mutated(draw, data, kind.form)[:most]
 
-    limits = [f"-timeout={SECONDS}", f"-rss_limit_mb={(2 * MEMORY) >> 20}", f"-max_len={MOST}", "-report_slow_units=5"]
+    limits = [
+        f"-timeout={SECONDS}",
+        f"-rss_limit_mb={(2 * MEMORY) >> 20}",
+        f"-max_len={MOST}",
+        "-report_slow_units=5",
+    ]
     atheris.Setup([sys.argv[0], *limits, *options], test, custom_mutator=mutate)
     atheris.Fuzz()
 

@@ -1,6 +1,7 @@
 """Fuzz all targets in turn, each for its share of the time (``make fuzz MINUTES=10``).
 
-What is found is kept in fuzz/corpus, so that the next run goes on from there, and what fails in fuzz/crashes.
+What is found is kept in fuzz/corpus, so that the next run goes on from there, and what fails in
+fuzz/crashes.
 """
 
 import argparse
@@ -78,25 +79,33 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all by default")
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all by default"
+    )
     asked = parser.parse_args()
     names = asked.targets or list(TARGETS)
     if unknown := [name for name in names if name not in TARGETS]:
         parser.error(f"{unknown[0]}: must be one of {', '.join(TARGETS)}")
     share = max(LEAST, int(60 * asked.minutes / len(names)))
     end, failed = time.monotonic() + share * len(names), 0
-    print(f"{len(names)} targets, {share} s each, all done in {clock(share * len(names))}", flush=True)
+    print(
+        f"{len(names)} targets, {share} s each, all done in {clock(share * len(names))}", flush=True
+    )
     for number, name in enumerate(names, 1):
         progress, crash = fuzz(name, share, f"{number}/{len(names)}", end)
         show("")
         failed += crash is not None
-        told = (
-            f"{name:<11}{progress.executions:>9} executions {progress.branches:>6} branches {progress.inputs:>5} inputs"
+        told = f"{name:<11}{progress.executions:>9} executions {progress.branches:>6} branches {progress.inputs:>5} inputs"
+        print(
+            f"{told} {progress.memory:>5} MiB" + (f"  FAILED: {crash}" if crash else ""), flush=True
         )
-        print(f"{told} {progress.memory:>5} MiB" + (f"  FAILED: {crash}" if crash else ""), flush=True)
         if crash:
             print(f"  repeat it: {sys.executable} {HERE / 'one.py'} {name} {crash}", flush=True)
-    print(f"{failed} of {len(names)} targets failed" if failed else "nothing but one-line refusals came out")
+    print(
+        f"{failed} of {len(names)} targets failed"
+        if failed
+        else "nothing but one-line refusals came out"
+    )
     return 1 if failed else 0
 
 

@@ -1,7 +1,9 @@
-"""What is fuzzed: every reader of files that may be a stranger's, each as a function of the bytes of one file.
+"""What is fuzzed: every reader of files that may be a stranger's, each as a function of the bytes
+of one file.
 
-A target may raise `UserError`, or return. Anything else is a fault: another exception, more memory than `MEMORY`, more
-seconds than `SECONDS`. Targets use public functions alone, so that they stand when the code behind them is rewritten.
+A target may raise `UserError`, or return. Anything else is a fault: another exception, more memory
+than `MEMORY`, more seconds than `SECONDS`. Targets use public functions alone, so that they stand
+when the code behind them is rewritten.
 """
 
 import atexit
@@ -29,7 +31,9 @@ Target = Callable[[bytes], Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """A target. form: how its input is built, for mutations that keep it well-formed: bytes, json, yaml or zip."""
+    """A target. form: how its input is built, for mutations that keep it well-formed: bytes, json,
+    yaml or zip.
+    """
 
     run: Target
     form: str = "bytes"
@@ -39,7 +43,9 @@ class Kind:
 def folder() -> Path:
     """A folder for the files of this process; in memory where the system has such a place."""
     shared = Path("/dev/shm")
-    path = Path(tempfile.mkdtemp(prefix="stdo-fuzz-", dir=shared if os.access(shared, os.W_OK) else None))
+    path = Path(
+        tempfile.mkdtemp(prefix="stdo-fuzz-", dir=shared if os.access(shared, os.W_OK) else None)
+    )
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 
@@ -75,10 +81,25 @@ def container(data: bytes) -> Any:
     return package
 
 
-TINY = (("first.weight", (4, 3, 3, 3)), ("first.bias", (4,)), ("last.weight", (12, 4, 3, 3)), ("last.bias", (12,)))
+TINY = (
+    ("first.weight", (4, 3, 3, 3)),
+    ("first.bias", (4,)),
+    ("last.weight", (12, 4, 3, 3)),
+    ("last.bias", (12,)),
+)
 WIDE = (*((f"layer{i}.weight", (64, 64, 3, 3)) for i in range(16)), ("bias", (4096,)))
-NETWORKS = ((TINY, 2, 8), (TINY, 1, 6), (TINY, 3, 8), (TINY, 1, 32), (TINY, 3, 16), (TINY, 2, 4), (WIDE, 64, 8))
-"""Parameters, number of networks and bits that the first byte of an input chooses from; the last are large."""
+NETWORKS = (
+    (TINY, 2, 8),
+    (TINY, 1, 6),
+    (TINY, 3, 8),
+    (TINY, 1, 32),
+    (TINY, 3, 16),
+    (TINY, 2, 4),
+    (WIDE, 64, 8),
+)
+"""Parameters, number of networks and bits that the first byte of an input chooses from; the last
+are large.
+"""
 
 
 def weights(data: bytes) -> Any:
@@ -91,7 +112,14 @@ def weights(data: bytes) -> Any:
     return found
 
 
-SHAPES = (((4, 3, 5), 2), ((4, 3, 5), 3), ((4, 1, 1), 1), ((300, 4, 4), 4), ((5, 512, 512), 1000), ((9, 1, 1), 32767))
+SHAPES = (
+    ((4, 3, 5), 2),
+    ((4, 3, 5), 3),
+    ((4, 1, 1), 1),
+    ((300, 4, 4), 4),
+    ((5, 512, 512), 1000),
+    ((9, 1, 1), 32767),
+)
 """Frames, rows and columns of patches, and chunks."""
 
 
@@ -132,7 +160,9 @@ FILES = {
 """Target -> the file of a run directory that it harms."""
 
 SHORT = "patches:\n  height: 12\n  width: 16\n  halo: 0\nseed: 0\n"
-"""A configuration for reports, where another file is harmed: reading a whole one takes longer than all else."""
+"""A configuration for reports, where another file is harmed: reading a whole one takes longer than
+all else.
+"""
 
 
 @cache

@@ -1,4 +1,6 @@
-"""Every fuzzed reader over the seeds and some hundred mutations, without Atheris, so that the targets do not rot."""
+"""Every fuzzed reader over the seeds and some hundred mutations, without Atheris, so that the
+targets do not rot.
+"""
 
 import random
 import resource

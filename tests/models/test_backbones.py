@@ -28,7 +28,10 @@ def test_starts_at_bicubic(name: str, residual: str, scale: int) -> None:
     expected = oracles.bicubic(lr.numpy(), scale)
     sr = build(name, scale, residual=residual)(lr).detach().numpy()
     assert sr.shape == (2, 3, 11 * scale, 9 * scale)
-    if (name, residual) == ("espcn", "none"):  # the channels that bicubic does not need are faint, not silent
+    if (name, residual) == (
+        "espcn",
+        "none",
+    ):  # the channels that bicubic does not need are faint, not silent
         assert oracles.psnr(sr, expected) > 40
     else:
         cut = (name, residual) == ("srcnn", "none")  # its ReLU cuts what is blacker than black
@@ -76,7 +79,9 @@ def test_two_steps_move_every_parameter(name: str, residual: str, scale: int, in
 @pytest.mark.parametrize("init", ["bicubic", "paper"])
 @pytest.mark.parametrize(("name", "residual"), VARIANTS)
 def test_no_filter_stays_dead(name: str, residual: str, init: str) -> None:
-    """After a few steps most single weights have moved: only filters that ReLU silences on this data may stay."""
+    """After a few steps most single weights have moved: only filters that ReLU silences on this
+    data may stay.
+    """
     net = build(name, 2, init=init, residual=residual)
     before = [p.detach().clone() for p in net.parameters()]
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
@@ -94,7 +99,9 @@ def test_learns_to_beat_bicubic(name: str, residual: str) -> None:
     net = build(name, 2, residual=residual)
     lr = picture(1, 8, 8)
     hr = (lr.repeat_interleave(2, 2).repeat_interleave(2, 3)).clone()
-    optimizer = torch.optim.Adam(net.parameters(), lr=3e-5 if (name, residual) == ("srcnn", "none") else 3e-4)
+    optimizer = torch.optim.Adam(
+        net.parameters(), lr=3e-5 if (name, residual) == ("srcnn", "none") else 3e-4
+    )
     losses = []
     for _ in range(10):
         loss = torch.nn.functional.l1_loss(net(lr), hr)
@@ -144,7 +151,9 @@ def test_bicubic_survives_bfloat16(name: str, residual: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "residual"), VARIANTS)
-def test_the_same_weights_predict_the_picture_or_what_bicubic_lacks(name: str, residual: str) -> None:
+def test_the_same_weights_predict_the_picture_or_what_bicubic_lacks(
+    name: str, residual: str
+) -> None:
     """The residual is the only difference between two networks of the same weights, but for grey."""
     net = plain(build(name, 2, init="paper", residual=residual))
     lr = picture()
@@ -171,7 +180,10 @@ def test_paper_init_is_the_published_one() -> None:
     w = espcn.second.weight.flatten(1)
     torch.testing.assert_close(w @ w.T, 2 * torch.eye(64), atol=1e-4, rtol=0)
     wdsr = build("wdsr", 2, init="paper")
-    norms = [conv.weight.flatten(1).norm(dim=1) for conv in (wdsr.head, *wdsr.body[0].body[::2], wdsr.tail, wdsr.skip)]
+    norms = [
+        conv.weight.flatten(1).norm(dim=1)
+        for conv in (wdsr.head, *wdsr.body[0].body[::2], wdsr.tail, wdsr.skip)
+    ]
     for norm, gain in zip(norms, (1.0, 2.0, 0.25, 1.0, 1.0), strict=True):
         torch.testing.assert_close(norm, torch.full_like(norm, gain))
 
@@ -182,7 +194,9 @@ def test_wrong_settings_are_the_users_mistake(name: str) -> None:
         build(name, 5)
     with pytest.raises(UserError, match=r"^init=he: must be one of bicubic, paper$"):
         build(name, 2, init="he")
-    with pytest.raises(UserError, match=rf"^backbone.residual=all: must be (none or )?bicubic with {name}$"):
+    with pytest.raises(
+        UserError, match=rf"^backbone.residual=all: must be (none or )?bicubic with {name}$"
+    ):
         build(name, 2, residual="all")
 
 
@@ -200,7 +214,10 @@ def test_name_of(name: str) -> None:
 def test_leaking_activations_are_the_only_difference(name: str) -> None:
     """A network all of whose activations see positive numbers does not know whether they leak."""
     lr = picture()
-    networks = [plain(build(name, 2, init="paper", negative_slope=negative_slope)) for negative_slope in (0.0, 0.3)]
+    networks = [
+        plain(build(name, 2, init="paper", negative_slope=negative_slope))
+        for negative_slope in (0.0, 0.3)
+    ]
     filters = [[m for m in network.modules() if isinstance(m, Convolution)] for network in networks]
     for ours, theirs in zip(*filters, strict=True):  # slopes may be learned: they stay
         theirs.load_state_dict(ours.state_dict())
@@ -213,7 +230,9 @@ def test_leaking_activations_are_the_only_difference(name: str) -> None:
     torch.testing.assert_close(networks[0](high), networks[1](high))
     assert [network.settings["negative_slope"] for network in networks] == [0.0, 0.3]
     for negative_slope in (-0.1, 1, float("nan")):
-        with pytest.raises(UserError, match=r"^backbone.negative_slope=.*: must be 0 or more, and less than 1$"):
+        with pytest.raises(
+            UserError, match=r"^backbone.negative_slope=.*: must be 0 or more, and less than 1$"
+        ):
             build(name, 2, negative_slope=negative_slope)
 
 
@@ -222,14 +241,22 @@ def test_leaking_activations_are_the_only_difference(name: str) -> None:
 def test_ecbsr_comes_in_every_size(depth: int, channels: int, scale: int) -> None:
     network = build("ecbsr", scale, depth=depth, channels=channels)
     inner = depth * (9 * channels * channels + channels)
-    assert sum(p.numel() for p in network.parameters()) == 28 * channels + inner + (9 * channels + 1) * 3 * scale**2
+    assert (
+        sum(p.numel() for p in network.parameters())
+        == 28 * channels + inner + (9 * channels + 1) * 3 * scale**2
+    )
     assert network.reach == depth + 2
     assert network.settings == {"negative_slope": 0.1, "depth": depth, "channels": channels}
     assert network.label == f"ecbsr-m{depth}c{channels}"
 
 
-@pytest.mark.parametrize("wrong", [{"depth": 0}, {"depth": 17}, {"depth": 2.0}, {"channels": 7}, {"channels": 66}])
+@pytest.mark.parametrize(
+    "wrong", [{"depth": 0}, {"depth": 17}, {"depth": 2.0}, {"channels": 7}, {"channels": 66}]
+)
 def test_ecbsr_refuses_other_sizes(wrong: dict[str, float]) -> None:
-    (key, value), text = *wrong.items(), r"must be one of the (even numbers 4 to 64|numbers 1 to 16)"
+    (key, value), text = (
+        *wrong.items(),
+        r"must be one of the (even numbers 4 to 64|numbers 1 to 16)",
+    )
     with pytest.raises(UserError, match=rf"^backbone.{key}={value}: {text}$"):
         build("ecbsr", 2, **wrong)

@@ -1,4 +1,6 @@
-"""Weights from the web, by real servers on this machine: https, bounded, named by a digest, whole or not at all."""
+"""Weights from the web, by real servers on this machine: https, bounded, named by a digest, whole
+or not at all.
+"""
 
 import hashlib
 import http.server
@@ -26,7 +28,9 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder; ``/to?ADDRESS`` redirects, ``/cut`` breaks off, ``/endless`` never says how long it is."""
+    """Files of a folder; ``/to?ADDRESS`` redirects, ``/cut`` breaks off, ``/endless`` never says
+    how long it is.
+    """
 
     asked: list[str]
 
@@ -62,7 +66,9 @@ class Site:
         folder.mkdir(exist_ok=True)
         (folder / "w.pt").write_bytes(CONTENT)
         handler = type("Own", (Handler,), {"asked": self.asked})
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder))
+        self.server = http.server.ThreadingHTTPServer(
+            ("127.0.0.1", 0), partial(handler, directory=folder)
+        )
         self.server.handle_error = lambda *_: None  # clients hang up, as they should
         if context is not None:
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
@@ -128,7 +134,9 @@ def test_a_redirect_within_https_is_followed(site: Site, kept: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "ftp", "file", "data", "HTTP"])
 def test_only_https(scheme: str, kept: Path) -> None:
-    with pytest.raises(UserError, match=rf"^weights={scheme}://127.0.0.1/w.pt: must be a file or an https address$"):
+    with pytest.raises(
+        UserError, match=rf"^weights={scheme}://127.0.0.1/w.pt: must be a file or an https address$"
+    ):
         download(f"{scheme}://127.0.0.1/w.pt", DIGEST, kept)
 
 
@@ -139,9 +147,13 @@ def test_without_a_digest_nothing_is_asked_for(site: Site, kept: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["{plain}/w.pt", "ftp://127.0.0.1/w.pt", "file:///etc/passwd"])
-def test_a_redirect_out_of_https_is_refused(where: str, site: Site, plain_site: Site, kept: Path) -> None:
+def test_a_redirect_out_of_https_is_refused(
+    where: str, site: Site, plain_site: Site, kept: Path
+) -> None:
     where = where.format(plain=plain_site.address)
-    with pytest.raises(UserError, match=rf": leads to {where}: must stay with https$|'{where}' is not allowed\)$"):
+    with pytest.raises(
+        UserError, match=rf": leads to {where}: must stay with https$|'{where}' is not allowed\)$"
+    ):
         download(f"{site.address}/to?{where}", DIGEST, kept)
     assert not plain_site.asked and not left(kept)
 
@@ -186,7 +198,10 @@ def test_the_scorer_takes_its_weights_from_an_address(site: Site, tmp_path: Path
     assert there.key() == load(str(site.folder / "net.pt"), sha256=digest).key()
     with pytest.raises(UserError, match="is another file than scorer.sha256="):
         load(str(site.folder / "w.pt"), sha256=digest)
-    with pytest.raises(UserError, match="scorer.sha256=abc: must be the SHA-256 of the weights, 64 hexadecimal digits"):
+    with pytest.raises(
+        UserError,
+        match="scorer.sha256=abc: must be the SHA-256 of the weights, 64 hexadecimal digits",
+    ):
         load(str(site.folder / "net.pt"), sha256="abc")
 
 
@@ -198,8 +213,17 @@ def test_the_scorer_takes_its_weights_from_an_address(site: Site, tmp_path: Path
     ],
 )
 def test_the_command_says_so_in_one_line(weights: str, message: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stdo.train", "scorer=pretrained", f"scorer.weights={weights}", "backbone=srcnn"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "stdo.train",
+        "scorer=pretrained",
+        f"scorer.weights={weights}",
+        "backbone=srcnn",
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"stdo: weights={weights}: {message}")
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())

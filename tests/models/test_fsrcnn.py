@@ -22,7 +22,9 @@ def drawn(scale: int) -> torch.nn.Module:
         network.last.weight.normal_(std=0.1)
         for name, parameter in network.named_parameters():
             if parameter.dim() == 1:
-                parameter.uniform_(0.1, 0.4) if not name.endswith("bias") else parameter.normal_(std=0.1)
+                parameter.uniform_(0.1, 0.4) if not name.endswith("bias") else parameter.normal_(
+                    std=0.1
+                )
     return network
 
 
@@ -39,7 +41,9 @@ def test_it_has_the_papers_layers(scale: int) -> None:
 
 
 def by_hand(x_CHW: np.ndarray, weight: np.ndarray, scale: int) -> np.ndarray:
-    """Each number adds its filters to the output, middle on middle; at even scales half a pixel before it."""
+    """Each number adds its filters to the output, middle on middle; at even scales half a pixel
+    before it.
+    """
     inputs, height, width = x_CHW.shape
     outputs, size = weight.shape[1:3]
     edge = size + scale
@@ -54,14 +58,18 @@ def by_hand(x_CHW: np.ndarray, weight: np.ndarray, scale: int) -> np.ndarray:
 def test_filters_lie_in_the_middle_of_the_pixels_that_an_lr_pixel_becomes(scale: int) -> None:
     last = drawn(scale).last
     x_NCHW = torch.rand(1, 56, 5, 4, dtype=torch.float64)
-    expected = by_hand(x_NCHW[0].numpy(), last.weight.numpy(), scale) + last.bias.numpy()[:, None, None]
+    expected = (
+        by_hand(x_NCHW[0].numpy(), last.weight.numpy(), scale) + last.bias.numpy()[:, None, None]
+    )
     np.testing.assert_allclose(last(x_NCHW)[0].numpy(), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_reach_is_exactly_how_far_gradients_come_from(scale: int) -> None:
     network, middle = drawn(scale), 12
-    lr_NCHW = torch.rand(1, 3, 2 * middle + 1, 2 * middle + 1, dtype=torch.float64, requires_grad=True)
+    lr_NCHW = torch.rand(
+        1, 3, 2 * middle + 1, 2 * middle + 1, dtype=torch.float64, requires_grad=True
+    )
     block = slice(middle * scale, (middle + 1) * scale)
     network(lr_NCHW)[..., block, block].square().sum().backward()
     rows = lr_NCHW.grad.abs().sum((0, 1, 3)).nonzero().ravel()
@@ -80,7 +88,11 @@ def test_rounding_its_weights_costs_less_than_the_nearest_ones(scale: int) -> No
         decoded = decode(encode(weights, 6), params_of(state), 1, 6)[0]
         tensors = {name: torch.from_numpy(np.array(tensor)) for name, tensor in decoded.items()}
         with torch.no_grad():
-            return float((torch.func.functional_call(network, tensors, lr_NCHW) - network(lr_NCHW)).square().mean())
+            return float(
+                (torch.func.functional_call(network, tensors, lr_NCHW) - network(lr_NCHW))
+                .square()
+                .mean()
+            )
 
     nearest = Weights([state])
     assert error(rounded(nearest, 6, network, [windows])) < 0.5 * error(nearest)

@@ -1,4 +1,6 @@
-"""Low-rank differences: equal to matrices added in numpy, of the rank that is asked for, small, trained apart."""
+"""Low-rank differences: equal to matrices added in numpy, of the rank that is asked for, small,
+trained apart.
+"""
 
 from functools import partial
 
@@ -30,17 +32,25 @@ def arrays(module: nn.Module) -> dict[str, np.ndarray]:
     return {name: tensor.detach().double().numpy() for name, tensor in module.state_dict().items()}
 
 
-def added(base: dict[str, np.ndarray], layer: str, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The oracle: the weight of a layer, and for each rank a filter of one column after one of one row."""
+def added(
+    base: dict[str, np.ndarray], layer: str, left: np.ndarray, right: np.ndarray
+) -> np.ndarray:
+    """The oracle: the weight of a layer, and for each rank a filter of one column after one of one
+    row.
+    """
     weight = base[f"{layer}.weight"]
     outputs, inputs, rows, columns = weight.shape
     for column, row in zip(left.T, right, strict=True):
-        weight = weight + np.einsum("oy,ix->oiyx", column.reshape(outputs, rows), row.reshape(inputs, columns))
+        weight = weight + np.einsum(
+            "oy,ix->oiyx", column.reshape(outputs, rows), row.reshape(inputs, columns)
+        )
     return weight
 
 
 def convs(name: str) -> list[str]:
-    return [layer for layer, module in build(name, 2).named_modules() if isinstance(module, Convolution)]
+    return [
+        layer for layer, module in build(name, 2).named_modules() if isinstance(module, Convolution)
+    ]
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -95,7 +105,9 @@ def test_starts_as_the_plain_network_and_trains_everything(name: str) -> None:
         optimizer.zero_grad()
         (sharing(lr, chunk) - target).abs().mean().backward()
         optimizer.step()
-    idle = [n for n, p in sharing.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    idle = [
+        n for n, p in sharing.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
     assert idle == []
 
 
@@ -104,12 +116,16 @@ def test_a_chunk_that_is_not_shown_rests_while_the_base_moves() -> None:
     sharing(torch.rand(2, 3, 9, 8), torch.tensor([1, 1])).square().mean().backward()
     moved = {name for name, p in sharing.named_parameters() if p.grad is not None}
     assert not any(name.startswith("factors.1.") for name in moved)
-    assert {name for name, _ in sharing.named_parameters() if not name.startswith("factors.1.")} == moved
+    assert {
+        name for name, _ in sharing.named_parameters() if not name.startswith("factors.1.")
+    } == moved
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("scale", [2, 4])
-def test_differences_are_as_large_as_their_rank_says_and_cost_no_arithmetic(name: str, scale: int) -> None:
+def test_differences_are_as_large_as_their_rank_says_and_cost_no_arithmetic(
+    name: str, scale: int
+) -> None:
     sharing, plain = lowrank(name, scale), count(name, scale)
     shapes = [m.weight.shape for m in build(name, scale).modules() if isinstance(m, Convolution)]
     sides = [(outputs * rows, inputs * cols) for outputs, inputs, rows, cols in shapes]
@@ -128,7 +144,9 @@ def test_one_chunk_is_the_base_alone() -> None:
 
 @pytest.mark.parametrize("rank", [0, -1, 256])
 def test_a_rank_that_cannot_be_is_refused(rank: int) -> None:
-    with pytest.raises(UserError, match=f"^sharing.rank={rank}: must be a whole number from 1 to 255$"):
+    with pytest.raises(
+        UserError, match=f"^sharing.rank={rank}: must be a whole number from 1 to 255$"
+    ):
         LowRank(partial(build, "espcn", 2), 2, rank=rank)
 
 

@@ -25,7 +25,9 @@ def modulated(name: str, scale: int = 2, gain: float = 0.3) -> Modulated:
 
 
 def published(sharing: Modulated, name: str, chunk: int) -> nn.Module:
-    """The oracle: a backbone of its own with a grouped 1x1 `nn.Conv2d` hooked behind each convolution of the body."""
+    """The oracle: a backbone of its own with a grouped 1x1 `nn.Conv2d` hooked behind each
+    convolution of the body.
+    """
     torch.manual_seed(5)
     backbone = build(name, 2, init="paper")
     first = 0
@@ -79,11 +81,15 @@ def test_starts_as_the_plain_network_and_trains_everything(name: str) -> None:
     torch.testing.assert_close(sharing(lr, chunk), single(lr, chunk), atol=1e-5, rtol=0)
     optimizer = torch.optim.Adam(sharing.parameters(), lr=1e-3)
     target = torch.rand(6, 3, 18, 16)
-    for _ in range(3):  # the last layer of some starts at 0: gradients reach the body in the second step
+    for _ in range(
+        3
+    ):  # the last layer of some starts at 0: gradients reach the body in the second step
         optimizer.zero_grad()
         (sharing(lr, chunk) - target).abs().mean().backward()
         optimizer.step()
-    idle = [n for n, p in sharing.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    idle = [
+        n for n, p in sharing.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
     assert idle == []
     assert (sharing.gain.grad.abs().sum(1) > 0).all(), "every chunk learns"
 
@@ -95,7 +101,9 @@ def test_modulation_is_small_and_costs_no_arithmetic(name: str, scale: int) -> N
     assert sharing.params_base == plain.params
     assert sharing.params == plain.params + CHUNKS * sharing.params_per_chunk
     assert count(sharing.network(1), scale) == plain
-    limit = 0.011 if paper_macs(name, scale) else 0.03  # the paper's of CaFM, and the smallest networks
+    limit = (
+        0.011 if paper_macs(name, scale) else 0.03
+    )  # the paper's of CaFM, and the smallest networks
     assert 0 < sharing.params_per_chunk / plain.params < limit
     numbers = [p.numel() for p in (sharing.mix, sharing.gain)]
     assert sum(numbers) == CHUNKS * sharing.params_per_chunk

@@ -22,11 +22,15 @@ def frame(h: int = 12, w: int = 10) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (h, w, 3), dtype=np.uint8)
 
 
-def foreign(path: Path, name: str = "srcnn", scale: int = 2, init: str = "bicubic", wrap: str = "") -> str:
+def foreign(
+    path: Path, name: str = "srcnn", scale: int = 2, init: str = "bicubic", wrap: str = ""
+) -> str:
     """The weights of a fresh backbone under names that are not ours."""
     torch.manual_seed(0)
     network = pretrained.plain(build(name, scale, init=init))
-    state = {f"net/{i}.{'Wb'[t.dim() == 1]}": t for i, t in enumerate(network.state_dict().values())}
+    state = {
+        f"net/{i}.{'Wb'[t.dim() == 1]}": t for i, t in enumerate(network.state_dict().values())
+    }
     if path.suffix == ".safetensors":
         safetensors.torch.save_file(state, path)
     else:
@@ -35,16 +39,23 @@ def foreign(path: Path, name: str = "srcnn", scale: int = 2, init: str = "bicubi
 
 
 def bicubic(lr: np.ndarray, scale: int) -> np.ndarray:
-    return oracles.bicubic(lr.transpose(2, 0, 1)[None] / 255, scale)[0].transpose(1, 2, 0).clip(0, 1) * 255
+    return (
+        oracles.bicubic(lr.transpose(2, 0, 1)[None] / 255, scale)[0].transpose(1, 2, 0).clip(0, 1)
+        * 255
+    )
 
 
 @pytest.mark.parametrize("colour", ["rgb", "ycbcr"])
 @pytest.mark.parametrize("name", ["srcnn", "vdsr", "edsr", "wdsr"])
-def test_weights_that_compute_bicubic_give_bicubic_in_either_colour(name: str, colour: str, tmp_path: Path) -> None:
+def test_weights_that_compute_bicubic_give_bicubic_in_either_colour(
+    name: str, colour: str, tmp_path: Path
+) -> None:
     upscale = PretrainedUpscaler(foreign(tmp_path / "w.pt", name), name, 2, colour)
     sr = upscale(frame())
     assert sr.dtype == np.uint8
-    smooth = colour == "ycbcr" and name == "srcnn"  # its ReLU cuts below 0, which in YCbCr is another colour
+    smooth = (
+        colour == "ycbcr" and name == "srcnn"
+    )  # its ReLU cuts below 0, which in YCbCr is another colour
     np.testing.assert_allclose(sr, bicubic(frame(), 2), atol=80 if smooth else 0.6)
 
 
@@ -61,20 +72,29 @@ def test_ycbcr_is_full_range_bt601(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_auto_colour(tmp_path: Path) -> None:
-    colours = {name: PretrainedUpscaler(foreign(tmp_path / f"{name}.pt", name), name, 2).colour for name in BACKBONES}
+    colours = {
+        name: PretrainedUpscaler(foreign(tmp_path / f"{name}.pt", name), name, 2).colour
+        for name in BACKBONES
+    }
     assert colours == {name: kind.COLOUR for name, kind in BACKBONES.items()}
     assert [name for name, colour in colours.items() if colour == "ycbcr"][-2:] == ["srcnn", "vdsr"]
 
 
-@pytest.mark.parametrize(("file", "wrap"), [("w.pt", ""), ("w.pth", "state_dict"), ("w.safetensors", "")])
+@pytest.mark.parametrize(
+    ("file", "wrap"), [("w.pt", ""), ("w.pth", "state_dict"), ("w.safetensors", "")]
+)
 @pytest.mark.parametrize("name", BACKBONES)
-def test_foreign_names_are_matched_by_shape_and_order(name: str, file: str, wrap: str, tmp_path: Path) -> None:
+def test_foreign_names_are_matched_by_shape_and_order(
+    name: str, file: str, wrap: str, tmp_path: Path
+) -> None:
     path = foreign(tmp_path / file, name, 3, init="paper", wrap=wrap)
     torch.manual_seed(0)
     network = pretrained.plain(build(name, 3, init="paper"))
     x = torch.from_numpy(frame()).permute(2, 0, 1)[None] / 255
     expected = network(x)[0].permute(1, 2, 0).mul(255).clamp(0, 255).numpy()
-    np.testing.assert_allclose(PretrainedUpscaler(path, name, 3, "rgb")(frame()), expected, atol=0.51)
+    np.testing.assert_allclose(
+        PretrainedUpscaler(path, name, 3, "rgb")(frame()), expected, atol=0.51
+    )
 
 
 def test_our_own_weights(tmp_path: Path) -> None:
@@ -86,7 +106,9 @@ def test_our_own_weights(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds 1 x vdsr at scale 2; one vdsr at scale 3 is needed"):
         PretrainedUpscaler(str(path), "vdsr", 3)
     save_networks(path, Independent(partial(build, "espcn", 2), 4), {})
-    with pytest.raises(UserError, match="holds 4 x espcn at scale 2; one espcn at scale 2 is needed"):
+    with pytest.raises(
+        UserError, match="holds 4 x espcn at scale 2; one espcn at scale 2 is needed"
+    ):
         PretrainedUpscaler(str(path), "espcn", 2)
 
 
@@ -104,7 +126,11 @@ def test_bicubic_a_reaches_the_network(tmp_path: Path) -> None:
     path = foreign(tmp_path / "w.pt", "vdsr", 2)
     sharp = PretrainedUpscaler(path, "vdsr", 2, "rgb", bicubic_a=-0.75)(frame())
     x = torch.from_numpy(frame()).permute(2, 0, 1)[None].float()
-    theirs = torch.nn.functional.interpolate(x, scale_factor=2, mode="bicubic")[0].permute(1, 2, 0).clamp(0, 255)
+    theirs = (
+        torch.nn.functional.interpolate(x, scale_factor=2, mode="bicubic")[0]
+        .permute(1, 2, 0)
+        .clamp(0, 255)
+    )
     np.testing.assert_allclose(sharp, theirs, atol=0.6)
 
 
@@ -113,10 +139,17 @@ def test_key_follows_content_and_settings(tmp_path: Path) -> None:
     (tmp_path / "c.pt").write_bytes((tmp_path / "a.pt").read_bytes())
     keys = [
         PretrainedUpscaler(path, "srcnn", scale, colour).key()
-        for path, scale, colour in ((one, 2, "auto"), (two, 2, "auto"), (one, 3, "auto"), (one, 2, "rgb"))
+        for path, scale, colour in (
+            (one, 2, "auto"),
+            (two, 2, "auto"),
+            (one, 3, "auto"),
+            (one, 2, "rgb"),
+        )
     ]
     assert len(set(keys)) == 4
-    assert PretrainedUpscaler(str(tmp_path / "c.pt"), "srcnn", 2).key() == keys[0], "the same content, another name"
+    assert PretrainedUpscaler(str(tmp_path / "c.pt"), "srcnn", 2).key() == keys[0], (
+        "the same content, another name"
+    )
 
 
 class Bomb:
@@ -150,7 +183,10 @@ def test_unusable_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has 3 filters; vdsr needs 20"):
         load("w.pt", "vdsr")
     foreign(tmp_path / "x4.pt", "espcn", 4)
-    with pytest.raises(UserError, match=r"layer 4 has filters of shape \(48, 32, 3, 3\); espcn at scale 2 needs \(12,"):
+    with pytest.raises(
+        UserError,
+        match=r"layer 4 has filters of shape \(48, 32, 3, 3\); espcn at scale 2 needs \(12,",
+    ):
         load("x4.pt", "espcn")
     (tmp_path / "cut.pt").write_bytes((tmp_path / "w.pt").read_bytes()[:5000])
     (tmp_path / "empty.pt").write_bytes(b"")

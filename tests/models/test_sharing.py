@@ -19,11 +19,14 @@ from stdo.models.weights import load_networks, read_safetensors, save_networks, 
 
 CHUNKS = 3
 SHARINGS = {
-    file.stem: get_object(OmegaConf.load(file)._target_) for file in sorted((conf_dir() / "sharing").glob("*.yaml"))
+    file.stem: get_object(OmegaConf.load(file)._target_)
+    for file in sorted((conf_dir() / "sharing").glob("*.yaml"))
 }
 
 
-def make(kind: str, name: str = "espcn", scale: int = 2, init: str = "paper", seed: int = 5) -> Sharing:
+def make(
+    kind: str, name: str = "espcn", scale: int = 2, init: str = "paper", seed: int = 5
+) -> Sharing:
     sharing = SHARINGS[kind](partial(build, name, scale, init=init), CHUNKS, seed)
     with torch.no_grad():  # as if trained: at first these are 0
         for key, parameter in sharing.named_parameters():
@@ -66,7 +69,9 @@ def test_independent_equals_networks_built_alone(name: str) -> None:
     for k in range(CHUNKS):
         torch.manual_seed(5 + k)
         alone = build(name, 2)
-        for (key, p), (_, q) in zip(alone.named_parameters(), together.backbones[k].named_parameters(), strict=True):
+        for (key, p), (_, q) in zip(
+            alone.named_parameters(), together.backbones[k].named_parameters(), strict=True
+        ):
             assert torch.equal(p, q), key
 
 
@@ -112,11 +117,15 @@ def test_every_network_may_begin_as_a_copy_of_one(kind: str, name: str) -> None:
 
     sharing = SHARINGS[kind](copy, CHUNKS)
     for chunk in range(CHUNKS):
-        torch.testing.assert_close(sharing.network(chunk)(batch()), first.network(0)(batch()), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            sharing.network(chunk)(batch()), first.network(0)(batch()), rtol=1e-4, atol=1e-5
+        )
     with torch.no_grad():  # copies, that go ways of their own
         for parameter in sharing.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
-    assert torch.equal(sharing.network(1)(batch()), sharing.network(0)(batch())) == (kind == "single")
+    assert torch.equal(sharing.network(1)(batch()), sharing.network(0)(batch())) == (
+        kind == "single"
+    )
 
 
 @pytest.mark.parametrize("residual", ["none", "bicubic"])
@@ -128,7 +137,9 @@ def test_networks_may_start_from_general_weights(name: str, residual: str, tmp_p
     save_networks(path, general, {})
     sharing = Independent(partial(started, factory, path), CHUNKS, seed=1)
     for chunk in range(CHUNKS):
-        torch.testing.assert_close(sharing.network(chunk)(batch()), general.network(0)(batch()), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            sharing.network(chunk)(batch()), general.network(0)(batch()), atol=1e-5, rtol=0
+        )
     assert all(parameter.requires_grad for parameter in sharing.parameters())
 
 
@@ -142,9 +153,17 @@ def test_general_weights_that_do_not_fit_are_refused_in_one_line(tmp_path: Path)
         assert "\n" not in str(caught.value)
         return str(caught.value).removeprefix(f"weights={path}: ")
 
-    assert refused(make("independent")) == "holds 3 x espcn at scale 2; one espcn at scale 2 is needed"
-    assert refused(make("single", scale=4)) == "holds 1 x espcn at scale 4; one espcn at scale 2 is needed"
-    assert refused(make("single"), name="wdsr") == "holds 1 x espcn at scale 2; one wdsr at scale 2 is needed"
+    assert (
+        refused(make("independent")) == "holds 3 x espcn at scale 2; one espcn at scale 2 is needed"
+    )
+    assert (
+        refused(make("single", scale=4))
+        == "holds 1 x espcn at scale 4; one espcn at scale 2 is needed"
+    )
+    assert (
+        refused(make("single"), name="wdsr")
+        == "holds 1 x espcn at scale 2; one wdsr at scale 2 is needed"
+    )
     said = refused(make("single"), residual="bicubic")
     assert said == "was trained with backbone.residual=none; bicubic is asked for"
     with pytest.raises(UserError, match="no such weights file"):
@@ -168,7 +187,9 @@ def test_networks_and_params() -> None:
     np.testing.assert_array_equal(single.network_of(labels), np.zeros((2, 2)))
     np.testing.assert_array_equal(independent.network_of(labels), labels)
     assert independent.network_of(labels).dtype == single.network_of(labels).dtype == np.int64
-    plain_wdsr = 896 + 16 * (32 * 128 * 9 * 2 + 128 + 32) + 33 * 0 + (32 * 9 + 1) * 12 + (75 + 1) * 12
+    plain_wdsr = (
+        896 + 16 * (32 * 128 * 9 * 2 + 128 + 32) + 33 * 0 + (32 * 9 + 1) * 12 + (75 + 1) * 12
+    )
     assert single.params == plain_wdsr
     assert independent.params == CHUNKS * plain_wdsr
 
@@ -181,16 +202,25 @@ def test_weights_survive_the_disk(kind: str, name: str, tmp_path: Path) -> None:
     save_networks(path, sharing, {"method": "stdo"})
     networks, meta = load_networks(path)
     settings = json.dumps(build(name, 2).settings)
-    known = {"backbone": name, "scale": "2", "networks": str(sharing.networks), "settings": settings}
+    known = {
+        "backbone": name,
+        "scale": "2",
+        "networks": str(sharing.networks),
+        "settings": settings,
+    }
     assert meta == known | {"method": "stdo", "residual": BACKBONES[name].RESIDUALS[0]}
     assert len(networks) == sharing.networks
     for chunk, number in enumerate(sharing.network_of(np.arange(CHUNKS))):
         assert torch.equal(networks[number](batch()), sharing.network(chunk)(batch()))
-    assert [p.name for p in tmp_path.iterdir()] == ["weights.safetensors"], "a temporary file was left"
+    assert [p.name for p in tmp_path.iterdir()] == ["weights.safetensors"], (
+        "a temporary file was left"
+    )
 
 
 @pytest.mark.parametrize("name", ["espcn", "vdsr"])
-def test_what_networks_predict_is_kept_with_them_and_once_was_not(name: str, tmp_path: Path) -> None:
+def test_what_networks_predict_is_kept_with_them_and_once_was_not(
+    name: str, tmp_path: Path
+) -> None:
     path = tmp_path / "weights.safetensors"
     save_networks(path, Single(partial(build, name, 2, init="paper", residual="bicubic"), 1), {})
     (network,), meta = load_networks(path)
@@ -199,7 +229,10 @@ def test_what_networks_predict_is_kept_with_them_and_once_was_not(name: str, tmp
     older = {key: value for key, value in meta.items() if key not in ("residual", "settings")}
     safetensors.torch.save_file(tensors, path, older)
     (published,), _ = load_networks(path)
-    assert (network.residual, published.residual) == ("bicubic", "bicubic" if name == "vdsr" else "none")
+    assert (network.residual, published.residual) == (
+        "bicubic",
+        "bicubic" if name == "vdsr" else "none",
+    )
     assert torch.equal(network(batch()), published(batch())) == (name == "vdsr")
 
 
@@ -214,7 +247,16 @@ def test_settings_are_kept_with_the_networks_and_asked_for(tmp_path: Path) -> No
         started(partial(build, "ecbsr", 2, negative_slope=0.2, depth=2), path)
     tensors, _ = read_safetensors(path)
     deep = "[" * 100_000
-    for wrong in ("[1]", "{", '{"scale": 3}', '{"depth": "2"}', '{"depth": true}', '{"width": 2}', "null", deep):
+    for wrong in (
+        "[1]",
+        "{",
+        '{"scale": 3}',
+        '{"depth": "2"}',
+        '{"depth": true}',
+        '{"width": 2}',
+        "null",
+        deep,
+    ):
         safetensors.torch.save_file(tensors, path, meta | {"settings": wrong})
         with pytest.raises(UserError, match=r"settings=.* of its networks are none of 'ecbsr'$"):
             load_networks(path)
@@ -229,8 +271,12 @@ def test_the_last_chunks_may_have_no_network(kind: str, tmp_path: Path) -> None:
     labels = np.array([[3, 0], [1, 2]], np.int16)
     one_each, one = np.array([[-1, 0], [1, -1]]), np.array([[-1, 0], [0, -1]])
     assert {sharing.networks, sharing.learners} <= {1, 2} and sharing.learners <= sharing.networks
-    np.testing.assert_array_equal(sharing.network_of(labels), one if sharing.networks == 1 else one_each)
-    np.testing.assert_array_equal(sharing.learner_of(labels), one if sharing.learners == 1 else one_each)
+    np.testing.assert_array_equal(
+        sharing.network_of(labels), one if sharing.networks == 1 else one_each
+    )
+    np.testing.assert_array_equal(
+        sharing.learner_of(labels), one if sharing.learners == 1 else one_each
+    )
     two = SHARINGS[kind](partial(build, "espcn", 2, init="paper"), 2, 5)
     assert sharing.params == two.params
     for chunk in (0, 1):  # the others' networks are what they are without the two
@@ -261,7 +307,9 @@ def test_damaged_weights_are_the_users_problem_in_one_line(tmp_path: Path) -> No
         safetensors.torch.save_file({**tensors, **change}, path, meta)
         load_networks(path)
 
-    with pytest.raises(UserError, match=r"first\.weight has shape \(2, 2\); espcn at scale 2 needs \(64, 3, 3, 3\)"):
+    with pytest.raises(
+        UserError, match=r"first\.weight has shape \(2, 2\); espcn at scale 2 needs \(64, 3, 3, 3\)"
+    ):
         rewritten({"network.1.first.weight": torch.zeros(2, 2)}, meta)
     with pytest.raises(UserError, match=r"lacks first\.weight"):
         rewritten({}, {**meta, "networks": "4"})

@@ -1,4 +1,6 @@
-"""Small films with sound, subtitles and more beside the picture, their packages, and where a click is heard in them."""
+"""Small films with sound, subtitles and more beside the picture, their packages, and where a click
+is heard in them.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +31,9 @@ CHAPTER = Fraction(6, 5)
 
 @dataclass(frozen=True)
 class Sound:
-    """A sound track: encoder, samples per second; when it begins, ends and clicks, in seconds of the film."""
+    """A sound track: encoder, samples per second; when it begins, ends and clicks, in seconds of
+    the film.
+    """
 
     codec: str
     rate: int = 48_000
@@ -40,7 +44,9 @@ class Sound:
 
     def samples(self) -> np.ndarray:
         """A quiet tone with 64 loud samples: float32 (samples,)."""
-        tone = 0.05 * np.sin(np.arange(int((self.end - self.begin) * self.rate)) * 2 * np.pi * 440 / self.rate)
+        tone = 0.05 * np.sin(
+            np.arange(int((self.end - self.begin) * self.rate)) * 2 * np.pi * 440 / self.rate
+        )
         tone[int((self.click - self.begin) * self.rate) :][:64] = 0.95
         return tone.astype(np.float32)
 
@@ -58,15 +64,18 @@ def film(
 ) -> Path:
     """Write a clip of ten pictures a second, of which number ``first`` is the first.
 
-    text: seconds at which the one subtitle is shown, None: no subtitles. muxer: options of the container. size: height
-    and width.
+    text: seconds at which the one subtitle is shown, None: no subtitles. muxer: options of the
+    container. size: height and width.
     """
     options = {"crf": "10", "g": "12", "bf": "0"} if codec == "libx264" else {}
     with av.open(str(path), "w", options=dict(muxer or {})) as out:
         video = out.add_stream(codec, rate=RATE, options=options)
         video.height, video.width, video.pix_fmt = *size, "yuv420p"
         video.codec_context.time_base = Fraction(1, RATE)
-        tracks = [out.add_stream(each.codec, each.rate, dict(each.options), layout="mono") for each in sounds]
+        tracks = [
+            out.add_stream(each.codec, each.rate, dict(each.options), layout="mono")
+            for each in sounds
+        ]
         lines = None if text is None else out.add_mux_stream("subrip", time_base=Fraction(1, 1000))
         if chapters:
             out.set_chapters([_chapter(1, Fraction(0), CHAPTER), _chapter(2, CHAPTER, Fraction(3))])
@@ -159,7 +168,10 @@ def first_picture(path: Path) -> float:
     """When the first picture is shown, in seconds on the clock of the file."""
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
-        return float(min(p.pts for p in file.demux(stream) if p.size and p.pts is not None) * stream.time_base)
+        return float(
+            min(p.pts for p in file.demux(stream) if p.size and p.pts is not None)
+            * stream.time_base
+        )
 
 
 def click_at(path: Path, track: int = 0) -> float:
@@ -192,4 +204,7 @@ def chapter_at(path: Path) -> float:
 def streams(path: Path) -> list[tuple[str, str | None]]:
     """Kind and codec of every stream."""
     with av.open(str(path)) as file:
-        return [(each.type, each.codec_context and each.codec_context.codec.canonical_name) for each in file.streams]
+        return [
+            (each.type, each.codec_context and each.codec_context.codec.canonical_name)
+            for each in file.streams
+        ]

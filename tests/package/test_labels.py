@@ -1,4 +1,6 @@
-"""chunks.bin: exact for any labels, cheap where scenes stand still, segment by segment, and any bytes survive."""
+"""chunks.bin: exact for any labels, cheap where scenes stand still, segment by segment, and any
+bytes survive.
+"""
 
 from time import monotonic
 
@@ -22,11 +24,15 @@ def scores(frames: int, noise: float, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 3, 4, 8, 300, 32767])
-@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5, 10), (40, 3, 1), (SPAN, 2, 3), (SPAN + 1, 2, 3)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (1, 5, 10), (40, 3, 1), (SPAN, 2, 3), (SPAN + 1, 2, 3)]
+)
 def test_comes_back_exactly(shape: tuple, chunks: int) -> None:
     rng = np.random.default_rng(chunks)
     wild = rng.integers(0, chunks, shape).astype(np.int16)
-    calm = np.clip(np.cumsum(rng.integers(-1, 2, shape) * (rng.random(shape) < 0.1), axis=0), 0, chunks - 1)
+    calm = np.clip(
+        np.cumsum(rng.integers(-1, 2, shape) * (rng.random(shape) < 0.1), axis=0), 0, chunks - 1
+    )
     for labels in (wild, calm.astype(np.int16)):
         ours = decode(encode(labels, chunks), shape, chunks)
         assert ours.dtype == np.int16
@@ -66,7 +72,12 @@ def test_any_frame_can_be_read_first() -> None:
 
 def test_the_wrong_description_is_refused() -> None:
     data = encode(by_score(scores(300, 0.1), 4), 4)
-    for shape, chunks in (((300, 5, 10), 0), ((300, 5, 10), 40000), ((0, 5, 10), 4), ((300, MOST_LABELS, 2), 4)):
+    for shape, chunks in (
+        ((300, 5, 10), 0),
+        ((300, 5, 10), 40000),
+        ((0, 5, 10), 4),
+        ((300, MOST_LABELS, 2), 4),
+    ):
         with pytest.raises(UserError, match="must be"):
             Labels(data, shape, chunks)
     for frames in (200, 600, 10_000_000):
@@ -96,7 +107,9 @@ def test_any_bytes_end_in_an_error_or_in_labels() -> None:
         except UserError as error:
             refused.append(str(error))
     assert len(refused) > 500
-    assert all(message.startswith("chunks.bin: damaged") and "\n" not in message for message in refused)
+    assert all(
+        message.startswith("chunks.bin: damaged") and "\n" not in message for message in refused
+    )
     assert monotonic() - began < 60
 
 

@@ -30,7 +30,10 @@ CORPUS = Path(__file__).parents[1] / "fuzz" / "corpus" / "manifest"
 
 def manifest(**changes) -> Manifest:
     """A clip of 3 frames, 70x50, at ×2, two chunks with a network each."""
-    members = {name: Member(10 + i, f"{i}" * 64) for i, name in enumerate((GRAPH, WEIGHTS, CHUNKS, "lr.mp4"))}
+    members = {
+        name: Member(10 + i, f"{i}" * 64)
+        for i, name in enumerate((GRAPH, WEIGHTS, CHUNKS, "lr.mp4"))
+    }
     parts = {
         "generator": "stdo 0.1.0",
         "name": "Grüße ✓",
@@ -53,9 +56,13 @@ def variable(**told) -> Source:
 
 
 def sealed(fields: dict) -> bytes:
-    """The JSON of a manifest that is out of range, with a digest that is right: the field's own check must refuse."""
+    """The JSON of a manifest that is out of range, with a digest that is right: the field's own
+    check must refuse.
+    """
     body = json.dumps(fields, separators=(",", ":")).encode()
-    return json.dumps(fields | {"sha256": hashlib.sha256(body).hexdigest()}, separators=(",", ":")).encode()
+    return json.dumps(
+        fields | {"sha256": hashlib.sha256(body).hexdigest()}, separators=(",", ":")
+    ).encode()
 
 
 def fields_of(text: bytes) -> dict:
@@ -91,7 +98,9 @@ VARIABLE = variable()
 )
 def test_reads_back_as_written(changes: dict) -> None:
     assert from_json(to_json(manifest(**changes))) == manifest(**changes)
-    assert sealed(fields_of(to_json(manifest(**changes)))) == to_json(manifest(**changes)), "the digest as documented"
+    assert sealed(fields_of(to_json(manifest(**changes)))) == to_json(manifest(**changes)), (
+        "the digest as documented"
+    )
 
 
 def test_a_source_without_marks_has_no_field_for_them() -> None:
@@ -114,7 +123,9 @@ def test_a_package_from_before_a_field_reads_as_without(field: str) -> None:
 
 
 def test_more_ranges_than_any_package_has_are_refused_before_they_are_read() -> None:
-    network = replace(manifest().network, params=tuple((f"{i}", (1, 1, 1, 1)) for i in range(66)), networks=2000)
+    network = replace(
+        manifest().network, params=tuple((f"{i}", (1, 1, 1, 1)) for i in range(66)), networks=2000
+    )
     fields = fields_of(to_json(manifest(network=network)))
     fields["network"]["ranges"] = [[[0, 1]] * 66] * 2000
     with pytest.raises(UserError, match=r"network.ranges=132000: must be at most 131072"):
@@ -197,7 +208,8 @@ def test_every_field_refuses_what_is_out_of_range(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["version", "scale", "source", "lr", "grid", "network", "quantiser", "members", "quality"]
+    "key",
+    ["version", "scale", "source", "lr", "grid", "network", "quantiser", "members", "quality"],
 )
 def test_a_missing_field_and_one_too_many_are_named(key: str) -> None:
     fields = fields_of(to_json(manifest()))
@@ -217,10 +229,15 @@ def objects(node: dict, place: str = "") -> Iterator[tuple[str, dict]]:
 
 
 def test_every_object_must_have_all_its_fields_and_no_others() -> None:
-    text = to_json(manifest(source=variable(last=Fraction(5), marks=MARKED), bicubic=manifest().quality))
+    text = to_json(
+        manifest(source=variable(last=Fraction(5), marks=MARKED), bicubic=manifest().quality)
+    )
     places = dict(objects(fields_of(text)))
     assert len(places) == 20
-    optional = {("source", name) for name in ("last", "aspect", "stereo", "projection", "mastering", "light")}
+    optional = {
+        ("source", name)
+        for name in ("last", "aspect", "stereo", "projection", "mastering", "light")
+    }
     optional |= {("network", "residual"), ("network", "ranges")}
     for place, known in places.items():
         for key in known.keys() - {"format", "version"}:
@@ -229,11 +246,17 @@ def test_every_object_must_have_all_its_fields_and_no_others() -> None:
             if (place, key) in optional:
                 from_json(sealed(fields))
                 continue
-            with pytest.raises(UserError, match="is missing$" if place != "members" else "must be chunks.bin, graph"):
+            with pytest.raises(
+                UserError,
+                match="is missing$" if place != "members" else "must be chunks.bin, graph",
+            ):
                 from_json(sealed(fields))
         fields = fields_of(text)
         dict(objects(fields))[place]["more"] = 1
-        with pytest.raises(UserError, match="more: no such field$" if place != "members" else "'more': must be one of"):
+        with pytest.raises(
+            UserError,
+            match="more: no such field$" if place != "members" else "'more': must be one of",
+        ):
             from_json(sealed(fields))
 
 

@@ -76,7 +76,11 @@ def test_the_same_content_gives_the_same_bytes(packed: Path, tmp_path: Path) -> 
 def test_sizes_add_up_to_the_file(package: Path) -> None:
     sizes = Package.open(package).sizes()
     files = [package] if package.is_file() else list(package.iterdir())
-    assert sizes["total"] == sum(file.stat().st_size for file in files) == sum(sizes.values()) - sizes["total"]
+    assert (
+        sizes["total"]
+        == sum(file.stat().st_size for file in files)
+        == sum(sizes.values()) - sizes["total"]
+    )
     assert {key: sizes[key] for key in ("lr", "audio", "models", "chunks", "graph")} == {
         "lr": 600, "audio": 100, "models": 200, "chunks": 50, "graph": 300,
     }  # fmt: skip
@@ -113,9 +117,19 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_the_old_package(package: Path) -> None:
     with pytest.raises(UserError, match="quantiser.bits"):
-        write_package(package, replace(MANIFEST_, quantiser=Quantiser(5)), contents(1), unpacked=package.is_dir())
+        write_package(
+            package,
+            replace(MANIFEST_, quantiser=Quantiser(5)),
+            contents(1),
+            unpacked=package.is_dir(),
+        )
     with pytest.raises(UserError, match="movie.stdo: "):
-        write_package(package, MANIFEST_, contents(1) | {STREAM: package / "nothing"}, unpacked=package.is_dir())
+        write_package(
+            package,
+            MANIFEST_,
+            contents(1) | {STREAM: package / "nothing"},
+            unpacked=package.is_dir(),
+        )
     assert read_all(package) == contents()
 
 
@@ -147,7 +161,9 @@ def test_every_truncation_is_found(packed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ORDER)
-@pytest.mark.parametrize("harm", ["missing", "truncated", "longer", "flipped", "of another package", "a folder"])
+@pytest.mark.parametrize(
+    "harm", ["missing", "truncated", "longer", "flipped", "of another package", "a folder"]
+)
 def test_every_harm_to_every_member_is_found(name: str, harm: str, tmp_path: Path) -> None:
     path, other = tmp_path / "movie.stdo", tmp_path / "other.stdo"
     write_package(path, MANIFEST_, contents(), unpacked=True)
@@ -164,7 +180,13 @@ def test_every_harm_to_every_member_is_found(name: str, harm: str, tmp_path: Pat
     elif harm != "missing":
         file.write_bytes(changed[harm])
     line = refused(path)
-    assert harm == "missing" or name in line or MANIFEST in line or harm == "a folder" or name == MANIFEST
+    assert (
+        harm == "missing"
+        or name in line
+        or MANIFEST in line
+        or harm == "a folder"
+        or name == MANIFEST
+    )
 
 
 def rezipped(
@@ -178,7 +200,9 @@ def rezipped(
     found = path.with_name("rezipped.stdo")
     with zipfile.ZipFile(found, "w", compression) as archive:
         for name, content in change(members):
-            archive.writestr(zipfile.ZipInfo(name) if name.endswith("/") else name, content, compression)
+            archive.writestr(
+                zipfile.ZipInfo(name) if name.endswith("/") else name, content, compression
+            )
     return found
 
 
@@ -205,7 +229,10 @@ def test_a_zip_of_other_making_is_refused(change: str, packed: Path) -> None:
 def test_a_bomb_does_not_go_off(packed: Path) -> None:
     """1 GiB of zeros in a megabyte of ZIP, and stored members that claim to be what they are not."""
     bomb = packed.with_name("bomb.stdo")
-    with zipfile.ZipFile(packed) as archive, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
+    with (
+        zipfile.ZipFile(packed) as archive,
+        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out,
+    ):
         for name in ORDER[:2]:
             out.writestr(name, archive.read(name))
         with out.open(WEIGHTS, "w") as file:
@@ -242,7 +269,9 @@ def test_absurd_sizes_cost_no_memory(claim: str, packed: Path) -> None:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("kind", ["an MP4", "empty", "text", "missing", "an empty folder", "a device", "an empty ZIP"])
+@pytest.mark.parametrize(
+    "kind", ["an MP4", "empty", "text", "missing", "an empty folder", "a device", "an empty ZIP"]
+)
 def test_what_is_no_package_is_one_line(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "movie.stdo"
     content = {

@@ -1,4 +1,6 @@
-"""Manifests that say what cannot be, with every digest right, as viewers meet them: one line, exit code 2, no file."""
+"""Manifests that say what cannot be, with every digest right, as viewers meet them: one line, exit
+code 2, no file.
+"""
 
 import hashlib
 import json
@@ -76,7 +78,9 @@ def test_a_manifest_that_cannot_be_is_one_line(
 def test_a_key_that_is_there_twice_is_one_line(
     members: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = json.dumps(json.loads(members["manifest.json"]) | {"sha256": None}, separators=(",", ":")).encode()
+    text = json.dumps(
+        json.loads(members["manifest.json"]) | {"sha256": None}, separators=(",", ":")
+    ).encode()
     text = text.replace(b'"scale":2', b'"scale":2,"scale":4').replace(b',"sha256":null', b"")
     assert text.count(b'"scale"') == 2
     text = b'%b,"sha256":"%b"}' % (text[:-1], hashlib.sha256(text).hexdigest().encode())
@@ -84,7 +88,11 @@ def test_a_key_that_is_there_twice_is_one_line(
 
 
 def refused(
-    text: bytes, said: str, members: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: bytes,
+    said: str,
+    members: dict[str, bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Play a package with this manifest; assert that it is one line and leaves nothing."""
     bad, out = tmp_path / "bad.stdo", tmp_path / "out"

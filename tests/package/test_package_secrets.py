@@ -37,7 +37,13 @@ SLOW = [pytest.param(codec, marks=pytest.mark.slow) for codec in (None, "x265", 
 def test_no_environment_path_user_or_host_is_in_a_package(
     codec: str | None, make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = {str(Path.home()), str(tmp_path), str(Path(__file__).parents[2]), f"/{getpass.getuser()}", str(Path.cwd())}
+    real = {
+        str(Path.home()),
+        str(tmp_path),
+        str(Path(__file__).parents[2]),
+        f"/{getpass.getuser()}",
+        str(Path.cwd()),
+    }
     real |= {name for name in (socket.gethostname(), platform.node()) if len(name) > 4}
     for name, value in MARKS.items():
         monkeypatch.setenv(name, value)
@@ -60,7 +66,9 @@ def test_no_environment_path_user_or_host_is_in_a_package(
     for mark in {"mark-", "mark@", *real}:
         for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
             assert mark.encode(encoding) not in searched, mark
-    assert b"mark-command" in (job.directory / "provenance.json").read_bytes(), "the marks are seen where they belong"
+    assert b"mark-command" in (job.directory / "provenance.json").read_bytes(), (
+        "the marks are seen where they belong"
+    )
 
 
 def everything_in(package: Path, stream: Path) -> bytes:
@@ -68,14 +76,24 @@ def everything_in(package: Path, stream: Path) -> bytes:
     found = [package.name.encode(), package.read_bytes()]
     with zipfile.ZipFile(package) as archive:
         for name in archive.namelist():
-            found += [name.encode(), archive.read(name), archive.getinfo(name).comment, archive.getinfo(name).extra]
+            found += [
+                name.encode(),
+                archive.read(name),
+                archive.getinfo(name).comment,
+                archive.getinfo(name).extra,
+            ]
         model = onnx.load_from_string(archive.read("graph.onnx"))
         stream.write_bytes(archive.read("lr.mp4"))
     found.append(str(model).encode())
     assert not model.doc_string and not model.metadata_props and not model.graph.doc_string
-    assert not any(part.metadata_props or part.doc_string for part in (*model.graph.node, *model.graph.input))
+    assert not any(
+        part.metadata_props or part.doc_string for part in (*model.graph.node, *model.graph.input)
+    )
     with av.open(str(stream)) as container:
         found.append(str(container.metadata).encode())
-        found += [f"{each.metadata} {each.codec_context.extradata!r}".encode() for each in container.streams]
+        found += [
+            f"{each.metadata} {each.codec_context.extradata!r}".encode()
+            for each in container.streams
+        ]
         found += [bytes(packet) for packet in container.demux()]
     return b"\n".join(found)

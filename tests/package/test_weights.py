@@ -1,4 +1,6 @@
-"""weights.bin: the quantiser is what its definition says, bytes are near the entropy, any bytes survive."""
+"""weights.bin: the quantiser is what its definition says, bytes are near the entropy, any bytes
+survive.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -30,19 +32,29 @@ def network(seed: int = 0, shapes: dict = SHAPES) -> dict:
 
 def modulation(seed: int) -> dict:
     rng = np.random.default_rng(seed)
-    return {name: rng.normal(0, 0.1, (half, 2, 3)).astype(np.float32) for name, half in (("a", 3), ("b", 2))}
+    return {
+        name: rng.normal(0, 0.1, (half, 2, 3)).astype(np.float32)
+        for name, half in (("a", 3), ("b", 2))
+    }
 
 
 def difference(seed: int, rank: int = 2) -> dict:
     rng = np.random.default_rng(seed)
     sides = {"a": (18, 9), "b": (20, 30)}  # outputs · rows, inputs · columns
-    return {name: rng.normal(0, 0.1, (min(rank, *side), sum(side))).astype(np.float32) for name, side in sides.items()}
+    return {
+        name: rng.normal(0, 0.1, (min(rank, *side), sum(side))).astype(np.float32)
+        for name, side in sides.items()
+    }
 
 
 DELTAS = {
     "modulations": [modulation(0), modulation(1), modulation(2)],
     "differences": [{}, difference(1), difference(2)],
-    "rank 10": [difference(0, 10), difference(1, 10), difference(2, 10)],  # where a's matrix is 9 wide
+    "rank 10": [
+        difference(0, 10),
+        difference(1, 10),
+        difference(2, 10),
+    ],  # where a's matrix is 9 wide
 }
 
 
@@ -56,7 +68,10 @@ def definition(weight: np.ndarray, bits: int) -> np.ndarray:
     out = np.empty_like(weight)
     for row, values in enumerate(weight):
         step = np.float32(np.float16(np.abs(values).max() / np.float32(2 ** (bits - 1) - 1)))
-        out[row] = np.float32([round(float(v / step)) for v in values.ravel()]).reshape(values.shape) * step
+        out[row] = (
+            np.float32([round(float(v / step)) for v in values.ravel()]).reshape(values.shape)
+            * step
+        )
     return out
 
 
@@ -82,9 +97,15 @@ def test_low_bits_are_multiples_of_a_step_per_row(bits: int) -> None:
 @pytest.mark.parametrize("bits", [8, 6, 4])
 def test_weights_that_are_multiples_of_given_steps_stay_as_they_are(bits: int) -> None:
     rng = np.random.default_rng(3)
-    steps = {name: np.float32(np.float16(rng.uniform(0.01, 0.1, shape[0]))) for name, shape in SHAPES.items()}
+    steps = {
+        name: np.float32(np.float16(rng.uniform(0.01, 0.1, shape[0])))
+        for name, shape in SHAPES.items()
+    }
     tensors = network()
-    for name in ("a.weight", "b.weight"):  # far from the greatest symbol, so no step could be guessed from them
+    for name in (
+        "a.weight",
+        "b.weight",
+    ):  # far from the greatest symbol, so no step could be guessed from them
         symbols = rng.integers(-3, 4, SHAPES[name]).astype(np.float32)
         tensors[name] = symbols * steps[name][:, None, None, None]
     given = {name: steps[name] for name in ("a.weight", "b.weight")}
@@ -92,11 +113,15 @@ def test_weights_that_are_multiples_of_given_steps_stay_as_they_are(bits: int) -
     assert all(np.array_equal(ours[name], tensors[name]) for name in given)
 
 
-@pytest.mark.parametrize(("draw", "bits"), [("normal", 8), ("laplace", 8), ("normal", 4), ("laplace", 4)])
+@pytest.mark.parametrize(
+    ("draw", "bits"), [("normal", 8), ("laplace", 8), ("normal", 4), ("laplace", 4)]
+)
 def test_bytes_are_close_to_the_entropy(draw: str, bits: int) -> None:
     rng = np.random.default_rng(0)
     weight = getattr(rng, draw)(0, 0.1, (64, 64, 3, 3)).astype(np.float32)
-    symbols = np.concatenate([np.rint(row / (np.abs(row).max() / (2 ** (bits - 1) - 1))).ravel() for row in weight])
+    symbols = np.concatenate(
+        [np.rint(row / (np.abs(row).max() / (2 ** (bits - 1) - 1))).ravel() for row in weight]
+    )
     share = np.unique(symbols, return_counts=True)[1] / symbols.size
     entropy = -(share * np.log2(share)).sum() * symbols.size / 8
     size = len(encode(Weights([{"w.weight": weight}]), bits))
@@ -104,8 +129,12 @@ def test_bytes_are_close_to_the_entropy(draw: str, bits: int) -> None:
 
 
 def test_a_pass_through_network_shrinks_far_below_its_bits() -> None:
-    tensors = {name: value.detach().numpy() for name, value in build("espcn", 4).state_dict().items()}
-    assert len(encode(Weights([tensors]), 8)) < 0.75 * sum(tensor.size for tensor in tensors.values())
+    tensors = {
+        name: value.detach().numpy() for name, value in build("espcn", 4).state_dict().items()
+    }
+    assert len(encode(Weights([tensors]), 8)) < 0.75 * sum(
+        tensor.size for tensor in tensors.values()
+    )
 
 
 def test_rows_of_zeros_and_of_next_to_nothing() -> None:
@@ -118,9 +147,13 @@ def test_rows_of_zeros_and_of_next_to_nothing() -> None:
         np.testing.assert_allclose(ours[2], 1e-4, rtol=0.1)
 
 
-@pytest.mark.parametrize("name", ["espcn", "wdsr"])  # with ordinary and with weight-normalised convolutions
+@pytest.mark.parametrize(
+    "name", ["espcn", "wdsr"]
+)  # with ordinary and with weight-normalised convolutions
 @pytest.mark.parametrize("sharing", [Independent, Modulated, LowRank])
-def test_a_runs_file_gives_what_the_networks_are_made_of(tmp_path: Path, name: str, sharing: type) -> None:
+def test_a_runs_file_gives_what_the_networks_are_made_of(
+    tmp_path: Path, name: str, sharing: type
+) -> None:
     made = sharing(partial(build, name, 2, init="paper"), 2)
     for key, parameter in made.named_parameters():
         if key == "gain" or key.endswith(".left"):
@@ -141,7 +174,9 @@ def test_a_file_whose_differences_do_not_fit_is_refused(tmp_path: Path) -> None:
     made, path = LowRank(partial(build, "srcnn", 2), 3, rank=20), tmp_path / "w.safetensors"
     save_networks(path, made, {})
     tensors, meta = read_safetensors(path)
-    assert tensors["difference.1.last"].shape == (15, 15 + 160), "3 outputs of 5 rows, 32 inputs of 5 columns"
+    assert tensors["difference.1.last"].shape == (15, 15 + 160), (
+        "3 outputs of 5 rows, 32 inputs of 5 columns"
+    )
     assert load_weights(path).deltas[0] == {}
     for change in (
         {"difference.1.last": tensors["difference.1.last"][:2]},
@@ -179,7 +214,8 @@ def test_modulations_cost_little_and_fold_on_the_client(bits: int) -> None:
     for ours, mix in zip(back(weights, bits), weights.deltas, strict=True):
         expected = fold(base, mix)
         for name, tensor in expected.items():
-            # a modulation of at least 8 bits is off by half a step of its row, twice over the two outputs of a pair
+            # a modulation of at least 8 bits is off by half a step of its row, twice over the two
+            # outputs of a pair
             np.testing.assert_allclose(ours[name], tensor, atol=0.004 if bits <= 8 else 1e-3)
     assert len(encode(weights, bits)) < len(encode(Weights([network()] * 3), bits))
 
@@ -187,7 +223,9 @@ def test_modulations_cost_little_and_fold_on_the_client(bits: int) -> None:
 @pytest.mark.parametrize("kind", ["differences", "rank 10"])
 @pytest.mark.parametrize("bits", BITS)
 def test_low_rank_differences_are_added_on_the_client(bits: int, kind: str) -> None:
-    """Against numpy alone: the base as it is sent, and factors with one step of at most 4 bits for each row."""
+    """Against numpy alone: the base as it is sent, and factors with one step of at most 4 bits for
+    each row.
+    """
     weights = Weights([network()], DELTAS[kind])
     base = back(Weights(weights.networks), bits)[0]
     for ours, delta in zip(back(weights, bits), weights.deltas, strict=True):
@@ -205,7 +243,9 @@ def test_low_rank_differences_are_added_on_the_client(bits: int, kind: str) -> N
                 weight = weight + np.einsum("roy,rix->oiyx", down, across)
             np.testing.assert_allclose(ours[f"{name}.weight"], weight, atol=1e-5)
             np.testing.assert_allclose(ours[f"{name}.bias"], bias, atol=1e-5)
-    assert kind == "rank 10" or len(encode(weights, bits)) < len(encode(Weights([network()] * 3), bits))
+    assert kind == "rank 10" or len(encode(weights, bits)) < len(
+        encode(Weights([network()] * 3), bits)
+    )
 
 
 def test_differences_that_cannot_be_are_refused() -> None:
@@ -216,7 +256,10 @@ def test_differences_that_cannot_be_are_refused() -> None:
     for header, words in (
         (bytes([8, 0b10100000, 0]), "its header"),
         (bytes([8, 0b10100000, 2, 2]), "its header"),
-        (bytes([8, 0b10100000]), "a row names no table"),  # modulations of these sizes are other bytes
+        (
+            bytes([8, 0b10100000]),
+            "a row names no table",
+        ),  # modulations of these sizes are other bytes
         (bytes([8, 0b10100000, 255]), "a row names no table"),
         (bytes([8, 0b01100000, 2]), "a.bias cannot be changed"),
         (bytes([8, 0, 2]), "4 parts are not 3 networks"),
@@ -225,17 +268,24 @@ def test_differences_that_cannot_be_are_refused() -> None:
             decode(join([header, *parts[1:]]), params, 3, 8)
     with pytest.raises(UserError, match="a cannot be changed"):
         decode(data, list((shapes | {"a.bias": (5,)}).items()), 3, 8)
-    huge = Weights([network()], [{}, {name: change * np.float32(1e30) for name, change in difference(1).items()}])
+    huge = Weights(
+        [network()],
+        [{}, {name: change * np.float32(1e30) for name, change in difference(1).items()}],
+    )
     with pytest.raises(UserError, match="a delta leads to numbers that are not finite"):
         back(huge, 32)
 
 
 def test_the_first_bytes_hold_the_first_networks() -> None:
-    for weights in (Weights([network(i) for i in range(3)]), *(Weights([network()], each) for each in DELTAS.values())):
+    for weights in (
+        Weights([network(i) for i in range(3)]),
+        *(Weights([network()], each) for each in DELTAS.values()),
+    ):
         for bits in (32, 8):
             data, params = encode(weights, bits), params_of(network())
             part = [
-                decode(data, params, 3, bits, most) for most in (0, *range(1, len(data), 61), len(data) - 1, len(data))
+                decode(data, params, 3, bits, most)
+                for most in (0, *range(1, len(data), 61), len(data) - 1, len(data))
             ]
             counts = [len(networks) for networks in part]
             assert counts[0] == 0
@@ -283,7 +333,11 @@ def test_huge_networks_cannot_be_claimed_by_few_bytes() -> None:
     tensors = {"w.weight": np.zeros((4, 8, 1, 1), np.float32)}
     data = encode(Weights([tensors]), 8)
     began = monotonic()
-    claims = [("w.weight", (4, 1 << 28, 1, 1))], [("w.weight", (1 << 28, 4, 1, 1))], [("w.bias", (1 << 28,))]
+    claims = (
+        [("w.weight", (4, 1 << 28, 1, 1))],
+        [("w.weight", (1 << 28, 4, 1, 1))],
+        [("w.bias", (1 << 28,))],
+    )
     for params in claims:
         for bits in (8, 16, 32):
             with pytest.raises(UserError, match=r"weights.bin: damaged"):
@@ -294,7 +348,9 @@ def test_huge_networks_cannot_be_claimed_by_few_bytes() -> None:
 @pytest.mark.parametrize("bits", [16, 8, 4])
 @pytest.mark.parametrize("deltas", ["", *DELTAS])
 def test_any_bytes_end_in_an_error_or_in_networks(bits: int, deltas: str) -> None:
-    weights = Weights([network(0)], DELTAS[deltas][:2]) if deltas else Weights([network(0), network(1)])
+    weights = (
+        Weights([network(0)], DELTAS[deltas][:2]) if deltas else Weights([network(0), network(1)])
+    )
     data, params, rng = encode(weights, bits), params_of(network()), np.random.default_rng(bits)
     refused = []
     for _ in range(400):
@@ -305,19 +361,31 @@ def test_any_bytes_end_in_an_error_or_in_networks(bits: int, deltas: str) -> Non
             refused.append(str(error))
         else:
             assert [params_of(tensors) for tensors in networks] == [params, params]
-            assert all(np.isfinite(tensor).all() for tensors in networks for tensor in tensors.values())
+            assert all(
+                np.isfinite(tensor).all() for tensors in networks for tensor in tensors.values()
+            )
     assert refused
-    assert all(message.startswith("weights.bin: damaged") and "\n" not in message for message in refused)
+    assert all(
+        message.startswith("weights.bin: damaged") and "\n" not in message for message in refused
+    )
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
-    """Bits flipped, cut short, made longer, bytes moved or replaced at random, favouring the header."""
+    """Bits flipped, cut short, made longer, bytes moved or replaced at random, favouring the
+    header.
+    """
     broken = bytearray(data)
     for _ in range(rng.integers(1, 4)):
-        at = int(rng.integers(min(len(broken), 40) if rng.random() < 0.5 else len(broken)) if broken else 0)
+        at = int(
+            rng.integers(min(len(broken), 40) if rng.random() < 0.5 else len(broken))
+            if broken
+            else 0
+        )
         match rng.integers(5):
             case 0:
-                broken[at : at + 1] = bytes([broken[at] ^ 1 << int(rng.integers(8))]) if broken else b""
+                broken[at : at + 1] = (
+                    bytes([broken[at] ^ 1 << int(rng.integers(8))]) if broken else b""
+                )
             case 1:
                 del broken[at:]
             case 2:
@@ -332,7 +400,10 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
 def test_the_format_is_what_it_was() -> None:
     """Bytes written by the first version: what was delivered must play for ever."""
     written = bytes.fromhex(GOLDEN)
-    tensors = {"w.weight": np.arange(-6, 6, dtype=np.float32).reshape(2, 6, 1, 1) / 8, "w.bias": np.float32([0.5, -1])}
+    tensors = {
+        "w.weight": np.arange(-6, 6, dtype=np.float32).reshape(2, 6, 1, 1) / 8,
+        "w.bias": np.float32([0.5, -1]),
+    }
     assert encode(Weights([tensors]), 4) == written
     ours = decode(written, params_of(tensors), 1, 4)[0]
     assert np.array_equal(ours["w.weight"], definition(tensors["w.weight"], 4))

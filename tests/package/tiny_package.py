@@ -28,7 +28,9 @@ from stdo.video.writer import VideoWriter
 VARIANTS = [(name, residual) for name, kind in BACKBONES.items() for residual in kind.RESIDUALS]
 
 
-def disturbed(name: str, scale: int, seed: int = 0, strength: float = 0.005, residual: str | None = None) -> Backbone:
+def disturbed(
+    name: str, scale: int, seed: int = 0, strength: float = 0.005, residual: str | None = None
+) -> Backbone:
     """A network that is not merely bicubic."""
     torch.manual_seed(seed)
     network = plain(build(name, scale, residual=residual))
@@ -58,7 +60,9 @@ class Made:
         return self.server.grid.assemble(patches)[: self.native[0], : self.native[1]]
 
     def bicubic(self, t: int) -> np.ndarray:
-        return BicubicUpscaler(self.server.grid.scale)(self.lr[t])[: self.native[0], : self.native[1]]
+        return BicubicUpscaler(self.server.grid.scale)(self.lr[t])[
+            : self.native[0], : self.native[1]
+        ]
 
 
 def smooth(height: int, width: int, frames: int) -> list[np.ndarray]:
@@ -67,7 +71,10 @@ def smooth(height: int, width: int, frames: int) -> list[np.ndarray]:
     phases = np.array([0, 2, 4])
     waves = [np.sin((x[..., None] + 2 * t) / 5 + y[..., None] / 7 + phases) for t in range(frames)]
     grain = rng.normal(0, 4, (frames, height, width, 3))
-    return [np.clip(127 + 110 * wave + grain[t], 0, 255).astype(np.uint8) for t, wave in enumerate(waves)]
+    return [
+        np.clip(127 + 110 * wave + grain[t], 0, 255).astype(np.uint8)
+        for t, wave in enumerate(waves)
+    ]
 
 
 def add_sound(video: Path, seconds: float) -> None:
@@ -84,7 +91,9 @@ def add_sound(video: Path, seconds: float) -> None:
         time = np.arange(int(48_000 * seconds)) / 48_000
         wave = (0.3 * np.sin(2 * np.pi * (300 + 500 * time) * time)).astype(np.float32)[None]
         for at in range(0, wave.shape[1], 1024):
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave[:, at : at + 1024]), "fltp", "mono")
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(wave[:, at : at + 1024]), "fltp", "mono"
+            )
             frame.sample_rate, frame.pts, frame.time_base = 48_000, at, Fraction(1, 48_000)
             out.mux(tone.encode(frame))
         out.mux(tone.encode(None))
@@ -118,7 +127,9 @@ def make(
     rate = Fraction(25)
     times = pts or [t / rate for t in range(frames)]
     lr_h, lr_w = -(-height // scale), -(-width // scale)
-    with VideoWriter(folder / member, lr_w, lr_h, rate, codec, timeline=Timeline.of(times)) as writer:
+    with VideoWriter(
+        folder / member, lr_w, lr_h, rate, codec, timeline=Timeline.of(times)
+    ) as writer:
         for time, lr_HWC in zip(times, smooth(lr_h, lr_w, len(times)), strict=True):
             writer.write(Frame(time, lr_HWC))
     if sound:
@@ -126,10 +137,20 @@ def make(
     grid = PatchGrid(lr_h, lr_w, *patch, halo, scale)
     shape = len(times), grid.rows, grid.cols
     labels_TRC = np.random.default_rng(1).integers(0, len(network_of), shape).astype(np.int16)
-    plain_networks = [disturbed(backbone, scale, seed, strength, residual) for seed in range(networks)]
-    tensors = [{name: t.numpy() for name, t in network.state_dict().items()} for network in plain_networks]
-    stamps = Times(Fraction(1, 90_000), tuple(int(time * 90_000) for time in times)) if pts is not None else None
-    source = Source.of(width, height, len(times), rate, Colour("bt709", "limited"), stamps, **(told or {}))
+    plain_networks = [
+        disturbed(backbone, scale, seed, strength, residual) for seed in range(networks)
+    ]
+    tensors = [
+        {name: t.numpy() for name, t in network.state_dict().items()} for network in plain_networks
+    ]
+    stamps = (
+        Times(Fraction(1, 90_000), tuple(int(time * 90_000) for time in times))
+        if pts is not None
+        else None
+    )
+    source = Source.of(
+        width, height, len(times), rate, Colour("bt709", "limited"), stamps, **(told or {})
+    )
     manifest = Manifest(
         generator="tests",
         name="tiny",
@@ -163,7 +184,9 @@ def make(
 
 
 def changed(made: Made, target: Path, **members: bytes) -> Path:
-    """The same package with other members (``graph``, ``weights``, ``chunks``, ``lr``), correctly signed."""
+    """The same package with other members (``graph``, ``weights``, ``chunks``, ``lr``), correctly
+    signed.
+    """
     package = Package.open(made.path)
     names = {"graph": GRAPH, "weights": WEIGHTS, "chunks": CHUNKS, "lr": package.manifest.lr.member}
     contents = {name: members.get(key, package.read(name)) for key, name in names.items()}

@@ -35,7 +35,9 @@ def test_the_first_phase_is_a_sampler_of_one_network_and_the_main_one_of_its_own
     late = Turns(LABELS, LABELS, batch=4, passes=4 * main.steps / len(LABELS), seed=3)
     for mine, expected in ((first, alone), (main, late)):
         assert mine.steps == expected.steps and mine.facts == expected.facts
-        assert all(np.array_equal(mine.batch(step), expected.batch(step)) for step in range(mine.steps))
+        assert all(
+            np.array_equal(mine.batch(step), expected.batch(step)) for step in range(mine.steps)
+        )
 
 
 def test_any_sampler_may_follow() -> None:
@@ -52,8 +54,14 @@ def test_without_a_start_there_is_one_phase() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"share": 0.99, "passes": 0.1}, r"budget.passes=0.1: must be at least 2.04 for this video with init=warm"),
-        ({"main": partial(Turns, step_shares=[1])}, r"sampler.step_shares=\[1.0\]: must be 4 numbers"),
+        (
+            {"share": 0.99, "passes": 0.1},
+            r"budget.passes=0.1: must be at least 2.04 for this video with init=warm",
+        ),
+        (
+            {"main": partial(Turns, step_shares=[1])},
+            r"sampler.step_shares=\[1.0\]: must be 4 numbers",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_first_step(changes: dict, said: str) -> None:
@@ -72,5 +80,7 @@ def test_the_least_passes_are_enough(share: float, patches: int, batch: int) -> 
 
     least = least_passes(patches, batch, share)
     assert len(phases(least)) == 2
-    with pytest.raises(UserError, match=f"^budget.passes=.*: must be at least {least:g} for this video"):
+    with pytest.raises(
+        UserError, match=f"^budget.passes=.*: must be at least {least:g} for this video"
+    ):
         phases(0.6 * batch / patches)

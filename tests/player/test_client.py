@@ -1,4 +1,6 @@
-"""The player against the server's own reconstruction: the same pixels whatever the package, wherever playing starts."""
+"""The player against the server's own reconstruction: the same pixels whatever the package,
+wherever playing starts.
+"""
 
 import gc
 import itertools
@@ -43,7 +45,13 @@ PACKAGES = {
         "halo": 3,
         "residual": "bicubic",
     },
-    "residual, halo, scale 4": {"residual": "bicubic", "halo": 3, "scale": 4, "width": 90, "height": 74},
+    "residual, halo, scale 4": {
+        "residual": "bicubic",
+        "halo": 3,
+        "scale": 4,
+        "width": 90,
+        "height": 74,
+    },
 }
 
 
@@ -58,7 +66,9 @@ def made(tmp_path: Path) -> Made:
 
 
 @pytest.mark.parametrize("kind", PACKAGES)
-def test_frames_equal_the_servers_to_one_level_and_times_are_the_sources(kind: str, tmp_path: Path) -> None:
+def test_frames_equal_the_servers_to_one_level_and_times_are_the_sources(
+    kind: str, tmp_path: Path
+) -> None:
     settings = PACKAGES[kind]
     made = make(tmp_path, **settings)
     played = list(Player(made.path, threads=2))
@@ -77,7 +87,10 @@ DEEP = ("edsr", "vdsr", "wdsr")
 @pytest.mark.parametrize(
     ("backbone", "scale"),
     [
-        *(pytest.param(name, 2, marks=pytest.mark.slow if name in DEEP else ()) for name in BACKBONES),
+        *(
+            pytest.param(name, 2, marks=pytest.mark.slow if name in DEEP else ())
+            for name in BACKBONES
+        ),
         ("espcn", 4),
         ("srcnn", 3),
     ],
@@ -85,12 +98,16 @@ DEEP = ("edsr", "vdsr", "wdsr")
 def test_a_frame_of_one_network_runs_whole_where_the_halo_holds_all_it_sees(
     backbone: str, scale: int, cut: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same pixels, in fewer and larger windows; also in bands, and not where the halo is one pixel short."""
+    """The same pixels, in fewer and larger windows; also in bands, and not where the halo is one
+    pixel short.
+    """
     reach = build(backbone, scale).reach
     halo = reach - 1 if cut == "patches" else reach
     if cut == "bands":
         monkeypatch.setattr("stdo.player.client.WHOLE", (45 + 2 * halo) * (20 + 2 * halo))
-    made = make(tmp_path, backbone, scale, 2, (1, 1), 45 * scale, 37 * scale, 2, halo=halo, strength=0.001)
+    made = make(
+        tmp_path, backbone, scale, 2, (1, 1), 45 * scale, 37 * scale, 2, halo=halo, strength=0.001
+    )
     run, shapes = Networks.run, set()
 
     def seen(networks: Networks, index: int, windows_NHWC: np.ndarray, *rest: object) -> None:
@@ -100,14 +117,22 @@ def test_a_frame_of_one_network_runs_whole_where_the_halo_holds_all_it_sees(
     monkeypatch.setattr(Networks, "run", seen)
     played = [rgb_HWC for _, rgb_HWC in Player(made.path, threads=1)]
     assert all(worst(rgb_HWC, made.expected(t)) <= 1 for t, rgb_HWC in enumerate(played))
-    count, height, width = {"whole": (1, 37, 45), "bands": (2, 19, 45), "patches": (16, 10, 12)}[cut]
+    count, height, width = {"whole": (1, 37, 45), "bands": (2, 19, 45), "patches": (16, 10, 12)}[
+        cut
+    ]
     assert shapes == {(count, height + 2 * halo, width + 2 * halo, 3)}
 
 
 def test_frames_of_several_networks_run_in_patches(tmp_path: Path) -> None:
     made = make(tmp_path, halo=4, network_of=(0, 1))
-    assert all(worst(rgb_HWC, made.expected(t)) <= 1 for t, (_, rgb_HWC) in enumerate(Player(made.path, threads=1)))
-    for labels_TRC, windows in ((np.zeros_like(made.labels), 1), (made.labels, made.server.grid.patches)):
+    assert all(
+        worst(rgb_HWC, made.expected(t)) <= 1
+        for t, (_, rgb_HWC) in enumerate(Player(made.path, threads=1))
+    )
+    for labels_TRC, windows in (
+        (np.zeros_like(made.labels), 1),
+        (made.labels, made.server.grid.patches),
+    ):
         packed = changed(made, tmp_path / "other.stdo", chunks=labels.encode(labels_TRC, 2))
         assert Player(packed)._plan(labels_TRC[0])[0].patches == windows
 
@@ -137,7 +162,9 @@ def test_seeking_to_any_frame_gives_the_same_pixels(codec: str, tmp_path: Path) 
             assert np.array_equal(rgb_HWC, expected)
 
 
-def test_a_stretch_of_a_variable_rate_takes_the_frames_whose_time_lies_in_it(tmp_path: Path) -> None:
+def test_a_stretch_of_a_variable_rate_takes_the_frames_whose_time_lies_in_it(
+    tmp_path: Path,
+) -> None:
     made = make(tmp_path, pts=VARIABLE)
     whole = dict(Player(made.path, threads=1))
     for start, duration, taken in (
@@ -163,7 +190,10 @@ def test_patches_whose_network_did_not_arrive_are_bicubic(made: Made) -> None:
     grid = made.server.grid
     for t in range(6):
         here = grid.hr.extract(np.pad(some[t][1], ((0, 0), (0, 0), (0, 0))))
-        ours, bicubic = made.server.patches(made.lr[t], made.labels[t]), grid.hr.extract(made.bicubic(t))
+        ours, bicubic = (
+            made.server.patches(made.lr[t], made.labels[t]),
+            grid.hr.extract(made.bicubic(t)),
+        )
         for patch, label in enumerate(made.labels[t].ravel()):
             if _overlapped(grid, patch):
                 continue
@@ -190,7 +220,10 @@ def test_a_part_of_a_frame_is_enlarged_as_in_the_frame(scale: int) -> None:
     lr_HWC = np.random.default_rng(0).integers(0, 256, (23, 17, 3), np.uint8)
     whole = enlarge(lr_HWC, scale)
     for top, left, height, width in itertools.product((0, 1, 2, 9), (0, 1, 7), (1, 14), (1, 10)):
-        area = slice(scale * top, scale * (top + height)), slice(scale * left, scale * (left + width))
+        area = (
+            slice(scale * top, scale * (top + height)),
+            slice(scale * left, scale * (left + width)),
+        )
         assert np.array_equal(enlarge_part(lr_HWC, scale, top, left, height, width), whole[area])
 
 
@@ -208,7 +241,11 @@ BAD_MEMBERS = {
     "no video": ("lr", lambda tmp: b"\0" * 999, "lr.mp4"),
     "a playlist": ("lr", lambda tmp: b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "lr.mp4"),
     "half a video": ("lr", lambda tmp: other_video(tmp, 35, 25, 6)[:-400], "lr.mp4"),
-    "labels of more frames": ("chunks", lambda tmp: labels.encode(np.zeros((999, 3, 3), np.int16), 2), "chunks.bin"),
+    "labels of more frames": (
+        "chunks",
+        lambda tmp: labels.encode(np.zeros((999, 3, 3), np.int16), 2),
+        "chunks.bin",
+    ),
     "no labels": ("chunks", lambda tmp: b"", "chunks.bin"),
     "no weights": ("weights", lambda tmp: b"\x20", "weights.bin"),
     "no graph": ("graph", lambda tmp: b"graph", "graph.onnx"),
@@ -216,7 +253,9 @@ BAD_MEMBERS = {
 
 
 @pytest.mark.parametrize("kind", BAD_MEMBERS)
-def test_members_that_are_signed_but_wrong_are_one_line(kind: str, made: Made, tmp_path: Path) -> None:
+def test_members_that_are_signed_but_wrong_are_one_line(
+    kind: str, made: Made, tmp_path: Path
+) -> None:
     name, content, named = BAD_MEMBERS[kind]
     bad = changed(made, tmp_path / "bad.stdo", **{name: content(tmp_path)})
     with pytest.raises(UserError, match=named) as caught:
@@ -247,7 +286,10 @@ def test_signed_noise_plays_or_is_one_line(name: str, member: str, tmp_path: Pat
         noisy[at] = rng.integers(0, 256, len(at))
         kept = noisy.tobytes()[: rng.integers(len(noisy)) if rng.random() < 0.2 else None]
         try:
-            assert len(list(Player(changed(made, tmp_path / "noisy.stdo", **{name: kept}), threads=1))) == 6
+            assert (
+                len(list(Player(changed(made, tmp_path / "noisy.stdo", **{name: kept}), threads=1)))
+                == 6
+            )
         except UserError as error:
             refusals.append(str(error))
     assert len(refusals) > 10

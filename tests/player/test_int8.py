@@ -33,7 +33,11 @@ def state_of(network: nn.Module) -> dict[str, np.ndarray]:
 
 
 def convolutions(network: nn.Module) -> dict[str, Convolution]:
-    return {f"{name}.weight": each for name, each in network.named_modules() if isinstance(each, Convolution)}
+    return {
+        f"{name}.weight": each
+        for name, each in network.named_modules()
+        if isinstance(each, Convolution)
+    }
 
 
 def in_torch(network: nn.Module, windows: np.ndarray) -> np.ndarray:
@@ -48,7 +52,9 @@ def ranges_in_torch(network: nn.Module, windows: np.ndarray) -> dict[str, tuple[
     def seen(name: str):
         return lambda _, read: found.update({name: (float(read[0].min()), float(read[0].max()))})
 
-    hooks = [each.register_forward_pre_hook(seen(name)) for name, each in convolutions(network).items()]
+    hooks = [
+        each.register_forward_pre_hook(seen(name)) for name, each in convolutions(network).items()
+    ]
     in_torch(network, windows)
     for hook in hooks:
         hook.remove()
@@ -56,7 +62,9 @@ def ranges_in_torch(network: nn.Module, windows: np.ndarray) -> dict[str, tuple[
 
 
 def rounded_in_torch(network: nn.Module, ranges: dict[str, tuple[float, float]]) -> nn.Module:
-    """The network as 8 bits compute it, by PyTorch's own rounding; levels of pixels stay as they are."""
+    """The network as 8 bits compute it, by PyTorch's own rounding; levels of pixels stay as they
+    are.
+    """
     picture: list[torch.Tensor] = []
     network.register_forward_pre_hook(lambda _, read: picture.append(read[0]))
 
@@ -64,16 +72,22 @@ def rounded_in_torch(network: nn.Module, ranges: dict[str, tuple[float, float]])
         def rounded(_: nn.Module, read: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
             least, most = (0.0, 1.0) if read[0] is picture[-1] else (min(low, 0.0), max(high, 0.0))
             step = (most - least) / 255
-            return (torch.fake_quantize_per_tensor_affine(read[0], step, round(-least / step), 0, 255),)
+            return (
+                torch.fake_quantize_per_tensor_affine(read[0], step, round(-least / step), 0, 255),
+            )
 
         return rounded
 
     for name, each in convolutions(network).items():
         each.register_forward_pre_hook(reading(*ranges[name]))
         outputs = 1 if isinstance(each, nn.ConvTranspose2d) else 0
-        step = each.weight.detach().transpose(0, outputs).abs().amax((1, 2, 3)).clamp_min(1e-12) / 127
+        step = (
+            each.weight.detach().transpose(0, outputs).abs().amax((1, 2, 3)).clamp_min(1e-12) / 127
+        )
         zero = torch.zeros(len(step), dtype=torch.int32)
-        each.weight.data = torch.fake_quantize_per_channel_affine(each.weight.data, step, zero, outputs, -127, 127)
+        each.weight.data = torch.fake_quantize_per_channel_affine(
+            each.weight.data, step, zero, outputs, -127, 127
+        )
     return network
 
 
@@ -85,21 +99,30 @@ def run(networks: Networks, windows: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "residual"), VARIANTS)
-def test_the_server_keeps_what_convolutions_read_and_pixels_are_pytorchs(name: str, residual: str) -> None:
+def test_the_server_keeps_what_convolutions_read_and_pixels_are_pytorchs(
+    name: str, residual: str
+) -> None:
     network, graph = disturbed(name, SCALE, residual=residual), graph_of(name, SCALE, residual)
     windows, state = np.stack(smooth(20, 24, 3)), state_of(network)
     networks = Networks(graph, [state], SCALE, 1)
     observed = networks.observe()
     seen = run(networks, windows)
-    assert np.array_equal(seen, run(Networks(graph, [state], SCALE, 1), windows)), "pixels as if nobody looked"
+    assert np.array_equal(seen, run(Networks(graph, [state], SCALE, 1), windows)), (
+        "pixels as if nobody looked"
+    )
     expected = ranges_in_torch(network, windows)
     assert sorted(expected) == sorted(key for key, tensor in state.items() if tensor.ndim == 4)
-    for found, (key, ends) in zip(observed.ranges(1, list(expected))[0], expected.items(), strict=True):
+    for found, (key, ends) in zip(
+        observed.ranges(1, list(expected))[0], expected.items(), strict=True
+    ):
         assert found == pytest.approx(ends, rel=1e-4, abs=1e-4), key
     eight = run(Networks(graph, [state], SCALE, 1, "int8", ranges=[expected]), windows)
     by_hand = in_torch(rounded_in_torch(network, expected), windows)
     difference = np.abs(eight.astype(int) - by_hand)
-    assert difference.max() <= 2 and (difference > 1).mean() < 0.05, (difference.max(), (difference > 1).mean())
+    assert difference.max() <= 2 and (difference > 1).mean() < 0.05, (
+        difference.max(),
+        (difference > 1).mean(),
+    )
     assert (eight != seen).any(), "that was not float32"
 
 
@@ -110,7 +133,10 @@ def test_ranges_of_several_networks_and_threads() -> None:
     observed = networks.observe()
     out = np.empty((4, 40, 48, 3), np.uint8)
     with ThreadPoolExecutor(4) as pool:
-        for future in [pool.submit(networks.run, 1, windows, out, members) for members in ([0], [1], [3], [0, 3])]:
+        for future in [
+            pool.submit(networks.run, 1, windows, out, members)
+            for members in ([0], [1], [3], [0, 3])
+        ]:
             future.result()
     expected = ranges_in_torch(both[1], windows[[0, 1, 3]])
     none, found = observed.ranges(2, list(expected))
@@ -143,16 +169,22 @@ def test_a_package_plays_in_8_bits_from_anywhere_and_much_as_in_float32(tmp_path
     exact = [rgb_HWC for _, rgb_HWC in Player(path, threads=1)]
     errors = [np.square(a.astype(float) - b).mean() for a, b in zip(whole, exact, strict=True)]
     assert 0 < max(errors) < 2, "46 dB"
-    later = [rgb_HWC for _, rgb_HWC in Player(path, start=Fraction(3, 25), threads=1, precision="int8")]
+    later = [
+        rgb_HWC for _, rgb_HWC in Player(path, start=Fraction(3, 25), threads=1, precision="int8")
+    ]
     assert all(np.array_equal(a, b) for a, b in zip(whole[3:], later, strict=True))
 
 
 def shared() -> tuple[bytes, dict[str, np.ndarray]]:
-    """Two convolutions with one weight behind one padding, added: no backbone's, but no harm either."""
+    """Two convolutions with one weight behind one padding, added: no backbone's, but no harm
+    either.
+    """
     lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["n", 3, "h", "w"])
     weight = helper.make_tensor_value_info("w", TensorProto.FLOAT, [12, 3, 3, 3])
     sr = helper.make_tensor_value_info("sr", TensorProto.FLOAT, None)
-    pads = helper.make_tensor("pads", TensorProto.INT64, [8], np.array([0, 0, 1, 1] * 2).tobytes(), raw=True)
+    pads = helper.make_tensor(
+        "pads", TensorProto.INT64, [8], np.array([0, 0, 1, 1] * 2).tobytes(), raw=True
+    )
     nodes = [
         helper.make_node("Pad", ["lr", "pads"], ["padded"], mode="edge"),
         helper.make_node("Conv", ["padded", "w"], ["one"]),
@@ -171,7 +203,9 @@ def test_convolutions_that_share_padding_and_weights_are_each_rounded_once() -> 
     windows = np.stack(smooth(20, 24, 3))
     exact = run(Networks(graph, [state], SCALE, 1), windows)
     for high in (1.0, 0.5):  # pixels keep their levels, whatever the package says
-        eight = run(Networks(graph, [state], SCALE, 1, "int8", ranges=[{"w": (0.0, high)}]), windows)
+        eight = run(
+            Networks(graph, [state], SCALE, 1, "int8", ranges=[{"w": (0.0, high)}]), windows
+        )
         assert np.abs(eight.astype(int) - exact).max() <= 2
 
 
@@ -191,13 +225,18 @@ def test_the_command_plays_in_every_precision(precision: str, tmp_path: Path) ->
 def test_a_package_without_ranges_says_so(tmp_path: Path) -> None:
     made = make(tmp_path)
     assert Package.open(made.path).manifest.network.ranges is None
-    with pytest.raises(UserError, match="precision=int8: the package does not tell the ranges it needs"):
+    with pytest.raises(
+        UserError, match="precision=int8: the package does not tell the ranges it needs"
+    ):
         Player(made.path, precision="int8")
 
 
 @pytest.mark.parametrize("name", ["third.weight", "third\n\x1b[31m.weight"])
 def test_a_convolution_without_a_range_is_refused_in_one_line(name: str) -> None:
-    state = {key.replace("third.weight", name): value for key, value in state_of(disturbed("espcn", SCALE)).items()}
+    state = {
+        key.replace("third.weight", name): value
+        for key, value in state_of(disturbed("espcn", SCALE)).items()
+    }
     model = onnx.load_from_string(graph_of("espcn", SCALE))
     for each in [*model.graph.input, *model.graph.node]:
         if each.name == "third.weight":
@@ -206,7 +245,9 @@ def test_a_convolution_without_a_range_is_refused_in_one_line(name: str) -> None
             each.input[list(each.input).index("third.weight")] = name
     ranges = {"second.weight": (0.0, 1.0)}
     networks = Networks(model.SerializeToString(), [state], SCALE, 1, "int8", ranges=[ranges])
-    with pytest.raises(UserError, match=r"graph\.onnx: third.*: a convolution whose range") as caught:
+    with pytest.raises(
+        UserError, match=r"graph\.onnx: third.*: a convolution whose range"
+    ) as caught:
         networks.prepare(0, (20, 24))
     assert str(caught.value).isprintable()
 
@@ -228,4 +269,6 @@ def test_processors_whose_sums_overflow_get_fewer_levels(isa: str) -> None:
     )  # fmt: skip
     levels, chosen, all_of_them = map(float, done.stdout.split())
     assert chosen == pytest.approx(144, rel=0.02)
-    assert levels == (WEIGHT_LEVELS if all_of_them == pytest.approx(144, rel=0.01) else FEWER_LEVELS)
+    assert levels == (
+        WEIGHT_LEVELS if all_of_them == pytest.approx(144, rel=0.01) else FEWER_LEVELS
+    )

@@ -1,4 +1,6 @@
-"""The player's other process: the same pixels, and nothing that a package does there gets any further."""
+"""The player's other process: the same pixels, and nothing that a package does there gets any
+further.
+"""
 
 import json
 import os
@@ -38,15 +40,23 @@ def test_the_same_frames_as_often_as_one_likes(made: Made) -> None:
     for _ in range(2):
         played = list(there)
         assert [pts for pts, _ in played] == [pts for pts, _ in expected]
-        assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(played, expected, strict=True))
+        assert all(
+            np.array_equal(one, other)
+            for (_, one), (_, other) in zip(played, expected, strict=True)
+        )
     assert len(there) == 12 and len(children()) == 1, "one process serves all of them"
 
 
 def test_a_stretch_with_few_networks(made: Made) -> None:
     settings = {"start": 0.1, "duration": 0.2, "max_network_bytes": 0, "threads": 1}
-    expected, played = list(Player(made.path, **settings)), list(Player(made.path, isolated=True, **settings))
+    expected, played = (
+        list(Player(made.path, **settings)),
+        list(Player(made.path, isolated=True, **settings)),
+    )
     assert len(played) == len(expected) == 5
-    assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(played, expected, strict=True))
+    assert all(
+        np.array_equal(one, other) for (_, one), (_, other) in zip(played, expected, strict=True)
+    )
 
 
 def test_two_at_once_and_one_left_in_the_middle(made: Made) -> None:
@@ -80,7 +90,9 @@ def test_a_folder_is_read_by_its_open_files(made: Made, tmp_path: Path) -> None:
     expected = list(Player(made.path, threads=1))
     for each in (tmp_path / "folder").iterdir():
         each.unlink()
-    assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(player, expected, strict=True))
+    assert all(
+        np.array_equal(one, other) for (_, one), (_, other) in zip(player, expected, strict=True)
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
@@ -107,7 +119,9 @@ def test_a_frame_that_does_not_come_in_time(made: Made, monkeypatch: pytest.Monk
 
 
 @LINUX
-def test_more_memory_than_its_share_is_one_line(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_memory_than_its_share_is_one_line(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("stdo.player.client.of_decoder", lambda pixels, threads: 150 << 20)
     with pytest.raises(UserError, match=r"150 MiB") as caught:
         list(Player(made.path, threads=4, isolated=True))
@@ -146,7 +160,12 @@ def confined(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     (folder / "old").write_text("kept")
     start = "import json; from stdo.player.confine import confine; assert confine(1 << 28) == []\n"
     return subprocess.run(
-        [sys.executable, "-c", start + code], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", start + code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -157,7 +176,9 @@ def test_what_a_confined_process_cannot_do(what: str, tmp_path: Path) -> None:
     done = confined(FORBIDDEN[what], tmp_path)
     assert done.returncode == 1, "an error of Python's, and not a death"
     assert "Error" in done.stderr and "assert confine" not in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["old"] and (tmp_path / "old").read_text() == "kept"
+    assert [path.name for path in tmp_path.iterdir()] == ["old"] and (
+        tmp_path / "old"
+    ).read_text() == "kept"
 
 
 @LINUX
@@ -167,7 +188,9 @@ def test_what_it_can_do(what: str, tmp_path: Path) -> None:
     assert confined(ALLOWED[what], tmp_path).returncode == 0
 
 
-def test_without_the_library_there_is_a_note(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_there_is_a_note(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "pyseccomp.py").write_text("raise ModuleNotFoundError('pyseccomp')\n")
     monkeypatch.syspath_prepend(str(tmp_path / "none"))
@@ -202,7 +225,9 @@ def test_it_ends_when_the_process_that_started_it_is_killed(made: Made) -> None:
 
 
 def test_a_stranger_in_the_pipe_is_bounded(made: Made) -> None:
-    """Whatever the other process sends, a message has at most so many bytes, and pixels are all that is shared."""
+    """Whatever the other process sends, a message has at most so many bytes, and pixels are all
+    that is shared.
+    """
     assert isolated._LONGEST <= 1 << 16
     player = Player(made.path, threads=1, isolated=True)
     for _, rgb_HWC in player.lent():

@@ -3,7 +3,15 @@
 import pytest
 
 from stdo.package.limits import MAX_PIXELS
-from stdo.player.memory import VIEWER, encoder_options, frames_held, limit, of_decoder, of_encoder, of_networks
+from stdo.player.memory import (
+    VIEWER,
+    encoder_options,
+    frames_held,
+    limit,
+    of_decoder,
+    of_encoder,
+    of_networks,
+)
 
 SIZES = [(16, 16), (640, 360), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (4096, 2160), (4720, 4720),
          (16384, 2048), (5792, 5792), (7680, 4320)]  # fmt: skip
@@ -26,7 +34,9 @@ def test_the_shares_are_no_more_than_the_whole_and_something_is_left_for_network
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_what_plays_on_four_threads_plays_on_any_number(size: tuple[int, int], scale: int) -> None:
-    """A window is refused where it needs more than four threads leave: no other number may leave less."""
+    """A window is refused where it needs more than four threads leave: no other number may leave
+    less.
+    """
     pixels = size[0] * size[1]
     lr_pixels = -(-size[0] // scale) * -(-size[1] // scale)
     least = of_networks(pixels, lr_pixels, VIEWER)

@@ -25,7 +25,11 @@ def play(*arguments: object) -> None:
 def packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
     with av.open(str(path)) as container:
         stream = next(each for each in container.streams if each.type == kind)
-        return [(p.pts * p.time_base, bytes(p)) for p in container.demux(stream) if p.size and p.pts is not None]
+        return [
+            (p.pts * p.time_base, bytes(p))
+            for p in container.demux(stream)
+            if p.size and p.pts is not None
+        ]
 
 
 @pytest.fixture
@@ -33,13 +37,18 @@ def made(tmp_path: Path) -> Made:
     return make(tmp_path, scale=2, width=96, height=64, frames=25, patch=(16, 16), sound=True)
 
 
-def test_the_video_has_the_frames_at_their_times_and_the_sound_untouched(made: Made, tmp_path: Path) -> None:
+def test_the_video_has_the_frames_at_their_times_and_the_sound_untouched(
+    made: Made, tmp_path: Path
+) -> None:
     out = tmp_path / "out.mp4"
     play(made.path, out, "--threads", 2)
     frames = list(VideoFile(out))
     assert [frame.pts for frame in frames] == [Fraction(t, 25) for t in range(25)]
     for t, frame in enumerate(frames):  # brightness alone: 4:2:0 halves the resolution of colour
-        assert np.abs((frame.rgb_HWC.astype(int) - made.expected(t)) @ [0.2126, 0.7152, 0.0722]).mean() < 2.5
+        assert (
+            np.abs((frame.rgb_HWC.astype(int) - made.expected(t)) @ [0.2126, 0.7152, 0.0722]).mean()
+            < 2.5
+        )
     assert packets(out, "audio") == packets(tmp_path / "lr.mp4", "audio")
     with av.open(str(out)) as container:
         assert container.metadata["title"] == "tiny"
@@ -58,7 +67,16 @@ def test_a_stretch_has_the_sound_of_that_stretch(made: Made, tmp_path: Path) -> 
 
 
 def test_pictures_are_the_players_bit_by_bit(made: Made, tmp_path: Path) -> None:
-    play(made.path, tmp_path / "frames", "--frames", "png", "--duration", "0.2", "--max-network-bytes", "0")
+    play(
+        made.path,
+        tmp_path / "frames",
+        "--frames",
+        "png",
+        "--duration",
+        "0.2",
+        "--max-network-bytes",
+        "0",
+    )
     pictures = [frame.rgb_HWC for frame in ImageFolder(tmp_path / "frames")]
     played = [rgb_HWC for _, rgb_HWC in Player(made.path, duration=0.2, max_network_bytes=0)]
     assert len(pictures) == len(played) == 5
@@ -83,22 +101,38 @@ MISTAKES = {
     "no package": (["missing.stdo", "out.mp4"], "missing.stdo: no such file"),
     "a video instead of a package": (["lr.mp4", "out.mp4"], "lr.mp4: is not a package"),
     "no target": (["tiny.stdo"], "out: must be given"),
-    "a target and a benchmark": (["tiny.stdo", "out.mp4", "--benchmark"], "out: must be given, unless"),
+    "a target and a benchmark": (
+        ["tiny.stdo", "out.mp4", "--benchmark"],
+        "out: must be given, unless",
+    ),
     "a folder that is not there": (["tiny.stdo", "none/out.mp4"], "there is no folder"),
     "the package as target": (["tiny.stdo", "tiny.stdo"], "is the package itself"),
     "no container": (["tiny.stdo", "out.txt"], "out.txt: is no video that can be written"),
-    "a container without H.264": (["tiny.stdo", "out.ivf"], "out.ivf: is no video that can be written"),
-    "a start that is no number": (["tiny.stdo", "out.mp4", "--start", "x"], "--start: x: must be a number"),
+    "a container without H.264": (
+        ["tiny.stdo", "out.ivf"],
+        "out.ivf: is no video that can be written",
+    ),
+    "a start that is no number": (
+        ["tiny.stdo", "out.mp4", "--start", "x"],
+        "--start: x: must be a number",
+    ),
     "a start behind the end": (["tiny.stdo", "out.mp4", "--start", "60"], "no frame there"),
     "a bad option": (["tiny.stdo", "out.mp4", "--fast"], "unrecognized arguments: --fast"),
     "a bad kind of frames": (["tiny.stdo", "out", "--frames", "gif"], "invalid choice: 'gif'"),
-    "a device that is not there": (["tiny.stdo", "out.mp4", "--device", "TPU"], "device=TPU: must be one of"),
+    "a device that is not there": (
+        ["tiny.stdo", "out.mp4", "--device", "TPU"],
+        "device=TPU: must be one of",
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
 def test_a_mistake_is_one_line_exit_code_2_and_no_file(
-    kind: str, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str,
+    made: Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
@@ -156,7 +190,9 @@ MODULES = (
 
 
 def test_a_strangers_folder_runs_no_code(made: Made, tmp_path: Path) -> None:
-    """Modules of names that the player imports, in the folder where it is called and the package lies."""
+    """Modules of names that the player imports, in the folder where it is called and the package
+    lies.
+    """
     folder = tmp_path / "theirs"
     folder.mkdir()
     made.path.rename(folder / "tiny.stdo")
@@ -174,11 +210,23 @@ def test_a_strangers_folder_runs_no_code(made: Made, tmp_path: Path) -> None:
 
 def test_the_lab_is_not_needed(made: Made, tmp_path: Path) -> None:
     """In a process that cannot import what only the lab has."""
-    lab = ["torch", "pytorch_lightning", "hydra", "omegaconf", "matplotlib", "PIL", "tqdm", "filelock", "safetensors"]
+    lab = [
+        "torch",
+        "pytorch_lightning",
+        "hydra",
+        "omegaconf",
+        "matplotlib",
+        "PIL",
+        "tqdm",
+        "filelock",
+        "safetensors",
+    ]
     code = (
         f"import sys\nfor name in {[*lab, 'onnx', 'onnxruntime']}: sys.modules[name] = None\n"
         f"from stdo.cli.play import main\nmain([{str(made.path)!r}, {str(tmp_path / 'out.mp4')!r}])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "25 frames" in done.stdout and not done.stderr

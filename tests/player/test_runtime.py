@@ -42,14 +42,19 @@ SLOW = [pytest.param(name, 3, residual, marks=pytest.mark.slow) for name, residu
 
 
 @pytest.mark.parametrize(
-    ("name", "scale", "residual"), [("espcn", 2, "none"), ("espcn", 4, "none"), ("espcn", 4, "bicubic"), *SLOW]
+    ("name", "scale", "residual"),
+    [("espcn", 2, "none"), ("espcn", 4, "none"), ("espcn", 4, "bicubic"), *SLOW],
 )
 def test_pixels_equal_pytorchs_to_one_level(name: str, scale: int, residual: str) -> None:
     both = [disturbed(name, scale, seed, residual=residual) for seed in range(2)]
-    networks = Networks(graph_of(name, scale, residual), [weights_of(each) for each in both], scale, 2)
+    networks = Networks(
+        graph_of(name, scale, residual), [weights_of(each) for each in both], scale, 2
+    )
     windows = np.random.default_rng(0).integers(0, 256, (3, 20, 24, 3), np.uint8)
     for index, network in enumerate(both):
-        difference = np.abs(patches(networks, index, windows).astype(int) - in_torch(network, windows))
+        difference = np.abs(
+            patches(networks, index, windows).astype(int) - in_torch(network, windows)
+        )
         assert difference.max() <= 1
         assert (difference > 0).mean() < 1e-3
 
@@ -58,17 +63,28 @@ def test_values_beyond_black_and_white_are_clamped_and_halves_round_to_even() ->
     pixels = np.arange(256, dtype=np.float32)
     lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["n", 3, "h", "w"])
     sr = helper.make_tensor_value_info("sr", TensorProto.FLOAT, None)
-    shapes = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [12, 3, 1, 1]) for name in ("w",)]
-    nodes = [helper.make_node("Conv", ["lr", "w"], ["y"]), helper.make_node("DepthToSpace", ["y"], ["sr"], blocksize=2)]
+    shapes = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [12, 3, 1, 1]) for name in ("w",)
+    ]
+    nodes = [
+        helper.make_node("Conv", ["lr", "w"], ["y"]),
+        helper.make_node("DepthToSpace", ["y"], ["sr"], blocksize=2),
+    ]
     model = helper.make_model(
-        helper.make_graph(nodes, "g", [lr, *shapes], [sr]), opset_imports=[helper.make_opsetid("", 18)]
+        helper.make_graph(nodes, "g", [lr, *shapes], [sr]),
+        opset_imports=[helper.make_opsetid("", 18)],
     )
     weight = np.zeros((12, 3, 1, 1), np.float32)
     for row, factor in enumerate((0.5, 1.0, 1.5, -1.0)):
         weight[3 * row : 3 * row + 3, :, 0, 0] = np.eye(3) * factor
     networks = Networks(model.SerializeToString(), [{"w": weight}], 2, 1)
     windows = np.repeat(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3, 3)
-    out = patches(networks, 0, windows)[0, :, :, 0].reshape(16, 2, 16, 2).transpose(1, 3, 0, 2).reshape(4, 256)
+    out = (
+        patches(networks, 0, windows)[0, :, :, 0]
+        .reshape(16, 2, 16, 2)
+        .transpose(1, 3, 0, 2)
+        .reshape(4, 256)
+    )
     for row, factor in zip(out, (0.5, 1.0, 1.5, -1.0), strict=True):
         exact = np.clip(pixels * factor, 0, 255)
         assert np.abs(row - exact).max() <= 0.5 + 1e-6
@@ -99,7 +115,9 @@ def test_threads_may_share_it() -> None:
 
     def work(index: int) -> None:
         for _ in range(20):
-            worst.append(np.abs(patches(networks, index, windows).astype(int) - expected[index]).max())  # noqa: PERF401
+            worst.append(
+                np.abs(patches(networks, index, windows).astype(int) - expected[index]).max()
+            )
 
     threads = [threading.Thread(target=work, args=(index % 2,)) for index in range(4)]
     for thread in threads:
@@ -109,7 +127,9 @@ def test_threads_may_share_it() -> None:
     assert len(worst) == 80 and max(worst) <= 1
 
 
-def test_a_network_is_made_ready_as_often_as_threads_ask_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_is_made_ready_as_often_as_threads_ask_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made, made_ready = [], Networks._made
     monkeypatch.setattr(Networks, "_made", lambda *each: made.append(each) or made_ready(*each))
     networks = Networks(graph_of("espcn", 2), [weights_of(disturbed("espcn", 2))], 2, 3)
@@ -145,7 +165,12 @@ def test_more_networks_than_are_kept_ready() -> None:
     networks = Networks(graph_of("espcn", 2), [weights_of(each) for each in many], 2, 1, resident=2)
     windows = np.random.default_rng(0).integers(0, 256, (2, 10, 12, 3), np.uint8)
     for index in (0, 1, 2, 0):
-        assert np.abs(patches(networks, index, windows).astype(int) - in_torch(many[index], windows)).max() <= 1
+        assert (
+            np.abs(
+                patches(networks, index, windows).astype(int) - in_torch(many[index], windows)
+            ).max()
+            <= 1
+        )
 
 
 def changed(graph: bytes, change) -> bytes:
@@ -194,13 +219,19 @@ def leaking(alpha: float | int, *more: float) -> Callable[[onnx.GraphProto], Non
 
 
 def enlarging(graph: bytes, **attributes: object) -> bytes:
-    """A transposed convolution by FSRCNN's attributes, but for some: behind the picture of another backbone."""
+    """A transposed convolution by FSRCNN's attributes, but for some: behind the picture of another
+    backbone.
+    """
     usual = {"strides": [1, 1], "pads": [0, 0, 0, 0], "kernel_shape": [1, 1]}
 
     def change(graph: onnx.GraphProto) -> None:
         sr = graph.output[0].name
-        graph.input.append(helper.make_tensor_value_info("up.weight", TensorProto.FLOAT, [3, 3, 1, 1]))
-        graph.node.append(helper.make_node("ConvTranspose", [sr, "up.weight"], ["out"], **usual | attributes))
+        graph.input.append(
+            helper.make_tensor_value_info("up.weight", TensorProto.FLOAT, [3, 3, 1, 1])
+        )
+        graph.node.append(
+            helper.make_node("ConvTranspose", [sr, "up.weight"], ["out"], **usual | attributes)
+        )
         graph.output[0].CopyFrom(helper.make_tensor_value_info("out", TensorProto.FLOAT, None))
 
     return changed(graph, change)
@@ -263,18 +294,29 @@ def chain(steps: int, channels: int, kernel: int) -> tuple[bytes, dict[str, np.n
     lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["n", 3, "h", "w"])
     sr = helper.make_tensor_value_info(f"y{steps}", TensorProto.FLOAT, None)
     shapes = [[3 if step == 0 else channels, channels, kernel, kernel] for step in range(steps)]
-    given = [helper.make_tensor_value_info(f"w{i}", TensorProto.FLOAT, shape) for i, shape in enumerate(shapes)]
+    given = [
+        helper.make_tensor_value_info(f"w{i}", TensorProto.FLOAT, shape)
+        for i, shape in enumerate(shapes)
+    ]
     nodes = [
-        helper.make_node("ConvTranspose", [f"y{i}" if i else "lr", f"w{i}"], [f"y{i + 1}"], strides=[2, 2])
+        helper.make_node(
+            "ConvTranspose", [f"y{i}" if i else "lr", f"w{i}"], [f"y{i + 1}"], strides=[2, 2]
+        )
         for i in range(steps)
     ]
     graph = helper.make_graph(nodes, "g", [lr, *given], [sr])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    return model.SerializeToString(), {f"w{i}": np.zeros(shape, np.float32) for i, shape in enumerate(shapes)}
+    return model.SerializeToString(), {
+        f"w{i}": np.zeros(shape, np.float32) for i, shape in enumerate(shapes)
+    }
 
 
-@pytest.mark.parametrize(("steps", "channels", "said"), [(9, 64, "its steps hold"), (20, 1, "its steps hold")])
-def test_what_transposed_convolutions_make_is_counted_before_it_is_made(steps: int, channels: int, said: str) -> None:
+@pytest.mark.parametrize(
+    ("steps", "channels", "said"), [(9, 64, "its steps hold"), (20, 1, "its steps hold")]
+)
+def test_what_transposed_convolutions_make_is_counted_before_it_is_made(
+    steps: int, channels: int, said: str
+) -> None:
     graph, weights = chain(steps, channels, 2)
     with pytest.raises(UserError, match=said):
         Networks(graph, [weights], 2, 1).prepare(0, (64, 64))

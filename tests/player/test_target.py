@@ -1,4 +1,6 @@
-"""What cannot be written is said before anything is played, in one line, and nothing is left behind."""
+"""What cannot be written is said before anything is played, in one line, and nothing is left
+behind.
+"""
 
 import os
 import subprocess
@@ -66,7 +68,9 @@ def test_a_target_that_cannot_be_written(name: str | bytes, folder: Path) -> Non
     with pytest.raises(UserError) as caught:
         check_target(Path(os.fsdecode(name)), Path("some.stdo"))
     assert BAD[name] in str(caught.value) and "\n" not in str(caught.value)
-    assert "partial" not in str(caught.value) and "trial" not in str(caught.value), "a name that nobody typed"
+    assert "partial" not in str(caught.value) and "trial" not in str(caught.value), (
+        "a name that nobody typed"
+    )
     assert files(folder) == before
 
 
@@ -86,7 +90,9 @@ def test_an_unpacked_package_is_never_written_to(name: str, pictures: bool, fold
     assert files(folder) == before
 
 
-@pytest.mark.parametrize("name", ["u.stdo", "old.mp4", "fifo.mp4", "dangling.mp4", "/proc/out", "none/out"])
+@pytest.mark.parametrize(
+    "name", ["u.stdo", "old.mp4", "fifo.mp4", "dangling.mp4", "/proc/out", "none/out"]
+)
 def test_pictures_go_into_a_new_or_empty_folder(name: str, folder: Path) -> None:
     check_target(Path("folder.mp4"), Path("some.stdo"), pictures=True)
     check_target(Path("new"), Path("some.stdo"), pictures=True)
@@ -110,7 +116,9 @@ def test_as_a_user_who_may_not_write_there(folder: Path) -> None:
     )
     for each in (folder, *folder.parents[:3]):
         each.chmod(0o755)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
     assert "ro/out.mp4: cannot be written (Permission denied)" in done.stdout
     assert "locked.mp4: is there already, and may not be written" in done.stdout
 
@@ -123,7 +131,11 @@ def test_the_command_says_so_at_once(tmp_path: Path) -> None:
         began = time.monotonic()
         command = [sys.executable, "-m", "stdo.play", "no.stdo", name]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
-        assert done.returncode == 2 and done.stderr.startswith(b"stdo: ") and done.stderr.count(b"\n") == 1, done.stderr
+        assert (
+            done.returncode == 2
+            and done.stderr.startswith(b"stdo: ")
+            and done.stderr.count(b"\n") == 1
+        ), done.stderr
         assert b"no.stdo" not in done.stderr and time.monotonic() - began < 60
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.mp4", "no.stdo"]
 

@@ -37,12 +37,19 @@ from stdo.video.clip import Clip, PatchSize
 from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.sample import GeneratedClip
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
 NASTY = """</script><script>document.title="caught"</script><b>"ü&'“\u2028{{data}}"""
 OTHER_SIZES = (9_500, 1_250_000)
 LIMIT = 90
 """Seconds that a test may take in the browser, many times what any takes."""
-METHODS = {"awdnn": (whole, Single, 1), "nas": (by_time, Independent, 3), "stdo": (by_score, Independent, 3)}
+METHODS = {
+    "awdnn": (whole, Single, 1),
+    "nas": (by_time, Independent, 3),
+    "stdo": (by_score, Independent, 3),
+}
 
 
 def tiny_run(folder: Path, method: str, seed: int) -> None:
@@ -58,10 +65,26 @@ def tiny_run(folder: Path, method: str, seed: int) -> None:
         split,
         chunks,
     )
-    facts = {"video": "tiny", "method": method, "backbone": "espcn", "scale": 2, "chunks": chunks, "seed": seed}
-    facts |= {"chunking": split.__name__.removeprefix("by_"), "sharing": sharing.__name__, "sampler": "Uniform"}
+    facts = {
+        "video": "tiny",
+        "method": method,
+        "backbone": "espcn",
+        "scale": 2,
+        "chunks": chunks,
+        "seed": seed,
+    }
+    facts |= {
+        "chunking": split.__name__.removeprefix("by_"),
+        "sharing": sharing.__name__,
+        "sampler": "Uniform",
+    }
     facts |= {"scorer": "bicubic", "passes": 3, "batch": 4, "precision": "32-true"}
-    trainer = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "enable_checkpointing": False}
+    trainer = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "precision": "32-true",
+        "enable_checkpointing": False,
+    }
     trainer |= {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     job = Job(
         folder / "outputs" / f"{method}-{seed}",
@@ -108,15 +131,23 @@ def test_nothing_is_asked_from_the_network(runs: list[Run], tmp_path: Path) -> N
     write_page(tmp_path / "report.html", runs, "Tiny")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "default-src 'none'" in text
-    assert set(re.findall(r"\b(?:https?|wss?)://[^\s\"'`<]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert set(re.findall(r"\b(?:https?|wss?)://[^\s\"'`<]+", text)) == {
+        "http://www.w3.org/2000/svg"
+    }
     assert re.findall(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(?!data:)', text) == []
 
 
 def test_pictures_that_runs_share_are_kept_once(runs: list[Run]) -> None:
     data = page_data(runs, "Tiny")
     shown = [entry for entry in data["runs"] if entry["crops"]]
-    assert [entry["name"] for entry in shown] == ["awDNN", "NAS k=3", "STDO k=3"]  # of two seeds the first
-    hard = [[crop for crop in entry["crops"] if crop["why"] == "hardest for bicubic"] for entry in shown]
+    assert [entry["name"] for entry in shown] == [
+        "awDNN",
+        "NAS k=3",
+        "STDO k=3",
+    ]  # of two seeds the first
+    hard = [
+        [crop for crop in entry["crops"] if crop["why"] == "hardest for bicubic"] for entry in shown
+    ]
     assert hard[0]
     for kind in ("truth", "bicubic"):
         keys = [[crop["files"][kind] for crop in crops] for crops in hard]
@@ -130,14 +161,25 @@ def test_maps_say_what_the_run_measured(runs: list[Run]) -> None:
     ours, bicubic = runs[0].maps()
     kept = data["runs"][0]["maps"]
     for name, values in (("ours", ours), ("bicubic", bicubic)):
-        stored = np.frombuffer(base64.b64decode(data["pool"][kept[name]]), "<u2").reshape(values.shape) / 100
+        stored = (
+            np.frombuffer(base64.b64decode(data["pool"][kept[name]]), "<u2").reshape(values.shape)
+            / 100
+        )
         np.testing.assert_allclose(stored, values, atol=0.0051)
-    assert (kept["x"], kept["y"]) == ([0, 24, 48, 70], [0, 20, 40, 50])  # 35 LR columns in patches of 12: 12, 12, 11
+    assert (kept["x"], kept["y"]) == (
+        [0, 24, 48, 70],
+        [0, 20, 40, 50],
+    )  # 35 LR columns in patches of 12: 12, 12, 11
     y, x = page_data_module._edges(changed(runs[0], scale=3), 2, 2)
-    assert (x, y) == ([0, 36, 70], [0, 30, 50])  # the padding, two columns and one row here, is not shown
+    assert (x, y) == (
+        [0, 36, 70],
+        [0, 30, 50],
+    )  # the padding, two columns and one row here, is not shown
 
 
-def test_images_stop_at_the_budget_and_it_is_said(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_stop_at_the_budget_and_it_is_said(
+    runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = sum(len(entry["crops"]) for entry in page_data(runs, "Tiny")["runs"])
     monkeypatch.setattr(page_data_module, "IMAGE_BYTES", 20_000)
     data = page_data(runs, "Tiny")
@@ -150,11 +192,16 @@ def test_images_stop_at_the_budget_and_it_is_said(runs: list[Run], monkeypatch: 
 def test_gains_show_no_place_twice(runs: list[Run], tmp_path: Path) -> None:
     crops = runs[0].crops()
     first = next(crop for crop in crops if crop["why"] == "hardest for bicubic")
-    again = [first | {"why": why, "frame": 5} for why in ("largest gain", "worst: loses to bicubic")]
+    again = [
+        first | {"why": why, "frame": 5} for why in ("largest gain", "worst: loses to bicubic")
+    ]
     shutil.copytree(runs[0].directory / "crops", tmp_path / "crops")
     (tmp_path / "crops" / "crops.json").write_text(json.dumps([*again, first]))
     [entry] = page_data([replace(runs[0], directory=tmp_path)], "Again")["runs"]
-    assert [crop["why"] for crop in entry["crops"]] == ["hardest for bicubic", "worst: loses to bicubic"]
+    assert [crop["why"] for crop in entry["crops"]] == [
+        "hardest for bicubic",
+        "worst: loses to bicubic",
+    ]
 
 
 def test_training_is_shown_over_presentations_and_seconds(runs: list[Run]) -> None:
@@ -179,9 +226,17 @@ def test_long_curves_are_thinned(runs: list[Run], tmp_path: Path) -> None:
 
 
 def test_best_of_each_method_takes_the_first_seed() -> None:
-    def entry(method: str, point: str, seed: int, psnr: float, network: int | None = None) -> dict[str, Any]:
+    def entry(
+        method: str, point: str, seed: int, psnr: float, network: int | None = None
+    ) -> dict[str, Any]:
         place = {"video": "v", "scale": 4, "backbone": "espcn"}
-        return place | {"method": method, "point": point, "seed": seed, "psnr": {"frame": psnr}, "network": network}
+        return place | {
+            "method": method,
+            "point": point,
+            "seed": seed,
+            "psnr": {"frame": psnr},
+            "network": network,
+        }
 
     entries = [
         entry("stdo", "STDO k=4", 1, 35.0),
@@ -194,7 +249,11 @@ def test_best_of_each_method_takes_the_first_seed() -> None:
 
 
 def test_names_are_told_apart(runs: list[Run]) -> None:
-    twice = [runs[0], changed(runs[0], passes=8), replace(runs[0], directory=Path("outputs/awdnn-0123abcd"))]
+    twice = [
+        runs[0],
+        changed(runs[0], passes=8),
+        replace(runs[0], directory=Path("outputs/awdnn-0123abcd")),
+    ]
     names = [entry["name"] for entry in page_data(twice, "Twice")["runs"]]
     assert len(set(names)) == 3
     assert names[1].startswith("awDNN, passes 8")
@@ -202,7 +261,9 @@ def test_names_are_told_apart(runs: list[Run]) -> None:
 
 def test_other_pixels_are_another_video(runs: list[Run]) -> None:
     coded = replace(runs[0], config=runs[0].config + "degrade:\n  codec: x264\n  crf: 28\n")
-    data = page_data([runs[0], changed(runs[0], frames=300), changed(runs[0], scale=3), coded], "Videos")
+    data = page_data(
+        [runs[0], changed(runs[0], frames=300), changed(runs[0], scale=3), coded], "Videos"
+    )
     assert [entry["video"] for entry in data["runs"]] == [
         "tiny, 6 frames",
         "tiny, 300 frames",
@@ -213,18 +274,28 @@ def test_other_pixels_are_another_video(runs: list[Run]) -> None:
 
 
 def test_mixed_origins_are_said(runs: list[Run]) -> None:
-    clean = [replace(run, provenance=run.provenance | {"commit": "a" * 40, "diff": ""}) for run in runs]
+    clean = [
+        replace(run, provenance=run.provenance | {"commit": "a" * 40, "diff": ""}) for run in runs
+    ]
     notes = page_data(clean, "Clean")["origin"]
     assert [note["warn"] for note in notes] == [False, False]
     assert "aaaaaaaaaa" in notes[0]["text"]
-    other = replace(runs[0], provenance=runs[0].provenance | {"commit": "b" * 40, "diff": "- a\n+ b"})
+    other = replace(
+        runs[0], provenance=runs[0].provenance | {"commit": "b" * 40, "diff": "- a\n+ b"}
+    )
     notes = page_data([*clean[1:], other], "Mixed")["origin"]
-    assert notes[0] == {"warn": True, "text": "Runs of 2 different commits: aaaaaaaaaa (3 runs), bbbbbbbbbb (1 run)."}
+    assert notes[0] == {
+        "warn": True,
+        "text": "Runs of 2 different commits: aaaaaaaaaa (3 runs), bbbbbbbbbb (1 run).",
+    }
     assert notes[2]["text"].startswith("1 of 4 runs were made with uncommitted changes")
 
 
 def test_commands_can_be_pasted() -> None:
-    assert as_typed(["train.py", "video.path=my clip.mp4"]) == "python -m stdo.train 'video.path=my clip.mp4'"
+    assert (
+        as_typed(["train.py", "video.path=my clip.mp4"])
+        == "python -m stdo.train 'video.path=my clip.mp4'"
+    )
     assert as_typed(["stdo-train", "scale=2"]) == "python -m stdo.train scale=2"
     assert as_typed([]) == ""
 
@@ -240,7 +311,8 @@ def test_the_pages_own_files_stay_readable() -> None:
     assert all(len(path.read_text().splitlines()) <= 300 for path in ASSETS.iterdir())
 
 
-# In the browser -----------------------------------------------------------------------------------------------------
+# In the browser
+# -----------------------------------------------------------------------------------------------------
 
 
 class Opened:
@@ -266,9 +338,11 @@ class Opened:
 
 @contextmanager
 def killed_after(seconds: float) -> Iterator[None]:
-    """Kill every Chromium of this process when the block takes longer: what waits for it then fails at once.
+    """Kill every Chromium of this process when the block takes longer: what waits for it then fails
+    at once.
 
-    Playwright limits its waits for pages and elements, but not scripts in a page, nor the making and closing of pages.
+    Playwright limits its waits for pages and elements, but not scripts in a page, nor the making
+    and closing of pages.
     """
 
     def kill() -> None:
@@ -288,13 +362,17 @@ def killed_after(seconds: float) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def browsers() -> Iterator[Iterator[Any]]:
     """The same browser again and again, another one when it has died."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright (stdo[dev])")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="the browser is driven by playwright (stdo[dev])"
+    )
     if CHROMIUM is None:
         pytest.skip("no Chromium or Chrome on this machine (Debian: apt install chromium)")
 
     def living() -> Iterator[Any]:
         while True:
-            opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=1000 * LIMIT)
+            opened = driver.chromium.launch(
+                executable_path=CHROMIUM, args=["--no-sandbox"], timeout=1000 * LIMIT
+            )
             while opened.is_connected():
                 yield opened
 
@@ -313,7 +391,10 @@ def browser(browsers: Iterator[Any]) -> Iterator[Any]:
 def report(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("html") / "report.html"
     name = "a_rather_long_name_of_a_video_" + "1920x1080_" * 4
-    long = [changed(run, video=name, scale=3, params=size) for run, size in zip(runs[:2], OTHER_SIZES, strict=True)]
+    long = [
+        changed(run, video=name, scale=3, params=size)
+        for run, size in zip(runs[:2], OTHER_SIZES, strict=True)
+    ]
     write_page(path, [*runs, *long], "Tiny runs")
     return path
 
@@ -322,7 +403,10 @@ def report(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(browser: Any, report: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
     width, scheme = getattr(request, "param", (1440, "light"))
     page = browser.new_page(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, has_touch=width < 500, reduced_motion="reduce"
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,
+        has_touch=width < 500,
+        reduced_motion="reduce",
     )
     found = Opened(page)
     page.goto(report.as_uri())
@@ -332,7 +416,9 @@ def opened(browser: Any, report: Path, request: pytest.FixtureRequest) -> Iterat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("opened", [(360, "dark"), (390, "light"), (768, "light"), (1440, "light")], indirect=True)
+@pytest.mark.parametrize(
+    "opened", [(360, "dark"), (390, "light"), (768, "light"), (1440, "light")], indirect=True
+)
 def test_it_fits_and_every_section_says_something(opened: Opened) -> None:
     width = opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert width, "scrolls sideways"
@@ -349,7 +435,9 @@ def test_it_fits_and_every_section_says_something(opened: Opened) -> None:
     }
     for selector, least in drawn.items():
         assert opened.page.locator(selector).count() >= least, selector
-    assert opened.page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert opened.page.evaluate(
+        "[...document.images].every((image) => image.complete && image.naturalWidth > 0)"
+    )
     assert "NaN" not in opened.text("body")
     assert "undefined" not in opened.text("body")
     assert opened.page.locator("svg [d*=NaN], svg [x*=NaN], svg [y*=NaN]").count() == 0
@@ -392,10 +480,14 @@ def test_filters_and_protocols(opened: Opened, runs: list[Run]) -> None:
 
 
 @pytest.mark.slow
-def test_a_figure_that_does_not_exist_is_a_dash(browser: Any, runs: list[Run], tmp_path: Path) -> None:
+def test_a_figure_that_does_not_exist_is_a_dash(
+    browser: Any, runs: list[Run], tmp_path: Path
+) -> None:
     def without(run: Run) -> Run:
         ours, bicubic = run.metrics["psnr"] | {"stdo_patch": None}, run.metrics["bicubic"]
-        return changed(run, psnr=ours, bicubic=bicubic | {"psnr": bicubic["psnr"] | {"stdo_patch": None}})
+        return changed(
+            run, psnr=ours, bicubic=bicubic | {"psnr": bicubic["psnr"] | {"stdo_patch": None}}
+        )
 
     write_page(tmp_path / "report.html", [without(run) for run in runs], "None")
     page = browser.new_page()
@@ -434,7 +526,10 @@ def test_sliders_move(opened: Opened) -> None:
     divider = view.locator("input")
     divider.focus()
     page.keyboard.press("End")
-    assert view.locator("img").nth(1).evaluate("(image) => image.style.clipPath") == "inset(0px 0% 0px 0px)"
+    assert (
+        view.locator("img").nth(1).evaluate("(image) => image.style.clipPath")
+        == "inset(0px 0% 0px 0px)"
+    )
     box = view.bounding_box()
     page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + box["height"] / 2)
     page.wait_for_timeout(100)
@@ -476,15 +571,21 @@ def test_a_run_tells_where_it_comes_from(opened: Opened) -> None:
 
 
 @pytest.mark.slow
-def test_every_method_has_a_marker_that_is_seen(browser: Any, runs: list[Run], tmp_path: Path) -> None:
+def test_every_method_has_a_marker_that_is_seen(
+    browser: Any, runs: list[Run], tmp_path: Path
+) -> None:
     methods = [*LOOKS, "mine", "yours", "theirs", "another"]
-    shown = [changed(runs[0], method=method, params=1000 + index) for index, method in enumerate(methods)]
+    shown = [
+        changed(runs[0], method=method, params=1000 + index) for index, method in enumerate(methods)
+    ]
     write_page(tmp_path / "report.html", shown, "Markers")
     page = browser.new_page()
     found = Opened(page)
     page.goto((tmp_path / "report.html").as_uri())
     for place in ("#methods .swatch path", "#table .swatch path", "#cost-body svg path"):
-        drawn = page.locator(place).evaluate_all("all => all.map(one => one.getBBox().width * one.getBBox().height)")
+        drawn = page.locator(place).evaluate_all(
+            "all => all.map(one => one.getBBox().width * one.getBBox().height)"
+        )
         assert len(drawn) >= len(methods), place
         assert min(drawn) > 20, place
     assert found.complaints == []
@@ -493,7 +594,9 @@ def test_every_method_has_a_marker_that_is_seen(browser: Any, runs: list[Run], t
 
 @pytest.mark.slow
 def test_nasty_names_are_shown_as_they_are(browser: Any, runs: list[Run], tmp_path: Path) -> None:
-    write_page(tmp_path / "report.html", [changed(run, video=NASTY, backbone=NASTY) for run in runs], NASTY)
+    write_page(
+        tmp_path / "report.html", [changed(run, video=NASTY, backbone=NASTY) for run in runs], NASTY
+    )
     page = browser.new_page()
     found = Opened(page)
     page.goto((tmp_path / "report.html").as_uri())

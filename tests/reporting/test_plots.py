@@ -21,7 +21,9 @@ def runs(finished_runs: Path) -> list[Run]:
 
 def words(figure: Figure) -> str:
     """Every text in a figure."""
-    return "\n".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+    return "\n".join(
+        text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))
+    )
 
 
 @pytest.mark.parametrize("name", names())
@@ -29,8 +31,17 @@ def test_every_study_has_a_plot(name: str, runs: list[Run], tmp_path: Path) -> N
     settings = open_study(name).report
     others = [{"method": method, "chunks": 4} for method in ("stdo", "jstdo")]
     where = settings["plot"].get("where", {})
-    others.append({key: value[0] if isinstance(value, list) else value for key, value in where.items()})
-    known = [*runs, *(Run(run.directory, run.metrics | other, {}, run.config) for run in runs[2:] for other in others)]
+    others.append(
+        {key: value[0] if isinstance(value, list) else value for key, value in where.items()}
+    )
+    known = [
+        *runs,
+        *(
+            Run(run.directory, run.metrics | other, {}, run.config)
+            for run in runs[2:]
+            for other in others
+        ),
+    ]
     save(tmp_path / "plot.png", draw(known, settings["plot"], settings["title"]))
     with Image.open(tmp_path / "plot.png") as image:
         assert image.info["dpi"] == pytest.approx((144, 144), abs=0.1)
@@ -41,11 +52,17 @@ def test_every_study_has_a_plot(name: str, runs: list[Run], tmp_path: Path) -> N
 def test_lines_are_means_of_seeds_with_their_range(runs: list[Run]) -> None:
     figure = draw(runs, {"kind": "lines", "x": "chunks"}, "a title")
     (axes,) = figure.axes
-    drawn = {curve.get_label(): curve for curve in axes.lines if not str(curve.get_label()).startswith("_")}
+    drawn = {
+        curve.get_label(): curve
+        for curve in axes.lines
+        if not str(curve.get_label()).startswith("_")
+    }
     assert set(drawn) == {"bicubic", "awDNN", "STDO"}
     frame = [run.metrics["psnr"]["frame"] for run in runs]
     assert drawn["STDO"].get_xydata().tolist() == [[2, pytest.approx((frame[2] + frame[3]) / 2)]]
-    assert drawn["bicubic"].get_ydata()[0] == pytest.approx(runs[0].metrics["bicubic"]["psnr"]["frame"])
+    assert drawn["bicubic"].get_ydata()[0] == pytest.approx(
+        runs[0].metrics["bicubic"]["psnr"]["frame"]
+    )
     bands = [band.get_paths()[0].vertices[:, 1] for band in axes.collections]
     assert [(min(band), max(band)) for band in bands] == [
         pytest.approx((min(pair), max(pair))) for pair in (frame[:2], frame[2:])
@@ -68,7 +85,12 @@ def test_bars_stand_for_one_point_each(runs: list[Run]) -> None:
 
 
 def test_the_papers_figure_is_a_mark_on_the_bar(runs: list[Run]) -> None:
-    plot = {"kind": "bars", "y": "over_awdnn", "paper": "paper_over_awdnn", "where": {"method": "stdo"}}
+    plot = {
+        "kind": "bars",
+        "y": "over_awdnn",
+        "paper": "paper_over_awdnn",
+        "where": {"method": "stdo"},
+    }
     figure = draw(runs, plot, "")
     assert "paper" in words(figure)
     assert "awDNN" in words(figure)
@@ -76,7 +98,11 @@ def test_the_papers_figure_is_a_mark_on_the_bar(runs: list[Run]) -> None:
 
 def test_heat_maps_show_the_patches_and_their_difference(runs: list[Run]) -> None:
     figure = draw(runs, {"kind": "heatmaps", "frame": 2}, "")
-    images = [axes.images[0].get_array() for axes in figure.findobj(lambda a: hasattr(a, "images")) if axes.images]
+    images = [
+        axes.images[0].get_array()
+        for axes in figure.findobj(lambda a: hasattr(a, "images"))
+        if axes.images
+    ]
     maps = [run.maps() for run in runs]
     assert maps[0] is not None
     assert maps[2] is not None
@@ -97,16 +123,31 @@ def test_crops_say_their_psnr(runs: list[Run]) -> None:
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no kind": ({}, "plot.kind=None: must be one of lines, bars"),
-    "kind": ({"kind": "pie"}, "plot.kind=pie: must be one of lines, bars, scatter, heatmaps, crops"),
+    "kind": (
+        {"kind": "pie"},
+        "plot.kind=pie: must be one of lines, bars, scatter, heatmaps, crops",
+    ),
     "column": ({"kind": "lines", "x": "chunkz"}, "plot.x=chunkz: must be a column of results.tsv"),
     "no column": ({"kind": "lines"}, "plot.x=null: lines needs one; must be a column"),
     "where": ({"kind": "bars", "where": {"method": "magic"}}, "none of the 4 runs is like that"),
-    "where column": ({"kind": "bars", "where": {"colour": 1}}, "plot.where=colour: must be a column"),
+    "where column": (
+        {"kind": "bars", "where": {"colour": 1}},
+        "plot.where=colour: must be a column",
+    ),
     "argument": ({"kind": "bars", "frame": 3}, "plot.frame=3: bars takes y, by, paper and where"),
     "by": ({"kind": "lines", "x": "chunks", "by": 3}, "plot.by=3: must be a column"),
-    "where text": ({"kind": "bars", "where": "stdo"}, "plot.where=stdo: must be columns with the values"),
-    "log": ({"kind": "lines", "x": "chunks", "log": "perhaps"}, "plot.log=perhaps: must be true or false"),
-    "frame text": ({"kind": "heatmaps", "frame": "last"}, "plot.frame=last: must be a whole number"),
+    "where text": (
+        {"kind": "bars", "where": "stdo"},
+        "plot.where=stdo: must be columns with the values",
+    ),
+    "log": (
+        {"kind": "lines", "x": "chunks", "log": "perhaps"},
+        "plot.log=perhaps: must be true or false",
+    ),
+    "frame text": (
+        {"kind": "heatmaps", "frame": "last"},
+        "plot.frame=last: must be a whole number",
+    ),
     "text column": ({"kind": "lines", "x": "video"}, "plot.x=video: must be a column of numbers"),
     "no figures": ({"kind": "bars", "y": "over_nas"}, "plot.y=over_nas: none of these runs has it"),
     "frame": ({"kind": "heatmaps", "frame": 99}, "plot.frame=99: must be from 0 to 5"),

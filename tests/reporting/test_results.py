@@ -34,13 +34,17 @@ def test_a_row_holds_what_the_run_holds(runs: list[Run]) -> None:
         facts = run.metrics
         assert row["psnr_frame"] == facts["psnr"]["frame"]
         assert row["bicubic_y"] == facts["bicubic"]["psnr"]["y"]
-        assert row["gain_frame"] == pytest.approx(facts["psnr"]["frame"] - facts["bicubic"]["psnr"]["frame"])
+        assert row["gain_frame"] == pytest.approx(
+            facts["psnr"]["frame"] - facts["bicubic"]["psnr"]["frame"]
+        )
         assert row["seconds_train"] == facts["seconds"]["train"]
         assert row["commit"] == run.provenance["commit"][:12]
         assert row["cores"] == run.provenance["machine"]["cores"]
 
 
-def test_the_file_reads_back_and_names_no_folder_of_this_machine(runs: list[Run], tmp_path: Path) -> None:
+def test_the_file_reads_back_and_names_no_folder_of_this_machine(
+    runs: list[Run], tmp_path: Path
+) -> None:
     write_tsv(tmp_path / "results.tsv", runs)
     text = (tmp_path / "results.tsv").read_text()
     assert str(runs[0].directory.parents[2]) not in text
@@ -50,7 +54,10 @@ def test_the_file_reads_back_and_names_no_folder_of_this_machine(runs: list[Run]
     for found, row in zip(read, rows(runs), strict=True):
         assert found.keys() == row.keys()
         assert float(found["psnr_frame"]) == pytest.approx(row["psnr_frame"], abs=5e-5)
-        assert found["command"] == f"python -m stdo.train method={row['method']} seed={row['seed']} video.path=clip.mkv"
+        assert (
+            found["command"]
+            == f"python -m stdo.train method={row['method']} seed={row['seed']} video.path=clip.mkv"
+        )
         assert "None" not in found.values()
     assert list(tmp_path.iterdir()) == [tmp_path / "results.tsv"]
 
@@ -61,7 +68,9 @@ def test_the_difference_to_awdnn_is_that_of_the_same_seed(runs: list[Run]) -> No
     assert found[:2] == [None, None]
     assert found[2:] == pytest.approx([frame[2] - frame[0], frame[3] - frame[1]])
     third = but(runs[2], seed=9)  # no awDNN has that seed: their mean
-    assert rows([*runs, third])[-1]["over_awdnn"] == pytest.approx(frame[2] - (frame[0] + frame[1]) / 2)
+    assert rows([*runs, third])[-1]["over_awdnn"] == pytest.approx(
+        frame[2] - (frame[0] + frame[1]) / 2
+    )
 
 
 OTHERS: dict[str, Callable[[Run], Run]] = {
@@ -70,7 +79,9 @@ OTHERS: dict[str, Callable[[Run], Run]] = {
     "length": lambda run: but(run, frames=7),
     "scale": lambda run: but(run, scale=3),
     "precision": lambda run: but(run, precision="other"),
-    "halo": lambda run: Run(run.directory, run.metrics, {}, run.config.replace("halo: 0", "halo: 2")),
+    "halo": lambda run: Run(
+        run.directory, run.metrics, {}, run.config.replace("halo: 0", "halo: 2")
+    ),
     "one network alone": lambda run: but(run, network=0),
 }
 
@@ -103,7 +114,9 @@ def test_one_network_alone_has_the_papers_table_1_beside_it(runs: list[Run]) -> 
     vlog = but(runs[2], video="vlog_15s", frames=450, backbone="wdsr", chunks=4)
     first, middle, last = rows([but(vlog, network=number) for number in (0, 1, 3)])
     assert (first["paper_psnr"], middle["paper_psnr"], last["paper_psnr"]) == (50.42, None, 46.89)
-    assert first["paper_over_awdnn"] == pytest.approx(50.42 - (paper_figure("wdsr", "awdnn", "vlog-15s", 2) or 0))
+    assert first["paper_over_awdnn"] == pytest.approx(
+        50.42 - (paper_figure("wdsr", "awdnn", "vlog-15s", 2) or 0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,9 +125,18 @@ def test_one_network_alone_has_the_papers_table_1_beside_it(runs: list[Run]) -> 
         (["stdo-train", "-m", "chunks=1,2"], "python -m stdo.train -m chunks=1,2"),
         (["train.py", "video.path=/a/b c/d e.mp4"], "python -m stdo.train 'video.path=d e.mp4'"),
         (["train.py", "video.root=/data/VSD4K/"], "python -m stdo.train video.root="),
-        (["train.py", "scorer.weights=https://host/w.pth"], "python -m stdo.train scorer.weights=https://host/w.pth"),
-        (["train.py", "scorer.weights=file:///home/me/w.pth"], "python -m stdo.train scorer.weights=w.pth"),
-        (["train.py", "video.path=../clips/a.mp4"], "python -m stdo.train video.path=../clips/a.mp4"),
+        (
+            ["train.py", "scorer.weights=https://host/w.pth"],
+            "python -m stdo.train scorer.weights=https://host/w.pth",
+        ),
+        (
+            ["train.py", "scorer.weights=file:///home/me/w.pth"],
+            "python -m stdo.train scorer.weights=w.pth",
+        ),
+        (
+            ["train.py", "video.path=../clips/a.mp4"],
+            "python -m stdo.train video.path=../clips/a.mp4",
+        ),
         (["evaluate.py", "run=/o/clip/stdo-1"], "python -m stdo.evaluate run=stdo-1"),
         (["/usr/bin/notebook"], "notebook"),
         ([], ""),
@@ -125,7 +147,12 @@ def test_commands_are_fit_for_publication(words: list[str], said: str) -> None:
 
 
 def test_seeds_are_one_line_with_their_mean_and_half_their_range(runs: list[Run]) -> None:
-    seeds = [but(runs[0], 30.0), but(runs[1], 30.5), but(runs[2], 31.25), but(runs[2], 31.75, seed=5)]
+    seeds = [
+        but(runs[0], 30.0),
+        but(runs[1], 30.5),
+        but(runs[2], 31.25),
+        but(runs[2], 31.75, seed=5),
+    ]
     table = comparison_table(seeds)
     assert line(table, "awDNN")[:3] == ["30.25", "0.25", "2"]
     assert line(table, "STDO k=2")[:3] == ["31.50", "0.25", "2"]
@@ -150,7 +177,10 @@ def test_missing_figures_are_dashes(runs: list[Run]) -> None:
     facts = runs[0].metrics
     lacking = but(runs[0], ssim=None, macs_per_frame=None, psnr=None)
     lacking.metrics["psnr"] = facts["psnr"] | {"stdo_patch": None}
-    lacking.metrics["bicubic"] = {"psnr": facts["bicubic"]["psnr"] | {"stdo_patch": None}, "ssim": None}
+    lacking.metrics["bicubic"] = {
+        "psnr": facts["bicubic"]["psnr"] | {"stdo_patch": None},
+        "ssim": None,
+    }
     table = comparison_table([lacking, *runs[1:]])
     assert "None" not in table
     assert "–" in line(table, "bicubic")

@@ -36,7 +36,9 @@ def test_every_finished_run_once_and_in_order(finished_runs: Path) -> None:
 def test_a_run_gives_back_what_it_measured(finished_runs: Path) -> None:
     for run in collect([finished_runs]):
         frames, curve, maps = run.frames(), run.curve(), run.maps()
-        assert np.mean([row["psnr"] for row in frames]) == pytest.approx(run.metrics["psnr"]["frame"])
+        assert np.mean([row["psnr"] for row in frames]) == pytest.approx(
+            run.metrics["psnr"]["frame"]
+        )
         assert np.mean([row["bicubic_psnr"] for row in frames]) == pytest.approx(
             run.metrics["bicubic"]["psnr"]["frame"]
         )
@@ -55,21 +57,29 @@ def test_what_a_run_lacks_is_empty_or_nan(outputs: Path) -> None:
     (run.directory / "frames.csv").write_text("frame,psnr,ssim\n0,31.5,\n")
     for name in ("maps.npz", "curves.csv", "crops/crops.json"):
         (run.directory / name).unlink()
-    assert run.frames() == [{"frame": 0, "psnr": 31.5, "ssim": pytest.approx(float("nan"), nan_ok=True)}]
+    assert run.frames() == [
+        {"frame": 0, "psnr": 31.5, "ssim": pytest.approx(float("nan"), nan_ok=True)}
+    ]
     assert run.curve() == run.crops() == []
     assert run.maps() is None
 
 
 def test_damaged_files_are_named(outputs: Path) -> None:
     run = collect([outputs])[0]
-    for name, read in (("frames.csv", run.frames), ("maps.npz", run.maps), ("crops/crops.json", run.crops)):
+    for name, read in (
+        ("frames.csv", run.frames),
+        ("maps.npz", run.maps),
+        ("crops/crops.json", run.crops),
+    ):
         path = run.directory / name
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] + b"\0,x")
         with pytest.raises(UserError, match=path.name):
             read()
 
 
-def test_unfinished_runs_are_counted_or_refused(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unfinished_runs_are_counted_or_refused(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     stopped = collect([outputs])[0].directory
     (stopped / "metrics.json").unlink()
     assert len(collect([outputs])) == 3
@@ -107,14 +117,22 @@ def test_runs_of_one_name_are_told_apart_by_their_settings(outputs: Path) -> Non
     more = Run(run.directory, run.metrics | {"passes": 9}, {}, run.config)
     again = Run(run.directory, run.metrics | {"seed": 7}, {}, run.config)
     assert names([run, other]) == ["STDO k=2, halo 0", "STDO k=2, halo 4"]
-    assert names([run, more, again]) == ["STDO k=2, passes 1", "STDO k=2, passes 9", "STDO k=2, passes 1"]
+    assert names([run, more, again]) == [
+        "STDO k=2, passes 1",
+        "STDO k=2, passes 9",
+        "STDO k=2, passes 1",
+    ]
     cut = Run(run.directory, run.metrics, {}, run.config + "passes_at: 3\n")
     assert names([run, cut]) == ["STDO k=2", "STDO k=2"], "a setting that shapes nothing"
 
     def of_width(**width: float) -> Run:
-        return Run(run.directory, run.metrics, {}, yaml.safe_dump({**run.settings, "backbone": width}))
+        return Run(
+            run.directory, run.metrics, {}, yaml.safe_dump({**run.settings, "backbone": width})
+        )
 
-    assert names([of_width(), of_width(width=1)]) == ["STDO k=2", "STDO k=2"], "a setting that earlier runs lack"
+    assert names([of_width(), of_width(width=1)]) == ["STDO k=2", "STDO k=2"], (
+        "a setting that earlier runs lack"
+    )
     assert names([of_width(), of_width(width=0.5)]) == ["STDO k=2, width 1", "STDO k=2, width 0.5"]
     sparse = Run(run.directory, run.metrics, {}, run.config.replace("every: 1", "every: 2"))
     assert names([run, sparse]) == ["STDO k=2, every 1", "STDO k=2, every 2"]
@@ -132,7 +150,9 @@ def test_runs_of_one_name_are_told_apart_by_their_settings(outputs: Path) -> Non
     [("{", "not JSON"), ("[]", "another version"), ('{"video": "x"}', "another version"), ("\xff", "not JSON"),
      ('{"a": 1, "a": 2}', "'a' is there twice")],
 )  # fmt: skip
-def test_a_bad_result_is_left_out_and_names_its_folder(outputs: Path, content: str, said: str, capsys) -> None:
+def test_a_bad_result_is_left_out_and_names_its_folder(
+    outputs: Path, content: str, said: str, capsys
+) -> None:
     run = collect([outputs])[0].directory
     (run / "metrics.json").write_bytes(content.encode("latin-1"))
     assert len(collect([outputs])) == 3

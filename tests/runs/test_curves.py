@@ -1,4 +1,6 @@
-"""The training curve: which steps it has, what its figures are, and how it goes on after a fit that was killed."""
+"""The training curve: which steps it has, what its figures are, and how it goes on after a fit that
+was killed.
+"""
 
 import signal
 from itertools import pairwise
@@ -35,7 +37,14 @@ class TestFile:
         file.close()
         assert (tmp_path / "curves.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
         first, second = read_curve(tmp_path / "curves.csv")
-        assert first == {"step": 1, "presentations": 8, "seconds": 0.3333333, "loss": 0.5, "psnr": 30, "lr": 1e-4}
+        assert first == {
+            "step": 1,
+            "presentations": 8,
+            "seconds": 0.3333333,
+            "loss": 0.5,
+            "psnr": 30,
+            "lr": 1e-4,
+        }
         assert (second["step"], second["presentations"]) == (12_345_678, 98_765_424)
 
     def test_is_on_disk_after_every_row(self, tmp_path: Path) -> None:
@@ -52,7 +61,9 @@ class TestFile:
         second.write(row(20), 20)
         assert steps(path) == [1, 10, 20]
 
-    @pytest.mark.parametrize("torn", ["30,240", "30,240,1.5,0.5,30,", "\x00\x00", "30,240,1.5,0.5,30,1e-4,7"])
+    @pytest.mark.parametrize(
+        "torn", ["30,240", "30,240,1.5,0.5,30,", "\x00\x00", "30,240,1.5,0.5,30,1e-4,7"]
+    )
     def test_leaves_out_the_torn_row_of_a_killed_fit(self, tmp_path: Path, torn: str) -> None:
         path = tmp_path / "curves.csv"
         file = CurveFile(path)
@@ -68,7 +79,9 @@ class TestFile:
 
     def test_a_full_disk_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         file = CurveFile(Path("curves.csv"))
-        monkeypatch.setattr(file, "_go_on", lambda step: Path("/dev/full").open("w", encoding="utf-8", buffering=1))  # noqa: SIM115
+        monkeypatch.setattr(
+            file, "_go_on", lambda step: Path("/dev/full").open("w", encoding="utf-8", buffering=1)
+        )
         with pytest.raises(UserError, match="the disk is full"):
             file.write(row(1), 1)
         with pytest.raises(UserError, match="the disk is full"):
@@ -84,12 +97,18 @@ class TestFit:
         assert last > 20 and last % 10
         assert [row["step"] for row in curve] == [1, *range(10, last, 10), last]
         assert curve[-1]["presentations"] == metrics["patch_presentations"]
-        assert curve[-1]["seconds"] == pytest.approx(metrics["seconds"]["train"], rel=0.05, abs=0.05)
+        assert curve[-1]["seconds"] == pytest.approx(
+            metrics["seconds"]["train"], rel=0.05, abs=0.05
+        )
         assert curve[-1]["psnr"] > curve[0]["psnr"]
         assert curve[0]["lr"] == pytest.approx(1e-3)
 
-    def test_goes_on_after_an_interruption_as_if_there_were_none(self, make_job, trainer, monkeypatch) -> None:
-        monkeypatch.setattr("stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds: {})  # ends before
+    def test_goes_on_after_an_interruption_as_if_there_were_none(
+        self, make_job, trainer, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(
+            "stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds: {}
+        )  # ends before
 
         class Interrupt(pl.Callback):
             def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
@@ -99,7 +118,10 @@ class TestFit:
         def interrupted(callbacks, **settings) -> pl.Trainer:
             return trainer(callbacks=[*callbacks, Interrupt()], **settings)
 
-        straight, killed = make_job("straight", passes=5.0), make_job("killed", passes=5.0, checkpoint_seconds=0)
+        straight, killed = (
+            make_job("straight", passes=5.0),
+            make_job("killed", passes=5.0, checkpoint_seconds=0),
+        )
         train(straight)
         with pytest.raises(Stopped):
             train(make_job("killed", passes=5.0, checkpoint_seconds=0, trainer=interrupted))
@@ -109,7 +131,9 @@ class TestFit:
         assert (killed.directory / "weights.safetensors").exists()
         expected, after = (read_curve(job.directory / "curves.csv") for job in (straight, killed))
         assert after[:2] == before
-        assert [{**row, "seconds": 0} for row in after] == [{**row, "seconds": 0} for row in expected]
+        assert [{**row, "seconds": 0} for row in after] == [
+            {**row, "seconds": 0} for row in expected
+        ]
         assert all(early["seconds"] < late["seconds"] for early, late in pairwise(after))
 
     def test_a_very_short_fit_has_its_ends_and_force_begins_a_new_file(self, make_job) -> None:

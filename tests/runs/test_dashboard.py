@@ -1,4 +1,6 @@
-"""The dashboard: differences at equal work by hand, and panels that show nothing but what runs really log."""
+"""The dashboard: differences at equal work by hand, and panels that show nothing but what runs
+really log.
+"""
 
 import importlib.util
 import json
@@ -26,7 +28,9 @@ def made(name: str, frame: float, **changes) -> Run:
         "method": "nas", "chunking": "time", "network": None, "steps": 100, "patch_presentations": 1600,
         "psnr": {"frame": frame, "y": frame + 1}, "bicubic": {"psnr": {"frame": 30.0, "y": 31.0}},
     }  # fmt: skip
-    return Run(Path(name), facts | changes, {}, f"patches:\n  halo: {halo}\nlogger:\n  mode: {name}\n")
+    return Run(
+        Path(name), facts | changes, {}, f"patches:\n  halo: {halo}\nlogger:\n  mode: {name}\n"
+    )
 
 
 NAS, STDO = made("nas", 31.0), made("stdo", 31.5, method="stdo", chunking="score")
@@ -97,15 +101,23 @@ def test_runs_that_are_not_at_wandb_are_named() -> None:
 
     api = Api()
     values = {"over_nas/stdo/frame": 0.5}
-    assert dashboard.write(api, {"me/stdo/gone": values, "me/stdo/here": values}) == ["me/stdo/gone"]
+    assert dashboard.write(api, {"me/stdo/gone": values, "me/stdo/here": values}) == [
+        "me/stdo/gone"
+    ]
     assert api.summary == values
 
 
 @pytest.fixture
 def panels(capsys: pytest.CaptureFixture[str]) -> list[dict]:
     dashboard.main(["--print", "--study", "mine", "--protocol", "y"])
-    sections = json.loads(capsys.readouterr().out)["workspace"]["section"]["panelBankConfig"]["sections"]
-    return [panel["config"] | {"kind": panel["viewType"]} for section in sections for panel in section["panels"]]
+    sections = json.loads(capsys.readouterr().out)["workspace"]["section"]["panelBankConfig"][
+        "sections"
+    ]
+    return [
+        panel["config"] | {"kind": panel["viewType"]}
+        for section in sections
+        for panel in section["panels"]
+    ]
 
 
 LOGGED = {
@@ -119,7 +131,11 @@ def test_panels_show_what_runs_log(panels: list[dict]) -> None:
     shown = set()
     for panel in panels:
         shown |= {*panel.get("metrics", []), *panel.get("mediaKeys", [])}
-        shown |= {panel[key].removeprefix("summary:") for key in ("xAxis", "yAxis", "zAxis") if panel.get(key)}
+        shown |= {
+            panel[key].removeprefix("summary:")
+            for key in ("xAxis", "yAxis", "zAxis")
+            if panel.get(key)
+        }
     assert shown == LOGGED
 
 
@@ -127,7 +143,9 @@ def test_every_method_is_shown_by_backbone_scale_chunks_and_video(panels: list[d
     bars = [panel for panel in panels if panel["kind"] == "Bar Chart"]
     for base in ("nas", "cafm"):
         groups = {panel["groupBy"] for panel in bars if f"over_{base}/stdo/y" in panel["metrics"]}
-        assert groups == {f"facts.value.{name}" for name in ("backbone", "scale", "chunks", "video")}
+        assert groups == {
+            f"facts.value.{name}" for name in ("backbone", "scale", "chunks", "video")
+        }
 
 
 def test_one_study_can_be_shown_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,9 +22,17 @@ def test_a_job_that_runs_again_takes_its_old_place(tmp_path: Path) -> None:
 
 def test_many_may_write_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: Sweep(tmp_path, "mine").record(Outcome(f"{i}", f"runs/{i}", FINISHED)), range(40)))
+        list(
+            pool.map(
+                lambda i: Sweep(tmp_path, "mine").record(Outcome(f"{i}", f"runs/{i}", FINISHED)),
+                range(40),
+            )
+        )
     assert {job.command for job in Sweep(tmp_path, "mine").jobs()} == {str(i) for i in range(40)}
-    assert sorted(path.suffix for path in (tmp_path / "sweeps").iterdir()) in ([".json"], [".json", ".lock"])
+    assert sorted(path.suffix for path in (tmp_path / "sweeps").iterdir()) in (
+        [".json"],
+        [".json", ".lock"],
+    )
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"jobs": [{}]}', '{"jobs": 3}'])
@@ -39,7 +47,13 @@ def test_a_damaged_list_is_one_line(tmp_path: Path, content: str) -> None:
 def test_the_command_repeats_the_job_and_not_the_sweep() -> None:
     overrides = ["study=table2", "method=nas", "hydra.job.chdir=true", "sampler.ratios=[1,0]"]
     words = job_command(overrides, study="table2")
-    assert words == ["train.py", "study=table2", "method=nas", "sampler.ratios=[1,0]", "hydra.mode=RUN"]
+    assert words == [
+        "train.py",
+        "study=table2",
+        "method=nas",
+        "sampler.ratios=[1,0]",
+        "hydra.mode=RUN",
+    ]
     assert job_command(["chunks=2"]) == ["train.py", "chunks=2"]
 
 
@@ -50,8 +64,21 @@ def test_failures_are_named_and_nothing_else() -> None:
 
 
 def test_the_command_keeps_what_chooses_its_files() -> None:
-    overrides = ["seed=1", "hydra.searchpath=[file://my]", "hydra/sweeper=optuna", "hydra.mode=MULTIRUN"]
+    overrides = [
+        "seed=1",
+        "hydra.searchpath=[file://my]",
+        "hydra/sweeper=optuna",
+        "hydra.mode=MULTIRUN",
+    ]
     words = job_command(overrides, ["--config-dir", "my"])
     assert words == ["train.py", "--config-dir", "my", "seed=1", "hydra.searchpath=[file://my]"]
-    own = job_command(["study=ours", "experiment=x", *overrides], ["--config-dir", "my"], "my/ours.yaml")
-    assert own[3:] == ["study=my/ours.yaml", "experiment=x", "seed=1", "hydra.searchpath=[file://my]", "hydra.mode=RUN"]
+    own = job_command(
+        ["study=ours", "experiment=x", *overrides], ["--config-dir", "my"], "my/ours.yaml"
+    )
+    assert own[3:] == [
+        "study=my/ours.yaml",
+        "experiment=x",
+        "seed=1",
+        "hydra.searchpath=[file://my]",
+        "hydra.mode=RUN",
+    ]

@@ -41,15 +41,22 @@ class TestTracked:
         train(job)
         assert Listener.heard == ["made in run", "result of stdo", "done"]
         train(job)
-        assert Listener.heard == ["made in run", "result of stdo", "done"], "a finished run: told by whoever is new"
+        assert Listener.heard == ["made in run", "result of stdo", "done"], (
+            "a finished run: told by whoever is new"
+        )
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, UserError("x"), RuntimeError])
     def test_is_closed_as_failed_after_any_error(self, tmp_path: Path, error) -> None:
-        with pytest.raises((KeyboardInterrupt, UserError, RuntimeError)), tracked(Listener, tmp_path, {}):
+        with (
+            pytest.raises((KeyboardInterrupt, UserError, RuntimeError)),
+            tracked(Listener, tmp_path, {}),
+        ):
             raise error
         assert Listener.heard[-1] == "failed"
 
-    def test_the_main_process_alone_tells(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_main_process_alone_tells(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(rank_zero_only, "rank", 1)
         with tracked(Listener, tmp_path, {}) as tracker:
             assert type(tracker) is FilesOnly
@@ -61,9 +68,13 @@ class TestTracked:
     )
     def test_a_missing_package_names_its_extra(self, make_job, monkeypatch, maker, package) -> None:
         found = importlib.util.find_spec
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name: None if name == package else found(name)
+        )
         job = make_job(tracker=partial(maker, config={}))
-        with pytest.raises(UserError, match=rf"logger={package}: .*pip install 'stdo\[train,{package}\]'"):
+        with pytest.raises(
+            UserError, match=rf"logger={package}: .*pip install 'stdo\[train,{package}\]'"
+        ):
             train(job)
 
 
@@ -80,7 +91,12 @@ class TestSummary:
         }  # fmt: skip
 
     def test_chunks_have_what_metrics_have(self) -> None:
-        assert chunk_table(METRICS)[1] == {"chunk": 1, "patches": 4, "presentations": 7, "psnr": 33.0}
+        assert chunk_table(METRICS)[1] == {
+            "chunk": 1,
+            "patches": 4,
+            "presentations": 7,
+            "psnr": 33.0,
+        }
         assert chunk_table({"chunk_psnr": [28.0]}) == [{"chunk": 0, "psnr": 28.0}]
 
     def test_missing_files_are_empty_tables(self, tmp_path: Path) -> None:
@@ -166,6 +182,10 @@ def test_a_file_from_elsewhere_is_never_sent_as_a_crop(tmp_path: Path, name: str
     crop = made_crop(tmp_path)
     Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "private.png")
     (tmp_path / "crops" / "link.png").symlink_to(tmp_path / "private.png")
-    (tmp_path / "crops" / "crops.json").write_text(json.dumps([crop | {"files": {**crop["files"], "ours": name}}]))
-    with pytest.raises(UserError, match=r"must be a text of at most 100 characters that matches|is a symbolic link"):
+    (tmp_path / "crops" / "crops.json").write_text(
+        json.dumps([crop | {"files": {**crop["files"], "ours": name}}])
+    )
+    with pytest.raises(
+        UserError, match=r"must be a text of at most 100 characters that matches|is a symbolic link"
+    ):
         crop_table(tmp_path)

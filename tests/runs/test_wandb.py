@@ -1,4 +1,6 @@
-"""What W&B is told, read back from its own offline files; and that it asks nothing and falls back to offline."""
+"""What W&B is told, read back from its own offline files; and that it asks nothing and falls back
+to offline.
+"""
 
 import os
 import pty
@@ -28,7 +30,14 @@ from stdo.runs.tracking.wandb_told import OURS, told_to_wandb
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
-FACTS = {"video": "tiny", "method": "stdo", "backbone": "espcn", "scale": 2, "chunks": 3, "study": "mine"}
+FACTS = {
+    "video": "tiny",
+    "method": "stdo",
+    "backbone": "espcn",
+    "scale": 2,
+    "chunks": 3,
+    "study": "mine",
+}
 KEY = "0" * 40
 
 
@@ -74,15 +83,23 @@ def tracker(**settings):
 
 
 class TestOffline:
-    def test_holds_all_there_is_to_know(self, make_job, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_holds_all_there_is_to_know(
+        self, make_job, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         job = make_job(facts=FACTS, tracker=tracker(tags=["mine too"]), passes=3.0)
         metrics = train(job)
-        said = [line for line in capfd.readouterr().err.splitlines() if "W&B" in line or "wandb" in line]
+        said = [
+            line for line in capfd.readouterr().err.splitlines() if "W&B" in line or "wandb" in line
+        ]
         assert len(said) == 1
         assert "offline (no API key" in said[0]
         (logged,) = offline_runs(job.directory)
 
-        assert (logged.run.project, logged.run.run_group, logged.run.job_type) == ("stdo", "mine", "stdo")
+        assert (logged.run.project, logged.run.run_group, logged.run.job_type) == (
+            "stdo",
+            "mine",
+            "stdo",
+        )
         assert (logged.run.display_name, logged.exit) == ("run", 0)
         assert set(logged.run.tags) == {"stdo", "espcn", "x2", "k3", "mine too"}
         assert logged.config["optim"] == {"lr": 0.1}
@@ -90,31 +107,51 @@ class TestOffline:
         assert not logged.run.git.commit
 
         curve = [
-            {"step": row["_step"]} | {k[6:]: v for k, v in row.items() if k[:6] == "train/"} for row in logged.curve()
+            {"step": row["_step"]} | {k[6:]: v for k, v in row.items() if k[:6] == "train/"}
+            for row in logged.curve()
         ]
-        assert curve == [pytest.approx(row, rel=1e-6) for row in read_curve(job.directory / "curves.csv")]
+        assert curve == [
+            pytest.approx(row, rel=1e-6) for row in read_curve(job.directory / "curves.csv")
+        ]
         shown = figures(metrics)
-        assert {"psnr/cafm_frame", "bicubic/psnr/stdo_patch", "gain/pooled", "seconds/train", "ssim"} < set(shown)
+        assert {
+            "psnr/cafm_frame",
+            "bicubic/psnr/stdo_patch",
+            "gain/pooled",
+            "seconds/train",
+            "ssim",
+        } < set(shown)
         assert {key: logged.summary[key] for key in shown} == shown
 
         columns, rows = logged.table("tables/frames")
         assert [dict(zip(columns, row, strict=True)) for row in rows] == frame_table(job.directory)
         columns, rows = logged.table("tables/chunks")
-        assert [dict(zip(columns, row, strict=True))["psnr"] for row in rows] == metrics["chunk_psnr"]
+        assert [dict(zip(columns, row, strict=True))["psnr"] for row in rows] == metrics[
+            "chunk_psnr"
+        ]
         for name in ("heatmap", "comparison"):
             (picture,) = (logged.files / "media/images/pictures").glob(f"{name}_*.png")
             assert picture.read_bytes() == (job.directory / f"{name}.png").read_bytes()
         for name in ("truth", "bicubic", "ours"):
-            kept = {path.read_bytes() for path in (logged.files / "media/images/crops").glob(f"{name}_*.png")}
-            assert kept == {path.read_bytes() for path in (job.directory / "crops").glob(f"*-{name}.png")}
+            kept = {
+                path.read_bytes()
+                for path in (logged.files / "media/images/crops").glob(f"{name}_*.png")
+            }
+            assert kept == {
+                path.read_bytes() for path in (job.directory / "crops").glob(f"*-{name}.png")
+            }
 
-        assert {artifact.type for artifact in logged.artifacts} == {"run_table"}, "weights stay here unless asked for"
+        assert {artifact.type for artifact in logged.artifacts} == {"run_table"}, (
+            "weights stay here unless asked for"
+        )
         assert not (tmp_path / "wandb").exists()
         assert not (tmp_path / "home/.local").exists()
         train(job)
         assert len(offline_runs(job.directory)) == 1, "a result is told once"
 
-    def test_a_resumed_run_keeps_its_id(self, make_job, trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_resumed_run_keeps_its_id(
+        self, make_job, trainer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         class Interrupt(pl.Callback):
             def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
                 if trainer.global_step >= 14:
@@ -123,7 +160,9 @@ class TestOffline:
         def interrupted(callbacks, **settings) -> pl.Trainer:
             return trainer(callbacks=[*callbacks, Interrupt()], **settings)
 
-        monkeypatch.setattr("stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds: {})
+        monkeypatch.setattr(
+            "stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds: {}
+        )
         same = {"facts": FACTS, "passes": 5.0, "checkpoint_seconds": 0, "tracker": tracker()}
         with pytest.raises(Stopped):
             train(make_job(trainer=interrupted, **same))
@@ -137,9 +176,15 @@ class TestOffline:
         steps = [row["_step"] for run in (first, second) for row in run.curve()]
         assert steps == [row["step"] for row in read_curve(job.directory / "curves.csv")]
 
-    def test_jobs_of_one_process_are_runs_of_their_own(self, make_job, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds: {})
-        jobs = [make_job(name, facts=FACTS, passes=0.3, tracker=tracker()) for name in ("one", "two")]
+    def test_jobs_of_one_process_are_runs_of_their_own(
+        self, make_job, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            "stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds: {}
+        )
+        jobs = [
+            make_job(name, facts=FACTS, passes=0.3, tracker=tracker()) for name in ("one", "two")
+        ]
         for job in jobs:
             train(job)
             assert wandb.run is None
@@ -147,7 +192,9 @@ class TestOffline:
         assert one[0].run.run_id != two[0].run.run_id
         assert [run.exit for run in (*one, *two)] == [0, 0]
 
-    def test_a_run_that_was_trained_with_another_logger_comes_with_its_curve(self, make_job) -> None:
+    def test_a_run_that_was_trained_with_another_logger_comes_with_its_curve(
+        self, make_job
+    ) -> None:
         train(make_job(facts=FACTS, passes=3.0))
         job = make_job(facts=FACTS, passes=3.0, tracker=tracker(artifact=True, group="other"))
         train(job)
@@ -157,7 +204,10 @@ class TestOffline:
             row["step"] for row in read_curve(job.directory / "curves.csv")
         ]
         (weights,) = [artifact for artifact in logged.artifacts if artifact.type == "model"]
-        assert {entry.path for entry in weights.manifest.contents} == {"weights.safetensors", "chunks.npz"}
+        assert {entry.path for entry in weights.manifest.contents} == {
+            "weights.safetensors",
+            "chunks.npz",
+        }
 
     def test_another_project_and_a_new_beginning_are_other_runs(self, tmp_path: Path) -> None:
         def started(**settings) -> str:
@@ -176,7 +226,8 @@ def settings_file(path: Path, **settings: str) -> Path:
     """As ``wandb offline`` and its like write it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        "[default]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()), encoding="utf-8"
+        "[default]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()),
+        encoding="utf-8",
     )
     return path
 
@@ -192,7 +243,9 @@ TOLD = {
 
 
 class TestTold:
-    """What the user has told W&B in its own ways beats our defaults, and is beaten by settings of ours."""
+    """What the user has told W&B in its own ways beats our defaults, and is beaten by settings of
+    ours.
+    """
 
     def logged(self, directory: Path, **settings):
         one = WandbTracker(directory, FACTS, {}, mode="offline", **settings)
@@ -212,14 +265,18 @@ class TestTold:
             monkeypatch.setenv(variable, value)
         monkeypatch.setenv("WANDB_TAGS", "x,y")
         run = self.logged(tmp_path / "run", tags=["z"])
-        assert [read(run) for _, _, read, _ in TOLD.values()] == [value for _, value, _, _ in TOLD.values()]
+        assert [read(run) for _, _, read, _ in TOLD.values()] == [
+            value for _, value, _, _ in TOLD.values()
+        ]
         assert set(run.tags) == {"stdo", "espcn", "x2", "k3", "x", "y", "z"}
 
     @pytest.mark.parametrize("place", ["wandb/settings", "home/.config/wandb/settings"])
     def test_settings_files(self, place: str, tmp_path: Path) -> None:
         settings_file(tmp_path / place, **{name: value for name, (_, value, _, _) in TOLD.items()})
         run = self.logged(tmp_path / "run")
-        assert [read(run) for _, _, read, _ in TOLD.values()] == [value for _, value, _, _ in TOLD.values()]
+        assert [read(run) for _, _, read, _ in TOLD.values()] == [
+            value for _, value, _, _ in TOLD.values()
+        ]
 
     def test_settings_of_ours_that_are_given(self, tmp_path: Path, monkeypatch) -> None:
         for variable in ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_RUN_GROUP"):
@@ -237,7 +294,9 @@ class TestTold:
         (folder,) = (tmp_path / "elsewhere" / "wandb").glob("offline-run-*")
         said = capsys.readouterr().err.strip()
         assert folder.match(said.rpartition("/")[2]) and str(folder.parent) in said
-        assert [path.name for path in (tmp_path / "run" / "wandb").iterdir()] == ["stdo.json"], "the run's id alone"
+        assert [path.name for path in (tmp_path / "run" / "wandb").iterdir()] == ["stdo.json"], (
+            "the run's id alone"
+        )
 
     def test_which_run_as_wandbs_own_agents_do(self, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setenv("WANDB_RUN_ID", "abc123")
@@ -267,7 +326,9 @@ class TestMode:
         monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
         self.start(tmp_path)
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("W&B: offline (no answer from http://127.0.0.1:9); send it with: wandb sync ")
+        assert line.startswith(
+            "W&B: offline (no answer from http://127.0.0.1:9); send it with: wandb sync "
+        )
 
     def test_a_refused_key(self, tmp_path: Path, monkeypatch, capsys, server: list[str]) -> None:
         monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -275,29 +336,42 @@ class TestMode:
         assert "401" in capsys.readouterr().err
         assert server
 
-    @pytest.mark.parametrize(("key", "said"), [(None, "no API key"), ("short", "WANDB_API_KEY invalid"), (KEY, "401")])
-    def test_online_that_cannot_be_had_is_a_mistake(self, tmp_path: Path, monkeypatch, server, key, said) -> None:
+    @pytest.mark.parametrize(
+        ("key", "said"), [(None, "no API key"), ("short", "WANDB_API_KEY invalid"), (KEY, "401")]
+    )
+    def test_online_that_cannot_be_had_is_a_mistake(
+        self, tmp_path: Path, monkeypatch, server, key, said
+    ) -> None:
         if key:
             monkeypatch.setenv("WANDB_API_KEY", key)
         message = f"logger.mode=online: .*{said}.*; use logger.mode=auto or offline"
-        with pytest.raises(UserError, match=message), tracked(tracker(mode="online"), tmp_path, FACTS) as one:
+        with (
+            pytest.raises(UserError, match=message),
+            tracked(tracker(mode="online"), tmp_path, FACTS) as one,
+        ):
             one.loggers()
 
-    def test_the_environment_decides_where_nothing_was_set(self, tmp_path: Path, monkeypatch, capsys) -> None:
+    def test_the_environment_decides_where_nothing_was_set(
+        self, tmp_path: Path, monkeypatch, capsys
+    ) -> None:
         monkeypatch.setenv("WANDB_MODE", "offline")
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         self.start(tmp_path)
         assert "offline (WANDB_MODE=offline)" in capsys.readouterr().err
 
     @pytest.mark.parametrize("place", ["wandb/settings", "home/.config/wandb/settings"])
-    def test_what_wandb_offline_wrote_is_the_reason(self, place, tmp_path: Path, monkeypatch, capsys) -> None:
+    def test_what_wandb_offline_wrote_is_the_reason(
+        self, place, tmp_path: Path, monkeypatch, capsys
+    ) -> None:
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         told = settings_file(tmp_path / place, mode="offline")
         self.start(tmp_path)
         assert f"W&B: offline (mode = offline in {told}); send it" in capsys.readouterr().err
 
     @pytest.mark.parametrize("way", ["environment", "file"])
-    def test_disabled_writes_nothing_of_wandbs(self, way, make_job, tmp_path: Path, monkeypatch, capfd) -> None:
+    def test_disabled_writes_nothing_of_wandbs(
+        self, way, make_job, tmp_path: Path, monkeypatch, capfd
+    ) -> None:
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         if way == "file":
             settings_file(tmp_path / "wandb" / "settings", mode="disabled")
@@ -307,7 +381,8 @@ class TestMode:
         assert train(job)["psnr"]
         (line,) = [each for each in capfd.readouterr().err.splitlines() if "W&B" in each]
         assert (
-            line.startswith("W&B: disabled (") and way.replace("environment", "WANDB_MODE=disabled") in f"{line} file"
+            line.startswith("W&B: disabled (")
+            and way.replace("environment", "WANDB_MODE=disabled") in f"{line} file"
         )
         assert not (job.directory / "wandb").exists()
         monkeypatch.setenv("WANDB_MODE", "offline")
@@ -315,7 +390,9 @@ class TestMode:
         train(job)
         assert len(offline_runs(job.directory)) == 1, "it was told to nobody, so it is told now"
 
-    def test_a_key_is_seen_also_where_wandb_is_told_to_be_offline(self, tmp_path: Path, monkeypatch, server) -> None:
+    def test_a_key_is_seen_also_where_wandb_is_told_to_be_offline(
+        self, tmp_path: Path, monkeypatch, server
+    ) -> None:
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         settings_file(tmp_path / "wandb" / "settings", mode="offline")
         with (
@@ -325,9 +402,13 @@ class TestMode:
             one.loggers()
         assert server, "the logger's setting was given"
 
-    def test_a_setting_that_wandb_does_not_take_is_one_line(self, tmp_path: Path, monkeypatch) -> None:
+    def test_a_setting_that_wandb_does_not_take_is_one_line(
+        self, tmp_path: Path, monkeypatch
+    ) -> None:
         monkeypatch.setenv("WANDB_MODE", "nonsense")
-        with pytest.raises(UserError, match=r"^logger=wandb: W&B's setting mode=nonsense: Input should be '") as caught:
+        with pytest.raises(
+            UserError, match=r"^logger=wandb: W&B's setting mode=nonsense: Input should be '"
+        ) as caught:
             WandbTracker(tmp_path, FACTS, {})
         assert "\n" not in str(caught.value)
 
@@ -340,7 +421,12 @@ class TestMode:
         ours, theirs = pty.openpty()
         (tmp_path / "run").mkdir()
         subprocess.run(
-            [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, timeout=120, check=True
+            [sys.executable, "-c", code],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            timeout=120,
+            check=True,
         )
         os.close(theirs)
         said = os.read(ours, 10_000).decode()
@@ -365,7 +451,9 @@ class TestDoor:
     def test_a_killed_run_goes_on_as_the_same_run(self, tmp_path: Path, command: list[str]) -> None:
         command.append("budget.passes=25")
         running = subprocess.Popen(command)
-        while not any(len(read_curve(path)) > 4 for path in tmp_path.glob("outputs/*/*/curves.csv")):
+        while not any(
+            len(read_curve(path)) > 4 for path in tmp_path.glob("outputs/*/*/curves.csv")
+        ):
             time.sleep(0.05)
             assert running.poll() is None
         time.sleep(1.5)  # W&B writes to the disk every second
@@ -377,16 +465,28 @@ class TestDoor:
         assert killed.run.run_id == last.run.run_id
         assert (killed.exit, last.exit) == (None, 0)
         told = {row["_step"]: row["train/psnr"] for run in (killed, last) for row in run.curve()}
-        known = {row["step"]: pytest.approx(row["psnr"], rel=1e-6) for row in read_curve(directory / "curves.csv")}
+        known = {
+            row["step"]: pytest.approx(row["psnr"], rel=1e-6)
+            for row in read_curve(directory / "curves.csv")
+        }
         assert told == {step: known[step] for step in told}
         assert min(told) == 1
         assert max(told) == max(known)
 
-    def test_every_job_of_a_multirun_is_a_finished_run(self, tmp_path: Path, command: list[str]) -> None:
+    def test_every_job_of_a_multirun_is_a_finished_run(
+        self, tmp_path: Path, command: list[str]
+    ) -> None:
         done = subprocess.run(
-            [*command, "budget.passes=1", "seed=0,1", "++study=two", "-m"], check=True, timeout=300, capture_output=True
+            [*command, "budget.passes=1", "seed=0,1", "++study=two", "-m"],
+            check=True,
+            timeout=300,
+            capture_output=True,
         )
-        runs = [run for directory in tmp_path.glob("outputs/*/*/wandb") for run in offline_runs(directory.parent)]
+        runs = [
+            run
+            for directory in tmp_path.glob("outputs/*/*/wandb")
+            for run in offline_runs(directory.parent)
+        ]
         assert [(run.exit, run.run.run_group) for run in runs] == [(0, "two"), (0, "two")]
         assert len({run.run.run_id for run in runs}) == 2
         assert done.stderr.count(b"W&B: offline") == 2

@@ -1,7 +1,9 @@
-"""Reads W&B's offline files: the frames of the file here, the records in them by W&B's own protocol buffers.
+"""Reads W&B's offline files: the frames of the file here, the records in them by W&B's own protocol
+buffers.
 
-W&B's reader in Python is gone since it moved into its service; the format is LevelDB's log: after a header of 7 bytes,
-blocks of 32 KiB hold pieces of records, each behind a checksum (4 bytes), a length (2) and a kind (1).
+W&B's reader in Python is gone since it moved into its service; the format is LevelDB's log: after a
+header of 7 bytes, blocks of 32 KiB hold pieces of records, each behind a checksum (4 bytes), a
+length (2) and a kind (1).
 """
 
 import json
@@ -53,7 +55,9 @@ class Logged:
         kind = record.WhichOneof("record_type")
         if kind == "run":
             self.run = record.run
-            self.config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
+            self.config |= {
+                item.key: json.loads(item.value_json) for item in record.run.config.update
+            }
         elif kind == "history":
             self.history.append(_items(record.history.item))
         elif kind == "summary":

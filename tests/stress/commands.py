@@ -25,7 +25,9 @@ TINY = [
     "backbone=espcn", "scale=2", "chunks=2", "patches.height=24", "patches.width=32", "trainer=cpu",
     "trainer.precision=32-true", "checkpoint_seconds=0.2", "deliver=true",
 ]  # fmt: skip
-"""A run of a few seconds with all that a run has, to the package. On one thread its result is always the same."""
+"""A run of a few seconds with all that a run has, to the package. On one thread its result is
+always the same.
+"""
 
 PHASES = (
     "decode", "degrade", "score", "train", "train 1/2", "rescore", "train 2/2", "evaluate", "package", "measure",
@@ -45,7 +47,9 @@ def write_clip(path: Path, frames: int = 12, seed: int = 0) -> Path:
 class Command:
     """``python -m stdo.<module> words`` in its folder, under way."""
 
-    def __init__(self, words: Sequence[str], cwd: Path, module: str = "train", **environment: str) -> None:
+    def __init__(
+        self, words: Sequence[str], cwd: Path, module: str = "train", **environment: str
+    ) -> None:
         cwd.mkdir(parents=True, exist_ok=True)
         self._log = cwd.parent / f"{cwd.name}.log"
         with self._log.open("w") as log:
@@ -81,7 +85,9 @@ class Command:
         return True
 
     def end(self, seconds: float = LIMIT) -> int:
-        """Wait for its end. Returns the exit code; a command that hangs is killed and raises TimeoutExpired."""
+        """Wait for its end. Returns the exit code; a command that hangs is killed and raises
+        TimeoutExpired.
+        """
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -108,8 +114,13 @@ def run(words: Sequence[str], cwd: Path, **environment: str) -> Command:
 
 
 def results(outputs: Path) -> dict[str, dict[str, object]]:
-    """Everything that runs have to show, by run and file, without seconds: equal for equal runs, bit for bit."""
-    return {str(path.parent.relative_to(outputs)): _result(path.parent) for path in outputs.rglob("metrics.json")}
+    """Everything that runs have to show, by run and file, without seconds: equal for equal runs,
+    bit for bit.
+    """
+    return {
+        str(path.parent.relative_to(outputs)): _result(path.parent)
+        for path in outputs.rglob("metrics.json")
+    }
 
 
 def _result(run: Path) -> dict[str, object]:

@@ -53,8 +53,8 @@ def package(
         lr: The LR video to pack in place of grey frames.
         codec: Of the grey frames.
         features: Channels of the network.
-        halo: Of the patches; the network sees 2 pixels, and with less a player must compute these very patches.
-        members: Content of ``weights`` and ``chunks`` in place of sound ones.
+        halo: Of the patches; the network sees 2 pixels, and with less a player must compute these
+        very patches. members: Content of ``weights`` and ``chunks`` in place of sound ones.
     """
     width, height = size[0] // 2, size[1] // 2
     video = folder / "lr.mp4"
@@ -90,7 +90,12 @@ def grows(path: Path, size: tuple[int, int], later: tuple[int, int]) -> Path:
             context = av.CodecContext.create("libx264", "w")
             context.width, context.height, context.pix_fmt = width, height, "yuv420p"
             context.time_base, context.framerate = Fraction(1, 25), RATE
-            context.options = {"preset": "ultrafast", "bf": "0", "rc-lookahead": "0", "threads": "1"}
+            context.options = {
+                "preset": "ultrafast",
+                "bf": "0",
+                "rc-lookahead": "0",
+                "threads": "1",
+            }
             if stream is None:
                 stream = out.add_stream("libx264", rate=RATE)
                 stream.width, stream.height, stream.pix_fmt = size[0], size[1], "yuv420p"
@@ -114,7 +119,9 @@ def crowded(path: Path, size: tuple[int, int], other: tuple[int, int], count: in
     with av.open(str(path), "w") as out:
         streams = []
         for width, height in [size, *[other] * count]:
-            stream = out.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "bf": "0", "threads": "1"})
+            stream = out.add_stream(
+                "libx264", rate=RATE, options={"preset": "ultrafast", "bf": "0", "threads": "1"}
+            )
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             streams.append(stream)
         for stream in streams:
@@ -162,7 +169,10 @@ def empty_deltas(path: Path, networks: int, numbers: int) -> Path:
     with VideoWriter(video, width, height, RATE, "x264", preset="ultrafast") as writer:
         for frame in grey(width, height, frames):
             writer.write(frame)
-    base = {"a.weight": np.zeros((2, numbers // 18, 3, 3), np.float32), "a.bias": np.zeros(2, np.float32)}
+    base = {
+        "a.weight": np.zeros((2, numbers // 18, 3, 3), np.float32),
+        "a.bias": np.zeros(2, np.float32),
+    }
     delta = {"a": np.zeros((1, 2, 3), np.float32)}
     coded = weights.encode(weights.Weights([base], [delta, *[{}] * (networks - 1)]), 8)
     manifest = Manifest(

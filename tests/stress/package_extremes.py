@@ -1,4 +1,6 @@
-"""Packages within every range of the format that ask for as much as a range allows, with little data, sealed anew."""
+"""Packages within every range of the format that ask for as much as a range allows, with little
+data, sealed anew.
+"""
 
 import threading
 from collections.abc import Callable
@@ -58,20 +60,33 @@ def _times(draw: Draw, fields: Fields, members: Members) -> None:
     ticks = [min(t * gap, 2**62 - count + t) for t in range(count)]
     if draw.random() < 0.4:
         ticks[-1] = draw.choice((2**31, 2**53, 2**62))
-    base = draw.choice(([1, 1], [1, 2**31 - 1], [2**31 - 1, 1], [1, 90_000], [2**31 - 1, 2**31 - 2]))
+    base = draw.choice(
+        ([1, 1], [1, 2**31 - 1], [2**31 - 1, 1], [1, 90_000], [2**31 - 1, 2**31 - 2])
+    )
     fields["source"]["times"] = {"time_base": base, "ticks": ticks}
 
 
 def _rate(draw: Draw, fields: Fields, members: Members) -> None:
     """The slowest and the fastest rates."""
-    rates = ([1, 1], [2**31 - 1, 1], [1, 2**31 - 1], [2**31 - 1, 2**31 - 2], [1, 100_000], [1000, 1])
+    rates = (
+        [1, 1],
+        [2**31 - 1, 1],
+        [1, 2**31 - 1],
+        [2**31 - 1, 2**31 - 2],
+        [1, 100_000],
+        [1000, 1],
+    )
     fields["source"]["rate"] = draw.choice(rates)
 
 
 def _relabelled(draw: Draw, fields: Fields, members: Members, most: int = 3000) -> None:
-    """Labels for the grid, frames and chunks that the manifest names, or empty segments where those are many."""
+    """Labels for the grid, frames and chunks that the manifest names, or empty segments where those
+    are many.
+    """
     lr, patches, frames = fields["lr"], fields["grid"], fields["source"]["frames"]
-    grid = PatchGrid(lr["height"], lr["width"], patches["patch_h"], patches["patch_w"], patches["halo"])
+    grid = PatchGrid(
+        lr["height"], lr["width"], patches["patch_h"], patches["patch_w"], patches["halo"]
+    )
     chunks = len(fields["network"]["network_of"])
     if frames * grid.patches > 200_000 or frames > most:
         members["chunks.bin"] = join([b""] * min(1 << 16, -(-frames // 256)))
@@ -84,7 +99,10 @@ def _relabelled(draw: Draw, fields: Fields, members: Members, most: int = 3000) 
 
 def _frames(draw: Draw, fields: Fields, members: Members) -> None:
     """More frames than the video has."""
-    fields["source"] |= {"frames": draw.choice((5, 256, 257, 1000, 100_000, 10_000_000)), "times": None}
+    fields["source"] |= {
+        "frames": draw.choice((5, 256, 257, 1000, 100_000, 10_000_000)),
+        "times": None,
+    }
     _relabelled(draw, fields, members)
 
 
@@ -94,8 +112,17 @@ def _size(draw: Draw, fields: Fields, members: Members) -> None:
     frames = draw.choice((1, 2))
     fields["scale"] = 2
     fields["source"] |= {"width": 2 * width, "height": 2 * height, "frames": frames, "times": None}
-    fields["lr"] |= {"width": width, "height": height, "codec": "x264", "member": "lr.mp4", "audio_bytes": 0}
-    fields["members"] = {("lr.mp4" if name.startswith("lr.") else name): one for name, one in fields["members"].items()}
+    fields["lr"] |= {
+        "width": width,
+        "height": height,
+        "codec": "x264",
+        "member": "lr.mp4",
+        "audio_bytes": 0,
+    }
+    fields["members"] = {
+        ("lr.mp4" if name.startswith("lr.") else name): one
+        for name, one in fields["members"].items()
+    }
     members.pop("lr.mkv", None)
     members["lr.mp4"] = stream(width, height, frames)
     fields["grid"] |= {
@@ -109,7 +136,10 @@ def _grid(draw: Draw, fields: Fields, members: Members) -> None:
     """The smallest and largest patches, and halos."""
     lr, scale = fields["lr"], fields["scale"]
     patch_h, patch_w = draw.choice((1, 2, lr["height"])), draw.choice((1, 3, lr["width"]))
-    patch_h, patch_w = min(patch_h, lr["height"]), min(patch_w, lr["width"])  # a frame may be of two pixels
+    patch_h, patch_w = (
+        min(patch_h, lr["height"]),
+        min(patch_w, lr["width"]),
+    )  # a frame may be of two pixels
     halos = (0, 1, 8, 60, 500, 2000)
     fitting = [
         halo
@@ -167,14 +197,19 @@ def _counts(draw: Draw, fields: Fields, members: Members) -> None:
 
 def _texts(draw: Draw, fields: Fields, members: Members) -> None:
     """Names as long as they may be, of letters that steer what shows them."""
-    letters = draw.choice(("x", "é", "\u202e", "\u2028", "\u0301", "\U0001f600", "/", "%s", "\u200f<b>"))
+    letters = draw.choice(
+        ("x", "é", "\u202e", "\u2028", "\u0301", "\U0001f600", "/", "%s", "\u200f<b>")
+    )
     fields[draw.choice(("name", "generator"))] = (letters * 400)[:400]
     fields["network"]["backbone"] = "a" * draw.choice((1, 40))
 
 
 def _figures(draw: Draw, fields: Fields, members: Members) -> None:
     """Figures and settings of the codec at their ends."""
-    figures = {"psnr": {"frame": draw.choice((0, 100)), "pooled": 0, "y": 100}, "ssim": draw.choice((-1, 1, None))}
+    figures = {
+        "psnr": {"frame": draw.choice((0, 100)), "pooled": 0, "y": 100},
+        "ssim": draw.choice((-1, 1, None)),
+    }
     fields[draw.choice(("quality", "bicubic"))] = draw.choice((figures, None))
     fields["lr"] |= {"crf": draw.choice((0, 63, None)), "preset": draw.choice(("x" * 20, None))}
     fields["network"]["reach"] = draw.choice((0, 1, 500, 16384))

@@ -1,6 +1,7 @@
 """Many harmed packages through players in processes of their own, and what became of each.
 
-``python tests/stress/package_fuzz.py 100000`` plays so many, ``20000:40000`` those numbers; 1 where any failed.
+``python tests/stress/package_fuzz.py 100000`` plays so many, ``20000:40000`` those numbers; 1 where
+any failed.
 """
 
 import io
@@ -46,7 +47,9 @@ TARGETS = (
 
 @dataclass
 class Report:
-    """Counts by member and outcome, and everything that must not be. seconds: the longest. peak: bytes at most."""
+    """Counts by member and outcome, and everything that must not be. seconds: the longest. peak:
+    bytes at most.
+    """
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -58,14 +61,23 @@ class Report:
         outcomes = ("refused", "identical", "other", "failed")
         members = sorted({member for member, _ in self.counts})
         rows = [(name, *(self.counts[name, each] for each in outcomes)) for name in members]
-        rows.append(("all", *(sum(column) for column in zip(*(row[1:] for row in rows), strict=True))))
+        rows.append(
+            ("all", *(sum(column) for column in zip(*(row[1:] for row in rows), strict=True)))
+        )
         head = f"{'':<22}{'tried':>8}" + "".join(f"{each:>10}" for each in outcomes)
-        lines = [f"{name:<22}{sum(row):>8}" + "".join(f"{each:>10}" for each in row) for name, *row in rows]
-        return "\n".join([head, *lines, f"slowest {self.seconds:.1f} s, peak memory {self.peak >> 20} MiB"])
+        lines = [
+            f"{name:<22}{sum(row):>8}" + "".join(f"{each:>10}" for each in row)
+            for name, *row in rows
+        ]
+        return "\n".join(
+            [head, *lines, f"slowest {self.seconds:.1f} s, peak memory {self.peak >> 20} MiB"]
+        )
 
 
 class Player:
-    """One process that plays, started anew when a package has killed it. folder: all that it may write to."""
+    """One process that plays, started anew when a package has killed it. folder: all that it may
+    write to.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,19 +88,33 @@ class Player:
 
     def _start(self) -> subprocess.Popen[str]:
         command = [sys.executable, str(Path(__file__).with_name("package_worker.py"))]
-        own = {"TMPDIR": str(self.folder / "tmp"), "HOME": str(self.folder / "tmp"), "OMP_NUM_THREADS": "1"}
+        own = {
+            "TMPDIR": str(self.folder / "tmp"),
+            "HOME": str(self.folder / "tmp"),
+            "OMP_NUM_THREADS": "1",
+        }
         paths = os.pathsep.join(str(Path(each).absolute()) for each in sys.path if each)
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(self.folder / "stderr").open("a"),
             text=True, cwd=self.folder, env=os.environ | own | {"PYTHONPATH": paths},
         )  # fmt: skip
 
-    def play(self, name: str, content: bytes | dict[str, bytes | None], arguments: Iterable[str], digest: bool) -> Any:
+    def play(
+        self,
+        name: str,
+        content: bytes | dict[str, bytes | None],
+        arguments: Iterable[str],
+        digest: bool,
+    ) -> Any:
         """What the process answers, or in words how it ended."""
         package = self.folder / "in" / name
         _write(package, content)
         target, *options = arguments
-        task = {"package": str(package), "arguments": [str(self.folder / "out" / target), *options], "digest": digest}
+        task = {
+            "package": str(package),
+            "arguments": [str(self.folder / "out" / target), *options],
+            "digest": digest,
+        }
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(task) + "\n")
         self._process.stdin.flush()
@@ -103,7 +129,9 @@ class Player:
         return f"ended the process with {code}" if ready else f"hung for {LIMIT:g} s"
 
     def _answers(self) -> bool:
-        """Wait until the process answers or ends. Returns whether it did before it counts as hanging."""
+        """Wait until the process answers or ends. Returns whether it did before it counts as
+        hanging.
+        """
         watched, began = psutil.Process(self._process.pid), time.monotonic()
         spent = sum(watched.cpu_times()[:2])
         while not select.select([self._process.stdout], [], [], 5)[0]:
@@ -117,7 +145,9 @@ class Player:
         self._process = self._start()
 
     def left(self) -> list[str]:
-        """What lies in the folder, the package and what is known left out; the output folder is emptied."""
+        """What lies in the folder, the package and what is known left out; the output folder is
+        emptied.
+        """
         known = {"in", "out", "tmp", "secret.bin", "stderr"}
         found = [str(path.relative_to(self.folder)) for path in self.folder.rglob("*")]
         for path in (self.folder / "in").iterdir():
@@ -144,10 +174,14 @@ def _write(path: Path, content: bytes | dict[str, bytes | None]) -> None:
 
 
 def fuzz(
-    seeds: Iterable[int], packages: dict[str, Path], folder: Path, workers: int = 1, total: int | None = None
+    seeds: Iterable[int],
+    packages: dict[str, Path],
+    folder: Path,
+    workers: int = 1,
+    total: int | None = None,
 ) -> Report:
-    """Play the mutation of each seed. packages: sound ones. folder: for everything that is written. total: how many
-    seeds there are, for the progress on stderr; None: none is shown."""
+    """Play the mutation of each seed. packages: sound ones. folder: for everything that is written.
+    total: how many seeds there are, for the progress on stderr; None: none is shown."""
     contents = {name: path.read_bytes() for name, path in packages.items()}
     report, lock, left = Report(), threading.Lock(), iter(seeds)
     sound = _sound(contents, folder)
@@ -180,7 +214,9 @@ def fuzz(
                     report.seconds = max(report.seconds, time.monotonic() - began)
                     report.peak = max(report.peak, peak)
                     if outcome == "failed":
-                        report.failures.append(f"seed {seed}, {name}, {harmed.member} ({harmed.what:.80}): {why}")
+                        report.failures.append(
+                            f"seed {seed}, {name}, {harmed.member} ({harmed.what:.80}): {why}"
+                        )
                         bar.write(report.failures[-1], file=sys.stderr)
                         bar.set_postfix(failed=len(report.failures))
         finally:
@@ -206,7 +242,9 @@ def main(asked: str) -> int:
         sound = Path(folder) / "sound"
         sound.mkdir()
         wanted, began = numbers(asked), time.monotonic()
-        report = fuzz(wanted, make_all(sound), Path(folder), len(os.sched_getaffinity(0)), len(wanted))
+        report = fuzz(
+            wanted, make_all(sound), Path(folder), len(os.sched_getaffinity(0)), len(wanted)
+        )
     print(report.table())
     print(f"{len(wanted)} mutations in {time.monotonic() - began:.0f} s")
     print("\n".join(report.failures))
@@ -214,7 +252,9 @@ def main(asked: str) -> int:
 
 
 def judge(player: Player, seed: int, harmed: Mutation, sound: str) -> tuple[str, str, int]:
-    """Play one mutation: ``refused``, ``identical``, ``other`` or ``failed``, why it failed, and the peak of memory."""
+    """Play one mutation: ``refused``, ``identical``, ``other`` or ``failed``, why it failed, and
+    the peak of memory.
+    """
     arguments = TARGETS[seed % len(TARGETS)]
     answer = player.play("bad.stdo", harmed.content, arguments, digest=True)
     left = player.left()
@@ -253,7 +293,9 @@ def _outcome(answer: dict[str, Any], left: list[str], target: str, package: str)
         return ("played", "") if good else ("failed", f"played, but said {said!r} and left {left}")
     if answer["code"] != 2:
         return "failed", f"{answer['code']}; {said[-300:]!r}"
-    one_line = said.endswith("\n") and len(said.splitlines()) == 1 and len(said) < len(package) + 600
+    one_line = (
+        said.endswith("\n") and len(said.splitlines()) == 1 and len(said) < len(package) + 600
+    )
     if not one_line or not said.startswith("stdo: "):
         return "failed", f"said {said!r:.600}"
     return ("refused", "") if not left else ("failed", f"left {left}")

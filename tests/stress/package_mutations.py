@@ -1,6 +1,8 @@
-"""Harm to packages, drawn from a seed: bytes, the ZIP's own structure, and members whose digests are mended after it.
+"""Harm to packages, drawn from a seed: bytes, the ZIP's own structure, and members whose digests
+are mended after it.
 
-A mended mutation is what somebody writes who knows the format and means harm: it reaches the parsers behind the hash.
+A mended mutation is what somebody writes who knows the format and means harm: it reaches the
+parsers behind the hash.
 """
 
 import contextlib
@@ -28,8 +30,8 @@ WORDS = (0, 1, 2, 3, 255, 256, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 2,
 
 @dataclass(frozen=True)
 class Mutation:
-    """A harmed package. what: how, in words. member: where. mended: its digests are right. content: a file's bytes, or
-    the files of a folder; None as a file's content: a link to nowhere."""
+    """A harmed package. what: how, in words. member: where. mended: its digests are right. content:
+    a file's bytes, or the files of a folder; None as a file's content: a link to nowhere."""
 
     what: str
     member: str
@@ -44,7 +46,8 @@ def members_of(package: bytes) -> Members:
 
 
 EXTREMES_FROM, EXTREMES_EVERY = 20_000, 10
-"""From this number on, every so many mutations keep to all ranges. Those below are what they were."""
+"""From this number on, every so many mutations keep to all ranges. Those below are what they were.
+"""
 
 
 def mutation(seed: int, packages: dict[str, bytes]) -> tuple[str, Mutation]:
@@ -54,7 +57,9 @@ def mutation(seed: int, packages: dict[str, bytes]) -> tuple[str, Mutation]:
     if seed >= EXTREMES_FROM and seed % EXTREMES_EVERY == 0:
         return name, _extreme(draw, packages[name])
     other = draw.choice([packages[each] for each in sorted(packages) if each != name])
-    kind = draw.choices([_bytes, _zip, _folder, _member, _manifest, _several], [10, 12, 8, 40, 25, 5])[0]
+    kind = draw.choices(
+        [_bytes, _zip, _folder, _member, _manifest, _several], [10, 12, 8, 40, 25, 5]
+    )[0]
     return name, kind(draw, packages[name], other)
 
 
@@ -170,7 +175,10 @@ def _less(draw: Draw, members: list[tuple[str, bytes]]) -> bytes:
 
 def _compressed(draw: Draw, members: list[tuple[str, bytes]]) -> bytes:
     """Compressed members, one of them a bomb."""
-    file, method = io.BytesIO(), draw.choice([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    file, method = (
+        io.BytesIO(),
+        draw.choice([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]),
+    )
     bomb = draw.choice([name for name, _ in members] + [None])
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, content in members:
@@ -179,7 +187,9 @@ def _compressed(draw: Draw, members: list[tuple[str, bytes]]) -> bytes:
 
 
 def _flagged(draw: Draw, members: list[tuple[str, bytes]]) -> bytes:
-    """A number in a header of a member becomes another: version, flags (encrypted), method, date, sizes, lengths."""
+    """A number in a header of a member becomes another: version, flags (encrypted), method, date,
+    sizes, lengths.
+    """
     data = bytearray(zipped(members))
     local = draw.random() < 0.5
     headers = _positions(data, b"PK\3\4" if local else b"PK\1\2")
@@ -213,7 +223,9 @@ def _wide(draw: Draw, members: list[tuple[str, bytes]]) -> bytes:
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in members:
             info = zipfile.ZipInfo(name)
-            info.extra = draw.choice([b"", struct.pack("<HHQ", 1, 8, 2**40), struct.pack("<HHI", 0x7075, 4, 0)])
+            info.extra = draw.choice(
+                [b"", struct.pack("<HHQ", 1, 8, 2**40), struct.pack("<HHI", 0x7075, 4, 0)]
+            )
             with archive.open(info, "w", force_zip64=draw.random() < 0.5) as target:
                 target.write(content)
     return file.getvalue()
@@ -234,13 +246,30 @@ def _swapped(draw: Draw, package: Members, other: Members) -> Members:
     return package | {ours[at]: theirs[at][1]}
 
 
-ZIPS = (_renamed, _added, _doubled, _shuffled, _less, _compressed, _flagged, _flagged, _ended, _ended, _wide)
+ZIPS = (
+    _renamed,
+    _added,
+    _doubled,
+    _shuffled,
+    _less,
+    _compressed,
+    _flagged,
+    _flagged,
+    _ended,
+    _ended,
+    _wide,
+)
 
 
 def _zip(draw: Draw, package: bytes, other: bytes) -> Mutation:
     members = members_of(package)
     if draw.random() < 0.15:
-        return Mutation("swapped", "container", False, zipped(list(_swapped(draw, members, members_of(other)).items())))
+        return Mutation(
+            "swapped",
+            "container",
+            False,
+            zipped(list(_swapped(draw, members, members_of(other)).items())),
+        )
     harm = draw.choice(ZIPS)
     return Mutation(harm.__name__.strip("_"), "container", False, harm(draw, list(members.items())))
 
@@ -252,14 +281,18 @@ def _folder(draw: Draw, package: bytes, other: bytes) -> Mutation:
     what, content = _harmed(draw, members[name] or b"")
     choice = draw.randrange(6)
     if choice == 0:
-        return Mutation("missing", name, False, {key: value for key, value in members.items() if key != name})
+        return Mutation(
+            "missing", name, False, {key: value for key, value in members.items() if key != name}
+        )
     if choice == 1:
         return Mutation("a link", name, False, members | {name: None})
     if choice == 2:
         swapped = _swapped(draw, members_of(package), members_of(other))
         return Mutation("swapped", name, False, dict(swapped))
     if choice == 3:
-        return Mutation("one more", name, False, members | {draw.choice(["lr.mkv", "lr.mp4", "x"]): content})
+        return Mutation(
+            "one more", name, False, members | {draw.choice(["lr.mkv", "lr.mp4", "x"]): content}
+        )
     return Mutation(what, name, False, members | {name: content})
 
 
@@ -286,8 +319,13 @@ def mended(members: Members, fields: dict[str, Any] | None = None) -> bytes:
     """The package of these members, every size and digest right."""
     fields = unsealed(members[MANIFEST]) if fields is None else fields
     for name, content in members.items():
-        if isinstance(fields.get("members"), dict) and isinstance(fields["members"].get(name), dict):
-            fields["members"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        if isinstance(fields.get("members"), dict) and isinstance(
+            fields["members"].get(name), dict
+        ):
+            fields["members"][name] = {
+                "bytes": len(content),
+                "sha256": hashlib.sha256(content).hexdigest(),
+            }
     return zipped([*(members | {MANIFEST: sealed(written(fields))}).items()])
 
 
@@ -378,7 +416,9 @@ def _other_shape(draw: Draw, model: onnx.ModelProto) -> None:
     if model.graph.initializer and draw.random() < 0.5:
         tensor = draw.choice(model.graph.initializer)
         if tensor.dims:
-            tensor.dims[draw.randrange(len(tensor.dims))] = draw.choice([0, 1, -1, 2**20, 2**31, 2**62, -(2**63)])
+            tensor.dims[draw.randrange(len(tensor.dims))] = draw.choice(
+                [0, 1, -1, 2**20, 2**31, 2**62, -(2**63)]
+            )
         return
     value = draw.choice([*model.graph.input, *model.graph.output])
     side = draw.choice(value.type.tensor_type.shape.dim)
@@ -389,12 +429,18 @@ def _other_type(draw: Draw, model: onnx.ModelProto) -> None:
     if model.graph.initializer and draw.random() < 0.5:
         draw.choice(model.graph.initializer).data_type = draw.randrange(25)
     else:
-        draw.choice([*model.graph.input, *model.graph.output]).type.tensor_type.elem_type = draw.randrange(25)
+        draw.choice(
+            [*model.graph.input, *model.graph.output]
+        ).type.tensor_type.elem_type = draw.randrange(25)
 
 
 def _rewired(draw: Draw, model: onnx.ModelProto) -> None:
     """An edge goes elsewhere: cycles, values that nobody makes, values made twice."""
-    names = [name for node in model.graph.node for name in (*node.input, *node.output)] + ["", "nowhere", "lr"]
+    names = [name for node in model.graph.node for name in (*node.input, *node.output)] + [
+        "",
+        "nowhere",
+        "lr",
+    ]
     node = draw.choice(model.graph.node)
     edges = node.input if draw.random() < 0.6 and node.input else node.output
     edges[draw.randrange(len(edges))] = draw.choice(names)
@@ -419,14 +465,30 @@ def _node_again(draw: Draw, model: onnx.ModelProto) -> None:
 
 def _outside(draw: Draw, model: onnx.ModelProto) -> None:
     """A tensor that lies in a file of the viewer's."""
-    places = ["/etc/passwd", "/dev/zero", "manifest.json", "../in/secret.bin", "secret.bin", "in/secret.bin", "", "."]
-    tensor = onnx.TensorProto(name="secret", data_type=1, dims=[3], data_location=onnx.TensorProto.EXTERNAL)
-    for key, value in (("location", draw.choice(places)), ("length", draw.choice(["12", "99999999999", "-1", "x"]))):
+    places = [
+        "/etc/passwd",
+        "/dev/zero",
+        "manifest.json",
+        "../in/secret.bin",
+        "secret.bin",
+        "in/secret.bin",
+        "",
+        ".",
+    ]
+    tensor = onnx.TensorProto(
+        name="secret", data_type=1, dims=[3], data_location=onnx.TensorProto.EXTERNAL
+    )
+    for key, value in (
+        ("location", draw.choice(places)),
+        ("length", draw.choice(["12", "99999999999", "-1", "x"])),
+    ):
         tensor.external_data.add(key=key, value=value)
     shape = onnx.helper.make_tensor("secret_shape", onnx.TensorProto.INT64, [4], [1, 3, 1, 1])
     model.graph.initializer.extend([tensor, shape])
     last = model.graph.output[0].name
-    model.graph.node.append(onnx.helper.make_node("Reshape", ["secret", "secret_shape"], ["secret_4"]))
+    model.graph.node.append(
+        onnx.helper.make_node("Reshape", ["secret", "secret_shape"], ["secret_4"])
+    )
     model.graph.node.append(onnx.helper.make_node("Add", [last, "secret_4"], ["told"]))
     model.graph.output[0].name = "told"
 
@@ -435,7 +497,9 @@ def _wide_graph(draw: Draw, model: onnx.ModelProto) -> None:
     """Steps that grow."""
     last, count = "lr", draw.choice([2, 6, 12, 24])
     for step in range(count):
-        model.graph.node.append(onnx.helper.make_node("Concat", [last] * draw.choice([2, 8]), [f"wide{step}"], axis=1))
+        model.graph.node.append(
+            onnx.helper.make_node("Concat", [last] * draw.choice([2, 8]), [f"wide{step}"], axis=1)
+        )
         last = f"wide{step}"
 
 
@@ -467,7 +531,11 @@ def _member(draw: Draw, package: bytes, other: bytes) -> Mutation:
 
 def _of_member(draw: Draw, name: str, content: bytes, other: Members) -> tuple[str, bytes]:
     if draw.random() < 0.08:
-        theirs = other.get(name, other.get("lr.mp4", b"")) if draw.random() < 0.6 else draw.choice(STRANGERS)
+        theirs = (
+            other.get(name, other.get("lr.mp4", b""))
+            if draw.random() < 0.6
+            else draw.choice(STRANGERS)
+        )
         return "another's", theirs
     if name == GRAPH and draw.random() < 0.6:
         return _evil_graph(draw, content)
@@ -500,7 +568,13 @@ VALUES: tuple[Any, ...] = (
 
 def _paths(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Every place in a JSON value, the value itself left out."""
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    items = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
     found = []
     for key, child in items:
         found += [(*path, key), *_paths(child, (*path, key))]
@@ -520,7 +594,9 @@ def _value(draw: Draw, fields: dict[str, Any]) -> str:
     fraction = float(old) if type(old) is int and abs(old) < 2**1000 else 0.5
     near = [old + 1, old - 1, old * 2, -old, fraction, str(old)] if type(old) is int else []
     near += [old[:-1], old + old, old * 100] if isinstance(old, str | list) else []
-    others = [copy.deepcopy(_at(fields, draw.choice(_paths(fields))))]  # which may be a field that holds this one
+    others = [
+        copy.deepcopy(_at(fields, draw.choice(_paths(fields))))
+    ]  # which may be a field that holds this one
     parent[path[-1]] = draw.choice([*near, *others, *draw.sample(VALUES, 6)])
     return ".".join(map(str, path))
 
@@ -532,17 +608,26 @@ def _without(draw: Draw, fields: dict[str, Any]) -> str:
 
 
 def _with(draw: Draw, fields: dict[str, Any]) -> str:
-    parents = [fields, *(_at(fields, path) for path in _paths(fields) if isinstance(_at(fields, path), dict))]
-    draw.choice(parents)[draw.choice(["", "x", "sha256", "width", "__proto__", "x" * 5000, "\n", "\ud800"])] = (
-        draw.choice(VALUES)
-    )
+    parents = [
+        fields,
+        *(_at(fields, path) for path in _paths(fields) if isinstance(_at(fields, path), dict)),
+    ]
+    draw.choice(parents)[
+        draw.choice(["", "x", "sha256", "width", "__proto__", "x" * 5000, "\n", "\ud800"])
+    ] = draw.choice(VALUES)
     return "one more"
 
 
 def _larger(draw: Draw, fields: dict[str, Any]) -> str:
     """Geometry that agrees with itself, and with nothing else. Another harm may have come first."""
     with contextlib.suppress(
-        KeyError, TypeError, IndexError, AttributeError, ValueError, ZeroDivisionError, OverflowError
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        ValueError,
+        ZeroDivisionError,
+        OverflowError,
     ):
         return _resized(draw, fields)
     return "nothing"
@@ -550,15 +635,27 @@ def _larger(draw: Draw, fields: dict[str, Any]) -> str:
 
 def _resized(draw: Draw, fields: dict[str, Any]) -> str:
     source, lr, grid = fields["source"], fields["lr"], fields["grid"]
-    what = draw.choice(["frame", "frames", "patch", "halo", "networks", "chunks", "params", "scale", "codec"])
+    what = draw.choice(
+        ["frame", "frames", "patch", "halo", "networks", "chunks", "params", "scale", "codec"]
+    )
     if what == "frame":
-        source["width"], source["height"] = draw.choice([(1, 1), (16384, 2048), (5792, 5792), (3, 16384), (131, 71)])
-        lr["width"], lr["height"] = (-(-source[side] // fields["scale"]) for side in ("width", "height"))
-        grid["patch_w"], grid["patch_h"] = min(grid["patch_w"], lr["width"]), min(grid["patch_h"], lr["height"])
+        source["width"], source["height"] = draw.choice(
+            [(1, 1), (16384, 2048), (5792, 5792), (3, 16384), (131, 71)]
+        )
+        lr["width"], lr["height"] = (
+            -(-source[side] // fields["scale"]) for side in ("width", "height")
+        )
+        grid["patch_w"], grid["patch_h"] = (
+            min(grid["patch_w"], lr["width"]),
+            min(grid["patch_h"], lr["height"]),
+        )
     elif what == "frames":
         source["frames"] = draw.choice([1, 3, 5, 6, 100_000, 10_000_000])
     elif what == "patch":
-        grid["patch_w"], grid["patch_h"] = draw.choice([1, 2, lr["width"]]), draw.choice([1, 3, lr["height"]])
+        grid["patch_w"], grid["patch_h"] = (
+            draw.choice([1, 2, lr["width"]]),
+            draw.choice([1, 3, lr["height"]]),
+        )
     elif what == "halo":
         grid["halo"] = draw.choice([1, 7, 30, 500, 4000])
     elif what == "networks":
@@ -572,7 +669,9 @@ def _resized(draw: Draw, fields: dict[str, Any]) -> str:
         )
     elif what == "scale":
         fields["scale"] = draw.choice([2, 3, 4])
-        lr["width"], lr["height"] = (-(-source[side] // fields["scale"]) for side in ("width", "height"))
+        lr["width"], lr["height"] = (
+            -(-source[side] // fields["scale"]) for side in ("width", "height")
+        )
     else:
         lr["codec"], fields["quantiser"]["bits"] = (
             draw.choice(["x264", "x265", "svtav1"]),
@@ -588,9 +687,13 @@ def _manifest(draw: Draw, package: bytes, other: bytes) -> Mutation:
         what, text = _text(draw, members[MANIFEST])
         return Mutation(what, MANIFEST, True, zipped([*(members | {MANIFEST: text}).items()]))
     fields = unsealed(members[MANIFEST])
-    harms = draw.choices([_value, _without, _with, _larger], [6, 1, 1, 3], k=draw.choice([1, 1, 1, 2, 4]))
+    harms = draw.choices(
+        [_value, _without, _with, _larger], [6, 1, 1, 3], k=draw.choice([1, 1, 1, 2, 4])
+    )
     what = ", ".join(harm(draw, fields) for harm in harms)
-    return Mutation(what, MANIFEST, True, zipped([*(members | {MANIFEST: sealed(written(fields))}).items()]))
+    return Mutation(
+        what, MANIFEST, True, zipped([*(members | {MANIFEST: sealed(written(fields))}).items()])
+    )
 
 
 def _text(draw: Draw, text: bytes) -> tuple[str, bytes]:

@@ -1,4 +1,6 @@
-"""Small sound packages of every kind, for the fuzzer to harm: tiny networks, a few frames, all codings and codecs."""
+"""Small sound packages of every kind, for the fuzzer to harm: tiny networks, a few frames, all
+codings and codecs.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +50,9 @@ class Tiny(Backbone):
 
 @dataclass(frozen=True)
 class Kind:
-    """What one package is like. networks: how many, or how many deltas of one. chunks: the network of each."""
+    """What one package is like. networks: how many, or how many deltas of one. chunks: the network
+    of each.
+    """
 
     scale: int
     networks: int
@@ -72,8 +76,13 @@ KINDS = {
     "nas": Kind(3, 3, (0, 1, 2, 1), 16, "x264", (10, 20)),
     "rounded": Kind(4, 2, (1, -1, 0), 4, "lossless", (18, 33), halo=1),
 }
-DELTAS = {"cafm": KINDS["cafm"], "lowrank": Kind(2, 3, (0, 1, 2), 8, "x264", (12, 16), deltas="low rank")}
-"""Kept apart: a mutation's number picks one of the kinds above, and what it once found it must go on finding."""
+DELTAS = {
+    "cafm": KINDS["cafm"],
+    "lowrank": Kind(2, 3, (0, 1, 2), 8, "x264", (12, 16), deltas="low rank"),
+}
+"""Kept apart: a mutation's number picks one of the kinds above, and what it once found it must go
+on finding.
+"""
 
 
 @cache
@@ -98,9 +107,17 @@ def make(kind: Kind, path: Path) -> None:
     if kind.sound:
         add_sound(stream, 0.2)
     grid = PatchGrid(lr_h, lr_w, *kind.patch, kind.halo)
-    labels_TRC = np.random.default_rng(1).integers(0, len(kind.chunks), (FRAMES, grid.rows, grid.cols)).astype(np.int16)
+    labels_TRC = (
+        np.random.default_rng(1)
+        .integers(0, len(kind.chunks), (FRAMES, grid.rows, grid.cols))
+        .astype(np.int16)
+    )
     coded = _weights(kind)
-    stamps = None if kind.times is None else Times(Fraction(1, 100), tuple(int(time * 100) for time in kind.times))
+    stamps = (
+        None
+        if kind.times is None
+        else Times(Fraction(1, 100), tuple(int(time * 100) for time in kind.times))
+    )
     manifest = Manifest(
         generator="tests",
         name="tiny",
@@ -108,7 +125,13 @@ def make(kind: Kind, path: Path) -> None:
         source=Source.of(WIDTH, HEIGHT, FRAMES, RATE, Colour("bt709", "limited"), stamps),
         lr=Stream(kind.member, lr_w, lr_h, kind.codec, 23, "fast", 0),
         grid=Patches(*kind.patch, kind.halo),
-        network=Network("tiny", tuple(weights.params_of(coded.networks[0])), kind.networks, tuple(kind.chunks), 2),
+        network=Network(
+            "tiny",
+            tuple(weights.params_of(coded.networks[0])),
+            kind.networks,
+            tuple(kind.chunks),
+            2,
+        ),
         quantiser=Quantiser(kind.bits),
         quality=Figures(Psnr(30.0, 29.5, 31.0), 0.9),
         bicubic=Figures(Psnr(28.0, 27.5, 29.0), None),
@@ -125,17 +148,28 @@ def make(kind: Kind, path: Path) -> None:
 
 
 def _weights(kind: Kind) -> weights.Weights:
-    tensors = [{name: t.numpy() for name, t in _tiny(kind.scale, i).state_dict().items()} for i in range(kind.networks)]
+    tensors = [
+        {name: t.numpy() for name, t in _tiny(kind.scale, i).state_dict().items()}
+        for i in range(kind.networks)
+    ]
     if not kind.deltas:
         return weights.Weights(tensors)
     (outputs, inputs, high, wide), rng = tensors[0]["first.weight"].shape, np.random.default_rng(2)
-    shape = (outputs // 2, 2, 3) if kind.deltas == "modulations" else (2, outputs * high + inputs * wide)
+    shape = (
+        (outputs // 2, 2, 3)
+        if kind.deltas == "modulations"
+        else (2, outputs * high + inputs * wide)
+    )
     deltas = [{"first": rng.normal(0, 0.1, shape).astype(np.float32)} for _ in range(kind.networks)]
-    return weights.Weights(tensors[:1], deltas if kind.deltas == "modulations" else [{}, *deltas[1:]])
+    return weights.Weights(
+        tensors[:1], deltas if kind.deltas == "modulations" else [{}, *deltas[1:]]
+    )
 
 
 def make_all(
-    folder: Path, report: Callable[[str], None] = lambda name: None, kinds: Mapping[str, Kind] = KINDS
+    folder: Path,
+    report: Callable[[str], None] = lambda name: None,
+    kinds: Mapping[str, Kind] = KINDS,
 ) -> dict[str, Path]:
     """One package of each kind."""
     for name, kind in kinds.items():

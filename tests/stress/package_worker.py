@@ -1,4 +1,5 @@
-"""A player in a process of its own, which a hostile package may kill: one package per line in, what came of it out.
+"""A player in a process of its own, which a hostile package may kill: one package per line in, what
+came of it out.
 
 Memory is limited by the kernel, so that a bomb ends this process and not the machine.
 """
@@ -27,13 +28,17 @@ def status(key: str) -> int:
 
 
 def played(arguments: list[str]) -> tuple[int | str, str]:
-    """Exit code of the player, or the exception that it should have caught; and all that anyone wrote to stderr."""
+    """Exit code of the player, or the exception that it should have caught; and all that anyone
+    wrote to stderr.
+    """
     with tempfile.TemporaryFile() as errors:
         before = os.dup(2)
         os.dup2(errors.fileno(), 2)
         code: int | str = 0
         try:
-            main(arguments, isolated=False)  # what goes wrong is seen here, and not told in one line
+            main(
+                arguments, isolated=False
+            )  # what goes wrong is seen here, and not told in one line
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1
         except BaseException as error:
@@ -48,7 +53,9 @@ def played(arguments: list[str]) -> tuple[int | str, str]:
 
 
 def digest(package: str) -> str:
-    """Of all frames and their times; a stretch may have played of a package that is damaged elsewhere."""
+    """Of all frames and their times; a stretch may have played of a package that is damaged
+    elsewhere.
+    """
     frames = hashlib.sha256()
     try:
         for pts, rgb_HWC in Player(package, threads=1):
@@ -62,7 +69,13 @@ def outcome(task: dict[str, Any]) -> dict[str, Any]:
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak counts from here
     code, said = played([task["package"], *task["arguments"], "--threads", "1"])
     frames = digest(task["package"]) if code == 0 and task["digest"] else None
-    return {"code": code, "said": said, "frames": frames, "peak": status("VmHWM"), "held": status("VmRSS")}
+    return {
+        "code": code,
+        "said": said,
+        "frames": frames,
+        "peak": status("VmHWM"),
+        "held": status("VmRSS"),
+    }
 
 
 def serve(answers: TextIO) -> None:

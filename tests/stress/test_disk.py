@@ -1,4 +1,6 @@
-"""A disk that is full, read-only or emptied under a run: one line, and with room again the same command goes on."""
+"""A disk that is full, read-only or emptied under a run: one line, and with room again the same
+command goes on.
+"""
 
 import json
 import os
@@ -23,7 +25,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     where = tmp_path / "disk"
     where.mkdir()
     mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", where], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", where],
+        capture_output=True,
+        check=False,
     )
     if mount.returncode:
         pytest.skip("may not mount a small file system here")
@@ -56,7 +60,12 @@ def test_wherever_the_disk_fills_the_same_command_goes_on_with_more_room(
 ) -> None:
     """Cache and run directory on one small disk, with room for more and more of what a run writes."""
     said: list[str] = []
-    words = [*WORDS, f"video.path={clip}", f"paths.cache={disk}/work/cache", f"paths.outputs={disk}/work/outputs"]
+    words = [
+        *WORDS,
+        f"video.path={clip}",
+        f"paths.cache={disk}/work/cache",
+        f"paths.outputs={disk}/work/outputs",
+    ]
     for room in ROOM:
         ballast = fill(disk, room)
         done = run(words, tmp_path / "here")
@@ -116,7 +125,9 @@ def test_a_cache_that_is_gone_damaged_or_of_another_version_is_made_again(
         assert results(outputs) == expected
 
 
-def test_a_video_that_has_changed_is_prepared_anew(clip: Path, tmp_path: Path, expected: dict) -> None:
+def test_a_video_that_has_changed_is_prepared_anew(
+    clip: Path, tmp_path: Path, expected: dict
+) -> None:
     """Same name, size and time, other content."""
     video, work = tmp_path / "clip.mkv", tmp_path / "work"
     shutil.copy(clip, video)

@@ -1,4 +1,5 @@
-"""Killed or asked to stop at any moment: the same command goes on, and nothing tells its result from another one's.
+"""Killed or asked to stop at any moment: the same command goes on, and nothing tells its result
+from another one's.
 
 ``STDO_KILLS=100`` kills so often (30 unless told).
 """
@@ -31,8 +32,9 @@ def straight(words: list[str], folder: Path) -> dict:
 
 
 def after_kills(words: list[str], folder: Path, kills: int, expected: dict) -> Counter[str]:
-    """Kill a command at random moments of random phases, up to `CHAIN` times or until it has come to its end in spite
-    of that; compare; begin anew, until so many were killed. Returns what they were at."""
+    """Kill a command at random moments of random phases, up to `CHAIN` times or until it has come
+    to its end in spite of that; compare; begin anew, until so many were killed. Returns what they
+    were at."""
     rng, at, chains = np.random.default_rng(0), Counter[str](), 0
     while at.total() < kills:
         chains += 1
@@ -41,7 +43,9 @@ def after_kills(words: list[str], folder: Path, kills: int, expected: dict) -> C
             command = Command(words, where)
             if not command.comes_to(str(rng.choice(["start", *PHASES]))):
                 break
-            time.sleep(rng.integers(2) * rng.uniform(0, 0.4))  # half of them at once: some phases are short
+            time.sleep(
+                rng.integers(2) * rng.uniform(0, 0.4)
+            )  # half of them at once: some phases are short
             if command.kill() == 0:
                 break
             at[command.phase] += 1
@@ -57,7 +61,9 @@ def after_kills(words: list[str], folder: Path, kills: int, expected: dict) -> C
 def test_a_run_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     words = [*TRAIN, f"video.path={write_clip(tmp_path / 'clip.mkv')}"]
     expected = straight(words, tmp_path / "straight")
-    assert [name for name in next(iter(expected.values())) if name.endswith(".stdo")] == ["clip.stdo"]
+    assert [name for name in next(iter(expected.values())) if name.endswith(".stdo")] == [
+        "clip.stdo"
+    ]
     phases = after_kills(words, tmp_path / "killed", KILLS - KILLS // 3, expected)
     print(f"killed: {dict(phases)}")  # noqa: T201 - shown by -rP
     assert len(phases) >= min(4, KILLS // 5)
@@ -75,23 +81,32 @@ def test_a_sweep_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path) -> No
     ("number", "phase"),
     [(signal.SIGINT, "train 1/2"), (signal.SIGTERM, "train 2/2"), (signal.SIGUSR1, "train 1/2")],
 )
-def test_who_is_asked_to_stop_saves_says_so_and_goes_on(number: signal.Signals, phase: str, tmp_path: Path) -> None:
+def test_who_is_asked_to_stop_saves_says_so_and_goes_on(
+    number: signal.Signals, phase: str, tmp_path: Path
+) -> None:
     words = [*TRAIN, f"video.path={write_clip(tmp_path / 'clip.mkv')}", "checkpoint_seconds=3600"]
     expected = straight(words, tmp_path / "straight")
     command = Command(words, tmp_path / "stopped")
     assert command.comes_to(phase)
     assert command.kill(number) == 128 + number
-    assert command.last_lines()[0] == f"stdo: stopped by {number.name}; the same command goes on from here"
+    assert (
+        command.last_lines()[0]
+        == f"stdo: stopped by {number.name}; the same command goes on from here"
+    )
     assert "Traceback" not in command.text
     kept = [path.name for path in (tmp_path / "stopped").rglob("*.ckpt")]
-    assert kept == ["start.ckpt" if phase == "train 1/2" else "last.ckpt"], "nothing but the stop wrote it"
+    assert kept == ["start.ckpt" if phase == "train 1/2" else "last.ckpt"], (
+        "nothing but the stop wrote it"
+    )
     again = run(words, tmp_path / "stopped")
     assert again.process.returncode == 0, again.text
     assert results(tmp_path / "stopped" / "outputs") == expected
     assert left_over(tmp_path) == []
 
 
-def test_a_process_of_a_distributed_fit_that_dies_ends_the_fit_and_the_command_goes_on(tmp_path: Path) -> None:
+def test_a_process_of_a_distributed_fit_that_dies_ends_the_fit_and_the_command_goes_on(
+    tmp_path: Path,
+) -> None:
     words = [*TRAIN, f"video.path={write_clip(tmp_path / 'clip.mkv')}"]
     words += ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
     command = Command(words, tmp_path / "work")

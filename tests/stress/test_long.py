@@ -1,4 +1,6 @@
-"""Long lives: fits and players by the dozen in one process do not grow, nor does evaluating by the thousand frames."""
+"""Long lives: fits and players by the dozen in one process do not grow, nor does evaluating by the
+thousand frames.
+"""
 
 import ctypes
 import gc
@@ -61,7 +63,11 @@ def test_fifty_players_in_one_process_do_not_grow(tmp_path: Path) -> None:
 class HeapInfo(ctypes.Structure):
     """glibc's ``struct mallinfo2``: bytes of the heap, its free pieces, and more."""
 
-    _fields_ = (("arena", ctypes.c_size_t), ("holes", ctypes.c_size_t), ("others", ctypes.c_size_t * 8))
+    _fields_ = (
+        ("arena", ctypes.c_size_t),
+        ("holes", ctypes.c_size_t),
+        ("others", ctypes.c_size_t * 8),
+    )
 
 
 class Loop:
@@ -77,25 +83,38 @@ class Loop:
         return self.frames[t % len(self.frames)]
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs the heap statistics of glibc 2.33")
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs the heap statistics of glibc 2.33"
+)
 def test_evaluating_leaves_no_holes_in_the_heap() -> None:
-    """What a frame leaves behind splits the space between tensors: 1.4 holes a frame, 200 MiB in 2,000 of 1080p."""
+    """What a frame leaves behind splits the space between tensors: 1.4 holes a frame, 200 MiB in
+    2,000 of 1080p.
+    """
     count, early, scale = 700, 150, 4
     library = ctypes.CDLL(None)
     library.mallinfo2.restype = HeapInfo
-    for size in (31 << 20, (32 << 20) - 8192):  # freed, they make glibc take large pieces from its heap from now on
+    for size in (
+        31 << 20,
+        (32 << 20) - 8192,
+    ):  # freed, they make glibc take large pieces from its heap from now on
         np.empty(size, np.uint8)
     rng = np.random.default_rng(0)
     grid = PatchGrid(68, 120, 17, 15, scale=scale)
     hr, lr = (rng.integers(0, 256, (4, 68 * side, 120 * side, 3), np.uint8) for side in (scale, 1))
     shares = (rng.dirichlet(np.ones(4)) for _ in range(count))  # batches of all sizes
-    labels = np.stack([rng.choice(4, (grid.rows, grid.cols), p=share) for share in shares]).astype(np.int16)
+    labels = np.stack([rng.choice(4, (grid.rows, grid.cols), p=share) for share in shares]).astype(
+        np.int16
+    )
     networks = [
-        nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 48, 1), nn.PixelShuffle(scale)).eval()
+        nn.Sequential(
+            nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 48, 1), nn.PixelShuffle(scale)
+        ).eval()
         for _ in range(4)
     ]
     times = [Fraction(t) for t in range(count)]
-    video = SimpleNamespace(scale=scale, height=272, width=480, hr=Loop(hr, count), lr=Loop(lr, count), pts=times)
+    video = SimpleNamespace(
+        scale=scale, height=272, width=480, hr=Loop(hr, count), lr=Loop(lr, count), pts=times
+    )
     seen = []
 
     def progress(items: Iterable, total: int | None, label: str) -> Iterator:
@@ -104,8 +123,15 @@ def test_evaluating_leaves_no_holes_in_the_heap() -> None:
             seen.append((info.arena / 2**20, info.holes))
             yield item
 
-    measure(video, Reconstructor(networks, range(4), grid, torch.device("cpu")), labels, progress=progress)
-    (heap, holes), (last_heap, last_holes) = (np.mean(part, axis=0) for part in (seen[early : early + 50], seen[-50:]))
+    measure(
+        video,
+        Reconstructor(networks, range(4), grid, torch.device("cpu")),
+        labels,
+        progress=progress,
+    )
+    (heap, holes), (last_heap, last_holes) = (
+        np.mean(part, axis=0) for part in (seen[early : early + 50], seen[-50:])
+    )
     print(f"heap {heap:.1f} and {last_heap:.1f} MiB, {holes:.0f} and {last_holes:.0f} holes")  # noqa: T201
     assert last_holes < holes + 100
     assert last_heap < heap + 4

@@ -1,7 +1,8 @@
-"""Packages from anywhere: each of thousands of harmed ones is refused in one line, or plays; nothing else happens.
+"""Packages from anywhere: each of thousands of harmed ones is refused in one line, or plays;
+nothing else happens.
 
-``STDO_MUTATIONS=100000`` tries so many, ``STDO_MUTATIONS=20000:40000`` those numbers: a mutation is its number.
-``python tests/stress/package_fuzz.py 100000`` does the same and shows how far it is.
+``STDO_MUTATIONS=100000`` tries so many, ``STDO_MUTATIONS=20000:40000`` those numbers: a mutation is
+its number. ``python tests/stress/package_fuzz.py 100000`` does the same and shows how far it is.
 """
 
 import os
@@ -13,7 +14,10 @@ from package_fuzz import fuzz, numbers
 from package_mutations import EXTREMES_EVERY, EXTREMES_FROM
 from package_specimens import DELTAS, make_all
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc"),
+]
 
 
 FOUND = [2029, 6344]
@@ -35,7 +39,9 @@ def test_harmed_packages_are_refused_or_play(tmp_path: Path) -> None:
     assert report.counts.total() == len(wanted())
     assert not list(tmp_path.parent.glob("*escaped*")) and not Path("/tmp/stdo-escaped").exists()
     harmed = ("container", "manifest.json", "graph.onnx", "weights.bin", "lr.mp4")
-    for member in harmed if len(wanted()) >= 2000 else ():  # a few seeds that are tried again hold few kinds
+    for member in (
+        harmed if len(wanted()) >= 2000 else ()
+    ):  # a few seeds that are tried again hold few kinds
         assert report.counts[member, "refused"] > len(wanted()) // 100
 
 

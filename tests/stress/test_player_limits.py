@@ -1,4 +1,6 @@
-"""Packages that ask for much: memory of all processes together, measured from outside, and time to stop."""
+"""Packages that ask for much: memory of all processes together, measured from outside, and time to
+stop.
+"""
 
 import os
 import signal
@@ -21,7 +23,10 @@ from stdo.package.manifest import from_json, to_json
 from stdo.package.source import Times
 from stdo.player.memory import limit
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc"),
+]
 
 LITTLE = 450 << 20
 """Bytes that are enough where nothing is played, on any of these packages."""
@@ -29,7 +34,9 @@ LITTLE = 450 << 20
 
 @dataclass
 class Ended:
-    """How a command ended. peak: bytes that its processes held together; what several share counts once."""
+    """How a command ended. peak: bytes that its processes held together; what several share counts
+    once.
+    """
 
     code: int
     said: str
@@ -38,7 +45,14 @@ class Ended:
 
 
 def command(package: Path, threads: int = 4) -> list[str]:
-    return [sys.executable, "-m", "stdo.play", str(package), str(package.with_name("out.mp4")), f"--threads={threads}"]
+    return [
+        sys.executable,
+        "-m",
+        "stdo.play",
+        str(package),
+        str(package.with_name("out.mp4")),
+        f"--threads={threads}",
+    ]
 
 
 def held(process: psutil.Process) -> int:
@@ -88,11 +102,15 @@ def test_large_frames_play_within_the_limit(
     assert ended.peak < limit(size[0] * size[1], threads), f"{ended.peak >> 20} MiB"
 
 
-@pytest.mark.parametrize(("patch", "widths"), [((540, 960), (4, 64, 160)), ((270, 480), (16, 320, 640))])
+@pytest.mark.parametrize(
+    ("patch", "widths"), [((540, 960), (4, 64, 160)), ((270, 480), (16, 320, 640))]
+)
 def test_whatever_a_window_may_hold_plays_on_any_number_of_threads(
     patch: tuple[int, int], widths: tuple[int, ...], tmp_path: Path
 ) -> None:
-    """The largest network that is not refused in one line for its size needs no more memory than there is."""
+    """The largest network that is not refused in one line for its size needs no more memory than
+    there is.
+    """
     outcomes = []
     for width in widths:
         folder = tmp_path / str(width)
@@ -110,7 +128,10 @@ def test_whatever_a_window_may_hold_plays_on_any_number_of_threads(
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "frames that grow": (
         lambda folder: hostile.package(
-            folder, (1280, 720), frames=3, lr=hostile.grows(folder / "x.mp4", (640, 360), (16384, 8192))
+            folder,
+            (1280, 720),
+            frames=3,
+            lr=hostile.grows(folder / "x.mp4", (640, 360), (16384, 8192)),
         ),
         "lr.mp4: ",
     ),
@@ -143,10 +164,15 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_what_is_refused_takes_little(kind: str, tmp_path: Path) -> None:
     make, words = REFUSED[kind]
     ended = played(make(tmp_path))
-    assert ended.code == 2 and ended.said.startswith("stdo: ") and ended.said.count("\n") == 1, ended.said
+    assert ended.code == 2 and ended.said.startswith("stdo: ") and ended.said.count("\n") == 1, (
+        ended.said
+    )
     assert words in ended.said
     assert ended.peak < LITTLE, f"{ended.peak >> 20} MiB"
-    assert not (tmp_path / "out.mp4").exists() and not [*tmp_path.glob("*partial*"), *tmp_path.glob(".stdo-*")]
+    assert not (tmp_path / "out.mp4").exists() and not [
+        *tmp_path.glob("*partial*"),
+        *tmp_path.glob(".stdo-*"),
+    ]
 
 
 @pytest.mark.parametrize("rate", [Fraction(1, 2**31 - 1), Fraction(2**31 - 1, 1)])
@@ -157,7 +183,11 @@ def test_late_ticks_are_one_line(tick: int, rate: Fraction, tmp_path: Path) -> N
     manifest = Package.open(hostile.package(tmp_path, frames=3)).manifest
     source = replace(manifest.source, rate=rate, times=Times(Fraction(1, 90_000), (0, 1, tick)))
     if tick == 10**3 and rate > 1:
-        assert from_json(to_json(replace(manifest, source=source))).source.times.ticks == (0, 1, tick)
+        assert from_json(to_json(replace(manifest, source=source))).source.times.ticks == (
+            0,
+            1,
+            tick,
+        )
         return
     with pytest.raises(UserError, match="at most 100000000 seconds"):
         to_json(replace(manifest, source=source))

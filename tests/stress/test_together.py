@@ -19,7 +19,8 @@ def test_two_runs_on_one_video_prepare_it_once(tmp_path: Path) -> None:
     work = tmp_path / "work"
     first = Command([*words, "method=awdnn"], work)
     second = Command(
-        [*words, "method=jstdo", f"paths.outputs={work}/outputs", f"paths.cache={work}/cache"], tmp_path / "other"
+        [*words, "method=jstdo", f"paths.outputs={work}/outputs", f"paths.cache={work}/cache"],
+        tmp_path / "other",
     )
     assert (first.end(), second.end()) == (0, 0), first.text + second.text
     assert sorted("decode: 100%" in command.text for command in (first, second)) == [False, True]
@@ -60,7 +61,11 @@ def test_two_sweeps_over_the_same_jobs_share_them(tmp_path: Path) -> None:
 
 
 def test_a_run_whose_preparing_process_dies_prepares_itself(tmp_path: Path) -> None:
-    words = [*WORDS, f"video.path={write_clip(tmp_path / 'clip.mkv', frames=400)}", "video.max_frames=200"]
+    words = [
+        *WORDS,
+        f"video.path={write_clip(tmp_path / 'clip.mkv', frames=400)}",
+        "video.max_frames=200",
+    ]
     work = tmp_path / "work"
     first = Command(words, work)
     while not list(work.rglob("*.partial*")) and first.process.poll() is None:

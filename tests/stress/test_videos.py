@@ -1,4 +1,6 @@
-"""Hostile videos by the hundred: cut, mutated and vast, within limits of time and memory; and through the command."""
+"""Hostile videos by the hundred: cut, mutated and vast, within limits of time and memory; and
+through the command.
+"""
 
 import json
 import os
@@ -25,21 +27,32 @@ from stdo.video.reader import VideoFile  # noqa: E402
 pytestmark = pytest.mark.slow
 
 NAMES = ["name that is not UTF-8", "name with quotes, % and a line break"]
-TINY = ["backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "budget.passes=1"]
+TINY = [
+    "backbone=espcn",
+    "scale=2",
+    "chunks=2",
+    "patches.height=12",
+    "patches.width=16",
+    "budget.passes=1",
+]
 TINY += ["trainer=cpu", "paths.outputs=outputs", "paths.cache=cache"]
 JUDGED = {
     name: odd
     for name, odd in ODD.items()
     if name not in ("pixel format that changes", "name that looks like a pattern")
 }
-"""What the ffmpeg program can be asked about: one filter graph, and no name that it takes for a pattern."""
+"""What the ffmpeg program can be asked about: one filter graph, and no name that it takes for a
+pattern.
+"""
 PLACES = 20
 MUTATIONS = 100
 
 WHOLE = {
     "mp4": h264("a.mp4", scene(40)),
     "mp4 with its index in front": h264("a.mp4", scene(40), container={"movflags": "faststart"}),
-    "fragmented mp4": h264("a.mp4", scene(40), g="10", container={"movflags": "frag_keyframe+empty_moov"}),
+    "fragmented mp4": h264(
+        "a.mp4", scene(40), g="10", container={"movflags": "frag_keyframe+empty_moov"}
+    ),
     "mkv": made("a.mkv", scene(40)),
     "webm": made("a.webm", scene(40), codec="libvpx-vp9", crf="10", **{"cpu-used": "8"}),
     "ts": h264("a.ts", scene(40), bf="2"),
@@ -73,13 +86,19 @@ for path in sys.argv[1:]:
         outcome = str(error)
     print(json.dumps([path, outcome, frames, time.monotonic() - began, most() - before]), flush=True)
 """
-"""Reads each file; prints what came of it, the frames, the seconds, and the most memory so far in MiB."""
+"""Reads each file; prints what came of it, the frames, the seconds, and the most memory so far in
+MiB.
+"""
 
 
 def read_apart(paths: list[Path]) -> list[tuple[str, str, int, float, float]]:
     """Read files in a process of their own, which must reach its end."""
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *map(str, paths)], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", LIMITED, *map(str, paths)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, (done.returncode, done.stdout[-500:], done.stderr[-2000:])
     assert done.stderr == ""
@@ -111,11 +130,16 @@ def test_cut_anywhere_it_says_so_or_gives_the_frames_before(tmp_path: Path, kind
             frames = list(VideoFile(short, max_frames=int(offered[1]))) if offered else []
             assert not offered or len(frames) == int(offered[1])
         times = [whole.get(frame.rgb_HWC.tobytes()) for frame in frames]
-        # The last bytes of the last frame of the file may be gone without its decoder or its container noticing. Where
-        # nothing says how long a packet is, it may be a B-frame, with others after it that were stored before it.
+        # The last bytes of the last frame of the file may be gone without its decoder or its
+        # container noticing. Where nothing says how long a packet is, it may be a B-frame, with
+        # others after it that were stored before it.
         assert None not in times[: -3 if kind in UNSIZED else -1] and times.count(None) <= 1, place
-        if kind != "h264":  # which has no times; a B-frame that is gone there moves the frame after it
-            assert all(time in (None, frame.pts) for time, frame in zip(times, frames, strict=True)), place
+        if (
+            kind != "h264"
+        ):  # which has no times; a B-frame that is gone there moves the frame after it
+            assert all(
+                time in (None, frame.pts) for time, frame in zip(times, frames, strict=True)
+            ), place
     assert said >= PLACES - 2 or kind not in COUNTED
 
 
@@ -131,7 +155,9 @@ def test_vast_frames_are_refused_without_memory_for_them(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", WHOLE)
 def test_mutations_are_read_or_refused(tmp_path: Path, kind: str) -> None:
-    """Bytes changed, most of them in the headers: frames or one line, within a second or so and 500 MiB."""
+    """Bytes changed, most of them in the headers: frames or one line, within a second or so and 500
+    MiB.
+    """
     content = WHOLE[kind](tmp_path).read_bytes()
     rng = np.random.default_rng(0)
     paths = []
@@ -164,7 +190,18 @@ def test_the_ffmpeg_program_gives_the_same_frames(tmp_path: Path, odd: Odd) -> N
         frame = next(frame for packet in container.demux(stream) for frame in decoded(packet))
         steps = [("scale", scaled(odd, stream.codec.name, frame)), *odd.filters]
     chain = ",".join(f"{name}={arguments}".rstrip("=") for name, arguments in steps)
-    command = ["ffmpeg", "-v", "error", "-noautorotate", "-i", f"file:{path}", "-map", "0:v:0", "-vf", chain]
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-noautorotate",
+        "-i",
+        f"file:{path}",
+        "-map",
+        "0:v:0",
+        "-vf",
+        chain,
+    ]
     command += ["-fps_mode", "passthrough", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
     done = subprocess.run(command, capture_output=True, check=False, timeout=60)
     theirs = np.frombuffer(done.stdout, np.uint8).reshape(-1, *ours[0].shape).astype(int)
@@ -207,7 +244,12 @@ def test_the_door_prints_one_line_and_leaves_nothing(tmp_path: Path, bad: Bad) -
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("stdo: ")]
     assert bad.says in line and str(path) in line
     assert "Traceback" not in done.stderr
-    left = {file.name for folder in ("cache", "outputs") for file in (tmp_path / folder).rglob("*") if file.is_file()}
+    left = {
+        file.name
+        for folder in ("cache", "outputs")
+        for file in (tmp_path / folder).rglob("*")
+        if file.is_file()
+    }
     assert left <= {".lock", "config.yaml", "provenance.json"}
 
 

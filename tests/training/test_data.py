@@ -17,7 +17,9 @@ from stdo.video.degrade import Degrade
 
 @pytest.mark.parametrize("halo", [0, 3])
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_a_batch_holds_the_windows_and_targets_of_its_patches(make_job, scale: int, halo: int) -> None:
+def test_a_batch_holds_the_windows_and_targets_of_its_patches(
+    make_job, scale: int, halo: int
+) -> None:
     data = make_job(scale=scale, halo=halo).data
     data.prepare_data()
     data.setup()
@@ -28,7 +30,9 @@ def test_a_batch_holds_the_windows_and_targets_of_its_patches(make_job, scale: i
     batch = batches[1]
     for n, patch in enumerate(numbers):
         t, within = divmod(patch, data.grid.patches)
-        assert np.array_equal(batch["lr"][n], data.grid.extract(np.asarray(data.video.lr[t]))[within])
+        assert np.array_equal(
+            batch["lr"][n], data.grid.extract(np.asarray(data.video.lr[t]))[within]
+        )
         hr = data.grid.hr.extract(data.video.hr[t])[within]
         assert np.array_equal(batch["hr"][n], hr)
         assert batch["chunk"][n] == data.labels.ravel()[patch]
@@ -41,7 +45,9 @@ def test_ranks_share_a_batch_without_overlap(make_job) -> None:
     label_N = data.labels.ravel().astype(np.int64)
     sampler = make_job().sampler(label_N, label_N)
     whole = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)[0]
-    halves = [PatchBatches(data.video, data.grid, data.labels, sampler, rank, 2)[0] for rank in (0, 1)]
+    halves = [
+        PatchBatches(data.video, data.grid, data.labels, sampler, rank, 2)[0] for rank in (0, 1)
+    ]
     for key, both in whole.items():
         assert torch.equal(both[0::2], halves[0][key])
         assert torch.equal(both[1::2], halves[1][key])
@@ -57,7 +63,9 @@ def test_ranks_share_a_batch_without_overlap(make_job) -> None:
         (640, 360, 3, (64, 60)),
     ],
 )
-def test_the_papers_patches_tile_1080p_both_ways_up(height: int, width: int, scale: int, patch: tuple) -> None:
+def test_the_papers_patches_tile_1080p_both_ways_up(
+    height: int, width: int, scale: int, patch: tuple
+) -> None:
     grid = PatchSize().grid(height, width, scale)
     assert (grid.patch_h, grid.patch_w) == patch
     assert grid.patches * patch[0] * patch[1] == height * width
@@ -91,13 +99,17 @@ def test_scores_are_kept_and_taken_up_again(make_job, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("codec", [None, "lossless"])
-def test_scores_made_while_preparing_are_those_of_the_prepared_video(make_job, codec: str | None) -> None:
+def test_scores_made_while_preparing_are_those_of_the_prepared_video(
+    make_job, codec: str | None
+) -> None:
     """The fast path, in the pass that decodes, and the plain one, from the frames on disk."""
     parts = make_job().data
     own = parts.clip
 
     def again() -> PatchData:
-        return PatchData(Clip(own.source, Degrade(2, codec), own.patches, own.cache), parts._scorer, by_score, 3)
+        return PatchData(
+            Clip(own.source, Degrade(2, codec), own.patches, own.cache), parts._scorer, by_score, 3
+        )
 
     data = [again()]
     data[0].prepare_data()

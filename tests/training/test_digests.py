@@ -1,8 +1,9 @@
-"""The weights of every method of the paper, bit for bit: whoever changes the code that trains sees what he changed.
+"""The weights of every method of the paper, bit for bit: whoever changes the code that trains sees
+what he changed.
 
-Each method is fitted to integer frames in fp32 on one thread. The process asks torch, oneDNN, MKL and Numba for the
-oldest instructions that they have, and not to use oneDNN, so that processors give the same bits. Where one does not, a
-control tells: a fit in plain torch, without any code of ours.
+Each method is fitted to integer frames in fp32 on one thread. The process asks torch, oneDNN, MKL
+and Numba for the oldest instructions that they have, and not to use oneDNN, so that processors give
+the same bits. Where one does not, a control tells: a fit in plain torch, without any code of ours.
 """
 
 import json
@@ -104,7 +105,9 @@ print(json.dumps(digests))
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the digests are those of x86-64")
 def test_weights_are_bit_for_bit_what_they_were(tmp_path: Path) -> None:
     words = [sys.executable, "-c", FIT, str(tmp_path), *DIGESTS]
-    done = subprocess.run(words, env=os.environ | OLDEST, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        words, env=os.environ | OLDEST, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     control = found.pop("control")

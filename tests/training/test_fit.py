@@ -23,7 +23,11 @@ from stdo.training.data import PatchBatches
 
 def weights(job) -> dict[str, torch.Tensor]:
     networks, _ = load_networks(job.directory / WEIGHTS)
-    return {f"{i}.{name}": value for i, network in enumerate(networks) for name, value in network.state_dict().items()}
+    return {
+        f"{i}.{name}": value
+        for i, network in enumerate(networks)
+        for name, value in network.state_dict().items()
+    }
 
 
 def joined_by(callback: pl.Callback, trainer):
@@ -32,7 +36,9 @@ def joined_by(callback: pl.Callback, trainer):
 
 
 def test_independent_networks_in_one_fit_equal_separate_fits(make_job) -> None:
-    """Adam works element by element and the losses add, so one fit must be k fits: against a bare loop each."""
+    """Adam works element by element and the losses add, so one fit must be k fits: against a bare
+    loop each.
+    """
     job = make_job()
     train(job)
     together = weights(job)
@@ -55,11 +61,16 @@ def test_independent_networks_in_one_fit_equal_separate_fits(make_job) -> None:
             optimizer.step()
             schedule.step()
         for name, value in network.state_dict().items():
-            assert torch.allclose(together[f"{chunk}.{name}"], value, rtol=1e-3, atol=2e-5), (chunk, name)
+            assert torch.allclose(together[f"{chunk}.{name}"], value, rtol=1e-3, atol=2e-5), (
+                chunk,
+                name,
+            )
 
 
 @pytest.mark.parametrize("die_at", [1, 7, 13])
-def test_a_killed_fit_goes_on_to_the_same_weights(make_job, monkeypatch: pytest.MonkeyPatch, die_at: int) -> None:
+def test_a_killed_fit_goes_on_to_the_same_weights(
+    make_job, monkeypatch: pytest.MonkeyPatch, die_at: int
+) -> None:
     straight = make_job("straight")
     train(straight)
 
@@ -79,7 +90,9 @@ def test_a_killed_fit_goes_on_to_the_same_weights(make_job, monkeypatch: pytest.
     assert not (killed.directory / RESULT).exists()
     steps: list[int] = []
     with monkeypatch.context() as patch:
-        patch.setattr(PatchBatches, "__getitem__", lambda self, step: steps.append(step) or read(self, step))
+        patch.setattr(
+            PatchBatches, "__getitem__", lambda self, step: steps.append(step) or read(self, step)
+        )
         train(make_job("killed", checkpoint_seconds=0.0))
     assert die_at - 5 < steps[0] <= die_at  # from the block that it was killed in
     assert steps == list(range(steps[0], train(straight)["steps"]))
@@ -87,10 +100,14 @@ def test_a_killed_fit_goes_on_to_the_same_weights(make_job, monkeypatch: pytest.
     assert all(torch.equal(expected[name], got[name]) for name in expected)
 
 
-def test_a_fit_killed_after_its_last_step_only_saves(make_job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_killed_after_its_last_step_only_saves(
+    make_job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = make_job(checkpoint_seconds=0.0)
     with monkeypatch.context() as patch:
-        patch.setattr("stdo.pipeline.fit._save", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
+        patch.setattr(
+            "stdo.pipeline.fit._save", lambda *_: (_ for _ in ()).throw(KeyError("killed"))
+        )
         with pytest.raises(KeyError):
             train(job)
     monkeypatch.setattr(PatchBatches, "__getitem__", lambda *_: pytest.fail("a step was repeated"))
@@ -137,7 +154,9 @@ def test_force_trains_again(make_job) -> None:
     assert (job.directory / WEIGHTS).stat().st_mtime_ns > before
 
 
-def test_a_run_killed_while_evaluating_does_not_train_again(make_job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_killed_while_evaluating_does_not_train_again(
+    make_job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = make_job()
     metrics = train(job)
     (job.directory / RESULT).unlink()
@@ -148,10 +167,17 @@ def test_a_run_killed_while_evaluating_does_not_train_again(make_job, monkeypatc
 
 @pytest.mark.parametrize(
     ("split", "sharing", "chunks", "networks"),
-    [(whole, Single, 1, 1), (by_time, Independent, 3, 3), (by_score, Independent, 3, 3), (by_score, Single, 3, 1)],
+    [
+        (whole, Single, 1, 1),
+        (by_time, Independent, 3, 3),
+        (by_score, Independent, 3, 3),
+        (by_score, Single, 3, 1),
+    ],
 )
 @pytest.mark.parametrize("halo", [0, 2])
-def test_every_method_learns_and_shows_equally_many_patches(make_job, split, sharing, chunks, networks, halo) -> None:
+def test_every_method_learns_and_shows_equally_many_patches(
+    make_job, split, sharing, chunks, networks, halo
+) -> None:
     metrics = train(make_job(split=split, sharing=sharing, chunks=chunks, halo=halo, passes=24))
     assert metrics["psnr"]["frame"] > metrics["bicubic"]["psnr"]["frame"] + 0.1
     assert len(metrics["chunk_psnr"]) == chunks
@@ -164,7 +190,8 @@ def test_every_method_learns_and_shows_equally_many_patches(make_job, split, sha
 def test_a_loss_that_explodes_stops_with_advice(make_job) -> None:
     job = make_job(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1e30))
     with pytest.raises(
-        UserError, match=r"diverged: a loss of nan at step \d+, at a learning rate of .*; lower optim.lr"
+        UserError,
+        match=r"diverged: a loss of nan at step \d+, at a learning rate of .*; lower optim.lr",
     ):
         train(job)
     assert not (job.directory / WEIGHTS).exists()
@@ -177,9 +204,12 @@ def test_non_finite_weights_do_not_replace_a_good_checkpoint(make_job, trainer) 
                 next(module.parameters()).data[0] = float("nan")
 
     job = make_job(
-        checkpoint_seconds=0.0, trainer=lambda callbacks, **own: trainer(callbacks=[Break(), *callbacks], **own)
+        checkpoint_seconds=0.0,
+        trainer=lambda callbacks, **own: trainer(callbacks=[Break(), *callbacks], **own),
     )
-    with pytest.raises(UserError, match=r"diverged: non-finite weights at step 6, .* last good checkpoint"):
+    with pytest.raises(
+        UserError, match=r"diverged: non-finite weights at step 6, .* last good checkpoint"
+    ):
         train(job)
     kept = torch.load(job.directory / CHECKPOINT, weights_only=True)
     assert kept["global_step"] == 1
@@ -190,13 +220,19 @@ def test_non_finite_weights_do_not_replace_a_good_checkpoint(make_job, trainer) 
     assert all(torch.equal(value, weights(job)[name]) for name, value in weights(straight).items())
 
 
-def test_a_gpu_without_memory_says_what_to_lower_and_keeps_the_checkpoint(make_job, trainer) -> None:
+def test_a_gpu_without_memory_says_what_to_lower_and_keeps_the_checkpoint(
+    make_job, trainer
+) -> None:
     class Full(pl.Callback):
         def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
             if trainer.global_step == 6:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nMore lines.")
+                raise torch.OutOfMemoryError(
+                    "CUDA out of memory. Tried to allocate 20.00 MiB.\nMore lines."
+                )
 
-    with pytest.raises(UserError, match=r"^out of GPU memory: lower budget.batch \(4\) or use trainer=cpu$"):
+    with pytest.raises(
+        UserError, match=r"^out of GPU memory: lower budget.batch \(4\) or use trainer=cpu$"
+    ):
         train(make_job(checkpoint_seconds=0.0, trainer=joined_by(Full(), trainer)))
     assert torch.load(make_job().directory / CHECKPOINT, weights_only=True)["global_step"] == 6
     job, straight = make_job(), make_job("straight")
@@ -208,10 +244,17 @@ def test_a_gpu_without_memory_says_what_to_lower_and_keeps_the_checkpoint(make_j
 @pytest.mark.parametrize("step", [0, 6, "last"])
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGUSR1))],
+    [
+        signal.SIGTERM,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGUSR1)),
+    ],
 )
-def test_a_fit_that_is_asked_to_stop_saves_first(make_job, trainer, number, step, monkeypatch) -> None:
-    """The checkpoint is of the very block, whatever checkpoint_seconds says, and the fit goes on from there."""
+def test_a_fit_that_is_asked_to_stop_saves_first(
+    make_job, trainer, number, step, monkeypatch
+) -> None:
+    """The checkpoint is of the very block, whatever checkpoint_seconds says, and the fit goes on
+    from there.
+    """
     straight = make_job("straight")
     steps = train(straight)["steps"]
     at = steps - 1 if step == "last" else step
@@ -229,7 +272,8 @@ def test_a_fit_that_is_asked_to_stop_saves_first(make_job, trainer, number, step
     with pytest.raises(Stopped) as stopped:
         train(
             make_job(
-                checkpoint_seconds=3600, trainer=lambda callbacks, **own: trainer(callbacks=[Ask(), *callbacks], **own)
+                checkpoint_seconds=3600,
+                trainer=lambda callbacks, **own: trainer(callbacks=[Ask(), *callbacks], **own),
             )
         )
     assert stopped.value.exit_code == 128 + number

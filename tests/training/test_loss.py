@@ -29,7 +29,9 @@ def cut(sr_NCHW: torch.Tensor, border: int) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("learners", [1, 3])
 @pytest.mark.parametrize("kind", sorted(LOSSES))
-def test_value_and_gradient_are_torchs(kind: str, learners: int, dtype: torch.dtype, border: int) -> None:
+def test_value_and_gradient_are_torchs(
+    kind: str, learners: int, dtype: torch.dtype, border: int
+) -> None:
     sr_NCHW, hr_NHWC = pictures(dtype, border)
     ours, theirs = (sr_NCHW.clone().requires_grad_() for _ in range(2))
     loss, _ = loss_of(kind, ours, hr_NHWC, border)
@@ -45,8 +47,12 @@ def test_value_and_gradient_are_torchs(kind: str, learners: int, dtype: torch.dt
 @pytest.mark.parametrize("kind", sorted(LOSSES))
 def test_gradients_reach_the_weights_as_by_torch(kind: str) -> None:
     network = ESPCN(2)
-    lr = torch.rand(2, 3, 9, 8, generator=torch.Generator().manual_seed(2)).to(memory_format=torch.channels_last)
-    hr_NHWC = torch.randint(0, 256, (2, 14, 12, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    lr = torch.rand(2, 3, 9, 8, generator=torch.Generator().manual_seed(2)).to(
+        memory_format=torch.channels_last
+    )
+    hr_NHWC = torch.randint(
+        0, 256, (2, 14, 12, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3)
+    )
 
     def gradients(loss) -> list[torch.Tensor]:
         network.zero_grad()

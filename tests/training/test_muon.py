@@ -16,15 +16,21 @@ from stdo.training.muon import Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(4, 12), (12, 4), (7, 7), (1, 9)])
-def test_steps_keep_the_singular_vectors_and_have_singular_values_near_one(shape: tuple[int, int]) -> None:
+def test_steps_keep_the_singular_vectors_and_have_singular_values_near_one(
+    shape: tuple[int, int],
+) -> None:
     matrices = torch.from_numpy(np.random.default_rng(0).normal(size=(3, *shape))).float()
-    for before, after in zip(matrices.double().numpy(), orthogonal(matrices).double().numpy(), strict=True):
+    for before, after in zip(
+        matrices.double().numpy(), orthogonal(matrices).double().numpy(), strict=True
+    ):
         u, _, vt = np.linalg.svd(before, full_matrices=False)
         inside = u.T @ after @ vt.T
         assert np.abs(inside - np.diag(np.diag(inside))).max() < 1e-3
         assert np.diag(inside).min() > 0.5 and np.diag(inside).max() < 1.3
     assert not orthogonal(torch.zeros(1, *shape)).any(), "nothing to learn, no step"
-    assert torch.allclose(orthogonal(matrices * 1e-6), orthogonal(matrices), atol=1e-4), "whatever the loss's scale"
+    assert torch.allclose(orthogonal(matrices * 1e-6), orthogonal(matrices), atol=1e-4), (
+        "whatever the loss's scale"
+    )
 
 
 def _same(one: torch.Tensor, other: torch.Tensor, within: float) -> bool:
@@ -49,7 +55,11 @@ def test_matrices_move_as_with_pytorchs_muon(shape: tuple[int, int]) -> None:
 def test_the_rest_moves_as_with_adam() -> None:
     torch.manual_seed(0)
     ours, theirs = (nn.Parameter(torch.ones(30)) for _ in range(2))
-    mine = Muon([{"filters": True, "params": []}, {"filters": False, "params": [ours]}], lr=1.0, adam_lr=0.01)
+    mine = Muon(
+        [{"filters": True, "params": []}, {"filters": False, "params": [ours]}],
+        lr=1.0,
+        adam_lr=0.01,
+    )
     other = torch.optim.Adam([theirs], lr=0.01)
     for _ in range(20):
         ours.grad = torch.randn(30)
@@ -65,7 +75,8 @@ def test_networks_side_by_side_move_as_alone_and_what_has_no_gradient_rests() ->
     alone = copy.deepcopy(together)
     gradients = [torch.randn(8, 3, 3, 3), None, torch.randn(8, 3, 3, 3)]
     optimizers = [
-        Muon([{"filters": True, "params": params}], lr=0.1, adam_lr=1.0) for params in (together, *[[p] for p in alone])
+        Muon([{"filters": True, "params": params}], lr=0.1, adam_lr=1.0)
+        for params in (together, *[[p] for p in alone])
     ]
     for p, q, gradient in zip(together, alone, gradients, strict=True):
         p.grad = q.grad = gradient
@@ -79,7 +90,9 @@ def test_networks_side_by_side_move_as_alone_and_what_has_no_gradient_rests() ->
 
 
 @pytest.mark.parametrize("name", ["espcn", "wdsr"])
-def test_filters_are_the_convolutions_banks_and_low_rank_factors_and_nothing_else(name: str) -> None:
+def test_filters_are_the_convolutions_banks_and_low_rank_factors_and_nothing_else(
+    name: str,
+) -> None:
     for sharing in (
         Single(lambda: build(name, 2), 2),
         Independent(lambda: build(name, 2), 2),
@@ -88,7 +101,10 @@ def test_filters_are_the_convolutions_banks_and_low_rank_factors_and_nothing_els
     ):
         found = {id(p) for p in filters_of(sharing)}
         for key, p in sharing.named_parameters():
-            bank, factor = key.endswith("original1" if name == "wdsr" else "weight"), key.startswith("factors.")
+            bank, factor = (
+                key.endswith("original1" if name == "wdsr" else "weight"),
+                key.startswith("factors."),
+            )
             assert (id(p) in found) == (bank or factor), key
             assert p.ndim == (4 if bank else 2) or not (bank or factor)
 

@@ -11,7 +11,13 @@ from pytorch_lightning.utilities import rank_zero_only
 from stdo.core.locks import main_process
 from stdo.training.processes import environment, fit_of, processes_of
 
-SLURM = {"SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "3", "SLURM_JOB_ID": "7", "SLURM_NODEID": "1"}
+SLURM = {
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "3",
+    "SLURM_JOB_ID": "7",
+    "SLURM_NODEID": "1",
+}
 LAUNCHERS = {
     "Slurm": SLURM,
     "Slurm, tasks on nodes": SLURM | {"SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "2", "SLURM_NODELIST": "a[1-2]"},
@@ -25,7 +31,9 @@ LAUNCHERS = {
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 @pytest.mark.parametrize("strategy", ["auto", "ddp"])
-def test_one_process_stays_one(launcher: str, strategy: str, trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_process_stays_one(
+    launcher: str, strategy: str, trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in LAUNCHERS[launcher].items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(rank_zero_only, "rank", 3)  # as Lightning reads it when it is imported

@@ -1,4 +1,6 @@
-"""What of Lightning's Trainer a user may set, and what is said of the rest before a video is even opened."""
+"""What of Lightning's Trainer a user may set, and what is said of the rest before a video is even
+opened.
+"""
 
 import subprocess
 import sys
@@ -16,7 +18,14 @@ from stdo.config.trust import conf_dir
 from stdo.core.types import UserError
 from stdo.training.trainer import REFUSED, SEVERAL, strategy_for, tried
 
-TINY = ["backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "budget.passes=1"]
+TINY = [
+    "backbone=espcn",
+    "scale=2",
+    "chunks=2",
+    "patches.height=12",
+    "patches.width=16",
+    "budget.passes=1",
+]
 NOWHERE = "video.path=nowhere.mkv"
 """A job that gets as far as its video says that it is not there."""
 
@@ -62,7 +71,9 @@ def without_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", REFUSALS)
-def test_what_lightning_or_a_fit_cannot_do_is_one_line_before_the_video(setting: str, tmp_path: Path) -> None:
+def test_what_lightning_or_a_fit_cannot_do_is_one_line_before_the_video(
+    setting: str, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=f"^{REFUSALS[setting]}") as caught:
         build_job(configured(setting))
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
@@ -112,8 +123,18 @@ def test_several_processes_may_leave_networks_out_of_a_step() -> None:
 @pytest.mark.slow
 def test_three_processes_on_the_processor_train(finished_runs: Path, tmp_path: Path) -> None:
     clip = finished_runs.parent / "clip.mkv"
-    command = [sys.executable, "-m", "stdo.train", *TINY, f"video.path={clip}", "trainer=cpu", "trainer.devices=3"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "stdo.train",
+        *TINY,
+        f"video.path={clip}",
+        "trainer=cpu",
+        "trainer.devices=3",
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("outputs/clip/*/metrics.json"))) == 1
     refused = subprocess.run(

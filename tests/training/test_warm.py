@@ -1,4 +1,6 @@
-"""A fit of two phases: what the second starts from, what is scored, equal work, and killing it anywhere."""
+"""A fit of two phases: what the second starts from, what is scored, equal work, and killing it
+anywhere.
+"""
 
 import json
 from dataclasses import replace
@@ -21,7 +23,13 @@ from stdo.models.sharing import Independent, Single
 from stdo.models.weights import load_networks, read_safetensors, write_safetensors
 from stdo.pipeline.phases import Start
 from stdo.pipeline.steps import WEIGHTS, Job, train
-from stdo.runs.directory import CHECKPOINT, START_CHECKPOINT, START_SCORES, START_WEIGHTS, read_chunks
+from stdo.runs.directory import (
+    CHECKPOINT,
+    START_CHECKPOINT,
+    START_SCORES,
+    START_WEIGHTS,
+    read_chunks,
+)
 from stdo.training.data import PatchBatches
 
 BUDGET = {"batch": 4, "passes": 3.0, "seed": 0}
@@ -51,7 +59,9 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def test_chunks_are_made_with_the_one_network_which_a_chunk_without_work_keeps(warm_job, make_job) -> None:
+def test_chunks_are_made_with_the_one_network_which_a_chunk_without_work_keeps(
+    warm_job, make_job
+) -> None:
     job = warm_job()
     metrics = train(job)
     networks, _ = load_networks(job.directory / WEIGHTS)
@@ -78,7 +88,9 @@ def test_chunks_are_made_with_the_one_network_which_a_chunk_without_work_keeps(w
 
 
 def test_the_first_phase_is_the_fit_of_one_network(warm_job) -> None:
-    """The first half of its learning-rate curve, by the ratios of bicubic's chunks; against a loop of plain PyTorch."""
+    """The first half of its learning-rate curve, by the ratios of bicubic's chunks; against a loop
+    of plain PyTorch.
+    """
     job = warm_job()
     train(job)
     data, sharing = warm_job("other").data, Single(job.backbone, 3)
@@ -101,11 +113,16 @@ def test_the_first_phase_is_the_fit_of_one_network(warm_job) -> None:
 
 
 MIXED = partial(Independent, bicubic_chunks=1)
-SHARINGS = [Independent, *(pytest.param(each, marks=pytest.mark.slow) for each in (MIXED, Modulated, LowRank))]
+SHARINGS = [
+    Independent,
+    *(pytest.param(each, marks=pytest.mark.slow) for each in (MIXED, Modulated, LowRank)),
+]
 
 
 @pytest.mark.parametrize("sharing", SHARINGS)
-def test_killed_anywhere_it_resumes_to_the_same_weights(warm_job, monkeypatch: pytest.MonkeyPatch, sharing) -> None:
+def test_killed_anywhere_it_resumes_to_the_same_weights(
+    warm_job, monkeypatch: pytest.MonkeyPatch, sharing
+) -> None:
     straight = warm_job("straight", sharing)
     metrics = train(straight)
     phases = [metrics["branch_step"], metrics["steps"] - metrics["branch_step"]]
@@ -122,22 +139,31 @@ def test_killed_anywhere_it_resumes_to_the_same_weights(warm_job, monkeypatch: p
             patch.setattr(PatchBatches, "__getitem__", dying)
             with pytest.raises(KeyError):
                 train(warm_job(name, sharing, checkpoint_seconds=0.0))
-        checkpoints = {(straight.directory.parent / name / file).exists() for file in (START_SCORES, START_WEIGHTS)}
+        checkpoints = {
+            (straight.directory.parent / name / file).exists()
+            for file in (START_SCORES, START_WEIGHTS)
+        }
         assert checkpoints == {die_in == 1}, "they are what ends the first phase"
         shown: list[tuple[bool, int]] = []
         with monkeypatch.context() as patch:
             patch.setattr(
                 PatchBatches,
                 "__getitem__",
-                lambda self, step, s=shown: s.append((not self._sampler.SIDE_BY_SIDE, step)) or read(self, step),
+                lambda self, step, s=shown: (
+                    s.append((not self._sampler.SIDE_BY_SIDE, step)) or read(self, step)
+                ),
             )
             train(warm_job(name, sharing, checkpoint_seconds=0.0))
         began = shown[0][1]
-        assert shown[0][0] == bool(die_in) and die_at - 10 < began <= die_at  # from the block that it was killed in
+        assert (
+            shown[0][0] == bool(die_in) and die_at - 10 < began <= die_at
+        )  # from the block that it was killed in
         first = [] if die_in else [(False, step) for step in range(began, phases[0])]
         assert shown == first + [(True, step) for step in range(began if die_in else 0, phases[1])]
         killed = warm_job(name, sharing)
-        assert all(same(*each) for each in zip(tensors(straight), tensors(killed), strict=True)), die_at
+        assert all(same(*each) for each in zip(tensors(straight), tensors(killed), strict=True)), (
+            die_at
+        )
         assert np.array_equal(read_chunks(killed.directory)[0], read_chunks(straight.directory)[0])
 
 
@@ -156,16 +182,25 @@ def test_a_chunk_without_a_network_leaves_its_steps_and_operations_to_the_others
 
 def test_killed_while_it_scores_it_scores_again(warm_job, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("stdo.pipeline.fit._score", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
+        patch.setattr(
+            "stdo.pipeline.fit._score", lambda *_: (_ for _ in ()).throw(KeyError("killed"))
+        )
         with pytest.raises(KeyError):
             train(warm_job("killed"))  # whose checkpoints are half a minute apart
     read, shown = PatchBatches.__getitem__, []
     with monkeypatch.context() as patch:
-        patch.setattr(PatchBatches, "__getitem__", lambda self, step: shown.append(step) or read(self, step))
+        patch.setattr(
+            PatchBatches, "__getitem__", lambda self, step: shown.append(step) or read(self, step)
+        )
         metrics = train(warm_job("killed"))
-    assert shown == list(range(metrics["steps"] - metrics["branch_step"])), "the first phase was at its end"
+    assert shown == list(range(metrics["steps"] - metrics["branch_step"])), (
+        "the first phase was at its end"
+    )
     train(warm_job("straight"))
-    assert all(same(*each) for each in zip(tensors(warm_job("straight")), tensors(warm_job("killed")), strict=True))
+    assert all(
+        same(*each)
+        for each in zip(tensors(warm_job("straight")), tensors(warm_job("killed")), strict=True)
+    )
 
 
 def test_what_the_first_phase_left_is_checked(warm_job) -> None:
@@ -193,8 +228,15 @@ def test_the_curve_counts_on_through_both_phases(warm_job) -> None:
     metrics = train(job)
     rows = [line.split(",") for line in (job.directory / "curves.csv").read_text().splitlines()[1:]]
     steps, shown, seconds = ([float(row[at]) for row in rows] for at in (0, 1, 2))
-    assert steps == sorted(set(steps)) and steps[-1] == metrics["steps"] and metrics["branch_step"] in steps
+    assert (
+        steps == sorted(set(steps))
+        and steps[-1] == metrics["steps"]
+        and metrics["branch_step"] in steps
+    )
     assert shown == [4 * step for step in steps] and shown[-1] == metrics["patch_presentations"]
     assert seconds == sorted(seconds) and seconds[-1] <= metrics["seconds"]["train"] + 1e-6
     assert json.loads((job.directory / "metrics.json").read_text()) == metrics
-    assert not (job.directory / START_CHECKPOINT).exists() and not (job.directory / CHECKPOINT).exists()
+    assert (
+        not (job.directory / START_CHECKPOINT).exists()
+        and not (job.directory / CHECKPOINT).exists()
+    )

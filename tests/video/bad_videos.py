@@ -1,4 +1,6 @@
-"""Everything that is refused, with words of the one line that says so. docs/inputs.md repeats the table."""
+"""Everything that is refused, with words of the one line that says so. docs/inputs.md repeats the
+table.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,12 +44,14 @@ def typed(path: str) -> Callable[[Path], str]:
 
 
 FRONT = {"movflags": "faststart"}
-KEY = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "11" * 16, "encryption_kid": "22" * 16}
+KEY = {
+    "encryption_scheme": "cenc-aes-ctr",
+    "encryption_key": "11" * 16,
+    "encryption_kid": "22" * 16,
+}
 M3U8 = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\npart.ts\n#EXT-X-ENDLIST\n"
 REMOTE = M3U8.replace("part.ts", "http://127.0.0.1:9/part.ts")
-SDP = (
-    b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n"
-)
+SDP = b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n"
 YUV444 = scene(down=1, across=1)
 TEXT = b"hello\n" * 500
 
@@ -66,7 +70,9 @@ PLACES = {
     "symbolic link to nothing": Bad(link("nowhere"), "a symbolic link that leads nowhere"),
     "symbolic link to itself": Bad(link("link.mp4"), "a symbolic link that leads nowhere"),
     "symbolic link to a device": Bad(link("/dev/zero"), "is not a regular file"),
-    "name of over 255 bytes": Bad(lambda folder: folder / ("a" * 300 + ".mp4"), "cannot be read (File name too long)"),
+    "name of over 255 bytes": Bad(
+        lambda folder: folder / ("a" * 300 + ".mp4"), "cannot be read (File name too long)"
+    ),
     "name with a NUL": Bad(typed("a\0b.mp4"), "no such file"),
     "URL, http": Bad(typed("http://127.0.0.1:9/a.mp4"), NO_URL),
     "URL, rtsp": Bad(typed("rtsp://127.0.0.1:9/a"), NO_URL),
@@ -83,14 +89,21 @@ CONTENTS = {
     "sound alone": Bad(sound("a.wav"), "holds no video, only audio"),
     "sound with a cover": Bad(sound("a.mp3", cover=True), "holds no video, only audio and picture"),
     "HLS playlist": Bad(listing("a.m3u8", M3U8), NO_LIST),
-    "HLS playlist that names a FIFO": Bad(fifo("part.ts", holding("a.m3u8", M3U8.encode())), NO_LIST),
+    "HLS playlist that names a FIFO": Bad(
+        fifo("part.ts", holding("a.m3u8", M3U8.encode())), NO_LIST
+    ),
     "HLS playlist that names a URL": Bad(holding("a.m3u8", REMOTE.encode()), NO_LIST),
-    "FFmpeg list of files": Bad(listing("a.ffconcat", "ffconcat version 1.0\nfile part.ts\n"), NO_LIST),
+    "FFmpeg list of files": Bad(
+        listing("a.ffconcat", "ffconcat version 1.0\nfile part.ts\n"), NO_LIST
+    ),
     "session description (SDP)": Bad(holding("a.sdp", SDP), NO_LIST),
     "raw samples": Bad(holding("a.yuv", bytes(48 * 64 * 3)), NO_LIST),
     "encrypted MP4": Bad(h264("a.mp4", container=KEY), "is encrypted"),
     "8K header without data": Bad(
-        changed(h264("a.mp4", scene(1, 4320, 7680), preset="ultrafast", container=FRONT), without_data), NO_FRAME
+        changed(
+            h264("a.mp4", scene(1, 4320, 7680), preset="ultrafast", container=FRONT), without_data
+        ),
+        NO_FRAME,
     ),
 }
 
@@ -100,7 +113,9 @@ VAST = {
     "GIF of 16000×16000 in 48 bytes": Bad(holding("a.gif", gif(16000, 16000)), NO_FRAME),
     "GIF of 65535×65535": Bad(holding("a.gif", gif(65535, 65535)), NO_FRAME),
     "QOI of 16000×16000": Bad(holding("a.qoi", qoi(16000, 16000)), NO_FRAME),
-    "Y4M of 16000×16000": Bad(holding("a.y4m", y4m(16000, 16000)), "at most 67 million pixels are read"),
+    "Y4M of 16000×16000": Bad(
+        holding("a.y4m", y4m(16000, 16000)), "at most 67 million pixels are read"
+    ),
     "Y4M of 2000000000×2": Bad(holding("a.y4m", y4m(2000000000, 2)), NO_VIDEO),
     "raw AVI of 30000×30000": Bad(
         changed(made("a.avi", codec="rawvideo"), claiming(30000, 30000)), "67 million pixels"
@@ -108,17 +123,23 @@ VAST = {
 }
 
 DAMAGE = {
-    "noise in the middle (H.264)": Bad(changed(h264("a.mkv", scene(40)), with_noise), "uses the frames before that"),
+    "noise in the middle (H.264)": Bad(
+        changed(h264("a.mkv", scene(40)), with_noise), "uses the frames before that"
+    ),
     "noise in the middle (FFV1)": Bad(changed(made("a.mkv", scene(40)), with_noise), DAMAGED),
-    "flipped bits (MPEG-4)": Bad(changed(made("a.avi", scene(40), codec="mpeg4", qscale="2"), with_flips), DAMAGED),
+    "flipped bits (MPEG-4)": Bad(
+        changed(made("a.avi", scene(40), codec="mpeg4", qscale="2"), with_flips), DAMAGED
+    ),
     "flipped bits (MPEG-2)": Bad(
         changed(made("a.mpg", scene(40), codec="mpeg2video", qscale="2"), with_flips), DAMAGED
     ),
     "size that changes": Bad(
-        joined("a.h264", h264("1.h264"), h264("2.h264", scene(8, 64, 64))), "the frames change from 64x48 to 64x64"
+        joined("a.h264", h264("1.h264"), h264("2.h264", scene(8, 64, 64))),
+        "the frames change from 64x48 to 64x64",
     ),
     "size that changes to something vast": Bad(
-        joined("a.h264", h264("1.h264"), h264("2.h264", scene(1, 2304, 4096), preset="ultrafast")), DAMAGED
+        joined("a.h264", h264("1.h264"), h264("2.h264", scene(1, 2304, 4096), preset="ultrafast")),
+        DAMAGED,
     ),
     "colour matrix YCgCo": Bad(
         made("a.mkv", YUV444, "yuv444p", matrix="ycgco"), "colour matrix YCgCo is not supported"

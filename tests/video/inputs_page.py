@@ -8,8 +8,19 @@ from odd_videos import COLOUR, FORMAT, NAME, SHAPE, TIME, UNTAGGED, Odd
 PAGE = Path(__file__).parents[2] / "docs" / "inputs.md"
 BEGIN, END = "<!-- tables: python tests/video/inputs_page.py -->\n", "<!-- end -->\n"
 
-READ = {"Times": TIME, "Shape": SHAPE, "Colour": COLOUR, "Containers and codecs": FORMAT, "Names": NAME}
-REFUSED = {"Places": PLACES, "Contents": CONTENTS, "Vast frames": VAST, "Damage, and what changes": DAMAGE}
+READ = {
+    "Times": TIME,
+    "Shape": SHAPE,
+    "Colour": COLOUR,
+    "Containers and codecs": FORMAT,
+    "Names": NAME,
+}
+REFUSED = {
+    "Places": PLACES,
+    "Contents": CONTENTS,
+    "Vast frames": VAST,
+    "Damage, and what changes": DAMAGE,
+}
 
 
 def accepted(title: str, table: dict[str, Odd]) -> list[str]:

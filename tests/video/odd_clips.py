@@ -1,4 +1,6 @@
-"""How odd videos are made: with PyAV, sample by sample, or by bytes. Every maker takes a folder, returns a path."""
+"""How odd videos are made: with PyAV, sample by sample, or by bytes. Every maker takes a folder,
+returns a path.
+"""
 
 import os
 import socket
@@ -39,13 +41,17 @@ def scene(
     return frames
 
 
-def made(name: str, frames=None, pixel_format: str = "yuv420p", codec: str = "ffv1", **settings) -> Make:
+def made(
+    name: str, frames=None, pixel_format: str = "yuv420p", codec: str = "ffv1", **settings
+) -> Make:
     """The scene, or ``frames``, encoded under ``name``; settings as in `encode`."""
     return lambda folder: encode(folder / name, frames or scene(), pixel_format, codec, **settings)
 
 
 def h264(name: str, frames=None, pixel_format: str = "yuv420p", **settings) -> Make:
-    return made(name, frames, pixel_format, "libx264", **({"crf": "10", "preset": "veryfast"} | settings))
+    return made(
+        name, frames, pixel_format, "libx264", **({"crf": "10", "preset": "veryfast"} | settings)
+    )
 
 
 def plain() -> Make:
@@ -63,7 +69,9 @@ def packed(name: str, codec: str, pixel_format: str) -> Make:
     return streams(name, [SIZE], codec, pixel_format)
 
 
-def streams(name: str, sizes: Sequence[tuple[int, int]], codec: str = "ffv1", pixel_format: str = "yuv420p") -> Make:
+def streams(
+    name: str, sizes: Sequence[tuple[int, int]], codec: str = "ffv1", pixel_format: str = "yuv420p"
+) -> Make:
     """Video streams of these sizes in one file."""
 
     def make(folder: Path) -> Path:
@@ -73,7 +81,9 @@ def streams(name: str, sizes: Sequence[tuple[int, int]], codec: str = "ffv1", pi
                 video.height, video.width, video.pix_fmt = height, width, pixel_format
             for t in range(COUNT):
                 for video, size in zip(videos, sizes, strict=True):
-                    frame = av.VideoFrame.from_ndarray(rgb(t, *size), "rgb24").reformat(format=pixel_format)
+                    frame = av.VideoFrame.from_ndarray(rgb(t, *size), "rgb24").reformat(
+                        format=pixel_format
+                    )
                     frame.pts = t
                     out.mux(video.encode(frame))
             for video in videos:
@@ -83,7 +93,9 @@ def streams(name: str, sizes: Sequence[tuple[int, int]], codec: str = "ffv1", pi
     return make
 
 
-def held(name: str, codec: str = "libx264", pixel_format: str = "yuv420p", container=None, **options: str) -> Make:
+def held(
+    name: str, codec: str = "libx264", pixel_format: str = "yuv420p", container=None, **options: str
+) -> Make:
     """Pictures every 0.1 s, the last of them shown for 5 s."""
 
     def make(folder: Path) -> Path:
@@ -100,7 +112,9 @@ def held(name: str, codec: str = "libx264", pixel_format: str = "yuv420p", conta
             packets += stream.encode(None)
             for index, packet in enumerate(packets):
                 shown = 5 if packet.pts == (COUNT - 1) else tick
-                if index == COUNT - 1 and shown == tick:  # MP4 adds up what packets last in the order of decoding
+                if (
+                    index == COUNT - 1 and shown == tick
+                ):  # MP4 adds up what packets last in the order of decoding
                     shown = 5
                 packet.duration = round(shown / packet.time_base)
                 out.mux(packet)
@@ -112,13 +126,21 @@ def held(name: str, codec: str = "libx264", pixel_format: str = "yuv420p", conta
 def layered(name: str, alpha: bool) -> Make:
     """HEVC with a second layer in each picture, as Apple writes transparency and spatial video.
 
-    The layer is made of the first one's bytes under another number; no decoder of a single layer looks at it.
+    The layer is made of the first one's bytes under another number; no decoder of a single layer
+    looks at it.
     """
 
     def make(folder: Path) -> Path:
-        plain = encode(folder / "plain.hevc", scene(), codec="libx265", **{"x265-params": "log-level=none:bframes=0"})
+        plain = encode(
+            folder / "plain.hevc",
+            scene(),
+            codec="libx265",
+            **{"x265-params": "log-level=none:bframes=0"},
+        )
         units = [unit.rstrip(b"\0") for unit in plain.read_bytes().split(b"\0\0\1")[1:]]
-        told = b"\x4e\1" + bytes([165, 4]) + b"\x10\xff\xff\x60\x80"  # which pictures are transparency
+        told = (
+            b"\x4e\1" + bytes([165, 4]) + b"\x10\xff\xff\x60\x80"
+        )  # which pictures are transparency
         both = []
         for index, unit in enumerate(units):
             both.append(unit)
@@ -142,7 +164,9 @@ def layered(name: str, alpha: bool) -> Make:
 
 
 def sound(name: str, cover: bool = False, video: bool = False) -> Make:
-    """A second of silence, if asked with the picture of a record's cover, or a video of 0.32 s, beside it."""
+    """A second of silence, if asked with the picture of a record's cover, or a video of 0.32 s,
+    beside it.
+    """
 
     def make(folder: Path) -> Path:
         codec = "libmp3lame" if cover else "aac" if video else "pcm_s16le"
@@ -150,21 +174,30 @@ def sound(name: str, cover: bool = False, video: bool = False) -> Make:
             pictures = []
             if cover:
                 stream = out.add_stream("png")
-                stream.width, stream.height, stream.pix_fmt, stream.disposition = 32, 32, "rgb24", 1024
+                stream.width, stream.height, stream.pix_fmt, stream.disposition = (
+                    32,
+                    32,
+                    "rgb24",
+                    1024,
+                )
                 pictures.append((stream, [av.VideoFrame.from_ndarray(rgb(0, 32, 32))]))
             if video:
                 stream = out.add_stream("libx264", rate=25)
                 stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
-                pictures.append((stream, [av.VideoFrame.from_ndarray(rgb(t)) for t in range(COUNT)]))
+                pictures.append(
+                    (stream, [av.VideoFrame.from_ndarray(rgb(t)) for t in range(COUNT)])
+                )
             track = out.add_stream(codec, rate=8000)
             for stream, frames in pictures:
                 for t, frame in enumerate(frames):
                     frame.pts = t
                     out.mux(stream.encode(frame))
                 out.mux(stream.encode(None) if video else [])
-            kind = {"pcm_s16le": ("s16", np.int16), "libmp3lame": ("s16p", np.int16), "aac": ("fltp", np.float32)}[
-                codec
-            ]
+            kind = {
+                "pcm_s16le": ("s16", np.int16),
+                "libmp3lame": ("s16p", np.int16),
+                "aac": ("fltp", np.float32),
+            }[codec]
             for begin in range(0, 8000, 1000):
                 samples = av.AudioFrame.from_ndarray(np.zeros((1, 1000), kind[1]), kind[0], "mono")
                 samples.rate, samples.pts = 8000, begin
@@ -252,7 +285,9 @@ def link(target: str) -> Make:
 
 
 def fifo(name: str, *others: Make) -> Make:
-    """A FIFO that nobody writes to: whoever opens it to read waits for ever. Returns the last of the ``others``."""
+    """A FIFO that nobody writes to: whoever opens it to read waits for ever. Returns the last of
+    the ``others``.
+    """
 
     def make(folder: Path) -> Path:
         os.mkfifo(folder / name)
@@ -281,10 +316,20 @@ def png(width: int, height: int) -> bytes:
     """A PNG header of that size with a few bytes of data."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def gif(width: int, height: int) -> bytes:
@@ -295,7 +340,14 @@ def gif(width: int, height: int) -> bytes:
 
 def qoi(width: int, height: int) -> bytes:
     """A QOI picture of that size of which little is drawn; it decodes as well."""
-    return b"qoif" + struct.pack(">IIBB", width, height, 4, 0) + b"\xfe\1\2\3" + b"\xfd" * 2000 + bytes(7) + b"\1"
+    return (
+        b"qoif"
+        + struct.pack(">IIBB", width, height, 4, 0)
+        + b"\xfe\1\2\3"
+        + b"\xfd" * 2000
+        + bytes(7)
+        + b"\1"
+    )
 
 
 def y4m(width: int, height: int) -> bytes:
@@ -304,7 +356,9 @@ def y4m(width: int, height: int) -> bytes:
 
 def claiming(width: int, height: int) -> Callable[[bytes], bytes]:
     """Rewrite the size in the headers of an AVI of 64x48."""
-    return lambda content: content.replace(struct.pack("<II", 64, 48), struct.pack("<II", width, height))
+    return lambda content: content.replace(
+        struct.pack("<II", 64, 48), struct.pack("<II", width, height)
+    )
 
 
 def without_data(content: bytes) -> bytes:

@@ -33,7 +33,9 @@ def cubic(x: np.ndarray) -> np.ndarray:
 
 
 def imresize_rows(image: np.ndarray, out: int) -> np.ndarray:
-    """One axis of MATLAB's imresize(…, 'bicubic'): widened kernel, half-pixel centres, mirrored edge."""
+    """One axis of MATLAB's imresize(…, 'bicubic'): widened kernel, half-pixel centres, mirrored
+    edge.
+    """
     length = len(image)
     ratio = out / length
     width = 4 / min(ratio, 1)
@@ -54,7 +56,10 @@ def imresize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def pillow(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Pillow's bicubic in floating point; on 8-bit images it also clips between the two axes."""
-    planes = [Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC) for plane in planes_of(image)]
+    planes = [
+        Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC)
+        for plane in planes_of(image)
+    ]
     return np.clip(np.round(np.stack([np.asarray(plane) for plane in planes], -1)), 0, 255)
 
 
@@ -63,15 +68,31 @@ def planes_of(image: np.ndarray) -> list[np.ndarray]:
 
 
 def interpolated(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """torch's own on whole frames, in float64 and before rounding: the plain way of what `resize` does."""
+    """torch's own on whole frames, in float64 and before rounding: the plain way of what `resize`
+    does.
+    """
     frame_NCHW = torch.from_numpy(image.astype(np.float64)).permute(2, 0, 1)[None]
-    resized = torch.nn.functional.interpolate(frame_NCHW, (height, width), mode="bicubic", antialias=True)
+    resized = torch.nn.functional.interpolate(
+        frame_NCHW, (height, width), mode="bicubic", antialias=True
+    )
     return resized.clamp(0, 255)[0].permute(1, 2, 0).numpy()
 
 
 @pytest.mark.parametrize(
     "size",
-    [(75, 129), (33, 130), (37, 65), (25, 43), (18, 33), (5, 7), (1, 1), (300, 260), (120, 200), (120, 60), (30, 260)],
+    [
+        (75, 129),
+        (33, 130),
+        (37, 65),
+        (25, 43),
+        (18, 33),
+        (5, 7),
+        (1, 1),
+        (300, 260),
+        (120, 200),
+        (120, 60),
+        (30, 260),
+    ],
 )
 @pytest.mark.parametrize("of", [(75, 130), (5, 3), (2, 1), (1, 1)])
 def test_compiled_loops_give_the_plain_pixels(of: tuple[int, int], size: tuple[int, int]) -> None:
@@ -84,7 +105,9 @@ def test_compiled_loops_give_the_plain_pixels(of: tuple[int, int], size: tuple[i
 
 
 @pytest.mark.parametrize("size", [(12, 18), (48, 72)])
-def test_resizing_takes_views_and_mapped_frames_and_leaves_them_alone(size: tuple[int, int]) -> None:
+def test_resizing_takes_views_and_mapped_frames_and_leaves_them_alone(
+    size: tuple[int, int],
+) -> None:
     whole = picture(30, 44)
     view = whole[3:27, 5:41]
     view.flags.writeable = False
@@ -127,7 +150,9 @@ def test_a_flat_frame_stays_flat() -> None:
 
 
 def test_keys_tell_degradations_apart() -> None:
-    degradations = [Degrade(s) for s in SCALES] + [Degrade(4, codec, crf) for codec in LOSSY for crf in (20, 30)]
+    degradations = [Degrade(s) for s in SCALES] + [
+        Degrade(4, codec, crf) for codec in LOSSY for crf in (20, 30)
+    ]
     degradations.append(Degrade(4, "lossless"))
     assert len({d.key() for d in degradations}) == len(degradations)
 
@@ -138,9 +163,18 @@ def test_keys_tell_degradations_apart() -> None:
         ({"scale": 5}, "scale=5: must be one of 2, 3, 4"),
         ({"scale": 2, "codec": "vp8"}, "degrade.codec=vp8: must be null or one of x264"),
         ({"scale": 2, "crf": 20}, "degrade.codec"),
-        ({"scale": 2, "codec": "lossless", "crf": 20}, "degrade.crf=20: must be left out for codec=lossless"),
-        ({"scale": 2, "codec": "x264", "crf": 52}, "degrade.crf=52: must be 0 to 51 for codec=x264"),
-        ({"scale": 2, "codec": "svtav1", "preset": "slow"}, "degrade.preset=slow: must be one of 0, 1"),
+        (
+            {"scale": 2, "codec": "lossless", "crf": 20},
+            "degrade.crf=20: must be left out for codec=lossless",
+        ),
+        (
+            {"scale": 2, "codec": "x264", "crf": 52},
+            "degrade.crf=52: must be 0 to 51 for codec=x264",
+        ),
+        (
+            {"scale": 2, "codec": "svtav1", "preset": "slow"},
+            "degrade.preset=slow: must be one of 0, 1",
+        ),
     ],
 )
 def test_impossible_degradations_are_refused(settings: dict, said: str) -> None:

@@ -17,7 +17,9 @@ from stdo.video.store import prepare
 from stdo.video.writer import VideoWriter
 
 HDR10 = Mastering((34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450), (50, 10_000_000))
-TILE = Projection("equirectangular_part", (10 << 16, -5 << 16, 3), (1 << 20, 2 << 20, 3 << 20, 4 << 20))
+TILE = Projection(
+    "equirectangular_part", (10 << 16, -5 << 16, 3), (1 << 20, 2 << 20, 3 << 20, 4 << 20)
+)
 ALL = Marks(F(64, 45), Stereo("side_by_side"), TILE, HDR10, (1000, 400))
 CODECS = {"x264": "fast", "x265": "fast", "svtav1": "12", "lossless": None}
 
@@ -44,13 +46,22 @@ def test_every_codec_writes_every_mark_into_mp4(tmp_path: Path, codec: str) -> N
     assert near(ALL.mastering, got.mastering)
 
 
-PLACES = [(codec, suffix) for codec in CODECS for suffix in ("mp4", "mkv") if (codec, suffix) != ("svtav1", "mkv")]
-"""PyAV cannot tell Matroska the aspect, and AV1 has none of its own; no file of ours is both but an LR stream."""
+PLACES = [
+    (codec, suffix)
+    for codec in CODECS
+    for suffix in ("mp4", "mkv")
+    if (codec, suffix) != ("svtav1", "mkv")
+]
+"""PyAV cannot tell Matroska the aspect, and AV1 has none of its own; no file of ours is both but an
+LR stream.
+"""
 
 
 @pytest.mark.parametrize(("codec", "suffix"), PLACES)
 @pytest.mark.parametrize("aspect", [F(64, 45), F(8, 9), F(4, 3), F(1, 2)])
-def test_the_aspect_is_in_every_container(tmp_path: Path, codec: str, suffix: str, aspect: F) -> None:
+def test_the_aspect_is_in_every_container(
+    tmp_path: Path, codec: str, suffix: str, aspect: F
+) -> None:
     path = written(tmp_path / f"a.{suffix}", codec, Marks(aspect))
     with av.open(str(path)) as file:
         assert file.streams.video[0].sample_aspect_ratio == aspect
@@ -58,12 +69,19 @@ def test_the_aspect_is_in_every_container(tmp_path: Path, codec: str, suffix: st
 
 @pytest.mark.parametrize("layout", ["side_by_side", "top_bottom"])
 @pytest.mark.parametrize("right_first", [False, True])
-def test_matroska_has_all_layouts_of_two_eyes(tmp_path: Path, layout: str, right_first: bool) -> None:
+def test_matroska_has_all_layouts_of_two_eyes(
+    tmp_path: Path, layout: str, right_first: bool
+) -> None:
     stereo = Stereo(layout, right_first)
-    assert VideoFile(written(tmp_path / "a.mkv", "x265", Marks(stereo=stereo))).info.marks.stereo == stereo
+    assert (
+        VideoFile(written(tmp_path / "a.mkv", "x265", Marks(stereo=stereo))).info.marks.stereo
+        == stereo
+    )
 
 
-@pytest.mark.parametrize("projection", [Projection("equirectangular"), Projection("cubemap", padding=4), TILE])
+@pytest.mark.parametrize(
+    "projection", [Projection("equirectangular"), Projection("cubemap", padding=4), TILE]
+)
 def test_spheres_are_read_as_written(tmp_path: Path, projection: Projection) -> None:
     path = written(tmp_path / "a.mp4", "x264", Marks(projection=projection))
     assert VideoFile(path).info.marks.projection == projection
@@ -92,7 +110,11 @@ def test_what_is_no_mp4_is_left_alone(tmp_path: Path) -> None:
         before = path.read_bytes()
         write_boxes(path, ALL)
         assert path.read_bytes() == before
-    for content in (b"", b"\0\0\0\1moov", b"\0\0\0\x18ftypisom" + bytes(12) + b"\0\0\0\0moov" + bytes(20)):
+    for content in (
+        b"",
+        b"\0\0\0\1moov",
+        b"\0\0\0\x18ftypisom" + bytes(12) + b"\0\0\0\0moov" + bytes(20),
+    ):
         path = tmp_path / "odd.mp4"
         path.write_bytes(content)
         write_boxes(path, ALL)
@@ -135,7 +157,10 @@ def test_the_lr_video_has_the_marks(tmp_path: Path, codec: str) -> None:
 
 
 def test_joined_videos_with_different_marks_say_so(tmp_path: Path) -> None:
-    one, other = written(tmp_path / "a.mp4", "x264", ALL), written(tmp_path / "b.mp4", "x264", UNMARKED)
+    one, other = (
+        written(tmp_path / "a.mp4", "x264", ALL),
+        written(tmp_path / "b.mp4", "x264", UNMARKED),
+    )
     both = Joined([one, other]).info
     assert both.marks == ALL
     assert "what players are told beside the pixels differs" in both.notes[-1]

@@ -1,4 +1,6 @@
-"""Odd videos give the right frames, judged by FFmpeg's own filters; what cannot be read gives one line."""
+"""Odd videos give the right frames, judged by FFmpeg's own filters; what cannot be read gives one
+line.
+"""
 
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +21,9 @@ from stdo.video.store import prepare
 
 EXACT = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 CHROMA_ON_THE_LEFT = ("h264", "hevc", "mpeg2video", "mpeg4")
-"""Codecs whose standards place a chroma sample on the left one of its two luma samples, unless told otherwise."""
+"""Codecs whose standards place a chroma sample on the left one of its two luma samples, unless told
+otherwise.
+"""
 
 
 def scaled(odd: Odd, codec: str, frame: av.VideoFrame) -> str:
@@ -52,7 +56,9 @@ def judged(path: Path, odd: Odd) -> list[np.ndarray]:
 
 def filtered(frame: av.VideoFrame, filters: list[tuple[str, str]]) -> np.ndarray:
     graph = av.filter.Graph()
-    node = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 25))
+    node = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 25)
+    )
     for name, arguments in [*filters, ("buffersink", "")]:
         following = graph.add(name, arguments or None)
         node.link_to(following)

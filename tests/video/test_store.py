@@ -38,7 +38,9 @@ def clip() -> Counting:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_the_store_holds_the_sources_frames_padded_by_their_edge(clip: Counting, tmp_path: Path, scale: int) -> None:
+def test_the_store_holds_the_sources_frames_padded_by_their_edge(
+    clip: Counting, tmp_path: Path, scale: int
+) -> None:
     video = prepare(clip, tmp_path, Degrade(scale))
     height, width = -(-50 // scale) * scale, -(-70 // scale) * scale
     assert video.hr.shape == (6, height, width, 3)
@@ -57,11 +59,18 @@ def test_a_video_is_decoded_once_for_all_scales(clip: Counting, tmp_path: Path) 
 
 @pytest.mark.parametrize("height", [50, 48])
 def test_frames_are_watched_while_they_are_made(tmp_path: Path, height: int) -> None:
-    """Padded and unpadded; when HR is there already; not again when all is there, nor when LR comes out of a codec."""
+    """Padded and unpadded; when HR is there already; not again when all is there, nor when LR comes
+    out of a codec.
+    """
     clip, seen = Counting(width=70, height=height, frames=6, rate=25, seed=1), []
     for scale in (2, 4, 2):
         prepare(clip, tmp_path, Degrade(scale), watch=lambda pairs: seen.append(list(pairs)))
-    prepare(clip, tmp_path, Degrade(2, "lossless"), watch=lambda _: pytest.fail("these LR frames come too late"))
+    prepare(
+        clip,
+        tmp_path,
+        Degrade(2, "lossless"),
+        watch=lambda _: pytest.fail("these LR frames come too late"),
+    )
     assert len(seen) == 2
     for scale, pairs in zip((2, 4), seen, strict=True):
         video = prepare(clip, tmp_path, Degrade(scale))
@@ -80,16 +89,24 @@ def test_who_watches_and_fails_leaves_nothing_half_made(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="cannot score this"):
         prepare(clip, tmp_path, Degrade(2), watch=watch)
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] == []
+    assert [
+        path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"
+    ] == []
 
 
 @pytest.mark.parametrize("codec", LOSSY)
-def test_with_a_codec_lr_is_what_the_viewer_decodes(clip: Counting, tmp_path: Path, codec: str) -> None:
+def test_with_a_codec_lr_is_what_the_viewer_decodes(
+    clip: Counting, tmp_path: Path, codec: str
+) -> None:
     clip = Counting(width=128, height=96, frames=6, rate=25, seed=1)
     clean = prepare(clip, tmp_path, Degrade(2))
-    fine, coarse = prepare(clip, tmp_path, Degrade(2, codec, 18)), prepare(clip, tmp_path, Degrade(2, codec, 50))
+    fine, coarse = (
+        prepare(clip, tmp_path, Degrade(2, codec, 18)),
+        prepare(clip, tmp_path, Degrade(2, codec, 50)),
+    )
     errors = [
-        np.mean([(video.lr[t].astype(float) - clean.lr[t]) ** 2 for t in range(6)]) for video in (clean, fine, coarse)
+        np.mean([(video.lr[t].astype(float) - clean.lr[t]) ** 2 for t in range(6)])
+        for video in (clean, fine, coarse)
     ]
     assert len(fine.lr) == 6
     assert 0 == errors[0] < errors[1] < errors[2]
@@ -123,7 +140,9 @@ def test_a_failure_on_the_way_leaves_nothing_that_counts(clip: Counting, tmp_pat
     clip.fail_at = 3
     with pytest.raises(UserError, match="the disk is full"):
         prepare(clip, tmp_path, Degrade(2))
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] == []
+    assert [
+        path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"
+    ] == []
     clip.fail_at = None
     assert len(prepare(clip, tmp_path, Degrade(2)).hr) == 6
 
@@ -144,7 +163,9 @@ def test_a_damaged_video_is_prepared_again(clip: Counting, tmp_path: Path, damag
     assert Counting.decoded == 2
 
 
-def test_the_disk_is_checked_before_decoding(clip: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_disk_is_checked_before_decoding(
+    clip: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=6 * 60 * 72 * 3 // 2)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match="needs 0.1 MB, 0.0 MB are free"):
@@ -158,7 +179,9 @@ def test_a_cache_that_cannot_be_written(clip: Counting, tmp_path: Path) -> None:
         prepare(clip, tmp_path / "file", Degrade(2))
 
 
-def test_memory_does_not_grow_with_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_with_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     psutil = pytest.importorskip("psutil")
     path = tmp_path / "frames.u8"
     with path.open("wb") as file:

@@ -1,4 +1,6 @@
-"""Files hold the times of their source, however long a picture stands still, and how long the last one is shown."""
+"""Files hold the times of their source, however long a picture stands still, and how long the last
+one is shown.
+"""
 
 import json
 import tracemalloc
@@ -34,11 +36,19 @@ def paused(first: list[F], pause: F | int) -> list[F]:
 TIMELINES: dict[str, tuple[list[F], F, F]] = {
     "steady": (SHORT, F(1, 25), F(0)),
     "NTSC": ([F(i * 1001, 30000) for i in range(12)], F(1001, 30000), F(0)),
-    "film, a pause of 100 s": (paused([F(i * 1001, 24000) for i in range(8)], 100), F(1001, 24000), F(0)),
+    "film, a pause of 100 s": (
+        paused([F(i * 1001, 24000) for i in range(8)], 100),
+        F(1001, 24000),
+        F(0),
+    ),
     "a pause of a day": (paused(SHORT, 86400), F(1, 25), F(0)),
     "a pause of nine days": (paused(SHORT, 9 * 86400), F(1, 25), F(0)),
     "a pause after the first": ([F(0), *(86400 + time for time in SHORT)], F(1, 25), F(0)),
-    "a day in odd ticks": (paused([F(i * 3003, 90000) for i in range(8)], 86400), F(3003, 90000), F(1, 10000)),
+    "a day in odd ticks": (
+        paused([F(i * 3003, 90000) for i in range(8)], 86400),
+        F(3003, 90000),
+        F(1, 10000),
+    ),
     "a phone": ([F(i * 3000 + i * 7919 % 997, 90000) for i in range(20)], F(2999, 90000), F(0)),
     "milliseconds": ([F(i * 1001 // 30, 1000) for i in range(20)], F(33, 1000), F(0)),
     "nanoseconds": ([F(i * 33366700 + 13 * i * i, 10**9) for i in range(12)], F(33, 1000), F(0)),
@@ -81,7 +91,9 @@ def test_mp4_has_the_times_of_the_source(tmp_path: Path, name: str, codec: str) 
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mov", "nut"])
-@pytest.mark.parametrize("name", ["film, a pause of 100 s", "a pause of a day", "a phone", "no common tick"])
+@pytest.mark.parametrize(
+    "name", ["film, a pause of 100 s", "a pause of a day", "a phone", "no common tick"]
+)
 def test_other_containers_are_within_a_millisecond(tmp_path: Path, name: str, suffix: str) -> None:
     times, last, _ = TIMELINES[name]
     got, _ = seen(written(tmp_path / f"a.{suffix}", "x264", times, last))
@@ -137,7 +149,9 @@ def test_ten_million_frames_that_a_package_claims_cost_no_memory() -> None:
     assert found.stamp(9_999_999, None) == 9_999_999 * 1001
 
 
-@pytest.mark.parametrize("number", [F(25), F(2**40, 3), F(3, 2**40), F(2**31 - 1, 2**31 + 7), F(1, 10**12)])
+@pytest.mark.parametrize(
+    "number", [F(25), F(2**40, 3), F(3, 2**40), F(2**31 - 1, 2**31 + 7), F(1, 10**12)]
+)
 def test_a_fraction_for_the_manifest_has_31_bits(number: F) -> None:
     nearest = fraction_held(number)
     assert all(1 <= part <= MOST for part in nearest.as_integer_ratio())
@@ -170,7 +184,9 @@ HELD = {
 
 
 @pytest.mark.parametrize("name", HELD)
-def test_a_picture_held_at_the_end_is_shown_as_long_as_in_the_source(tmp_path: Path, name: str) -> None:
+def test_a_picture_held_at_the_end_is_shown_as_long_as_in_the_source(
+    tmp_path: Path, name: str
+) -> None:
     frames = list(VideoFile(HELD[name](tmp_path)))
     assert [frame.pts for frame in frames] == [F(t, 10) for t in range(8)]
     assert frames[-1].length == 5
@@ -186,7 +202,9 @@ def test_what_was_written_held_is_read_held(tmp_path: Path, codec: str) -> None:
 def test_an_ordinary_last_picture_is_shown_for_one_interval(tmp_path: Path) -> None:
     for name in ("a.mp4", "a.mkv", "a.ts", "a.flv"):
         codec = "flv" if name == "a.flv" else "libx264"
-        video = VideoFile(encode(tmp_path / name, flat(range(50, 100, 5)), codec=codec, base=F(1, 25)))
+        video = VideoFile(
+            encode(tmp_path / name, flat(range(50, 100, 5)), codec=codec, base=F(1, 25))
+        )
         assert list(video)[-1].length in (None, F(1, 25))
 
 
@@ -220,7 +238,10 @@ def test_max_frames_does_not_read_what_is_damaged_behind_them(tmp_path: Path) ->
 def test_joined_videos_begin_where_the_one_before_ends(tmp_path: Path) -> None:
     one = HELD["a.mp4"](tmp_path)
     frames = list(Joined([one, one]))
-    assert [frame.pts for frame in frames] == [*(F(t, 10) for t in range(8)), *(F(t + 57, 10) for t in range(8))]
+    assert [frame.pts for frame in frames] == [
+        *(F(t, 10) for t in range(8)),
+        *(F(t + 57, 10) for t in range(8)),
+    ]
     assert frames[-1].length == 5
 
 

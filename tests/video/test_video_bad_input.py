@@ -15,7 +15,11 @@ from stdo.video.reader import VideoFile
 
 
 def complaint(path, whole: bool = False, **settings) -> str:
-    act = (lambda: list(VideoFile(path, **settings))) if whole else (lambda: VideoFile(path, **settings))
+    act = (
+        (lambda: list(VideoFile(path, **settings)))
+        if whole
+        else (lambda: VideoFile(path, **settings))
+    )
     with pytest.raises(UserError) as caught:
         act()
     message = str(caught.value)
@@ -33,7 +37,9 @@ def audio(path, picture: bool = False):
         stream = out.add_stream("libmp3lame" if picture else "pcm_s16le", rate=8000)
         if cover is not None:
             out.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16p" if picture else "s16", "mono")
+        sound = av.AudioFrame.from_ndarray(
+            np.zeros((1, 8000), np.int16), "s16p" if picture else "s16", "mono"
+        )
         sound.rate = 8000
         out.mux(stream.encode(sound))
         out.mux(stream.encode(None))
@@ -50,13 +56,19 @@ def test_paths_that_are_no_file(tmp_path):
     assert "no such file" in complaint(tmp_path / "dangling")
 
 
-@pytest.mark.parametrize("url", ["http://example.org/a.mp4", "concat:a.mp4|b.mp4", "lavfi:testsrc", "pipe:0"])
+@pytest.mark.parametrize(
+    "url", ["http://example.org/a.mp4", "concat:a.mp4|b.mp4", "lavfi:testsrc", "pipe:0"]
+)
 def test_urls_are_refused(url):
     assert "URL" in complaint(url)
 
 
 def test_content_that_is_no_video(tmp_path):
-    contents = {"empty.mp4": b"", "noise.mp4": np.random.default_rng(0).bytes(20000), "text.mp4": b"hello\n" * 50}
+    contents = {
+        "empty.mp4": b"",
+        "noise.mp4": np.random.default_rng(0).bytes(20000),
+        "text.mp4": b"hello\n" * 50,
+    }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     assert "empty" in complaint(tmp_path / "empty.mp4")
@@ -70,7 +82,9 @@ def test_audio_only_and_a_cover_is_no_video(tmp_path):
 
 
 def test_a_playlist_cannot_reach_out(tmp_path):
-    (tmp_path / "a.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n")
+    (tmp_path / "a.m3u8").write_text(
+        "#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
+    )
     complaint(tmp_path / "a.m3u8", whole=True)
 
 
@@ -115,7 +129,9 @@ def test_a_file_cut_before_its_first_frame(tmp_path):
 
 
 def test_frames_that_change_their_size(tmp_path):
-    one, two = (encode(tmp_path / f"{h}.h264", flat([50, 90], h, 64), codec="libx264") for h in (48, 64))
+    one, two = (
+        encode(tmp_path / f"{h}.h264", flat([50, 90], h, 64), codec="libx264") for h in (48, 64)
+    )
     both = tmp_path / "both.h264"
     both.write_bytes(one.read_bytes() + two.read_bytes())
     message = complaint(both, whole=True)
@@ -124,10 +140,14 @@ def test_frames_that_change_their_size(tmp_path):
 
 
 def test_nothing_but_our_line_reaches_the_terminal(tmp_path):
-    short = cut(encode(tmp_path / "a.mkv", [noise((48, 64), seed) for seed in range(20)], "yuv444p"), 0.5)
+    short = cut(
+        encode(tmp_path / "a.mkv", [noise((48, 64), seed) for seed in range(20)], "yuv444p"), 0.5
+    )
     code = "import sys\nfrom stdo.video.reader import VideoFile\n"
     code += "try: list(VideoFile(sys.argv[1]))\nexcept ValueError as e: print(e)"
-    done = subprocess.run([sys.executable, "-c", code, short], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, short], capture_output=True, text=True, check=True
+    )
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
 

@@ -16,7 +16,9 @@ CASES = [(matrix, span) for matrix in WEIGHTS for span in ("limited", "full")]
 
 @pytest.mark.parametrize(("matrix", "span"), CASES)
 @pytest.mark.parametrize(("pixel_format", "bits"), [("yuv444p", 8), ("yuv444p10le", 10)])
-def test_noise_through_a_tagged_file_is_within_one_level(tmp_path, matrix, span, pixel_format, bits):
+def test_noise_through_a_tagged_file_is_within_one_level(
+    tmp_path, matrix, span, pixel_format, bits
+):
     yuv = [plane << (bits - 8) for plane in noise((48, 64))]
     path = encode(tmp_path / "a.mkv", [yuv], pixel_format, matrix=matrix, span=span)
     video = VideoFile(path)
@@ -39,7 +41,10 @@ def test_solid_colours_of_subsampled_video(tmp_path, matrix, span, pixel_format,
         for yuv in ((81, 90, 200), (145, 54, 34), (41, 220, 110), (235, 128, 128))
     ]
     frames = [
-        [np.full((32 // d, 48 // a), v) for v, d, a in zip(yuv, (1, down, down), (1, across, across), strict=True)]
+        [
+            np.full((32 // d, 48 // a), v)
+            for v, d, a in zip(yuv, (1, down, down), (1, across, across), strict=True)
+        ]
         for yuv in colours
     ]
     path = encode(tmp_path / "a.mkv", frames, pixel_format, matrix=matrix, span=span)
@@ -59,7 +64,11 @@ def test_untagged_video_is_guessed_by_height_and_says_so(tmp_path, height, matri
 
 @pytest.mark.parametrize(
     ("span", "expected"),
-    [("full", [0, 16, 128, 235, 255]), ("limited", [0, 0, 130, 255, 255]), ("unknown", [0, 16, 128, 235, 255])],
+    [
+        ("full", [0, 16, 128, 235, 255]),
+        ("limited", [0, 0, 130, 255, 255]),
+        ("unknown", [0, 16, 128, 235, 255]),
+    ],
 )
 @pytest.mark.parametrize(("pixel_format", "shift"), [("gray", 0), ("gray10le", 2)])
 def test_grey(tmp_path, span, expected, pixel_format, shift):
@@ -68,12 +77,21 @@ def test_grey(tmp_path, span, expected, pixel_format, shift):
     frame.color_range = {"full": 2, "limited": 1, "unknown": 0}[span]
     guessed = colour_of(frame)
     rgb_HWC = ToRgb(guessed, 40, 16)(frame)
-    assert np.abs(rgb_HWC[0, ::8].astype(int) - np.array(expected)[:, None]).max() <= (1 if shift else 0)
+    assert np.abs(rgb_HWC[0, ::8].astype(int) - np.array(expected)[:, None]).max() <= (
+        1 if shift else 0
+    )
     assert guessed.assumed == (span == "unknown")
 
 
 def test_curves_that_are_not_applied_are_said(tmp_path):
-    path = encode(tmp_path / "a.mkv", [noise((32, 32))], "yuv444p", matrix="bt2020", span="limited", transfer=16)
+    path = encode(
+        tmp_path / "a.mkv",
+        [noise((32, 32))],
+        "yuv444p",
+        matrix="bt2020",
+        span="limited",
+        transfer=16,
+    )
     assert any("PQ" in note for note in VideoFile(path).info.notes)
 
 
@@ -104,7 +122,9 @@ def test_shrinking_does_not_depend_on_threads_and_keeps_flat_areas():
     frame = frame_of(noise((144, 256)), "yuv444p")
     first, second = (ToRgb(Colour("bt709", "limited"), 128, 72)(frame) for _ in range(2))
     assert np.array_equal(first, second)
-    flat = frame_of([np.full((144, 256), 120), np.full((144, 256), 90), np.full((144, 256), 160)], "yuv444p")
+    flat = frame_of(
+        [np.full((144, 256), 120), np.full((144, 256), 90), np.full((144, 256), 160)], "yuv444p"
+    )
     small = ToRgb(Colour("bt709", "limited"), 128, 72)(flat)
     assert np.abs(to_rgb((120, 90, 160), "bt709", "limited") - small).max() <= 1
 
@@ -129,7 +149,9 @@ def test_names_of_pixel_formats(name, chroma, bits):
 
 @pytest.mark.parametrize(("width", "height"), [(96, 64), (50, 30)])
 @pytest.mark.parametrize(("matrix", "span"), CASES)
-@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p", "nv12", "yuv420p10le", "yuva420p", "p010le"])
+@pytest.mark.parametrize(
+    "pixel_format", ["yuv420p", "yuv422p", "yuv444p", "nv12", "yuv420p10le", "yuva420p", "p010le"]
+)
 def test_the_way_by_planes_gives_the_bits_of_packed_rgb(pixel_format, matrix, span, width, height):
     rng = np.random.default_rng(0)
     frame = av.VideoFrame(96, 64, pixel_format)
@@ -141,4 +163,6 @@ def test_the_way_by_planes_gives_the_bits_of_packed_rgb(pixel_format, matrix, sp
         src_color_range=colour.RANGES[span], dst_color_range=ColorRange.JPEG,
         interpolation=colour._EXACT,
     )  # fmt: skip
-    np.testing.assert_array_equal(ToRgb(Colour(matrix, span), width, height)(frame), packed.to_ndarray())
+    np.testing.assert_array_equal(
+        ToRgb(Colour(matrix, span), width, height)(frame), packed.to_ndarray()
+    )

@@ -35,10 +35,17 @@ def test_lossless_pictures_come_exactly_and_in_natural_order(tmp_path, suffix):
     for seed, frame in enumerate(frames):
         assert np.array_equal(frame.rgb_HWC, picture(seed))
     assert [frame.pts for frame in frames] == [Fraction(t, 30) for t in range(5)]
-    assert (video.info.frames, video.info.rate, video.info.width, video.info.height) == (5, 30, 32, 24)
+    assert (video.info.frames, video.info.rate, video.info.width, video.info.height) == (
+        5,
+        30,
+        32,
+        24,
+    )
 
 
-@pytest.mark.parametrize(("suffix", "options"), [("jpg", {"quality": 95, "subsampling": 0}), ("webp", {"quality": 95})])
+@pytest.mark.parametrize(
+    ("suffix", "options"), [("jpg", {"quality": 95, "subsampling": 0}), ("webp", {"quality": 95})]
+)
 @pytest.mark.parametrize("height", [96, 736])
 def test_lossy_pictures_agree_with_pillow_at_any_height(tmp_path, suffix, options, height):
     y, x = np.mgrid[:height, :48]
@@ -67,13 +74,18 @@ def test_a_photo_is_turned_upright(tmp_path):
 def test_other_kinds_of_png(tmp_path, mode):
     grey = picture(0)[..., 0]
     if mode == "I;16":
-        image, expected = Image.fromarray(grey.astype(np.uint16) * 257), np.repeat(grey[..., None], 3, 2)
+        image, expected = (
+            Image.fromarray(grey.astype(np.uint16) * 257),
+            np.repeat(grey[..., None], 3, 2),
+        )
     else:
         image = Image.fromarray(picture(0)).convert(mode)
         expected = np.asarray(image.convert("RGB"))
     image.save(tmp_path / "1.png")
     video = ImageFolder(tmp_path)
-    assert np.abs(next(iter(video)).rgb_HWC.astype(int) - expected).max() <= (1 if mode == "I;16" else 0)
+    assert np.abs(next(iter(video)).rgb_HWC.astype(int) - expected).max() <= (
+        1 if mode == "I;16" else 0
+    )
     assert any("alpha" in note for note in video.info.notes) == (mode == "RGBA")
 
 
@@ -81,16 +93,24 @@ def test_what_was_written_is_read(tmp_path):
     with VideoWriter(tmp_path / "out", 32, 24, Fraction(25), "png") as writer:
         for seed in range(3):
             writer.write((Fraction(seed, 25), picture(seed)))
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["00001.png", "00002.png", "00003.png"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "00001.png",
+        "00002.png",
+        "00003.png",
+    ]
     for seed, frame in enumerate(ImageFolder(tmp_path / "out")):
         assert np.array_equal(frame.rgb_HWC, picture(seed))
-        assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / f"{seed + 1:05d}.png")), picture(seed))
+        assert np.array_equal(
+            np.asarray(Image.open(tmp_path / "out" / f"{seed + 1:05d}.png")), picture(seed)
+        )
 
 
 def test_span_height_and_pattern(tmp_path):
     folder = folder_of(tmp_path / "a", [f"{n}.png" for n in range(10)])
     folder_of(folder, ["x.bmp"])
-    chosen = list(ImageFolder(folder, rate=10, pattern="*.png", start=0.2, duration=0.5, max_frames=3))
+    chosen = list(
+        ImageFolder(folder, rate=10, pattern="*.png", start=0.2, duration=0.5, max_frames=3)
+    )
     assert [frame.pts for frame in chosen] == [0, Fraction(1, 10), Fraction(1, 5)]
     assert np.array_equal(chosen[0].rgb_HWC, picture(2))
     assert next(iter(ImageFolder(folder, height=16))).rgb_HWC.shape == (16, 22, 3)
@@ -120,7 +140,9 @@ def test_hidden_files_of_vsd4k_are_passed_over(tmp_path):
     assert len(list(Vsd4k(tmp_path, "game", 15))) == 3
 
 
-@pytest.mark.parametrize("pattern", ["../private/*", "x/../../private/*", "/etc/*", "..", "*/../../private/*", "", 3])
+@pytest.mark.parametrize(
+    "pattern", ["../private/*", "x/../../private/*", "/etc/*", "..", "*/../../private/*", "", 3]
+)
 def test_a_pattern_stays_below_the_folder(tmp_path, pattern):
     folder_of(tmp_path / "private", ["1.png"])
     folder = folder_of(tmp_path / "a", ["1.png"])
@@ -147,14 +169,23 @@ def test_the_pattern_is_a_setting(tmp_path):
 @pytest.mark.parametrize(
     ("names", "missing"),
     [
-        (["0.png", "1.png", "4.png", "9.png"], "6 numbers are missing in the names, the first after 1.png"),
-        (["f0001.png", "f0002.png", "f0004.png"], "1 numbers are missing in the names, the first after f0002.png"),
+        (
+            ["0.png", "1.png", "4.png", "9.png"],
+            "6 numbers are missing in the names, the first after 1.png",
+        ),
+        (
+            ["f0001.png", "f0002.png", "f0004.png"],
+            "1 numbers are missing in the names, the first after f0002.png",
+        ),
         (["10.png", "20.png", "30.png"], None),
         (["10.png", "20.png", "40.png"], "1 numbers"),
         (["1.png", "2.png", "3.png"], None),
         (["left_1.png", "left_2.png", "right_1.png", "right_2.png"], None),
         (["a.png", "b.png"], None),
-        (["shot1_001.png", "shot1_002.png", "shot2_001.png", "shot2_005.png", "shot2_006.png"], "3 numbers"),
+        (
+            ["shot1_001.png", "shot1_002.png", "shot2_001.png", "shot2_005.png", "shot2_006.png"],
+            "3 numbers",
+        ),
     ],
 )
 def test_gaps_in_the_numbers_are_noted(tmp_path, names, missing):
@@ -198,7 +229,14 @@ def test_fingerprint_follows_names_contents_and_settings(tmp_path):
     first = ImageFolder(folder).fingerprint()
     assert first == ImageFolder(folder_of(tmp_path / "b", ["1.png", "2.png"])).fingerprint()
     assert (
-        len({first, ImageFolder(folder, rate=30).fingerprint(), ImageFolder(folder, max_frames=1).fingerprint()}) == 3
+        len(
+            {
+                first,
+                ImageFolder(folder, rate=30).fingerprint(),
+                ImageFolder(folder, max_frames=1).fingerprint(),
+            }
+        )
+        == 3
     )
     Image.fromarray(picture(9)).save(folder / "2.png")
     assert ImageFolder(folder).fingerprint() != first
@@ -228,13 +266,17 @@ def test_bad_folders(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("place", ["game/game_15s_1", "game_15", "game_15s_1080", "VSD4K/game/game_15s_1"])
+@pytest.mark.parametrize(
+    "place", ["game/game_15s_1", "game_15", "game_15s_1080", "VSD4K/game/game_15s_1"]
+)
 def test_vsd4k_is_found_in_its_published_layouts(tmp_path, place):
     folder_of(tmp_path / place / HR_FOLDER, [f"{n:05d}.png" for n in range(1, 6)])
     folder_of(tmp_path / "vlog/vlog_15s_1" / HR_FOLDER, ["00001.png"])
     for root in (tmp_path, tmp_path / place, tmp_path / place / HR_FOLDER):
         video = Vsd4k(root, "game", 15)
-        assert [np.array_equal(frame.rgb_HWC, picture(t)) for t, frame in enumerate(video)] == [True] * 5
+        assert [np.array_equal(frame.rgb_HWC, picture(t)) for t, frame in enumerate(video)] == [
+            True
+        ] * 5
         assert (video.info.name, video.info.rate) == ("game_15s", 30)
 
 

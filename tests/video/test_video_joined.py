@@ -15,7 +15,10 @@ from stdo.video.span import Span
 
 @pytest.fixture
 def clips(tmp_path):
-    return [encode(tmp_path / "a.mkv", flat(range(20, 80, 10))), encode(tmp_path / "b.mkv", flat(range(100, 140, 10)))]
+    return [
+        encode(tmp_path / "a.mkv", flat(range(20, 80, 10))),
+        encode(tmp_path / "b.mkv", flat(range(100, 140, 10))),
+    ]
 
 
 def test_joined_is_one_after_the_other(clips) -> None:
@@ -50,7 +53,9 @@ def test_every_takes_each_nth_frame_of_the_span(tmp_path, every: int) -> None:
     video = VideoFile(path, start=0.12, duration=0.6, every=every)
     taken = list(video)
     assert [frame.pts for frame in taken] == [frame.pts for frame in whole[::every]]
-    assert all(np.array_equal(a.rgb_HWC, b.rgb_HWC) for a, b in zip(taken, whole[::every], strict=True))
+    assert all(
+        np.array_equal(a.rgb_HWC, b.rgb_HWC) for a, b in zip(taken, whole[::every], strict=True)
+    )
     assert len(taken) <= video.info.frames <= len(taken) + 1
     assert video.info.rate == Fraction(25, every)
     assert len(list(VideoFile(path, every=every, max_frames=2))) == min(2, -(-25 // every))

@@ -58,7 +58,9 @@ def test_max_frames_and_what_the_header_says(tmp_path):
 
 def test_variable_rate_is_kept_exactly(tmp_path):
     ticks = [0, 1001, 3003, 3004, 9009, 90000, 90001, 123456]
-    path = encode(tmp_path / "a.mp4", flat(LEVELS[:8]), codec="libx264", pts=ticks, base=Fraction(1, 90000))
+    path = encode(
+        tmp_path / "a.mp4", flat(LEVELS[:8]), codec="libx264", pts=ticks, base=Fraction(1, 90000)
+    )
     assert [frame.pts for frame in VideoFile(path)] == [Fraction(tick, 90000) for tick in ticks]
 
 
@@ -85,15 +87,29 @@ def test_clock_mends_what_runs_backwards():
 
 
 @pytest.mark.parametrize(
-    ("rotation", "turn"), [((90,), 1), ((180,), 2), ((-90,), 3), ((0, True, False), "x"), ((0, False, True), "y")]
+    ("rotation", "turn"),
+    [((90,), 1), ((180,), 2), ((-90,), 3), ((0, True, False), "x"), ((0, False, True), "y")],
 )
 def test_rotation_and_mirroring_are_applied(tmp_path, rotation, turn):
     yuv = noise((48, 64))
     path = encode(
-        tmp_path / "a.mp4", [yuv], "yuv444p", "libx264", matrix="bt709", span="full", rotation=rotation, qp="0"
+        tmp_path / "a.mp4",
+        [yuv],
+        "yuv444p",
+        "libx264",
+        matrix="bt709",
+        span="full",
+        rotation=rotation,
+        qp="0",
     )
     rgb_HWC = to_rgb(yuv, "bt709", "full")
-    expected = rgb_HWC[:, ::-1] if turn == "x" else rgb_HWC[::-1] if turn == "y" else np.rot90(rgb_HWC, turn)
+    expected = (
+        rgb_HWC[:, ::-1]
+        if turn == "x"
+        else rgb_HWC[::-1]
+        if turn == "y"
+        else np.rot90(rgb_HWC, turn)
+    )
     video = VideoFile(path)
     (frame,) = video
     assert np.abs(expected - frame.rgb_HWC).max() <= 1
@@ -101,7 +117,9 @@ def test_rotation_and_mirroring_are_applied(tmp_path, rotation, turn):
     assert frame.rgb_HWC.flags.c_contiguous
 
 
-@pytest.mark.parametrize(("height", "size"), [(24, (32, 24)), (16, (22, 16)), (48, (64, 48)), (31, (42, 31))])
+@pytest.mark.parametrize(
+    ("height", "size"), [(24, (32, 24)), (16, (22, 16)), (48, (64, 48)), (31, (42, 31))]
+)
 def test_height_shrinks_and_keeps_proportions(tmp_path, height, size):
     path = encode(tmp_path / "a.mkv", flat([100]))
     video = VideoFile(path, height=height)
@@ -121,7 +139,8 @@ def test_shrinking_agrees_with_the_scale_filter(tmp_path):
         graph = av.filter.Graph()
         source = graph.add_buffer(template=container.streams.video[0])
         scale = graph.add(
-            "scale", "64:48:flags=bicubic+accurate_rnd+full_chroma_int:in_color_matrix=bt709:in_range=tv:out_range=pc"
+            "scale",
+            "64:48:flags=bicubic+accurate_rnd+full_chroma_int:in_color_matrix=bt709:in_range=tv:out_range=pc",
         )
         source.link_to(scale)
         for left, right in ((scale, graph.add("format", "rgb24")),):
@@ -135,17 +154,26 @@ def test_shrinking_agrees_with_the_scale_filter(tmp_path):
 
 def test_odd_sizes(tmp_path):
     yuv = noise((35, 51))
-    (frame,) = VideoFile(encode(tmp_path / "a.mkv", [yuv], "yuv444p", matrix="bt601", span="limited"))
+    (frame,) = VideoFile(
+        encode(tmp_path / "a.mkv", [yuv], "yuv444p", matrix="bt601", span="limited")
+    )
     assert np.abs(to_rgb(yuv, "bt601", "limited") - frame.rgb_HWC).max() <= 1
     assert frame.rgb_HWC.flags.c_contiguous
 
 
 def test_interlaced_content_is_said(tmp_path):
-    path = encode(tmp_path / "a.mp4", flat(LEVELS[:6]), codec="libx264", **{"x264-params": "tff=1:interlaced=1"})
+    path = encode(
+        tmp_path / "a.mp4",
+        flat(LEVELS[:6]),
+        codec="libx264",
+        **{"x264-params": "tff=1:interlaced=1"},
+    )
     info = VideoFile(path).info
     assert info.interlaced
     assert any("interlaced" in note for note in info.notes)
-    assert not VideoFile(encode(tmp_path / "b.mp4", flat(LEVELS[:6]), codec="libx264")).info.interlaced
+    assert not VideoFile(
+        encode(tmp_path / "b.mp4", flat(LEVELS[:6]), codec="libx264")
+    ).info.interlaced
 
 
 def test_fingerprint_follows_content_and_settings_not_the_name(tmp_path):

@@ -22,14 +22,21 @@ def test_generated_frames_repeat_exactly_and_depend_on_the_seed():
         assert not np.array_equal(one.rgb_HWC, three.rgb_HWC)
     assert [frame.pts for frame in first] == [Fraction(t, 25) for t in range(8)]
     assert GeneratedClip(96, 64, 8).fingerprint() == GeneratedClip(96, 64, 8).fingerprint()
-    assert len({GeneratedClip(96, 64, n, seed=s).fingerprint() for n in (8, 9) for s in (0, 1)}) == 4
+    assert (
+        len({GeneratedClip(96, 64, n, seed=s).fingerprint() for n in (8, 9) for s in (0, 1)}) == 4
+    )
 
 
 def test_generated_frames_are_the_same_in_another_process():
     code = "import zlib; from stdo.video.sample import GeneratedClip\n"
-    code += "print(zlib.crc32(b''.join(frame.rgb_HWC.tobytes() for frame in GeneratedClip(96, 64, 6))))"
+    code += (
+        "print(zlib.crc32(b''.join(frame.rgb_HWC.tobytes() for frame in GeneratedClip(96, 64, 6))))"
+    )
     here = zlib.crc32(b"".join(frame.rgb_HWC.tobytes() for frame in GeneratedClip(96, 64, 6)))
-    assert int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) == here
+    assert (
+        int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        == here
+    )
 
 
 def test_the_clip_holds_a_cut_motion_a_still_background_and_grain():
@@ -48,7 +55,9 @@ def test_any_small_size(width, height):
     clip = GeneratedClip(width, height, 3)
     assert [frame.rgb_HWC.shape for frame in clip] == [(height, width, 3)] * 3
     assert (clip.info.width, clip.info.height, clip.info.frames) == (width, height, 3)
-    assert all(frame.rgb_HWC.flags.c_contiguous and frame.rgb_HWC.dtype == np.uint8 for frame in clip)
+    assert all(
+        frame.rgb_HWC.flags.c_contiguous and frame.rgb_HWC.dtype == np.uint8 for frame in clip
+    )
 
 
 def test_the_stand_in_says_so_and_takes_the_settings(monkeypatch):
@@ -91,4 +100,9 @@ def test_video_rooms_need_numpy_and_av_alone():
         "import sys; from stdo.video import reader, colour, images, writer, sample\n"
         "print([m for m in ('torch', 'PIL', 'hydra', 'lightning', 'filelock', 'tqdm') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )

@@ -24,7 +24,12 @@ def waves(count: int, height: int, width: int) -> list[np.ndarray]:
     return [
         np.clip(
             np.stack(
-                [128 + 100 * np.sin(x / 9 + t / 3), 128 + 90 * np.cos(y / 7), 128 + 80 * np.sin((x + y) / 11)], -1
+                [
+                    128 + 100 * np.sin(x / 9 + t / 3),
+                    128 + 90 * np.cos(y / 7),
+                    128 + 80 * np.sin((x + y) / 11),
+                ],
+                -1,
             ),
             0,
             255,
@@ -42,11 +47,18 @@ def written(path, frames, codec, pts=None, rate=NTSC, **settings):
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (35, 51)])
-@pytest.mark.parametrize(("codec", "name"), [("ffv1", "a.mkv"), ("ffv1", "a.nut"), ("ffv1", "a.mp4"), ("png", "a")])
+@pytest.mark.parametrize(
+    ("codec", "name"), [("ffv1", "a.mkv"), ("ffv1", "a.nut"), ("ffv1", "a.mp4"), ("png", "a")]
+)
 def test_lossless_codecs_return_every_pixel(tmp_path, codec, name, height, width):
-    frames = [np.random.default_rng(t).integers(0, 256, (height, width, 3), dtype=np.uint8) for t in range(5)]
+    frames = [
+        np.random.default_rng(t).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        for t in range(5)
+    ]
     path = written(tmp_path / name, frames, codec)
-    for before, after in zip(frames, ImageFolder(path) if codec == "png" else VideoFile(path), strict=True):
+    for before, after in zip(
+        frames, ImageFolder(path) if codec == "png" else VideoFile(path), strict=True
+    ):
         assert np.array_equal(before, after.rgb_HWC)
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
@@ -56,7 +68,9 @@ def test_lossless_codecs_return_every_pixel(tmp_path, codec, name, height, width
 def test_x264_without_loss_keeps_colour_and_its_tags(tmp_path, matrix, span):
     frames = waves(3, 48, 64)
     colour = Colour(matrix, span, "bt2020", "smpte2084")
-    video = VideoFile(written(tmp_path / "a.mp4", frames, "x264", crf=0, pixel_format="yuv444p", colour=colour))
+    video = VideoFile(
+        written(tmp_path / "a.mp4", frames, "x264", crf=0, pixel_format="yuv444p", colour=colour)
+    )
     assert video.info.colour == colour
     for before, after in zip(frames, video, strict=True):
         assert np.abs(before.astype(int) - after.rgb_HWC).max() <= 2
@@ -76,15 +90,21 @@ def test_lossy_codecs_keep_size_time_and_look(tmp_path, codec, preset, height, w
 
 @pytest.mark.parametrize("codec", ["x264", "x265", "svtav1"])
 def test_crf_trades_bytes(tmp_path, codec):
-    frames = [np.random.default_rng(t).integers(0, 256, (64, 64, 3), dtype=np.uint8) for t in range(4)]
-    fine, coarse = (written(tmp_path / f"{crf}.mp4", frames, codec, crf=crf).stat().st_size for crf in (10, 45))
+    frames = [
+        np.random.default_rng(t).integers(0, 256, (64, 64, 3), dtype=np.uint8) for t in range(4)
+    ]
+    fine, coarse = (
+        written(tmp_path / f"{crf}.mp4", frames, codec, crf=crf).stat().st_size for crf in (10, 45)
+    )
     assert coarse < 0.6 * fine
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of each thread")
 @pytest.mark.parametrize("codec", ["x264", "x265", "svtav1"])
 def test_no_encoder_makes_the_process_real_time(tmp_path, codec):
-    """SVT-AV1 does where it runs as root; a child that spins then holds a core against the whole machine."""
+    """SVT-AV1 does where it runs as root; a child that spins then holds a core against the whole
+    machine.
+    """
 
     def policies() -> set[int]:
         return {os.sched_getscheduler(int(thread.name)) for thread in TASKS.iterdir()}
@@ -98,16 +118,27 @@ def test_no_encoder_makes_the_process_real_time(tmp_path, codec):
 
 
 def test_variable_rate_is_exact_in_mp4_and_within_a_millisecond_in_matroska(tmp_path):
-    pts = [Fraction(0), Fraction(1, 30), Fraction(1, 10), Fraction(101, 1000), Fraction(1001, 3000), Fraction(9, 8)]
+    pts = [
+        Fraction(0),
+        Fraction(1, 30),
+        Fraction(1, 10),
+        Fraction(101, 1000),
+        Fraction(1001, 3000),
+        Fraction(9, 8),
+    ]
     frames = waves(6, 48, 64)
     exact = VideoFile(written(tmp_path / "a.mp4", frames, "x264", pts))
     assert [frame.pts for frame in exact] == pts
     rounded = VideoFile(written(tmp_path / "a.mkv", frames, "x264", pts))
-    assert all(abs(frame.pts - time) <= Fraction(1, 1000) for frame, time in zip(rounded, pts, strict=True))
+    assert all(
+        abs(frame.pts - time) <= Fraction(1, 1000) for frame, time in zip(rounded, pts, strict=True)
+    )
 
 
 def test_the_usual_colour_and_rgb_sources(tmp_path):
-    low = VideoFile(written(tmp_path / "a.mp4", waves(1, 48, 64), "x264", colour=Colour("rgb", "full"))).info.colour
+    low = VideoFile(
+        written(tmp_path / "a.mp4", waves(1, 48, 64), "x264", colour=Colour("rgb", "full"))
+    ).info.colour
     high = VideoFile(written(tmp_path / "b.mp4", waves(1, 720, 16), "x264")).info.colour
     assert (low, high) == (Colour("bt601", "limited"), Colour("bt709", "limited"))
 
@@ -158,6 +189,9 @@ def test_what_cannot_be_written_is_named(tmp_path, name, settings, words):
 
 def test_a_video_of_no_frames_is_not_written(tmp_path):
     for codec, name in (("x264", "a.mp4"), ("png", "a")):
-        with pytest.raises(UserError, match="no frame was written"), VideoWriter(tmp_path / name, 64, 48, NTSC, codec):
+        with (
+            pytest.raises(UserError, match="no frame was written"),
+            VideoWriter(tmp_path / name, 64, 48, NTSC, codec),
+        ):
             pass
     assert list(tmp_path.iterdir()) == []

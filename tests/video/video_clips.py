@@ -1,4 +1,6 @@
-"""Tiny video files for tests, made with PyAV alone, sample by sample; and an independent conversion to RGB."""
+"""Tiny video files for tests, made with PyAV alone, sample by sample; and an independent conversion
+to RGB.
+"""
 
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +14,9 @@ RANGES = {"limited": 1, "full": 2, "unknown": 0}
 
 
 def to_rgb(yuv, matrix: str, span: str, bits: int = 8) -> np.ndarray:
-    """YCbCr planes of full resolution to RGB by the definition in BT.601, BT.709 and BT.2020, in float64."""
+    """YCbCr planes of full resolution to RGB by the definition in BT.601, BT.709 and BT.2020, in
+    float64.
+    """
     red, blue = WEIGHTS[matrix]
     y, cb, cr = (np.asarray(plane, np.float64) for plane in yuv)
     top, step = 2**bits - 1, 2 ** (bits - 8)
@@ -52,18 +56,28 @@ def encode(
     container: dict[str, str] | None = None,
     **options: str,
 ) -> Path:
-    """Frames, each a list of planes, as a file; ``pts`` in ticks of ``base``. container: options of the muxer."""
+    """Frames, each a list of planes, as a file; ``pts`` in ticks of ``base``. container: options of
+    the muxer.
+    """
     with av.open(str(path), "w", options=container or {}) as out:
         stream = out.add_stream(codec, rate=rate, options=options)
         context = stream.codec_context
         context.height, context.width = frames[0][0].shape
         context.pix_fmt, context.time_base = pixel_format, base
-        context.colorspace, context.color_range, context.color_trc = TAGS[matrix], RANGES[span], transfer
+        context.colorspace, context.color_range, context.color_trc = (
+            TAGS[matrix],
+            RANGES[span],
+            transfer,
+        )
         if rotation is not None:
             stream.set_display_rotation(*rotation)
         for index, planes in enumerate(frames):
             frame = frame_of(planes, pixel_format)
-            frame.colorspace, frame.color_range, frame.color_trc = TAGS[matrix], RANGES[span], transfer
+            frame.colorspace, frame.color_range, frame.color_trc = (
+                TAGS[matrix],
+                RANGES[span],
+                transfer,
+            )
             frame.pts, frame.time_base = (index if pts is None else pts[index]), base
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))

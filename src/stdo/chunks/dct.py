@@ -1,9 +1,10 @@
-"""How much there is to learn from each patch, told from its pixels alone: DCT features, without any SR pass.
+"""How much there is to learn from each patch, told from its pixels alone: DCT features, without any
+SR pass.
 
-The features are those by which EPS chooses patches (Wei et al., "EPS: Efficient Patch Sampling for Video Overfitting
-in Deep Super-Resolution Model Training", arXiv 2411.16312, the DCT-based spatial and temporal feature of its method
-section). They stem from the Video Complexity Analyzer (Menon et al., "VCA", MMSys 2022: texture energy E and its
-gradient h).
+The features are those by which EPS chooses patches (Wei et al., "EPS: Efficient Patch Sampling for
+Video Overfitting in Deep Super-Resolution Model Training", arXiv 2411.16312, the DCT-based spatial
+and temporal feature of its method section). They stem from the Video Complexity Analyzer (Menon et
+al., "VCA", MMSys 2022: texture energy E and its gradient h).
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +21,8 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def dct_matrix(size: int) -> F32:
-    """The orthonormal DCT-II of ``size`` samples, float32 (size, size), one frequency a row: ``D @ x @ D.T`` in 2D.
+    """The orthonormal DCT-II of ``size`` samples, float32 (size, size), one frequency a row: ``D @
+    x @ D.T`` in 2D.
 
     >>> dct_matrix(2).round(3).tolist()
     [[0.7070000171661377, 0.7070000171661377], [0.7070000171661377, -0.7070000171661377]]
@@ -32,10 +34,12 @@ def dct_matrix(size: int) -> F32:
 
 
 def frequency_weights(size: int) -> F32:
-    """Weight of each coefficient, float32 (size, size): ``exp((i·j / size²)² − 1)``, i and j from 1; 0 for the mean.
+    """Weight of each coefficient, float32 (size, size): ``exp((i·j / size²)² − 1)``, i and j from
+    1; 0 for the mean.
 
-    They grow from 1/e to 1 towards the high frequencies, as in VCA's software. In print the exponent stands between
-    bars, ``|(i·j / size²)² − 1|``, and would fall instead, from e to 1; on real clips both rank patches almost alike.
+    They grow from 1/e to 1 towards the high frequencies, as in VCA's software. In print the
+    exponent stands between bars, ``|(i·j / size²)² − 1|``, and would fall instead, from e to 1; on
+    real clips both rank patches almost alike.
     """
     number = np.arange(1, size + 1)
     weights = np.exp((np.outer(number, number) / size**2) ** 2 - 1)
@@ -46,8 +50,9 @@ def frequency_weights(size: int) -> F32:
 class BlockDct:
     """The transform of every patch of a frame, in square blocks.
 
-    grid: patches of the frame. block: side of a block in pixels, at most the patch's shorter side. Blocks begin in the
-    patch's corner; the last ones are shifted inwards, as the grid does with patches, so that every pixel counts.
+    grid: patches of the frame. block: side of a block in pixels, at most the patch's shorter side.
+    Blocks begin in the patch's corner; the last ones are shifted inwards, as the grid does with
+    patches, so that every pixel counts.
     """
 
     def __init__(self, grid: PatchGrid, block: int) -> None:
@@ -61,7 +66,9 @@ class BlockDct:
         self._shape = grid.rows, within.rows, grid.cols, within.cols
 
     def coefficients(self, luma_HW: F32) -> F32:
-        """Coefficients of all blocks side by side, float32 (block rows · block, block columns · block)."""
+        """Coefficients of all blocks side by side, float32 (block rows · block, block columns ·
+        block).
+        """
         size = len(self._matrix)
         blocks: F32 = luma_HW[self._rows].take(self._cols, axis=1)
         down = self._matrix @ blocks.reshape(-1, size, blocks.shape[1])
@@ -69,7 +76,9 @@ class BlockDct:
         return across.reshape(blocks.shape)
 
     def energy(self, coefficients: F32) -> F32:
-        """Weighted sum of the absolute coefficients over the block's area, mean over a patch's blocks: (rows, cols)."""
+        """Weighted sum of the absolute coefficients over the block's area, mean over a patch's
+        blocks: (rows, cols).
+        """
         size = len(self._matrix)
         rows, block_rows, cols, block_cols = self._shape
         split = np.abs(coefficients).reshape(rows * block_rows, size, cols * block_cols, size)
@@ -79,22 +88,25 @@ class BlockDct:
 
 @dataclass(frozen=True)
 class Dct:
-    """Scores from a spatial feature S and a temporal feature T of each patch; a busy or changing patch comes first.
+    """Scores from a spatial feature S and a temporal feature T of each patch; a busy or changing
+    patch comes first.
 
         S = mean over the patch's blocks of  Σ w(i,j)·|C_t(i,j)| / block²
         T = the same of                      Σ w(i,j)·|C_t(i,j) − C_{t−1}(i,j)| / block²
         score = 20·log10(255 / (S + temporal·T)), capped at `stdo.chunks.score.PSNR_CAP`
 
-    with the block's orthonormal DCT C of the luma and the `frequency_weights` w. The score is on PSNR's scale, but it
-    is **dB of feature energy, not PSNR**: it compares with other scores by its order alone.
+    with the block's orthonormal DCT C of the luma and the `frequency_weights` w. The score is on
+    PSNR's scale, but it is **dB of feature energy, not PSNR**: it compares with other scores by its
+    order alone.
 
-    frames: where features are taken, ``hr`` or ``lr``. block: side of a block in pixels of those frames, 32 in VCA.
-    temporal: weight of T, 0 or more.
+    frames: where features are taken, ``hr`` or ``lr``. block: side of a block in pixels of those
+    frames, 32 in VCA. temporal: weight of T, 0 or more.
 
-    Where this differs from the published: EPS clusters the histograms of S and T apart, frame by frame, and trains on
-    the top clusters; a scorer has to answer one number, so the two are added, with equal standing by default, and
-    compared over the whole video. T compares coefficients as EPS does, where VCA compares the energies of blocks. The
-    first frame has no frame before it and takes the T of the second.
+    Where this differs from the published: EPS clusters the histograms of S and T apart, frame by
+    frame, and trains on the top clusters; a scorer has to answer one number, so the two are added,
+    with equal standing by default, and compared over the whole video. T compares coefficients as
+    EPS does, where VCA compares the energies of blocks. The first frame has no frame before it and
+    takes the T of the second.
     """
 
     frames: str = "hr"
@@ -115,7 +127,9 @@ class Dct:
         return f"dct-{self.frames}-b{self.block}-t{float(self.temporal)}"
 
     def scores(self, frames: Pairs, grid: PatchGrid) -> F32:
-        """Scores of a whole video in dB, float32 (T, rows, cols); holds the coefficients of two frames."""
+        """Scores of a whole video in dB, float32 (T, rows, cols); holds the coefficients of two
+        frames.
+        """
         spatial, temporal = self.features(frames, grid)
         return psnr(np.square(spatial + self.temporal * temporal)).astype(np.float32)
 

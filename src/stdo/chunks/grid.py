@@ -1,4 +1,6 @@
-"""Cutting a frame into patches and putting it together again. Needs numpy alone: the client shares it."""
+"""Cutting a frame into patches and putting it together again. Needs numpy alone: the client shares
+it.
+"""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,8 +14,9 @@ from stdo.core.types import I64, U8, UserError
 class PatchGrid:
     """Patches of equal size that cover every pixel of a low-resolution frame.
 
-    Where the patch size does not divide the frame, the last row or column is shifted inwards, so patches overlap
-    there; each pixel is nevertheless *owned* by exactly one patch, the first that reaches it.
+    Where the patch size does not divide the frame, the last row or column is shifted inwards, so
+    patches overlap there; each pixel is nevertheless *owned* by exactly one patch, the first that
+    reaches it.
 
     Patches are numbered row by row: patch ``row * cols + col``.
 
@@ -22,8 +25,8 @@ class PatchGrid:
         width: Of the LR frame, in pixels.
         patch_h: Of a patch, in LR pixels.
         patch_w: Of a patch, in LR pixels.
-        halo: LR pixels of context around a patch, repeated from the frame's edge where they fall outside. 0 is the
-            paper's setting.
+        halo: LR pixels of context around a patch, repeated from the frame's edge where they fall
+            outside. 0 is the paper's setting.
         scale: HR pixels per LR pixel on each side.
 
     Raises:
@@ -100,7 +103,9 @@ class PatchGrid:
         return self.patches * height * width
 
     def window_rows(self, patch: I64) -> I64:
-        """LR rows of the windows (patch and halo) of patches numbered ``patch`` (N,): (N, patch_h + 2·halo)."""
+        """LR rows of the windows (patch and halo) of patches numbered ``patch`` (N,): (N, patch_h +
+        2·halo).
+        """
         offsets = np.arange(-self.halo, self.patch_h + self.halo)
         rows: I64 = np.clip(self.origins[patch, 0, None] + offsets, 0, self.height - 1)
         return rows
@@ -118,12 +123,17 @@ class PatchGrid:
         """
         assert frame_HWC.shape[:2] == (self.height, self.width), frame_HWC.shape
         halo, height, width = self.halo, self.patch_h + 2 * self.halo, self.patch_w + 2 * self.halo
-        padded = np.pad(frame_HWC, ((halo, halo), (halo, halo), (0, 0)), mode="edge") if halo else frame_HWC
+        padded = (
+            np.pad(frame_HWC, ((halo, halo), (halo, halo), (0, 0)), mode="edge")
+            if halo
+            else frame_HWC
+        )
         origins = self.origins if patches is None else self.origins[patches.start : patches.stop]
         return np.stack([padded[top : top + height, left : left + width] for top, left in origins])
 
     def coarsest(self, pixels: int) -> "PatchGrid":
-        """The same frame and halo in the fewest bands of full width whose windows have at most ``pixels`` LR pixels.
+        """The same frame and halo in the fewest bands of full width whose windows have at most
+        ``pixels`` LR pixels.
 
         Where not even bands of one row are that small, they have one row.
         """
@@ -140,25 +150,32 @@ class PatchGrid:
     def assemble(self, patches_NHWC: U8) -> U8:
         """Put HR patches (without halo) together: the inverse of `extract` of `hr`.
 
-        patches_NHWC: (patches, scale·patch_h, scale·patch_w, C). Returns (scale·height, scale·width, C).
+        patches_NHWC: (patches, scale·patch_h, scale·patch_w, C). Returns (scale·height,
+            scale·width, C).
         """
         scale = self.scale
         expected = (self.patches, self.patch_h * scale, self.patch_w * scale)
         assert patches_NHWC.shape[:3] == expected, (patches_NHWC.shape, expected)
-        frame = np.empty((self.height * scale, self.width * scale, patches_NHWC.shape[3]), patches_NHWC.dtype)
+        frame = np.empty(
+            (self.height * scale, self.width * scale, patches_NHWC.shape[3]), patches_NHWC.dtype
+        )
         self.place(frame, patches_NHWC, range(self.patches))
         return frame
 
     def place(self, frame_HWC: U8, patches_NHWC: U8, patches: range) -> None:
         """Write some HR patches into an HR frame; each writes the pixels that it owns.
 
-        frame_HWC: ``scale`` times as large as the LR frame, or cut off at the right and at the bottom. patches_NHWC:
+        frame_HWC: ``scale`` times as large as the LR frame, or cut off at the right and at the
+            bottom. patches_NHWC:
         (N, scale·patch_h, scale·patch_w, C). patches: their numbers.
         """
         scale = self.scale
         for number, patch in zip(patches, patches_NHWC, strict=True):
             row, col = divmod(number, self.cols)
-            (top, bottom), (left, right) = self.owned_rows[row] * scale, self.owned_cols[col] * scale
+            (top, bottom), (left, right) = (
+                self.owned_rows[row] * scale,
+                self.owned_cols[col] * scale,
+            )
             part = frame_HWC[top:bottom, left:right]
             dy, dx = top - self.tops[row] * scale, left - self.lefts[col] * scale
             part[...] = patch[dy : dy + part.shape[0], dx : dx + part.shape[1]]

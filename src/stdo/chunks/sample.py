@@ -17,18 +17,22 @@ MAX_STEPS = 10**8
 class Sampler(ABC):
     """Shows patches to learners: the sets of weights that are trained side by side.
 
-    Each step shows ``batch`` patches to ``at_once`` learners: to all of them (`SIDE_BY_SIDE`), so that a fit of k
-    networks is k separate fits side by side, or to one. The number of presentations is the same for every method (equal
-    work): ``passes`` times the number of patches. Which patches a step shows depends on nothing but ``seed`` and the
-    step's number, so a fit can resume anywhere.
+    Each step shows ``batch`` patches to ``at_once`` learners: to all of them (`SIDE_BY_SIDE`), so
+    that a fit of k networks is k separate fits side by side, or to one. The number of presentations
+    is the same for every method (equal work): ``passes`` times the number of patches. Which patches
+    a step shows depends on nothing but ``seed`` and the step's number, so a fit can resume
+    anywhere.
 
     label_N, learner_N: int64 (N,), the chunk of each patch, and the learner that learns from it.
-    batch: patches per learner and step. passes: presentations as a multiple of N; may be a fraction.
+    batch: patches per learner and step. passes: presentations as a multiple of N; may be a
+    fraction.
     """
 
     SIDE_BY_SIDE: ClassVar[bool] = True
 
-    def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int) -> None:
+    def __init__(
+        self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int
+    ) -> None:
         if batch < 1:
             raise UserError(f"budget.batch={batch}: must be 1 or more")
         if not 0 < passes < math.inf:
@@ -40,7 +44,9 @@ class Sampler(ABC):
         self.steps = max(1, round(passes * len(label_N) / self.shown))
         if self.steps > MAX_STEPS:
             most = MAX_STEPS * self.shown / len(label_N)
-            raise UserError(f"budget.passes={passes:g}: must be at most {most:.3g} for this video, {MAX_STEPS:,} steps")
+            raise UserError(
+                f"budget.passes={passes:g}: must be at most {most:.3g} for this video, {MAX_STEPS:,} steps"
+            )
 
     @property
     def shown(self) -> int:
@@ -53,7 +59,9 @@ class Sampler(ABC):
         return self.steps * self.shown
 
     def chunk_presentations(self, label_N: I64 | None = None) -> list[int]:
-        """How many patches of each chunk are shown. label_N: the chunk of each patch; None: as it samples."""
+        """How many patches of each chunk are shown. label_N: the chunk of each patch; None: as it
+        samples.
+        """
         label_N = self.label_N if label_N is None else label_N
         counts = np.zeros(int(label_N.max()) + 1, np.int64)
         for step in range(self.steps):
@@ -84,9 +92,13 @@ class _ByLearner(Sampler):
 
 
 class _Decks(_ByLearner):
-    """Patches in random order, each once, then in a new order: like cards of a deck that is shuffled each turn."""
+    """Patches in random order, each once, then in a new order: like cards of a deck that is
+    shuffled each turn.
+    """
 
-    def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int) -> None:
+    def __init__(
+        self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int
+    ) -> None:
         super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed)
         self._order = lru_cache(maxsize=2 * self.learners)(self._shuffled)
 
@@ -96,17 +108,25 @@ class _Decks(_ByLearner):
 
     def _draw(self, learner: int, step: int) -> I64:
         size = len(self._order(learner, 0))
-        turns, places = np.divmod(np.arange(step * self.batch_size, (step + 1) * self.batch_size), size)
-        return np.concatenate([self._order(learner, int(turn))[places[turns == turn]] for turn in np.unique(turns)])
+        turns, places = np.divmod(
+            np.arange(step * self.batch_size, (step + 1) * self.batch_size), size
+        )
+        return np.concatenate(
+            [self._order(learner, int(turn))[places[turns == turn]] for turn in np.unique(turns)]
+        )
 
     def _shuffled(self, learner: int, turn: int) -> I64:
-        return np.random.default_rng((self.seed, learner, turn)).permutation(self._deck(learner, turn))
+        return np.random.default_rng((self.seed, learner, turn)).permutation(
+            self._deck(learner, turn)
+        )
 
 
 class Uniform(_Decks):
     """Every patch equally often, in a new random order each pass."""
 
-    def __init__(self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int) -> None:
+    def __init__(
+        self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int
+    ) -> None:
         super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed)
         self._members = [np.flatnonzero(learner_N == learner) for learner in range(self.learners)]
         assert all(len(members) for members in self._members), "a learner without patches"
@@ -116,12 +136,14 @@ class Uniform(_Decks):
 
 
 class Ratios(_Decks):
-    """JSTDO's joint set (paper section 3.3, Eq. 2): a share of each chunk, usually all of chunk 0, none of the last.
+    """JSTDO's joint set (paper section 3.3, Eq. 2): a share of each chunk, usually all of chunk 0,
+    none of the last.
 
-    ratios: the share ρ of each chunk's patches, 0 to 1; None takes `decay` with ``factor``.
-    size: µ, the size of the joint set: a whole number of patches, or, as a fraction up to 1.0, a share of the video's.
-        It scales the ratios of the middle chunks, none above 1; the first and the last keep theirs. None: as they come.
-    resample: draw the random subset anew each pass over it, instead of once (the paper).
+    ratios: the share ρ of each chunk's patches, 0 to 1; None takes `decay` with ``factor``. size:
+    µ, the size of the joint set: a whole number of patches, or, as a fraction up to 1.0, a share of
+    the video's. It scales the ratios of the middle chunks, none above 1; the first and the last
+    keep theirs. None: as they come. resample: draw the random subset anew each pass over it,
+    instead of once (the paper).
     """
 
     def __init__(
@@ -141,18 +163,28 @@ class Ratios(_Decks):
         self._chunks = [np.flatnonzero(label_N == label) for label in range(int(label_N.max()) + 1)]
         asked = decay(len(self._chunks), factor) if ratios is None else list(map(float, ratios))
         if len(asked) != len(self._chunks):
-            raise UserError(f"sampler.ratios={asked}: must be {len(self._chunks)} numbers, one for each chunk")
+            raise UserError(
+                f"sampler.ratios={asked}: must be {len(self._chunks)} numbers, one for each chunk"
+            )
         self.counts = joint_counts([len(chunk) for chunk in self._chunks], asked, size)
         self.resample = resample
-        shown = {int(learner_N[chunk[0]]) for chunk, count in zip(self._chunks, self.counts, strict=True) if count}
+        shown = {
+            int(learner_N[chunk[0]])
+            for chunk, count in zip(self._chunks, self.counts, strict=True)
+            if count
+        }
         idle = sorted(set(range(self.learners)) - shown)
         if idle:
-            raise UserError(f"sampler.ratios={asked}: network {idle[0]} would see no patch; use sharing=single")
+            raise UserError(
+                f"sampler.ratios={asked}: network {idle[0]} would see no patch; use sharing=single"
+            )
 
     @property
     def facts(self) -> Json:
         """The ratios as they came out, and the size of the joint set in patches (µ)."""
-        ratios = [count / len(chunk) for chunk, count in zip(self._chunks, self.counts, strict=True)]
+        ratios = [
+            count / len(chunk) for chunk, count in zip(self._chunks, self.counts, strict=True)
+        ]
         return {"ratios": ratios, "joint_size": sum(self.counts)}
 
     def _deck(self, learner: int, turn: int) -> I64:
@@ -166,9 +198,11 @@ class Ratios(_Decks):
 
 
 class Weighted(_ByLearner):
-    """Every patch may be drawn at any time, with replacement, those of some chunks more often (weighted JSTDO).
+    """Every patch may be drawn at any time, with replacement, those of some chunks more often
+    (weighted JSTDO).
 
-    weights: of one patch of each chunk, 0 or more, on any scale; None: falling evenly from chunk 0 to the last.
+    weights: of one patch of each chunk, 0 or more, on any scale; None: falling evenly from chunk 0
+        to the last.
     """
 
     def __init__(
@@ -186,13 +220,19 @@ class Weighted(_ByLearner):
         count = len(self._chunks)
         self.weights = list(map(float, range(count, 0, -1) if weights is None else weights))
         if len(self.weights) != count:
-            raise UserError(f"sampler.weights={self.weights}: must be {count} numbers, one for each chunk")
-        mass_C = np.array([w * len(chunk) for w, chunk in zip(self.weights, self._chunks, strict=True)])
+            raise UserError(
+                f"sampler.weights={self.weights}: must be {count} numbers, one for each chunk"
+            )
+        mass_C = np.array(
+            [w * len(chunk) for w, chunk in zip(self.weights, self._chunks, strict=True)]
+        )
         learner_C = np.array([learner_N[chunk[0]] for chunk in self._chunks])
         mass_LC = np.where(learner_C == np.arange(self.learners)[:, None], mass_C, 0.0)
         if not mass_LC.sum(1).all():
             idle = int(np.flatnonzero(mass_LC.sum(1) == 0)[0])
-            raise UserError(f"sampler.weights={self.weights}: network {idle} would see no patch; use sharing=single")
+            raise UserError(
+                f"sampler.weights={self.weights}: network {idle} would see no patch; use sharing=single"
+            )
         self._share_LC = mass_LC / mass_LC.sum(1, keepdims=True)
 
     @property
@@ -207,7 +247,8 @@ class Weighted(_ByLearner):
 
 
 def decay(chunks: int, factor: float = 0.5) -> list[float]:
-    """Ratios for any number of chunks: 1, factor, factor², … and 0 for the last; a single chunk is shown whole.
+    """Ratios for any number of chunks: 1, factor, factor², … and 0 for the last; a single chunk is
+    shown whole.
 
     >>> decay(4), decay(2), decay(1)
     ([1.0, 0.5, 0.25, 0.0], [1.0, 0.0], [1.0])
@@ -217,11 +258,13 @@ def decay(chunks: int, factor: float = 0.5) -> list[float]:
     return [*(factor**i for i in range(chunks - 1)), 0.0]
 
 
-def joint_counts(sizes: Sequence[int], ratios: Sequence[float], size: float | None = None) -> list[int]:
+def joint_counts(
+    sizes: Sequence[int], ratios: Sequence[float], size: float | None = None
+) -> list[int]:
     """Patches that each chunk gives to the joint set, ``|ρ_i ⊙ D_i|`` (paper, Eq. 2).
 
-    sizes: patches of each chunk. ratios, size: as in `Ratios`; with a size the counts add up to it exactly.
-    Raises UserError when there is no such set.
+    sizes: patches of each chunk. ratios, size: as in `Ratios`; with a size the counts add up to it
+    exactly. Raises UserError when there is no such set.
 
     >>> joint_counts([10, 10, 10, 10], [1, 0.5, 0.25, 0]), joint_counts([10, 10, 10, 10], [1, 0.5, 0.25, 0], 0.625)
     ([10, 5, 2, 0], [10, 10, 5, 0])
@@ -234,7 +277,9 @@ def joint_counts(sizes: Sequence[int], ratios: Sequence[float], size: float | No
     total = sum(sizes)
     target = round(size * total) if isinstance(size, float) else size
     if not 0 < target <= total:
-        raise UserError(f"sampler.size={size}: must be from 1 to the video's {total} patches, or a share up to 1.0")
+        raise UserError(
+            f"sampler.size={size}: must be from 1 to the video's {total} patches, or a share up to 1.0"
+        )
     middle = np.zeros(len(sizes), bool)
     middle[1:-1] = wanted[1:-1] > 0
     limits = np.where(middle, sizes, np.floor(wanted + 0.5))

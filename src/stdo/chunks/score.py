@@ -1,4 +1,5 @@
-"""How hard each patch is: the `Scorer` contract, and PSNR of f0's result against HR (paper section 3.2).
+"""How hard each patch is: the `Scorer` contract, and PSNR of f0's result against HR (paper section
+3.2).
 
 f0 is an `Upscaler`: any callable from an LR frame to an SR frame. This module knows no network.
 """
@@ -18,14 +19,18 @@ from stdo.core.types import F32, F64, U8, Pairs, Upscaler, UserError
 I32 = npt.NDArray[np.int32]
 
 STRIP = 1 << 18
-"""Samples of an image that are worked on at once as floats: as many as stay in a processor's cache."""
+"""Samples of an image that are worked on at once as floats: as many as stay in a processor's cache.
+"""
 
 PSNR_CAP = 100.0
-"""Decibels: the PSNR of identical images, and of anything better than this. Keeps means and JSON finite."""
+"""Decibels: the PSNR of identical images, and of anything better than this. Keeps means and JSON
+finite.
+"""
 
 
 def psnr(mse: npt.ArrayLike, peak: float = 255.0) -> F64:
-    """Peak signal-to-noise ratio in dB: ``min(10·log10(peak² / mse), PSNR_CAP)``, element by element.
+    """Peak signal-to-noise ratio in dB: ``min(10·log10(peak² / mse), PSNR_CAP)``, element by
+    element.
 
     Shapes: mse of any shape -> float64 of the same shape (a scalar for a scalar); never inf or NaN.
 
@@ -43,7 +48,8 @@ def psnr(mse: npt.ArrayLike, peak: float = 255.0) -> F64:
 def squared_error(hr: U8, sr: U8) -> I32:
     """Squared difference of each pixel, summed over its three channels: ``Σ_c (hr_c − sr_c)²``.
 
-    Exact: float32 holds every whole number up to 2²⁴, and adds three of them twice as fast as integers are added here.
+    Exact: float32 holds every whole number up to 2²⁴, and adds three of them twice as fast as
+    integers are added here.
 
     Shapes: two uint8 images or stacks of images (…, H, W, 3) -> int32 (…, H, W), 0..3·255².
 
@@ -59,7 +65,8 @@ def squared_error(hr: U8, sr: U8) -> I32:
 
 
 def strips(images: U8) -> Iterator[slice]:
-    """Slices along the first axis that make strips of at most `STRIP` samples, or of one row where a row has more.
+    """Slices along the first axis that make strips of at most `STRIP` samples, or of one row where
+    a row has more.
 
     >>> list(strips(np.zeros((5, STRIP // 6, 3), np.uint8)))
     [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
@@ -72,8 +79,9 @@ def strips(images: U8) -> Iterator[slice]:
 def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid) -> F32:
     """PSNR in dB of every patch of one frame, over the patch's whole rectangle (without halo).
 
-    sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3). Returns float32 (rows, cols), capped at `PSNR_CAP`. Raises
-    UserError where an upscaler made something else: compiled loops would read beyond it.
+    sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3). Returns float32 (rows, cols), capped at
+    `PSNR_CAP`. Raises UserError where an upscaler made something else: compiled loops would read
+    beyond it.
     """
     from stdo.core import kernels  # not at the start: a run on prepared videos needs none
 
@@ -86,16 +94,24 @@ def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid) -> F32:
     height, width = grid.patch_h * scale, grid.patch_w * scale
     sums = np.empty(grid.patches, np.int64)
     kernels.energies(
-        np.ascontiguousarray(sr_HWC), np.ascontiguousarray(hr_HWC), grid.origins * scale, height, width, sums
+        np.ascontiguousarray(sr_HWC),
+        np.ascontiguousarray(hr_HWC),
+        grid.origins * scale,
+        height,
+        width,
+        sums,
     )
     return psnr(sums.reshape(grid.rows, grid.cols) / (3 * height * width)).astype(np.float32)
 
 
 class Scorer(Protocol):
-    """Says how informative each patch of a video is: the lower its score, the more (chunk 0 has the lowest)."""
+    """Says how informative each patch of a video is: the lower its score, the more (chunk 0 has the
+    lowest).
+    """
 
     def key(self) -> str | None:
-        """Everything that its scores depend on but the video, the scale and the patches, for the cache's file name.
+        """Everything that its scores depend on but the video, the scale and the patches, for the
+        cache's file name.
 
         None: nobody knows whether it is the one of last time, and its scores are not kept.
         """
@@ -104,7 +120,8 @@ class Scorer(Protocol):
     def scores(self, frames: Pairs, grid: PatchGrid) -> F32:
         """Scores of a whole video, float32 (T, rows, cols), finite; reads it once, in order.
 
-        frames: LR frames uint8 (height, width, 3) with their HR frames (scale·height, scale·width, 3).
+        frames: LR frames uint8 (height, width, 3) with their HR frames (scale·height, scale·width,
+            3).
         """
         ...
 
@@ -113,7 +130,8 @@ class Scorer(Protocol):
 class ByPsnr:
     """Scores are the PSNR in dB of what ``upscale`` makes of a patch, against HR.
 
-    upscale: bicubic, general weights or any callable; where it has a ``key()``, its scores are kept in the cache.
+    upscale: bicubic, general weights or any callable; where it has a ``key()``, its scores are kept
+        in the cache.
     """
 
     upscale: Upscaler
@@ -138,7 +156,9 @@ def named(function: str) -> Upscaler:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"scorer.function={function}: must be package.module:function ({error})") from error
+        raise UserError(
+            f"scorer.function={function}: must be package.module:function ({error})"
+        ) from error
     if not callable(found):
         raise UserError(f"scorer.function={function}: is not callable")
     return found  # type: ignore[no-any-return]

@@ -1,6 +1,7 @@
 """Which patches belong together: labels from scores.
 
-A label is the number of a chunk, int16, from 0 to ``chunks - 1``. `by_score` and `by_time` are public and stable.
+A label is the number of a chunk, int16, from 0 to ``chunks - 1``. `by_score` and `by_time` are
+public and stable.
 """
 
 from collections.abc import Callable
@@ -26,33 +27,43 @@ def whole(scores: Scores, chunks: int = 1) -> I16:
 def by_time(scores: Scores, chunks: int) -> I16:
     """Equal segments of the time line (NAS, CaFM).
 
-    scores: float array whose first axis is time; only its shape is used. Returns int16 labels of the same shape,
-    ascending in time; segments differ by at most one frame. Raises UserError when there are more chunks than frames.
+    scores: float array whose first axis is time; only its shape is used. Returns int16 labels of
+    the same shape, ascending in time; segments differ by at most one frame. Raises UserError when
+    there are more chunks than frames.
     """
     frames = np.shape(scores)[0] if np.ndim(scores) else 0
     _check(chunks, frames, "frames")
     labels = (np.arange(frames) * chunks // frames).astype(np.int16)
-    return np.broadcast_to(labels.reshape(-1, *[1] * (np.ndim(scores) - 1)), np.shape(scores)).copy()
+    return np.broadcast_to(
+        labels.reshape(-1, *[1] * (np.ndim(scores) - 1)), np.shape(scores)
+    ).copy()
 
 
 def by_score(scores: Scores, chunks: int) -> I16:
-    """Equal-sized groups of similar PSNR, hardest first (STDO; the paper's Eq. 1 with evenly set thresholds).
+    """Equal-sized groups of similar PSNR, hardest first (STDO; the paper's Eq. 1 with evenly set
+    thresholds).
 
-    scores: float array of any shape, PSNR in dB. Returns int16 labels of the same shape: 0 = lowest PSNR = most
-    informative. Sizes are equal to within one whatever the ties; tied patches keep their order in the array.
-    Raises UserError for NaN, and for more chunks than patches.
+    scores: float array of any shape, PSNR in dB. Returns int16 labels of the same shape: 0 = lowest
+    PSNR = most informative. Sizes are equal to within one whatever the ties; tied patches keep
+    their order in the array. Raises UserError for NaN, and for more chunks than patches.
     """
     flat = np.asarray(scores).ravel()
     _check(chunks, flat.size, "patches")
     if np.isnan(flat).any():
-        raise UserError(f"scores hold {int(np.isnan(flat).sum())} NaN: every patch needs a finite or infinite score")
+        raise UserError(
+            f"scores hold {int(np.isnan(flat).sum())} NaN: every patch needs a finite or infinite score"
+        )
     labels = np.empty(flat.size, np.int16)
     labels[np.argsort(flat, kind="stable")] = np.arange(flat.size) * chunks // flat.size
     return labels.reshape(np.shape(scores))
 
 
 def _check(chunks: int, available: int, unit: str) -> None:
-    if isinstance(chunks, bool) or not isinstance(chunks, int | np.integer) or not 1 <= chunks <= MAX_CHUNKS:
+    if (
+        isinstance(chunks, bool)
+        or not isinstance(chunks, int | np.integer)
+        or not 1 <= chunks <= MAX_CHUNKS
+    ):
         raise UserError(f"chunks={chunks}: must be a whole number from 1 to {MAX_CHUNKS}")
     if chunks > available:
         raise UserError(f"chunks={chunks}: the video has only {available} {unit}")

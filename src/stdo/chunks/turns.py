@@ -9,9 +9,11 @@ from stdo.core.types import I64, Json, UserError
 
 
 class Turns(Uniform):
-    """Each step shows patches to one learner, to some of them more often: the work is divided as one likes.
+    """Each step shows patches to one learner, to some of them more often: the work is divided as
+    one likes.
 
-    Each learner's steps are spread evenly over the fit, so that all go through the same learning rates.
+    Each learner's steps are spread evenly over the fit, so that all go through the same learning
+    rates.
 
     Args:
         label_N: The chunk of each patch, int64.
@@ -19,12 +21,13 @@ class Turns(Uniform):
         batch: Patches per step.
         passes: Presentations as a multiple of N.
         seed: Of the order of patches.
-        step_shares: One number for each chunk, 0 or more, on any scale; 0 leaves a network as it starts. Chunks that
-            no network learns from have none. None: 1, 1/2, 1/3 … from the hardest chunk to the easiest, which for
-            four is 48, 24, 16 and 12 %.
+        step_shares: One number for each chunk, 0 or more, on any scale; 0 leaves a network as it
+            starts. Chunks that no network learns from have none. None: 1, 1/2, 1/3 … from the
+            hardest chunk to the easiest, which for four is 48, 24, 16 and 12 %.
 
     Raises:
-        UserError: ``step_shares`` is not one number for each chunk, or leaves no work to any network.
+        UserError: ``step_shares`` is not one number for each chunk, or leaves no work to any
+            network.
     """
 
     SIDE_BY_SIDE = False
@@ -41,11 +44,17 @@ class Turns(Uniform):
     ) -> None:
         super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed)
         label_C, first = np.unique(label_N, return_index=True)
-        asked = list(map(float, 1 / np.arange(1, len(label_C) + 1) if step_shares is None else step_shares))
+        asked = list(
+            map(float, 1 / np.arange(1, len(label_C) + 1) if step_shares is None else step_shares)
+        )
         if len(asked) != len(label_C):
-            raise UserError(f"sampler.step_shares={asked}: must be {len(label_C)} numbers, one for each chunk")
+            raise UserError(
+                f"sampler.step_shares={asked}: must be {len(label_C)} numbers, one for each chunk"
+            )
         learner_C = learner_N[first]
-        shares = np.bincount(learner_C[learner_C >= 0], np.array(asked)[learner_C >= 0], self.learners)
+        shares = np.bincount(
+            learner_C[learner_C >= 0], np.array(asked)[learner_C >= 0], self.learners
+        )
         if not shares.any():
             raise UserError(f"sampler.step_shares={asked}: leaves no work to any network")
         self.counts = apportion(self.steps, shares.tolist())

@@ -1,7 +1,7 @@
 """What all commands share: Hydra's start, one-line errors, exit codes and sweeps.
 
-Hydra and OmegaConf stay in `stdo.cli` and `stdo.config`. Heavy packages are imported when they are needed, so that
-``--help`` answers at once.
+Hydra and OmegaConf stay in `stdo.cli` and `stdo.config`. Heavy packages are imported when they are
+needed, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ OmegaConf.register_new_resolver("settings", lambda *, _root_: listing(_root_), r
 
 @dataclass
 class _Jobs:
-    """What became of the jobs of a sweep, whether a sweeper looked for the best of them, and whether one has begun."""
+    """What became of the jobs of a sweep, whether a sweeper looked for the best of them, and
+    whether one has begun.
+    """
 
     done: list[tuple[Sweep, Outcome]] = field(default_factory=list)
     searched: bool = False
@@ -64,8 +66,8 @@ class _Jobs:
 def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
     """Run a Hydra task; a user's mistake becomes one line and exit code 2.
 
-    In a sweep, a job that fails is listed at the end and the others go on. ``HYDRA_FULL_ERROR=1`` shows the traceback
-    instead.
+    In a sweep, a job that fails is listed at the end and the others go on. ``HYDRA_FULL_ERROR=1``
+    shows the traceback instead.
 
     Args:
         task: returns its run directory, if it has one.
@@ -89,14 +91,20 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
             settle(config)
             return _objective(task(config))
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand its errors to us instead of printing them
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # makes Hydra hand its errors to us instead of printing them
+    )
     try:
         with _mistakes(full), heeded():
             if several and config_name != "train":
-                raise UserError(f"{several.pop()}: only stdo.train sweeps; call this once for each run")
+                raise UserError(
+                    f"{several.pop()}: only stdo.train sweeps; call this once for each run"
+                )
             words = expanded(typed[1:]) if config_name == "train" else typed[1:]
             sys.argv = [typed[0], *as_meant(_flags_first(words))]
-            run = hydra.main(version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name)(job)
+            run = hydra.main(
+                version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name
+            )(job)
             ended = _swept(run, jobs)
             _close_sweep(jobs, ended)
     finally:
@@ -105,11 +113,15 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
 
 
 def _swept(run: Callable[[], object], jobs: _Jobs) -> str | None:
-    """Run Hydra. Returns why a sweeper ended early, where it did: an Optuna search ends with the first failed job."""
+    """Run Hydra. Returns why a sweeper ended early, where it did: an Optuna search ends with the
+    first failed job.
+    """
     try:
         run()
     except Exception as error:
-        if isinstance(error, ValueError) and not jobs.begun:  # such as two flags that exclude each other
+        if (
+            isinstance(error, ValueError) and not jobs.begun
+        ):  # such as two flags that exclude each other
             raise UserError(str(error)) from error
         if not jobs.done or isinstance(error, MISTAKES):
             raise
@@ -118,7 +130,9 @@ def _swept(run: Callable[[], object], jobs: _Jobs) -> str | None:
 
 
 def _objective(directory: str | Path | None) -> float | None:
-    """What a search over settings looks at: the run's PSNR (frame) in dB; None where there is no result."""
+    """What a search over settings looks at: the run's PSNR (frame) in dB; None where there is no
+    result.
+    """
     if directory is None:
         return None
     try:
@@ -127,8 +141,12 @@ def _objective(directory: str | Path | None) -> float | None:
         return None
 
 
-def _sweep_job(task: Callable[[DictConfig], Path | None], config: DictConfig, jobs: _Jobs) -> float | None:
-    """Run one job of a sweep and keep what became of it. Returns its PSNR for a search over settings."""
+def _sweep_job(
+    task: Callable[[DictConfig], Path | None], config: DictConfig, jobs: _Jobs
+) -> float | None:
+    """Run one job of a sweep and keep what became of it. Returns its PSNR for a search over
+    settings.
+    """
     runtime = HydraConfig.get()
     settle(config)
     _refuse_processes(config.trainer)
@@ -143,7 +161,11 @@ def _sweep_job(task: Callable[[DictConfig], Path | None], config: DictConfig, jo
         if not isinstance(error, MISTAKES):
             traceback.print_exc()
         said = one_line(error)
-        message = said if isinstance(error, (*MISTAKES, ValueError)) else f"{type(error).__name__}: {said}"
+        message = (
+            said
+            if isinstance(error, (*MISTAKES, ValueError))
+            else f"{type(error).__name__}: {said}"
+        )
         outcome = Outcome(command, None, BUSY if isinstance(error, BusyError) else FAILED, message)
         sys.stderr.write(f"stdo: {message}\n")
     sweep.record(outcome)
@@ -152,19 +174,25 @@ def _sweep_job(task: Callable[[DictConfig], Path | None], config: DictConfig, jo
 
 
 def _note_direction(job: int, direction: object) -> None:
-    """Say it once where a sweeper looks for the smallest PSNR, as Optuna's does unless it is told otherwise."""
+    """Say it once where a sweeper looks for the smallest PSNR, as Optuna's does unless it is told
+    otherwise.
+    """
     if job == 0 and str(direction).rpartition(".")[2] == "minimize":
         line = "the sweeper looks for the lowest PSNR; hydra.sweeper.direction=maximize looks for the highest"
         sys.stderr.write(f"note: {line}\n")
 
 
 def _refuse_processes(trainer: DictConfig) -> None:
-    """Raise UserError where Lightning would start processes of its own: each would run the whole sweep again."""
+    """Raise UserError where Lightning would start processes of its own: each would run the whole
+    sweep again.
+    """
     devices = trainer.get("devices", 1)
     one = devices in (1, "1") or (not isinstance(devices, int | str) and len(devices) == 1)
     if one or any(name in os.environ for name in RANKS):
         return
-    raise UserError(f"trainer.devices={devices}: must be 1 in a sweep; run the jobs one by one, or under torchrun")
+    raise UserError(
+        f"trainer.devices={devices}: must be 1 in a sweep; run the jobs one by one, or under torchrun"
+    )
 
 
 def _close_sweep(jobs: _Jobs, ended: str | None) -> None:
@@ -199,7 +227,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _flags_first(words: Sequence[str]) -> list[str]:
-    """The same command line with Hydra's flags before the settings, as Hydra alone reads it: ``a=1 -m b=2`` it refuses.
+    """The same command line with Hydra's flags before the settings, as Hydra alone reads it: ``a=1
+    -m b=2`` it refuses.
 
     Raises:
         UserError: There is no such flag, or it lacks its value.
@@ -210,12 +239,16 @@ def _flags_first(words: Sequence[str]) -> list[str]:
     flags = list(words)
     for setting in settings:
         flags.remove(setting)
-    return [*flags, "--", *settings] if settings else flags  # else --info would take a setting for its value
+    return (
+        [*flags, "--", *settings] if settings else flags
+    )  # else --info would take a setting for its value
 
 
 @contextmanager
 def _mistakes(full: bool) -> Iterator[None]:
-    """Exit with one line and code 2 for a user's mistake, 130 for Ctrl-C, 143 for SIGTERM. full: raise mistakes."""
+    """Exit with one line and code 2 for a user's mistake, 130 for Ctrl-C, 143 for SIGTERM. full:
+    raise mistakes.
+    """
     try:
         yield
     except MISTAKES as error:

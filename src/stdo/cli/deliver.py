@@ -1,4 +1,6 @@
-"""Pack a finished run into what is shipped: ``python -m stdo.deliver run=outputs/… weights.bits=8``."""
+"""Pack a finished run into what is shipped: ``python -m stdo.deliver run=outputs/…
+weights.bits=8``.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def task(config: DictConfig) -> Path:
     """Rebuild the run from its own directory, pack it, and print what it costs."""
     check({key: value for key, value in config.items() if key != "paths"})
     directory = Path(config.run)
-    metrics = pack(directory, clip_of(directory, config.paths.cache, config.video), delivery(config))
+    metrics = pack(
+        directory, clip_of(directory, config.paths.cache, config.video), delivery(config)
+    )
     from stdo.evaluation.table import closing_table
 
     sys.stdout.write(f"{closing_table(metrics)}\n")
@@ -31,7 +35,9 @@ def task(config: DictConfig) -> Path:
 
 
 def delivery(config: DictConfig) -> Delivery:
-    """What the settings ask for. Training has none that say where: its package lies in the run directory."""
+    """What the settings ask for. Training has none that say where: its package lies in the run
+    directory.
+    """
     from stdo.encoder.pack import Delivery
 
     out = config.get("out")
@@ -39,7 +45,9 @@ def delivery(config: DictConfig) -> Delivery:
 
 
 def pack(directory: Path, clip: Clip, delivery: Delivery, told: Sequence[str] = ()) -> Json:
-    """Write a run's package and say where, with its notes but those told before; returns metrics.json's content."""
+    """Write a run's package and say where, with its notes but those told before; returns
+    metrics.json's content.
+    """
     from stdo.encoder.pack import deliver
 
     delivered = deliver(directory, clip, delivery)

@@ -1,4 +1,6 @@
-"""Measure a finished run again from its weights: ``python -m stdo.evaluate run=outputs/… save=video``."""
+"""Measure a finished run again from its weights: ``python -m stdo.evaluate run=outputs/…
+save=video``.
+"""
 
 import sys
 from pathlib import Path

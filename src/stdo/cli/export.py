@@ -1,4 +1,6 @@
-"""Write a finished run's networks for phones: ``python -m stdo.export run=outputs/… format=onnx|executorch|ncnn``."""
+"""Write a finished run's networks for phones: ``python -m stdo.export run=outputs/…
+format=onnx|executorch|ncnn``.
+"""
 
 import sys
 from pathlib import Path
@@ -13,7 +15,9 @@ from stdo.runs.directory import read_result
 
 
 def task(config: DictConfig) -> Path:
-    """Export, and print where and how far each network is from PyTorch. Needs no video: only the run directory."""
+    """Export, and print where and how far each network is from PyTorch. Needs no video: only the
+    run directory.
+    """
     check(config)
     directory = Path(config.run)
     run = load_config(directory)

@@ -1,4 +1,6 @@
-"""Play a package into a file: ``python -m stdo.play movie.stdo out.mp4``. Needs the base install alone."""
+"""Play a package into a file: ``python -m stdo.play movie.stdo out.mp4``. Needs the base install
+alone.
+"""
 
 import argparse
 import sys
@@ -21,25 +23,48 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("stdo-play", description="Play a package in high resolution, into a file.", allow_abbrev=False)
+    parser = _Parser(
+        "stdo-play",
+        description="Play a package in high resolution, into a file.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action="version", version=f"stdo {__version__}")
     parser.add_argument("package", type=Path, help="the .stdo file, or an unpacked package")
-    parser.add_argument("out", type=Path, nargs="?", help="a video, such as out.mp4; with --frames a new folder")
-    parser.add_argument("--frames", choices=["png"], help="write pictures without loss instead of a video")
-    parser.add_argument("--start", type=_seconds, default=Fraction(0), metavar="S", help="seconds from the beginning")
+    parser.add_argument(
+        "out", type=Path, nargs="?", help="a video, such as out.mp4; with --frames a new folder"
+    )
+    parser.add_argument(
+        "--frames", choices=["png"], help="write pictures without loss instead of a video"
+    )
+    parser.add_argument(
+        "--start",
+        type=_seconds,
+        default=Fraction(0),
+        metavar="S",
+        help="seconds from the beginning",
+    )
     parser.add_argument("--duration", type=_seconds, metavar="S", help="play so many seconds")
     parser.add_argument(
-        "--max-network-bytes", type=int, metavar="N", help="use the networks in the first N bytes of them, else bicubic"
+        "--max-network-bytes",
+        type=int,
+        metavar="N",
+        help="use the networks in the first N bytes of them, else bicubic",
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="frames computed at once; default: one per core")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="frames computed at once; default: one per core"
+    )
     parser.add_argument(
         "--precision",
         default="float32",
         choices=["float32", "bfloat16", "int8"],
         help="float32 gives the server's pixels; bfloat16 is quicker on CPUs that have it, int8 is quicker still",
     )
-    parser.add_argument("--device", default="CPU", help="OpenVINO's name of the device; default: CPU")
-    parser.add_argument("--benchmark", action="store_true", help="print the speed of each stage; writes no file")
+    parser.add_argument(
+        "--device", default="CPU", help="OpenVINO's name of the device; default: CPU"
+    )
+    parser.add_argument(
+        "--benchmark", action="store_true", help="print the speed of each stage; writes no file"
+    )
     return parser
 
 
@@ -55,7 +80,8 @@ def play(options: argparse.Namespace, isolated: bool = True) -> str:
 
     Args:
         options: Of the command line.
-        isolated: Whether decoding and networks run in a process of their own, see `stdo.player.isolated`.
+        isolated: Whether decoding and networks run in a process of their own, see
+            `stdo.player.isolated`.
 
     Returns:
         What to print.
@@ -90,10 +116,14 @@ def play(options: argparse.Namespace, isolated: bool = True) -> str:
 
         return told + speeds(player, began)
     frames, source = _watched(player.lent(), len(player)), player.manifest.source
-    reserved = 2 * of_encoder(source.width * source.height) + (1 << 28)  # x264 reserves twice what it ever touches
+    reserved = 2 * of_encoder(source.width * source.height) + (
+        1 << 28
+    )  # x264 reserves twice what it ever touches
     with limited(reserved) if isolated else nullcontext():
         notes = (write_pictures if options.frames else write_video)(options.out, player, frames)
-    return told + "".join(f"note: {note}\n" for note in notes) + f"{options.out}: {len(player)} frames"
+    return (
+        told + "".join(f"note: {note}\n" for note in notes) + f"{options.out}: {len(player)} frames"
+    )
 
 
 def _watched(frames: Iterable[tuple[Fraction, U8]], count: int) -> Iterator[tuple[Fraction, U8]]:

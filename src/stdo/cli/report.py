@@ -38,17 +38,27 @@ def task(config: DictConfig) -> None:
     from stdo.reporting.table import comparison_table
     from stdo.reporting.whole import whole
 
-    runs = [run for run in collect(where) if settings["networks_alone"] or run.metrics["network"] is None]
+    runs = [
+        run
+        for run in collect(where)
+        if settings["networks_alone"] or run.metrics["network"] is None
+    ]
     if not runs:
-        raise UserError("runs: all of them are of one network alone; networks_alone=true shows them")
+        raise UserError(
+            "runs: all of them are of one network alone; networks_alone=true shows them"
+        )
     if settings["html"] or plot.get("kind") in ("heatmaps", "crops"):
         runs = whole(runs, pictures=True)
     written = _write(out, runs, plot, str(title), settings["html"], settings["private"])
     sys.stdout.write(f"{comparison_table(runs)}\n\n{out}\n  {'  '.join(written)}\n")
 
 
-def _write(out: Path, runs: Sequence[Run], plot: dict[str, Any], title: str, html: bool, private: bool) -> list[str]:
-    """Write what is asked for into a folder, nothing where the plot is a mistake. Returns the names of the files."""
+def _write(
+    out: Path, runs: Sequence[Run], plot: dict[str, Any], title: str, html: bool, private: bool
+) -> list[str]:
+    """Write what is asked for into a folder, nothing where the plot is a mistake. Returns the names
+    of the files.
+    """
     from stdo.reporting.page import write_page
     from stdo.reporting.plots import draw, save
     from stdo.reporting.results import write_tsv
@@ -73,7 +83,9 @@ def _where(runs: Any, config: DictConfig, study: Study | None) -> list[Path]:
     if runs is None and study is not None:
         sweep = Path(config.paths.outputs) / "sweeps" / f"{study.name}.json"
         if not sweep.exists():
-            raise UserError(f"study={config.study}: no {sweep} yet; train it with study={config.study}, or give runs=…")
+            raise UserError(
+                f"study={config.study}: no {sweep} yet; train it with study={config.study}, or give runs=…"
+            )
         return [sweep]
     if runs is None:
         raise UserError("runs: name run directories, folders of them, or sweep files")

@@ -31,18 +31,20 @@ def task(config: DictConfig) -> Path:
 
 
 def perform(config: DictConfig, command: Sequence[str] | None = None) -> tuple[Job, list[Json]]:
-    """Train as a configuration says, and pack and measure what else it asks for, unless that was done.
+    """Train as a configuration says, and pack and measure what else it asks for, unless that was
+    done.
 
     Args:
         config: Every setting of the run.
         command: The words of the command that does the same; None: those of this process.
 
     Returns:
-        The run's parts, and its results: its own, then those of single networks where they are asked for. A process
-        that helps another one to train has none.
+        The run's parts, and its results: its own, then those of single networks where they are
+        asked for. A process that helps another one to train has none.
 
     Raises:
-        UserError: A setting is out of range, does not fit the video, or asks for a package that cannot be.
+        UserError: A setting is out of range, does not fit the video, or asks for a package that
+            cannot be.
     """
     job = build_job(config)
     if command is not None:
@@ -52,7 +54,9 @@ def perform(config: DictConfig, command: Sequence[str] | None = None) -> tuple[J
     from stdo.runs.directory import RESULT
 
     if (job.directory / RESULT).exists() and not config.force:
-        sys.stderr.write(f"{job.directory} is finished; this is its result (force=true trains again)\n")
+        sys.stderr.write(
+            f"{job.directory} is finished; this is its result (force=true trains again)\n"
+        )
     else:
         sys.stderr.write(f"{summary(job.data.clip.info)}\n")
         told = _packable(job, config)
@@ -67,7 +71,8 @@ def perform(config: DictConfig, command: Sequence[str] | None = None) -> tuple[J
 def _packable(job: Job, config: DictConfig) -> tuple[str, ...]:
     """Say what a package of the run will lack, before anything is decoded.
 
-    Raises UserError where there will be none though it is asked for; a note says so where it is not.
+    Raises UserError where there will be none though it is asked for; a note says so where it is
+    not.
 
     Returns:
         The notes that were printed.

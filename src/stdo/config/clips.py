@@ -1,4 +1,6 @@
-"""The clip of a configuration: of one that is about to run, and of a run directory, wherever its video is by now."""
+"""The clip of a configuration: of one that is about to run, and of a run directory, wherever its
+video is by now.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def build_clip(config: DictConfig, source: FrameSource | None = None) -> Clip:
     return Clip(source, degrade, patches, Path(config.paths.cache), terminal)
 
 
-def clip_of(directory: Path, cache: str | None = None, video: Mapping[str, Any] | None = None) -> Clip:
+def clip_of(
+    directory: Path, cache: str | None = None, video: Mapping[str, Any] | None = None
+) -> Clip:
     """The clip that a finished run was trained on.
 
     The folder may be a stranger's: of its configuration, only what the clip is made of is built.
@@ -42,7 +46,8 @@ def clip_of(directory: Path, cache: str | None = None, video: Mapping[str, Any] 
     Args:
         directory: The run directory.
         cache: Where the prepared video is; None: where it was.
-        video: Where the video is now: ``path``, ``paths`` or ``root``, whichever the run has; None: where it was.
+        video: Where the video is now: ``path``, ``paths`` or ``root``, whichever the run has; None:
+            where it was.
 
     Raises:
         UserError: It is no finished run, its video is not found, or is another one by now.
@@ -57,12 +62,18 @@ def clip_of(directory: Path, cache: str | None = None, video: Mapping[str, Any] 
     run.paths.cache = cache
     clip = build_clip(run, source)
     if clip.scale != metrics["scale"]:
-        raise UserError(f"run={directory}: config.yaml: degrade.scale={clip.scale}: must be {metrics['scale']}")
+        raise UserError(
+            f"run={directory}: config.yaml: degrade.scale={clip.scale}: must be {metrics['scale']}"
+        )
     return clip
 
 
-def _own_source(run: DictConfig, directory: Path, metrics: Json, asked: Mapping[str, Any]) -> FrameSource:
-    """The video of a finished run, at the first of its likely places where it is. Sets ``run.video`` to that place."""
+def _own_source(
+    run: DictConfig, directory: Path, metrics: Json, asked: Mapping[str, Any]
+) -> FrameSource:
+    """The video of a finished run, at the first of its likely places where it is. Sets
+    ``run.video`` to that place.
+    """
     from stdo.evaluation.identity import check_source
 
     own = next((key for key in VIDEO_PATHS if key in run.video), None)
@@ -91,7 +102,8 @@ def _own_source(run: DictConfig, directory: Path, metrics: Json, asked: Mapping[
 
 
 def _places(saved: Any, outputs: str, directory: Path, setting: str) -> list[Any]:
-    """Where a run's video may be now, likeliest first; of several files, all are taken to have moved alike.
+    """Where a run's video may be now, likeliest first; of several files, all are taken to have
+    moved alike.
 
     Raises UserError where there is nothing at any of them.
     """
@@ -113,5 +125,7 @@ def _places(saved: Any, outputs: str, directory: Path, setting: str) -> list[Any
         if all(path.exists() for path in paths):
             there.append(list(map(str, paths)))
     if not there:
-        raise UserError(f"{setting}={saved}: no such file or folder; {setting}= says where this run's video is now")
+        raise UserError(
+            f"{setting}={saved}: no such file or folder; {setting}= says where this run's video is now"
+        )
     return [paths[0] for paths in there] if isinstance(saved, str) else there

@@ -12,7 +12,9 @@ from stdo.runs.sweeps import job_command
 
 
 def command_of() -> list[str]:
-    """The words of the command that repeats the job that Hydra is running; without Hydra, those of this process."""
+    """The words of the command that repeats the job that Hydra is running; without Hydra, those of
+    this process.
+    """
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return sys.argv
     runtime = HydraConfig.get()
@@ -21,7 +23,14 @@ def command_of() -> list[str]:
 
 
 def _flags(words: Sequence[str]) -> list[str]:
-    """The words of a command line that choose its configuration files, such as ``--config-dir mine``."""
+    """The words of a command line that choose its configuration files, such as ``--config-dir
+    mine``.
+    """
     given, _ = get_args_parser().parse_known_args(list(words))
-    flags = {name: getattr(given, name.replace("-", "_")) for name in ("config-path", "config-name", "config-dir")}
-    return [word for name, value in flags.items() if value is not None for word in (f"--{name}", value)]
+    flags = {
+        name: getattr(given, name.replace("-", "_"))
+        for name in ("config-path", "config-name", "config-dir")
+    }
+    return [
+        word for name, value in flags.items() if value is not None for word in (f"--{name}", value)
+    ]

@@ -23,7 +23,8 @@ def configured(settings: Mapping[str, Any]) -> DictConfig:
     """The configuration of a training command with these settings.
 
     Args:
-        settings: By their names on the command line. Names of folders of conf/ choose one of their files.
+        settings: By their names on the command line. Names of folders of conf/ choose one of their
+            files.
 
     Raises:
         UserError: A setting or a choice is not there.

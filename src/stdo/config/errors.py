@@ -27,7 +27,9 @@ def one_line(error: BaseException) -> str:
             return advice
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        return f"{group}={name}: must be one of {', '.join(error.options)}{meant(name, error.options)}"
+        return (
+            f"{group}={name}: must be one of {', '.join(error.options)}{meant(name, error.options)}"
+        )
     missing = re.search(r"Missing mandatory value: (\S+)", str(error))
     if missing:
         return f"{missing[1]}: must be given"

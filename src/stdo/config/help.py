@@ -22,8 +22,8 @@ def listing(config: DictConfig) -> str:
         config: As a command composes it; may lack values that must be given.
 
     Returns:
-        Lines of ``name=default``, what it means, and what it may be. Settings that the schema does not know, such as
-        arguments of Lightning's Trainer, are left to ``--cfg job``.
+        Lines of ``name=default``, what it means, and what it may be. Settings that the schema does
+        not know, such as arguments of Lightning's Trainer, are left to ``--cfg job``.
     """
     parts = {key: node for key, node in config.items_ex(resolve=False) if key != "hydra"}
     plain = OmegaConf.to_container(OmegaConf.create(parts), resolve=False)
@@ -35,7 +35,9 @@ def listing(config: DictConfig) -> str:
 
 
 def _default(config: DictConfig, name: str) -> str:
-    if OmegaConf.is_missing(OmegaConf.select(config, name.rpartition(".")[0]) or config, name.rpartition(".")[2]):
+    if OmegaConf.is_missing(
+        OmegaConf.select(config, name.rpartition(".")[0]) or config, name.rpartition(".")[2]
+    ):
         return "???"
     value = OmegaConf.select(config, name)
     if value is None or isinstance(value, bool):
@@ -57,7 +59,9 @@ def _entry(name: str, default: str) -> Iterator[str]:
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """The end of a line about a misspelt name: ``; did you mean chunks?``, or nothing where none is near."""
+    """The end of a line about a misspelt name: ``; did you mean chunks?``, or nothing where none is
+    near.
+    """
     near = get_close_matches(name, list(known), 1)
     return f"; did you mean {near[0]}?" if near else ""
 

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 
 def build_job(config: DictConfig) -> Job:
-    """Build every part of a run, in the directory that follows from its settings and its video; nothing is decoded yet.
+    """Build every part of a run, in the directory that follows from its settings and its video;
+    nothing is decoded yet.
 
     Raises:
-        UserError: A setting is out of its range, does not fit the video, or the memory is not there.
+        UserError: A setting is out of its range, does not fit the video, or the memory is not
+            there.
     """
     config = config.copy()
     whole_numbers(config)
@@ -56,10 +58,14 @@ def build_job(config: DictConfig) -> Job:
     refuse_untrusted(settings)
     trainer = _tried_trainer(config)
     clip = build_clip(config)
-    data = PatchData(clip, instantiate(config.scorer.measure), instantiate(config.chunking.split), config.chunks)
+    data = PatchData(
+        clip, instantiate(config.scorer.measure), instantiate(config.chunking.split), config.chunks
+    )
     pl.seed_everything(config.seed, verbose=False)
     backbone = starting(instantiate(config.backbone.network), config.init.weights)
-    network = seeded(backbone, config.seed)  # a backbone that cannot be built is known before decoding
+    network = seeded(
+        backbone, config.seed
+    )  # a backbone that cannot be built is known before decoding
     budget = {"batch": config.budget.batch, "passes": config.budget.passes, "seed": config.seed}
     facts = {
         "video": clip.info.name,
@@ -91,7 +97,9 @@ def build_job(config: DictConfig) -> Job:
         config.checkpoint_seconds,
         command_of(),
         partial(instantiate(config.logger), config=settings) if config.get("logger") else FilesOnly,
-        Start(config.init.share, instantiate(config.init.sampler), **budget) if "sampler" in config.init else None,
+        Start(config.init.share, instantiate(config.init.sampler), **budget)
+        if "sampler" in config.init
+        else None,
         config.optim.loss,
     )
     if config.force or not (job.directory / RESULT).exists():
@@ -100,7 +108,9 @@ def build_job(config: DictConfig) -> Job:
 
 
 def _tried_trainer(config: DictConfig) -> pl.Trainer:
-    """Lightning's Trainer as the configuration asks for it. Sets the strategy that several processes need."""
+    """Lightning's Trainer as the configuration asks for it. Sets the strategy that several
+    processes need.
+    """
     from stdo.training.trainer import check_settings, strategy_for, tried
 
     check_settings(config.trainer)
@@ -138,7 +148,8 @@ def _name_of(part: DictConfig) -> str:
 def run_directory(config: DictConfig, source: FrameSource) -> Path:
     """``<outputs>/<video>/<name>-<hash8>``, the hash over everything that changes the result.
 
-    Equal settings give one directory, however they are written. The video's settings enter by its content.
+    Equal settings give one directory, however they are written. The video's settings enter by its
+    content.
     """
     settings = OmegaConf.to_container(config, resolve=True)
     kept = {

@@ -1,7 +1,8 @@
-"""Where the video and the cache of a finished run are now: run directories, videos and whole folders get moved.
+"""Where the video and the cache of a finished run are now: run directories, videos and whole
+folders get moved.
 
-The configuration that a run keeps has absolute paths. Those of runs from before have what was typed, relative to the
-folder that the command was given in, which nobody wrote down.
+The configuration that a run keeps has absolute paths. Those of runs from before have what was
+typed, relative to the folder that the command was given in, which nobody wrote down.
 """
 
 import os
@@ -23,8 +24,9 @@ def candidates(saved: str, outputs: str, directory: Path) -> list[Path]:
         directory: The run directory as it is found today.
 
     Returns:
-        Absolute paths, which need not exist: as saved; then where it would be, had it been moved together with the
-        outputs. A relative one is looked for in the current folder, then in the one that held the outputs.
+        Absolute paths, which need not exist: as saved; then where it would be, had it been moved
+        together with the outputs. A relative one is looked for in the current folder, then in the
+        one that held the outputs.
 
     Examples:
         >>> candidates("/a/clips/x.mp4", "/a/out", Path("/b/out/x/run"))
@@ -40,13 +42,19 @@ def candidates(saved: str, outputs: str, directory: Path) -> list[Path]:
     else:
         found = [Path(saved).absolute()]
         parts = Path(outputs).parts
-        if not Path(outputs).is_absolute() and parts and now.parts[-len(parts) :] == parts and ".." not in parts:
+        if (
+            not Path(outputs).is_absolute()
+            and parts
+            and now.parts[-len(parts) :] == parts
+            and ".." not in parts
+        ):
             found.append(now.parents[len(parts) - 1] / saved)
     return list(dict.fromkeys(found))
 
 
 def cache_of(saved: str, outputs: str, directory: Path, fingerprint: str) -> Path:
-    """The cache to use for a run: where its prepared video is, else where one is, else where one may be made.
+    """The cache to use for a run: where its prepared video is, else where one is, else where one
+    may be made.
 
     Args:
         saved: ``paths.cache`` of the run's configuration.
@@ -55,8 +63,14 @@ def cache_of(saved: str, outputs: str, directory: Path, fingerprint: str) -> Pat
         fingerprint: Of the run's video: the name of its folder in the cache.
     """
     places = candidates(saved, outputs, directory)
-    for good in (lambda cache: (cache / fingerprint).is_dir(), Path.is_dir, lambda cache: cache.parent.is_dir()):
+    for good in (
+        lambda cache: (cache / fingerprint).is_dir(),
+        Path.is_dir,
+        lambda cache: cache.parent.is_dir(),
+    ):
         fitting = [cache for cache in places if good(cache)]
         if fitting:
             return fitting[0]
-    return Path(Path(saved).name).absolute()  # a run from another machine, whose folders are not here
+    return Path(
+        Path(saved).name
+    ).absolute()  # a run from another machine, whose folders are not here

@@ -1,4 +1,6 @@
-"""Settings of a command: former names, home folders, checks of every value before anything is decoded or built."""
+"""Settings of a command: former names, home folders, checks of every value before anything is
+decoded or built.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,25 @@ from stdo.runs.settings import SETTINGS, refuse
 PATHS = tuple(name for name, setting in SETTINGS.items() if setting.path)
 """Settings that name files or folders; a ``~`` at their start is the home."""
 
-LISTS_OF_TEXTS = frozenset(name for name, setting in SETTINGS.items() if setting.accepts(["any text"]))
+LISTS_OF_TEXTS = frozenset(
+    name for name, setting in SETTINGS.items() if setting.accepts(["any text"])
+)
 """Settings that take several texts."""
 
-ALL_TEXTS = LISTS_OF_TEXTS | {name for name, setting in SETTINGS.items() if setting.accepts("any text")}
-"""Settings that take any text, or several: whatever is typed for them is one, ``1`` and ``true`` too."""
+ALL_TEXTS = LISTS_OF_TEXTS | {
+    name for name, setting in SETTINGS.items() if setting.accepts("any text")
+}
+"""Settings that take any text, or several: whatever is typed for them is one, ``1`` and ``true``
+too.
+"""
 
 
 def settle(config: Any) -> None:
     """Give settings of a command the type and the place that is meant, in place.
 
-    A whole number written as ``2.0``, as sweepers do, becomes 2 where whole numbers are asked for. In settings that
-    name files, ``~`` becomes the home. Only for configurations that a user typed: those of run directories are final.
+    A whole number written as ``2.0``, as sweepers do, becomes 2 where whole numbers are asked for.
+    In settings that name files, ``~`` becomes the home. Only for configurations that a user typed:
+    those of run directories are final.
 
     Args:
         config: nested mappings, such as a DictConfig.
@@ -39,7 +48,11 @@ def settle(config: Any) -> None:
         value = _at(config, key)
         if isinstance(value, str) and value.startswith("~"):
             _put(config, key, at_home(key, value))
-        elif not isinstance(value, str) and isinstance(value, Sequence) and SETTINGS[key].accepts(list(value)):
+        elif (
+            not isinstance(value, str)
+            and isinstance(value, Sequence)
+            and SETTINGS[key].accepts(list(value))
+        ):
             _put(config, key, [at_home(key, str(path)) for path in value])
 
 
@@ -57,8 +70,8 @@ def one_form(name: str, value: Any) -> Any:
     """A value with its numbers written in one way, so that ``1``, ``1.0`` and ``1e0`` are one run.
 
     Args:
-        name: The setting. One of the schema has numbers of the type that it asks for; of others, whole numbers are
-            written whole.
+        name: The setting. One of the schema has numbers of the type that it asks for; of others,
+            whole numbers are written whole.
         value: A plain value, or a list of such.
     """
     setting = SETTINGS.get(name)
@@ -70,14 +83,17 @@ def one_form(name: str, value: Any) -> Any:
 
 
 def at_home(key: str, path: str) -> str:
-    """A path with the home in place of ``~`` or ``~user``, as a shell has it; of an unknown user it stays as it is.
+    """A path with the home in place of ``~`` or ``~user``, as a shell has it; of an unknown user it
+    stays as it is.
 
     Raises:
         UserError: There is no home. A folder called ``~`` is nothing that anybody wants.
     """
     found = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises for a file called ~draft.mkv
     if found == path and (path == "~" or path.startswith("~/")):
-        raise UserError(f"{key}={path}: no home folder is known to take the place of ~; set HOME, or give a whole path")
+        raise UserError(
+            f"{key}={path}: no home folder is known to take the place of ~; set HOME, or give a whole path"
+        )
     return found
 
 
@@ -88,7 +104,8 @@ def check(config: Any) -> None:
         config: nested mappings, such as a DictConfig.
 
     Raises:
-        UserError: A value is of another type or out of its range; names setting, value and what is allowed.
+        UserError: A value is of another type or out of its range; names setting, value and what is
+            allowed.
     """
     for key, setting in SETTINGS.items():
         node = _at(config, key)
@@ -103,18 +120,25 @@ def check_chunks(config: Any) -> None:
     """Check what depends on the number of chunks.
 
     Raises:
-        UserError: A list has not one number for each of ``config.chunks`` chunks, or no chunk has a network.
+        UserError: A list has not one number for each of ``config.chunks`` chunks, or no chunk has a
+            network.
     """
     for key, setting in SETTINGS.items():
         numbers = _at(config, key) if setting.numbers else None
         if numbers not in (..., None) and len(numbers) != config["chunks"]:
-            raise UserError(f"{key}={numbers}: must be {config['chunks']} numbers, one for each chunk")
+            raise UserError(
+                f"{key}={numbers}: must be {config['chunks']} numbers, one for each chunk"
+            )
     key = "sharing.bicubic_chunks"
     bicubic, chunking = _at(config, key), _at(config, "chunking.name")
     if bicubic not in (..., 0) and chunking != "score":
-        raise UserError(f"{key}={bicubic}: must be 0 with chunking={chunking}, which knows no easy chunks")
+        raise UserError(
+            f"{key}={bicubic}: must be 0 with chunking={chunking}, which knows no easy chunks"
+        )
     if bicubic is not ... and bicubic >= config["chunks"]:
-        raise UserError(f"{key}={bicubic}: must be less than the number of chunks, {config['chunks']}")
+        raise UserError(
+            f"{key}={bicubic}: must be less than the number of chunks, {config['chunks']}"
+        )
 
 
 def _put(config: Any, key: str, value: Any) -> None:
@@ -127,7 +151,9 @@ def _put(config: Any, key: str, value: Any) -> None:
 
 
 def _at(config: Any, key: str) -> Any:
-    """The value of a setting such as ``sampler.ratios``; ... where the configuration has no such setting."""
+    """The value of a setting such as ``sampler.ratios``; ... where the configuration has no such
+    setting.
+    """
     node = config
     for part in key.split("."):
         node = node[part] if isinstance(node, Mapping) and part in node else ...

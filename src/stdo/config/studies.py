@@ -1,7 +1,9 @@
-"""Studies: what is fixed, what is swept and what is reported, in one file each, ``experiments/<name>/study.yaml``.
+"""Studies: what is fixed, what is swept and what is reported, in one file each,
+``experiments/<name>/study.yaml``.
 
-``study=table2`` on the command line of stdo.train stands for the settings in that file. It is replaced by them before
-Hydra reads the command line, so Hydra checks them as it checks what the user types.
+``study=table2`` on the command line of stdo.train stands for the settings in that file. It is
+replaced by them before Hydra reads the command line, so Hydra checks them as it checks what the
+user types.
 """
 
 from __future__ import annotations
@@ -80,7 +82,9 @@ def open_study(asked: str) -> Study:
         if not path.is_file():
             raise UserError(f"study={asked}: no such file")
     elif asked not in names():
-        raise UserError(f"study={asked}: must be one of {', '.join(names())}, or a file of your own such as mine.yaml")
+        raise UserError(
+            f"study={asked}: must be one of {', '.join(names())}, or a file of your own such as mine.yaml"
+        )
 
     name = path.parent.resolve().name if path.name == FILE else path.stem
     content = _read(path, asked)
@@ -113,16 +117,24 @@ def _part(content: Json, part: str, asked: str) -> Json:
 
 
 def _check_settings(fixed: Json, swept: Json, asked: str) -> None:
-    """Raise UserError for what cannot stand on a command line. Hydra checks that there are such settings."""
+    """Raise UserError for what cannot stand on a command line. Hydra checks that there are such
+    settings.
+    """
     for part, settings in (("fixed", fixed), ("swept", swept)):
         for key, value in settings.items():
             place = f"study={asked}: {part}: {key}"
             if not isinstance(key, str) or not _KEY.fullmatch(key):
-                raise UserError(f"{place}: must be a setting as on the command line, such as video.every")
+                raise UserError(
+                    f"{place}: must be a setting as on the command line, such as video.every"
+                )
             if key == "study":
-                raise UserError(f"{place}: must be left out; a study is called as its folder or file")
+                raise UserError(
+                    f"{place}: must be left out; a study is called as its folder or file"
+                )
             if _holds_settings(value):
-                raise UserError(f"{place}={value}: must be a value or a list; write {key}.…: … for settings below it")
+                raise UserError(
+                    f"{place}={value}: must be a value or a list; write {key}.…: … for settings below it"
+                )
             if part == "swept" and value == []:
                 raise UserError(f"{place}=[]: must have a value at least")
             if part == "swept" and key in fixed:
@@ -169,8 +181,9 @@ def asked_for(words: Sequence[str]) -> str | None:
 def expanded(words: Sequence[str]) -> list[str]:
     """The words of stdo.train's command line with a study's settings in place of ``study=``.
 
-    What the user gives himself is left out of the study's settings, however he gives it. Where there is to be one run
-    alone (``hydra.mode=RUN``) or a configuration is only to be shown, nothing is swept.
+    What the user gives himself is left out of the study's settings, however he gives it. Where
+    there is to be one run alone (``hydra.mode=RUN``) or a configuration is only to be shown,
+    nothing is swept.
 
     Args:
         words: as in ``sys.argv[1:]``.
@@ -189,7 +202,9 @@ def expanded(words: Sequence[str]) -> list[str]:
     if not any(_ONE_RUN.fullmatch(word) for word in words):
         settings |= {key: _values(key, value) for key, value in study.swept.items()}
         if not any(_SEVERAL_RUNS.fullmatch(word) for word in words):
-            mode = ["--multirun"]  # not hydra.mode: Hydra leaves it out where another word is a mistake
+            mode = [
+                "--multirun"
+            ]  # not hydra.mode: Hydra leaves it out where another word is a mistake
 
     typed = [word for word in words if not _CHOSEN.fullmatch(word)]
     chosen = [f"study={written(study.name)}"]
@@ -211,6 +226,8 @@ def _values(key: str, swept: Any) -> str:
     """What stands behind ``=`` for a setting that is swept."""
     if isinstance(swept, list):
         return ",".join(map(written, swept))
-    if isinstance(swept, str) and is_sweep(key, swept):  # such as range(1,5), or what a search takes
+    if isinstance(swept, str) and is_sweep(
+        key, swept
+    ):  # such as range(1,5), or what a search takes
         return swept
     return written(swept)

@@ -1,7 +1,9 @@
-"""Which configurations are believed: what a ``_target_`` may name, on the command line and in a run directory.
+"""Which configurations are believed: what a ``_target_`` may name, on the command line and in a run
+directory.
 
-A run directory may come from a stranger. Its configuration says which video, backbone and chunks it has; it cannot make
-us import or call anything that our own conf/ does not, or read an environment variable.
+A run directory may come from a stranger. Its configuration says which video, backbone and chunks it
+has; it cannot make us import or call anything that our own conf/ does not, or read an environment
+variable.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +21,9 @@ from stdo.runs.directory import refuse_links
 from stdo.runs.files import read_config, settings_of
 
 TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
-"""Only what these packages define may be named by a ``_target_``, wherever a configuration comes from."""
+"""Only what these packages define may be named by a ``_target_``, wherever a configuration comes
+from.
+"""
 
 CONFIG_KEYS = ["degrade", "patches", "paths", "scale", "video"]
 """What the configuration of a run directory must have for its clip to be opened again."""
@@ -32,7 +36,9 @@ RENAMED = {
     "stdo.clip.PatchSize": "stdo.video.clip.PatchSize",
     "stdo.training.data.PatchSize": "stdo.video.clip.PatchSize",
 }
-"""What a ``_target_`` of what is `BUILT` was called, and is now: run directories of before have the old names."""
+"""What a ``_target_`` of what is `BUILT` was called, and is now: run directories of before have the
+old names.
+"""
 
 
 def conf_dir() -> Path:
@@ -49,20 +55,37 @@ def load_config(directory: Path) -> DictConfig:
     try:
         refuse_links(directory)
         text = read_config(directory)
-        settings_of(text, f"run={directory}: config.yaml")  # a mapping whose parts are what they must be
+        settings_of(
+            text, f"run={directory}: config.yaml"
+        )  # a mapping whose parts are what they must be
         config = OmegaConf.create(text)
     except UserError:
         raise
-    except (OSError, OmegaConfBaseException, ValueError, AssertionError, RecursionError, yaml.YAMLError) as error:
-        raise UserError(f"run={directory}: not a run directory (no readable config.yaml in it)") from error
+    except (
+        OSError,
+        OmegaConfBaseException,
+        ValueError,
+        AssertionError,
+        RecursionError,
+        yaml.YAMLError,
+    ) as error:
+        raise UserError(
+            f"run={directory}: not a run directory (no readable config.yaml in it)"
+        ) from error
     if not isinstance(config, DictConfig):
         raise UserError(f"run={directory}: its config.yaml is not a configuration")
     for value in _texts(OmegaConf.to_container(config, resolve=False)):
-        if "${" in value:  # ours are written with every value in place; these could read environment variables
-            raise UserError(f"run={directory}: config.yaml holds {printable(value[:60])}: must be plain values")
+        if (
+            "${" in value
+        ):  # ours are written with every value in place; these could read environment variables
+            raise UserError(
+                f"run={directory}: config.yaml holds {printable(value[:60])}: must be plain values"
+            )
     lacking = [key for key in CONFIG_KEYS if key not in config]
     if lacking:
-        raise UserError(f"run={directory}: is of another version (no {', '.join(lacking)} in its config.yaml)")
+        raise UserError(
+            f"run={directory}: is of another version (no {', '.join(lacking)} in its config.yaml)"
+        )
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict), plain
     _check_parts(directory, plain)
@@ -73,7 +96,9 @@ def load_config(directory: Path) -> DictConfig:
 
 def _check_parts(directory: Path, config: Mapping[Any, Any]) -> None:
     """Raise UserError unless the parts that are built again have a form at all."""
-    for part, keys in (dict.fromkeys(BUILT, ("_target_",)) | {"paths": ("cache", "outputs")}).items():
+    for part, keys in (
+        dict.fromkeys(BUILT, ("_target_",)) | {"paths": ("cache", "outputs")}
+    ).items():
         given, where = config[part], f"run={directory}: config.yaml: {part}"
         if not isinstance(given, dict):
             raise UserError(f"{where}={printable(str(given)[:60])}: must be a mapping")
@@ -106,7 +131,8 @@ def refuse_untrusted(settings: Any) -> None:
 
 
 def refuse_foreign(directory: Path, run: DictConfig) -> None:
-    """Raise UserError for a ``_target_`` that conf/ does not name, in what is `BUILT` of a run's configuration.
+    """Raise UserError for a ``_target_`` that conf/ does not name, in what is `BUILT` of a run's
+    configuration.
 
     Of Hydra's other words, such as ``_partial_``, none belongs there.
     """
@@ -120,7 +146,9 @@ def refuse_foreign(directory: Path, run: DictConfig) -> None:
                 raise UserError(f"{where}: _target_={printable(target[:60])}: {allowed}")
         words = [str(key) for key in run[group] if str(key).startswith("_") and key != "_target_"]
         if words:
-            raise UserError(f"run={directory}: config.yaml: {group}.{printable(words[0][:60])}: must be left out")
+            raise UserError(
+                f"run={directory}: config.yaml: {group}.{printable(words[0][:60])}: must be left out"
+            )
 
 
 def _plain(node: Any) -> Any:

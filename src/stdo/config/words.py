@@ -1,7 +1,8 @@
-"""Names as people type them: settings that take a text reach Hydra as they were typed, whatever its grammar says.
+"""Names as people type them: settings that take a text reach Hydra as they were typed, whatever its
+grammar says.
 
-Hydra reads ``video.path=My talk (2024).mkv`` as a call of a function, and ``video.path=café.mkv`` not at all. Here
-each such value is put into Hydra's quotes first.
+Hydra reads ``video.path=My talk (2024).mkv`` as a call of a function, and ``video.path=café.mkv``
+not at all. Here each such value is put into Hydra's quotes first.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ _PIECE = re.compile(r"""\s*("(\\.|[^"\\])*"|'(\\.|[^'\\])*')\s*(?=,|$)|[^,]*""",
 
 
 def as_meant(words: Sequence[str]) -> list[str]:
-    """The words of a command line, with texts in Hydra's quotes wherever Hydra would read them otherwise.
+    """The words of a command line, with texts in Hydra's quotes wherever Hydra would read them
+    otherwise.
 
-    What is quoted, null or empty stays. ``[one,other]`` is a list where a setting takes several. A comma separates the
-    values of a sweep, and is part of the name in a command that does not sweep; of files that exist, the whole name
-    comes first.
+    What is quoted, null or empty stays. ``[one,other]`` is a list where a setting takes several. A
+    comma separates the values of a sweep, and is part of the name in a command that does not sweep;
+    of files that exist, the whole name comes first.
 
     Args:
         words: as in ``sys.argv[1:]``; those that are no such setting are handed on as they are.
@@ -101,11 +103,17 @@ class _Value:
     def _list(self, typed: str) -> str:
         """One value, which may be a list."""
         bare = typed.strip()
-        if not self._several or not (bare.startswith("[") and bare.endswith("]")) or self._there(typed):
+        if (
+            not self._several
+            or not (bare.startswith("[") and bare.endswith("]"))
+            or self._there(typed)
+        ):
             return self._text(typed)
         if bare == "[]":
             return bare
-        return "[" + ",".join(self._text(piece) for piece in self._joined(_pieces(bare[1:-1]))) + "]"
+        return (
+            "[" + ",".join(self._text(piece) for piece in self._joined(_pieces(bare[1:-1]))) + "]"
+        )
 
     def _text(self, typed: str) -> str:
         """One text. Around those of a list or a sweep there may be blanks."""
@@ -114,7 +122,9 @@ class _Value:
         if "${" in typed and self._there(typed):
             advice = "stands for another setting; rename it, or link to it by another name"
             raise UserError(f"{self._key}={typed}: ${{ in a name {advice}")
-        plain = "\\" not in typed and _read(typed) == typed  # a backslash would escape the comma behind it
+        plain = (
+            "\\" not in typed and _read(typed) == typed
+        )  # a backslash would escape the comma behind it
         return typed if plain else quoted(typed)
 
     def _joined(self, pieces: Sequence[str]) -> list[str]:
@@ -172,13 +182,17 @@ def written(value: Any) -> str:
 def is_sweep(key: str, typed: str) -> bool:
     """Whether Hydra reads a value as several, such as ``1,2`` or ``range(1,5)``."""
     try:
-        return bool(OverridesParser.create().parse_rule(f"{key}={typed}", "override").is_sweep_override())
+        return bool(
+            OverridesParser.create().parse_rule(f"{key}={typed}", "override").is_sweep_override()
+        )
     except HydraException:
         return False
 
 
 def _read(typed: str) -> Any:
-    """What Hydra makes of a value; ... for a sweep or what a function gives, None for what it cannot read."""
+    """What Hydra makes of a value; ... for a sweep or what a function gives, None for what it
+    cannot read.
+    """
     try:
         override = OverridesParser.create().parse_rule(f"key={typed}", "override")
     except HydraException:
@@ -212,7 +226,9 @@ def _between(typed: str) -> list[str]:
 
 
 def how_to_quote(error: OverrideParseException) -> str | None:
-    """One line for a word that Hydra cannot read and nobody here knows; None where its own line says it all."""
+    """One line for a word that Hydra cannot read and nobody here knows; None where its own line
+    says it all.
+    """
     found = re.fullmatch(r"(\+{0,2}[^=]+)=(.*)", error.override, re.DOTALL)
     if not found:
         return None

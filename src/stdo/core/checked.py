@@ -1,7 +1,8 @@
-"""Plain values from a file or a command line, checked against a type by msgspec, refused in one line.
+"""Plain values from a file or a command line, checked against a type by msgspec, refused in one
+line.
 
-A type is written as msgspec reads it: ``Annotated[int, Meta(ge=1, le=16)]``, ``Literal[2, 3, 4]``, a Struct. The line
-that refuses a value names the place, the value, and what the type allows there.
+A type is written as msgspec reads it: ``Annotated[int, Meta(ge=1, le=16)]``, ``Literal[2, 3, 4]``,
+a Struct. The line that refuses a value names the place, the value, and what the type allows there.
 """
 
 import re
@@ -21,9 +22,13 @@ LONGEST = 60
 """Characters of a bad value that a message shows."""
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
-"""Steps of a place as msgspec writes it. It writes ``[...]`` for a value of a dict, whatever its key."""
+"""Steps of a place as msgspec writes it. It writes ``[...]`` for a value of a dict, whatever its
+key.
+"""
 _WHERE = re.compile(r"(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>\$[^`]*)`)?", re.DOTALL)
-_FIELD = re.compile(r"Object (?P<fault>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
+_FIELD = re.compile(
+    r"Object (?P<fault>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL
+)
 
 
 class FieldError(UserError):
@@ -45,12 +50,12 @@ def checked(value: Any, kind: type[Checked] | Any, file: str, hook: Hook | None 
     """Make a value of a type of plain values.
 
     Args:
-        value: dicts, lists, texts, numbers, booleans, None. No number is taken for another kind of number, nor a
-            boolean for a number; a whole number serves as a float.
+        value: dicts, lists, texts, numbers, booleans, None. No number is taken for another kind of
+            number, nor a boolean for a number; a whole number serves as a float.
         kind: The type, with its ranges.
-        file: What the line calls the file, or the setting: ``manifest.json``.
-        hook: Makes values of types that msgspec does not know, of a type and a plain value; raises ValueError with
-            what is allowed.
+        file: What the line calls the file, or the setting: ``manifest.json``. hook: Makes values of
+        types that msgspec does not know, of a type and a plain value; raises ValueError with what
+        is allowed.
 
     Returns:
         The value, Structs in place of dicts.
@@ -100,7 +105,9 @@ def allowed(kind: Any) -> str:
 def _refusal(value: Any, kind: Any, file: str, hook: Hook | None, error: str) -> UserError:
     """What a message of msgspec's says, in our words: place, value, what is allowed."""
     fault = _FIELD.fullmatch(error)
-    if fault and isinstance(value, dict) and fault["name"] in value:  # a name may look like the end of a message
+    if (
+        fault and isinstance(value, dict) and fault["name"] in value
+    ):  # a name may look like the end of a message
         return _no_field(file, fault["name"], "no such field")
     found = _WHERE.fullmatch(error)
     assert found is not None
@@ -113,17 +120,26 @@ def _refusal(value: Any, kind: Any, file: str, hook: Hook | None, error: str) ->
     fault = _FIELD.fullmatch(found["what"])
     if fault:
         missing = fault["fault"].startswith("missing")
-        return _no_field(file, f"{place}.{fault['name']}".lstrip("."), "is missing" if missing else "no such field")
+        return _no_field(
+            file,
+            f"{place}.{fault['name']}".lstrip("."),
+            "is missing" if missing else "no such field",
+        )
     if found["key"]:
         keys = get_args(_part(kind, bad))[0]
         key = next(key for key in bad if not _fits(key, keys))
         named = isinstance(key, str)
         return refused(
-            file, place, key if named else bad, allowed(keys) if named else "an object whose fields are texts"
+            file,
+            place,
+            key if named else bad,
+            allowed(keys) if named else "an object whose fields are texts",
         )
     node = inspect.type_info(kind)
     nodes = node.types if isinstance(node, inspect.UnionType) else (node,)
-    own = any(isinstance(each, inspect.CustomType) for each in nodes)  # then the hook says what is allowed
+    own = any(
+        isinstance(each, inspect.CustomType) for each in nodes
+    )  # then the hook says what is allowed
     return refused(file, place, bad, found["what"] if own else allowed(kind))
 
 
@@ -155,7 +171,11 @@ def _part(kind: Any, value: Any) -> Any:
     parts = [_part(each, value) for each in get_args(kind)]
     lists = (list, tuple)
     wanted = [each for each in parts if (get_origin(each) in lists) == isinstance(value, list)]
-    return next(each for each in wanted if each not in (NoneType, UnsetType) and not isinstance(each, UnionType))
+    return next(
+        each
+        for each in wanted
+        if each not in (NoneType, UnsetType) and not isinstance(each, UnionType)
+    )
 
 
 def _fits(value: Any, kind: Any, hook: Hook | None = None) -> bool:
@@ -200,7 +220,11 @@ def _plain_words(node: inspect.Type) -> str:
 def _range(node: inspect.IntType | inspect.FloatType) -> str:
     low, high = node.ge, node.le
     if low is not None and high is not None:
-        return f" from {low:g} to {high:g}" if isinstance(node, inspect.FloatType) else f" from {low} to {high}"
+        return (
+            f" from {low:g} to {high:g}"
+            if isinstance(node, inspect.FloatType)
+            else f" from {low} to {high}"
+        )
     above = f" above {node.gt:g}" if node.gt is not None else ""
     least = f", {low:g} or more" if low is not None else ""
     most = f", at most {high:g}" if high is not None else ""
@@ -212,5 +236,7 @@ def _length(node: inspect.StrType | inspect.CollectionType, unit: str) -> str:
     least, most = node.min_length or 0, node.max_length
     if most is not None:
         return f" of at most {most} {unit}" if not least else f" of {least} to {most} {unit}"
-    counts = least > 1 or (least == 1 and unit == "values")  # a text of a character or more is a text
+    counts = least > 1 or (
+        least == 1 and unit == "values"
+    )  # a text of a character or more is a text
     return f" of {least} {unit} or more" if counts else ""

@@ -1,4 +1,6 @@
-"""What commands print, on terminals and in logs that have other signs than we use; and UTF-8 for everything else."""
+"""What commands print, on terminals and in logs that have other signs than we use; and UTF-8 for
+everything else.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ STAND_INS = {
     "≈": "~", "“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "•": "*", "°": " deg", "Δ": "d ", "µ": "u", "μ": "u",
     "²": "^2", "▁": "_", "▂": ".", "▃": ":", "▄": "-", "▅": "=", "▆": "+", "▇": "*", "█": "#",
 }  # fmt: skip
-"""What stands for a sign that a terminal lacks. Others are shown by their number, as in ``caf\\xe9``."""
+"""What stands for a sign that a terminal lacks. Others are shown by their number, as in
+``caf\\xe9``.
+"""
 
 _ERRORS = "stdo.stand-ins"
 _TERMINAL = "stdo_terminal"
@@ -32,13 +36,13 @@ def _stand_in(error: UnicodeError) -> tuple[str | bytes, int]:
 def prepare(command: bool = False) -> None:
     """Have nothing that is printed raise, and files and their names be UTF-8 whatever the locale.
 
-    The terminal keeps the encoding that locale or PYTHONIOENCODING give it; signs that it lacks are replaced. Where
-    Python was started under a locale that is not UTF-8, it is started again in its UTF-8 mode, in the same process:
-    libraries and folders that are shared know no other names.
+    The terminal keeps the encoding that locale or PYTHONIOENCODING give it; signs that it lacks are
+    replaced. Where Python was started under a locale that is not UTF-8, it is started again in its
+    UTF-8 mode, in the same process: libraries and folders that are shared know no other names.
 
     Args:
-        command: start again if need be whatever was started; else for ``python -m stdo.train``, ``stdo-train`` and
-            their like alone.
+        command: start again if need be whatever was started; else for ``python -m stdo.train``,
+            ``stdo-train`` and their like alone.
     """
     once = _TERMINAL not in sys._xoptions
     if sys.getfilesystemencoding().lower() != "utf-8" and once and (command or _is_ours()):

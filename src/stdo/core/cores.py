@@ -1,4 +1,6 @@
-"""How many cores this process may use: those it may run on, and no more than its container's share of them."""
+"""How many cores this process may use: those it may run on, and no more than its container's share
+of them.
+"""
 
 import math
 import os
@@ -11,7 +13,8 @@ _OWN = Path("/proc/self/cgroup")
 def usable_cores(groups: Path = _CGROUPS, own: Path = _OWN) -> int:
     """The number of threads that run at the same time here, at least 1.
 
-    ``docker run --cpus=2`` on a machine of 64 cores leaves all 64 visible and runs threads on two of them at a time.
+    ``docker run --cpus=2`` on a machine of 64 cores leaves all 64 visible and runs threads on two
+    of them at a time.
 
     Args:
         groups: Where the kernel shows control groups, version 1 or 2.
@@ -38,7 +41,11 @@ def _folders(groups: Path, own: Path) -> list[Path]:
         names = controllers.split(",")
         if controllers and "cpu" not in names:
             continue
-        for root in (groups, groups / "unified") if not controllers else (groups / "cpu", groups / controllers):
+        for root in (
+            (groups, groups / "unified")
+            if not controllers
+            else (groups / "cpu", groups / controllers)
+        ):
             found += [root / part for part in (inside, *inside.parents)]
     return found
 

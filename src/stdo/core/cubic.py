@@ -1,4 +1,6 @@
-"""The bicubic kernel, the one of its kind: what degrades, what enlarges and what networks begin as use it."""
+"""The bicubic kernel, the one of its kind: what degrades, what enlarges and what networks begin as
+use it.
+"""
 
 import numpy as np
 

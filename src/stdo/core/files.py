@@ -1,9 +1,10 @@
 """Files that are whole or not there at all.
 
-What is under way lies in a private folder beside its target, ``.stdo-<random>.partial``, under its final name. The
-folder holds an owner file with a fixed content, locked by the process that writes. The kernel drops the lock with the
-process, so what a killed process left is told from what another one is writing, and both from a user's own files: only
-a folder of that name whose owner file is ours and not locked is removed.
+What is under way lies in a private folder beside its target, ``.stdo-<random>.partial``, under its
+final name. The folder holds an owner file with a fixed content, locked by the process that writes.
+The kernel drops the lock with the process, so what a killed process left is told from what another
+one is writing, and both from a user's own files: only a folder of that name whose owner file is
+ours and not locked is removed.
 """
 
 import contextlib
@@ -37,7 +38,9 @@ CONTENT = b"stdo: a process that writes here holds this file locked; without one
 _PREFIX, _SUFFIX = ".stdo-", ".partial"
 _NAME = re.compile(rf"{re.escape(_PREFIX)}[a-z0-9_]{{8}}{re.escape(_SUFFIX)}")
 _DEPTH = 2
-"""Folders below a run directory that half-written files can lie in: ``network-0/crops`` is the deepest."""
+"""Folders below a run directory that half-written files can lie in: ``network-0/crops`` is the
+deepest.
+"""
 
 
 @contextmanager
@@ -67,7 +70,9 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_stream(path: Path) -> Iterator[Callable[[U8], None]]:
-    """`atomic` for gigabytes: yields what appends pixels to the file. The disk has most of them before the end."""
+    """`atomic` for gigabytes: yields what appends pixels to the file. The disk has most of them
+    before the end.
+    """
     with atomic(path) as partial, partial.open("wb") as file, ThreadPoolExecutor(1) as flusher:
         begun = 0
         flushed: Future[None] = flusher.submit(lambda: None)
@@ -111,7 +116,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _take_place(partial: Path, path: Path, old: Path) -> None:
-    """Rename a folder; what lay there before is moved out of the way, and back again where that fails."""
+    """Rename a folder; what lay there before is moved out of the way, and back again where that
+    fails.
+    """
     replaced = os.path.lexists(path)
     if replaced:
         path.rename(old)
@@ -131,7 +138,9 @@ def scratch(path: Path) -> Iterator[Path]:
 
 
 def sweep_up(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder and the folders in it; links are not followed."""
+    """Remove what killed processes left half-written in a folder and the folders in it; links are
+    not followed.
+    """
     _sweep(folder, _DEPTH)
 
 
@@ -140,14 +149,18 @@ def _sweep(folder: Path, depth: int) -> None:
     if depth == 0:
         return
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for inside in [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]:
+        for inside in [
+            Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)
+        ]:
             if not _NAME.fullmatch(inside.name):
                 _sweep(inside, depth - 1)
 
 
 @contextmanager
 def _private(parent: Path) -> Iterator[Path]:
-    """A folder of this process alone, gone after the block; those of killed processes beside it are removed first."""
+    """A folder of this process alone, gone after the block; those of killed processes beside it are
+    removed first.
+    """
     _forget(parent)
     made = None
     while made is None:
@@ -161,15 +174,18 @@ def _private(parent: Path) -> Iterator[Path]:
 
 
 def _made(parent: Path) -> tuple[Path, int] | None:
-    """A new private folder and its owner file, open and locked; None where another process removed it meanwhile.
+    """A new private folder and its owner file, open and locked; None where another process removed
+    it meanwhile.
 
-    The content is written under the lock. So whoever cleans up either fails to lock the file and leaves it, or is
-    first, and then the file is gone when it is looked for here.
+    The content is written under the lock. So whoever cleans up either fails to lock the file and
+    leaves it, or is first, and then the file is gone when it is looked for here.
     """
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX, dir=parent))
     descriptor = -1
     try:
-        descriptor = os.open(folder / OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(
+            folder / OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+        )
         hold(descriptor)
         os.write(descriptor, CONTENT)
         (folder / OWNER).stat()
@@ -201,9 +217,13 @@ def _forget_one(folder: Path) -> None:
     except OSError:
         return
     try:
-        owner = os.open(OWNER, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
+        owner = os.open(
+            OWNER, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here
+        )
     except FileNotFoundError:
-        with contextlib.suppress(OSError):  # killed before it made the owner file: empty, or not ours
+        with contextlib.suppress(
+            OSError
+        ):  # killed before it made the owner file: empty, or not ours
             folder.rmdir()
         return
     except OSError:
@@ -226,7 +246,8 @@ def hold(descriptor: int) -> bool:
         descriptor: Of a file that is open for writing; network file systems lock no others.
 
     Returns:
-        Whether it is locked. False where the file system has no locks, which is said once on stderr.
+        Whether it is locked. False where the file system has no locks, which is said once on
+        stderr.
 
     Raises:
         BlockingIOError: Another process holds it.
@@ -250,4 +271,6 @@ def disk_error(error: OSError, folder: Path) -> Exception:
     """A full disk is the user's to mend; anything else is not ours to explain."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
-    return UserError(f"{folder}: the disk is full; free some space, or set paths.cache and paths.outputs elsewhere")
+    return UserError(
+        f"{folder}: the disk is full; free some space, or set paths.cache and paths.outputs elsewhere"
+    )

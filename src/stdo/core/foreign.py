@@ -1,7 +1,9 @@
-"""The one way to read a file that may be a stranger's: a regular file, no link, opened once, of bounded size.
+"""The one way to read a file that may be a stranger's: a regular file, no link, opened once, of
+bounded size.
 
-A run directory or an unpacked package may come from anybody. A name in it can be a symbolic link to a private file, a
-device that never ends, or a FIFO that nobody writes to. Everything that reads such a folder goes through this module.
+A run directory or an unpacked package may come from anybody. A name in it can be a symbolic link to
+a private file, a device that never ends, or a FIFO that nobody writes to. Everything that reads
+such a folder goes through this module.
 """
 
 import errno
@@ -17,7 +19,9 @@ from stdo.core.types import Json, UserError
 
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 _WITHOUT_WAITING = os.O_NONBLOCK  # opening a FIFO that has no writer would wait for one
-_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_STEERING = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _DIGITS = 300
 _REFUSED = {
     errno.ELOOP: "is a symbolic link",
@@ -29,7 +33,8 @@ _REFUSED = {
 def open_below(folder: Path, name: str | PurePosixPath, most: int) -> BinaryIO:
     """Open a file of a folder for reading.
 
-    The folder itself is the user's choice and may be a link. Nothing below it is followed: no link, no ``..``.
+    The folder itself is the user's choice and may be a link. Nothing below it is followed: no link,
+    no ``..``.
 
     Args:
         folder: The folder, such as a run directory.
@@ -41,8 +46,8 @@ def open_below(folder: Path, name: str | PurePosixPath, most: int) -> BinaryIO:
 
     Raises:
         FileNotFoundError: There is no such file.
-        UserError: It is a link, a folder, a device or a FIFO, lies outside of the folder, is larger than ``most``, or
-            cannot be read.
+        UserError: It is a link, a folder, a device or a FIFO, lies outside of the folder, is larger
+            than ``most``, or cannot be read.
     """
     shown = folder / str(name)
     parts = PurePosixPath(name).parts
@@ -89,7 +94,9 @@ def open_file(path: Path, most: int) -> BinaryIO:
 
 
 def read_below(folder: Path, name: str | PurePosixPath, most: int) -> bytes:
-    """The content of a file of a folder; see `open_below`. A file that grows while it is read is refused as well."""
+    """The content of a file of a folder; see `open_below`. A file that grows while it is read is
+    refused as well.
+    """
     with open_below(folder, name, most) as file:
         return _whole(file, folder / str(name), most)
 
@@ -118,16 +125,20 @@ def parse_json(text: bytes, what: str, constants: bool = False) -> Any:
         found = text.decode("utf-8")
         if constants:
             return json.loads(found, object_pairs_hook=_object, parse_int=_integer)
-        return json.loads(found, object_pairs_hook=_object, parse_int=_integer, parse_constant=_no_number)
+        return json.loads(
+            found, object_pairs_hook=_object, parse_int=_integer, parse_constant=_no_number
+        )
     except (ValueError, RecursionError) as error:
         why = f" ({error})" if isinstance(error, _UnclearError) else ""
         raise UserError(f"{what}: damaged (it is not JSON){why}") from error
 
 
 def printable(text: str) -> str:
-    """A text without what steers a terminal: control characters, changes of direction and halves of surrogate pairs.
+    """A text without what steers a terminal: control characters, changes of direction and halves of
+    surrogate pairs.
 
-    Each becomes ``?``. Whatever comes from a file of somebody else and goes to the terminal passes through here.
+    Each becomes ``?``. Whatever comes from a file of somebody else and goes to the terminal passes
+    through here.
 
     >>> printable("clip\\x1b[2J\\u202egpj.exe")
     'clip?[2J?gpj.exe'

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def quickly() -> Iterator[None]:
-    """Import Lightning and what it needs without the garbage collector; nothing else behaves otherwise.
+    """Import Lightning and what it needs without the garbage collector; nothing else behaves
+    otherwise.
 
-    The collector walks all that is being made, finds nothing, and takes half a second. Nor does it walk what was
-    imported ever again: modules stay, and a collection takes a third of a second with them.
+    The collector walks all that is being made, finds nothing, and takes half a second. Nor does it
+    walk what was imported ever again: modules stay, and a collection takes a third of a second with
+    them.
     """
     known = len(sys.modules)
     gc.disable()

@@ -1,7 +1,9 @@
-"""Loops over pixels, compiled by Numba: what numpy and torch would walk through memory for several times.
+"""Loops over pixels, compiled by Numba: what numpy and torch would walk through memory for several
+times.
 
-They hold no lock of Python's, and each keeps to the thread that calls it: whoever has many frames does several at once.
-A kernel is compiled when it is first called, and kept beside this file or in the user's cache for the next process.
+They hold no lock of Python's, and each keeps to the thread that calls it: whoever has many frames
+does several at once. A kernel is compiled when it is first called, and kept beside this file or in
+the user's cache for the next process.
 """
 
 import contextlib
@@ -20,7 +22,9 @@ R = TypeVar("R")
 
 
 class _Kept(FunctionCache):
-    """Numba's files of machine code; a damaged one, or a disk that takes none, costs a compilation and nothing else."""
+    """Numba's files of machine code; a damaged one, or a disk that takes none, costs a compilation
+    and nothing else.
+    """
 
     def load_overload(self, *asked: Any) -> Any:
         """The code, or None where it has to be compiled."""
@@ -45,7 +49,9 @@ class _Kept(FunctionCache):
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Machine code of ``function``, kept between processes where there is a folder for it."""
     kernel: Any = numba.njit(nogil=True, error_model="numpy")(function)
-    with contextlib.suppress(RuntimeError):  # neither this folder nor the user's cache can be written
+    with contextlib.suppress(
+        RuntimeError
+    ):  # neither this folder nor the user's cache can be written
         kernel._cache = _Kept(function)  # type: ignore[no-untyped-call]  # as Numba's own ``enable_caching`` does
     return cast("Callable[P, R]", kernel)
 
@@ -58,11 +64,15 @@ def _whole(value: np.float32) -> np.uint8:
 
 @compiled
 def _across(row_WC: F32, first_X: I64, weights_XK: F32, out_XC: F32) -> None:
-    """Each of X pixels from K on of ``first``. Where W ends, weights are 0, but ``row_WC`` must go on."""
+    """Each of X pixels from K on of ``first``. Where W ends, weights are 0, but ``row_WC`` must go
+    on.
+    """
     for x in range(len(first_X)):
         red, green, blue = np.float32(0), np.float32(0), np.float32(0)
         for k in range(weights_XK.shape[1]):
-            pixel = np.uintp(first_X[x] + k)  # unsigned: a signed one might count from the end, which costs
+            pixel = np.uintp(
+                first_X[x] + k
+            )  # unsigned: a signed one might count from the end, which costs
             weight = weights_XK[x, k]
             red += weight * row_WC[pixel, 0]
             green += weight * row_WC[pixel, 1]
@@ -71,8 +81,12 @@ def _across(row_WC: F32, first_X: I64, weights_XK: F32, out_XC: F32) -> None:
 
 
 @compiled
-def shrink(frame_HWC: U8, first_Y: I64, weights_YK: F32, first_X: I64, weights_XK: F32, out_YXC: U8) -> None:
-    """Resample a frame, first its columns, then its rows; K weights of each axis, from pixel ``first`` on."""
+def shrink(
+    frame_HWC: U8, first_Y: I64, weights_YK: F32, first_X: I64, weights_XK: F32, out_YXC: U8
+) -> None:
+    """Resample a frame, first its columns, then its rows; K weights of each axis, from pixel
+    ``first`` on.
+    """
     height, width, channels = frame_HWC.shape
     samples_HS = frame_HWC.reshape(height, width * channels)
     row_WC = np.zeros((width + weights_XK.shape[1], channels), np.float32)
@@ -91,11 +105,15 @@ def shrink(frame_HWC: U8, first_Y: I64, weights_YK: F32, first_X: I64, weights_X
 
 
 @compiled
-def enlarge(frame_HWC: U8, first_Y: I64, weights_Y4: F32, first_X: I64, weights_XK: F32, out_YXC: U8) -> None:
+def enlarge(
+    frame_HWC: U8, first_Y: I64, weights_Y4: F32, first_X: I64, weights_XK: F32, out_YXC: U8
+) -> None:
     """Resample a frame, first its rows, then its columns, which need four weights when they grow."""
     height, width, channels = frame_HWC.shape
     row_WC = np.zeros((width + weights_XK.shape[1], channels), np.float32)
-    wide_4XC = np.zeros((4, len(first_X), channels), np.float32)  # the last four rows, row n at n mod 4
+    wide_4XC = np.zeros(
+        (4, len(first_X), channels), np.float32
+    )  # the last four rows, row n at n mod 4
     wide_4S = wide_4XC.reshape(4, -1)
     out_YS = out_YXC.reshape(len(out_YXC), -1)
     widened = 0
@@ -115,15 +133,22 @@ def enlarge(frame_HWC: U8, first_Y: I64, weights_Y4: F32, first_X: I64, weights_
 
 
 @compiled
-def energies(one_HWC: U8, other_HWC: U8, origin_N2: I64, height: int, width: int, out_N: I64) -> None:
-    """Sums of the squared differences within rectangles of equal size, given by their first row and column.
+def energies(
+    one_HWC: U8, other_HWC: U8, origin_N2: I64, height: int, width: int, out_N: I64
+) -> None:
+    """Sums of the squared differences within rectangles of equal size, given by their first row and
+    column.
 
     Exact where they are at most 22,000 pixels wide.
     """
     channels = one_HWC.shape[2]
     one_HS, other_HS = one_HWC.reshape(len(one_HWC), -1), other_HWC.reshape(len(other_HWC), -1)
     for n in range(len(origin_N2)):
-        top, first, last = origin_N2[n, 0], origin_N2[n, 1] * channels, (origin_N2[n, 1] + width) * channels
+        top, first, last = (
+            origin_N2[n, 0],
+            origin_N2[n, 1] * channels,
+            (origin_N2[n, 1] + width) * channels,
+        )
         total = np.int64(0)
         for y in range(top, top + height):
             one_S, other_S = one_HS[y, first:last], other_HS[y, first:last]

@@ -14,8 +14,17 @@ from stdo.core.files import atomic, hold
 from stdo.core.foreign import printable, read_below
 from stdo.core.types import UserError
 
-RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
-"""Where torchrun, Lightning, Slurm, LSF and MPI say which process of a distributed fit this one is."""
+RANKS = (
+    "RANK",
+    "LOCAL_RANK",
+    "SLURM_PROCID",
+    "JSM_NAMESPACE_RANK",
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+    "PMIX_RANK",
+)
+"""Where torchrun, Lightning, Slurm, LSF and MPI say which process of a distributed fit this one is.
+"""
 
 _POLL = 0.05
 """Seconds between two tries to get a lock."""
@@ -37,8 +46,9 @@ class BusyError(UserError):
 def exclusive(lock: Path, doing: str, wait: float) -> Iterator[bool]:
     """Hold a lock file for the length of a block; blocks of one thread may be nested.
 
-    A killed process leaves no lock behind, since the kernel holds it: only its name in ``<lock>.owner``, which means
-    nothing then. On a file system without locks the block runs all the same, see `stdo.core.files.hold`.
+    A killed process leaves no lock behind, since the kernel holds it: only its name in
+    ``<lock>.owner``, which means nothing then. On a file system without locks the block runs all
+    the same, see `stdo.core.files.hold`.
 
     Args:
         lock: The lock file. It is made and never removed.
@@ -65,7 +75,10 @@ def exclusive(lock: Path, doing: str, wait: float) -> Iterator[bool]:
     try:
         _acquire(descriptor, time.monotonic() + wait, lock, doing)
         with atomic(owner) as partial:
-            partial.write_text(f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n", encoding="utf-8")
+            partial.write_text(
+                f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n",
+                encoding="utf-8",
+            )
         _held[key] = 1
         try:
             yield True
@@ -95,7 +108,9 @@ def _acquire(descriptor: int, until: float, lock: Path, doing: str) -> None:
         except BlockingIOError as error:
             left = until - time.monotonic()
             if left <= 0:
-                raise BusyError(f"{lock.parent}: {doing} by {_owner(lock)}; wait for it, or stop it") from error
+                raise BusyError(
+                    f"{lock.parent}: {doing} by {_owner(lock)}; wait for it, or stop it"
+                ) from error
             time.sleep(min(_POLL, left))
         else:
             return
@@ -107,7 +122,9 @@ def _now() -> str:
 
 def _owner(lock: Path) -> str:
     try:
-        text = read_below(lock.parent, f"{lock.name}.owner", _OWNER_BYTES).decode("utf-8", "replace")
+        text = read_below(lock.parent, f"{lock.name}.owner", _OWNER_BYTES).decode(
+            "utf-8", "replace"
+        )
     except (OSError, UserError):
         return "another process"
     return printable(text.strip())
@@ -115,7 +132,9 @@ def _owner(lock: Path) -> str:
 
 @contextmanager
 def fitting(processes: int) -> Iterator[None]:
-    """Say how many processes the fit of this block has; only in a fit of several do `RANKS` mean anything."""
+    """Say how many processes the fit of this block has; only in a fit of several do `RANKS` mean
+    anything.
+    """
     global _processes  # noqa: PLW0603 - one fit at a time in a process
     before, _processes = _processes, processes
     try:
@@ -125,10 +144,11 @@ def fitting(processes: int) -> Iterator[None]:
 
 
 def main_process() -> bool:
-    """Whether this is the process of a distributed fit that writes; True wherever a fit has one process.
+    """Whether this is the process of a distributed fit that writes; True wherever a fit has one
+    process.
 
-    A variable of `RANKS` alone proves nothing: ``srun`` sets it for independent commands, and it may be left over from
-    another launcher.
+    A variable of `RANKS` alone proves nothing: ``srun`` sets it for independent commands, and it
+    may be left over from another launcher.
     """
     if _processes == 1:
         return True

@@ -11,5 +11,7 @@ from stdo.core.types import T
 def terminal(items: Iterable[T], total: int | None, label: str) -> Iterable[T]:
     """Progress with an ETA on the terminal, of the main process alone."""
     hidden = not main_process()
-    bar: Iterable[T] = tqdm(items, total=total, desc=label, unit=" frames", dynamic_ncols=True, disable=hidden)
+    bar: Iterable[T] = tqdm(
+        items, total=total, desc=label, unit=" frames", dynamic_ncols=True, disable=hidden
+    )
     return bar

@@ -20,7 +20,8 @@ PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaco
 
 
 def provenance(command: Sequence[str]) -> Json:
-    """Everything a reader needs to judge or repeat a run; for the run directory, not for publication.
+    """Everything a reader needs to judge or repeat a run; for the run directory, not for
+    publication.
 
     command: its words, as in ``sys.argv``.
     """
@@ -33,7 +34,9 @@ def provenance(command: Sequence[str]) -> Json:
         "machine": {
             "system": platform.platform(),
             "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count(),
         },
         "commit": _git("rev-parse", "HEAD"),
         "diff": _shortened(_git("diff", "HEAD")),
@@ -55,7 +58,9 @@ def as_typed(words: Sequence[str]) -> str:
     """
     if not words:
         return ""
-    command = re.fullmatch(r"(?:stdo-)?(train|evaluate|deliver|export|play|report)(?:\.py)?", Path(words[0]).name)
+    command = re.fullmatch(
+        r"(?:stdo-)?(train|evaluate|deliver|export|play|report)(?:\.py)?", Path(words[0]).name
+    )
     start = f"python -m stdo.{command[1]}" if command else shlex.quote(words[0])
     return " ".join([start, *map(shlex.quote, words[1:])])
 
@@ -88,7 +93,9 @@ def _git(*arguments: str) -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, timeout=20, check=False)  # noqa: S603, S607
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, timeout=20, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None

@@ -1,8 +1,9 @@
 """Imported first: the folder in which a command is called holds no code of ours.
 
-``python -m`` puts the current folder in front of everything that Python imports: in a folder of a stranger's, its
-``av.py`` would run in place of PyAV. ``stdo-play`` and ``python -P -m`` do not. This module takes the folder out again,
-before anything is imported that is no part of Python's core; docs/security.md says what is imported before.
+``python -m`` puts the current folder in front of everything that Python imports: in a folder of a
+stranger's, its ``av.py`` would run in place of PyAV. ``stdo-play`` and ``python -P -m`` do not.
+This module takes the folder out again, before anything is imported that is no part of Python's
+core; docs/security.md says what is imported before.
 """
 
 import os

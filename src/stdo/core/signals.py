@@ -22,7 +22,9 @@ Before = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Stopped(BaseException):
-    """Somebody asked the program to stop. Not an Exception: nothing that mends mistakes may swallow it."""
+    """Somebody asked the program to stop. Not an Exception: nothing that mends mistakes may swallow
+    it.
+    """
 
     def __init__(self, number: int) -> None:
         self.name = signal.Signals(number).name
@@ -43,10 +45,12 @@ def heeded() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], Stopped | None]]:
-    """Within the block, being asked to stop is only noted, for the block to stop where nothing is lost.
+    """Within the block, being asked to stop is only noted, for the block to stop where nothing is
+    lost.
 
-    Yields a function that returns what to raise, or None. Who asks twice is not made to wait: `Stopped` is raised at
-    once. Outside of the main thread, which alone gets signals, nobody ever asks.
+    Yields a function that returns what to raise, or None. Who asks twice is not made to wait:
+    `Stopped` is raised at once. Outside of the main thread, which alone gets signals, nobody ever
+    asks.
     """
     asked: list[Stopped] = []
 
@@ -54,7 +58,9 @@ def deferred() -> Iterator[Callable[[], Stopped | None]]:
         if asked:
             raise Stopped(number)
         asked.append(Stopped(number))
-        sys.stderr.write(f"\n{asked[0].name}: stopping after these steps; once more stops at once\n")
+        sys.stderr.write(
+            f"\n{asked[0].name}: stopping after these steps; once more stops at once\n"
+        )
 
     with _handled_by(note):
         yield lambda: asked[0] if asked else None
@@ -62,10 +68,11 @@ def deferred() -> Iterator[Callable[[], Stopped | None]]:
 
 @contextmanager
 def heeded_twice() -> Iterator[None]:
-    """`heeded`, and whoever asks twice is not made to wait, not even for native code that hears of no signal.
+    """`heeded`, and whoever asks twice is not made to wait, not even for native code that hears of
+    no signal.
 
-    The process ends then without another word. What it was writing keeps its temporary name, and goes when the same
-    thing is written again.
+    The process ends then without another word. What it was writing keeps its temporary name, and
+    goes when the same thing is written again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -109,8 +116,9 @@ def _handled_by(handler: Handler) -> Iterator[None]:
 
 
 def _unheard_for_a_while(before: dict[int, Before]) -> dict[int, Before]:
-    """Handlers for a program that was asked to stop and is ending: who asks again, as impatient people do, must change
-    neither its exit code nor its last words. Whoever has caught its end, such as a notebook, gets `before` back."""
+    """Handlers for a program that was asked to stop and is ending: who asks again, as impatient
+    people do, must change neither its exit code nor its last words. Whoever has caught its end,
+    such as a notebook, gets `before` back."""
     until = time.monotonic() + _ENDING
 
     def unheard(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

@@ -20,13 +20,16 @@ SCALES = (2, 3, 4)
 """The upscaling factors of the paper, and the ones our networks are built for."""
 
 BICUBIC = -1
-"""What stands in place of a network's number where there is none: whole frames are enlarged bicubically."""
+"""What stands in place of a network's number where there is none: whole frames are enlarged
+bicubically.
+"""
 
 
 class UserError(ValueError):
     """A mistake that the user can mend.
 
-    The message is one line that names the bad value and what is allowed; commands print it and exit with code 2.
+    The message is one line that names the bad value and what is allowed; commands print it and exit
+    with code 2.
     """
 
 
@@ -36,8 +39,9 @@ class Colour:
 
     matrix: ``bt601``, ``bt709``, ``bt2020``, ``fcc``, ``smpte240m``, or ``rgb`` (no conversion).
     range: ``limited`` (16–235) or ``full`` (0–255).
-    primaries, transfer: FFmpeg's names as tagged, ``unknown`` where untagged; carried along, never applied.
-    assumed: the file did not say, so the matrix was guessed from the height (HD is BT.709, SD is BT.601).
+    primaries, transfer: FFmpeg's names as tagged, ``unknown`` where untagged; carried along, never
+    applied. assumed: the file did not say, so the matrix was guessed from the height (HD is BT.709,
+    SD is BT.601).
     """
 
     matrix: str
@@ -51,8 +55,8 @@ class Colour:
 class Stereo:
     """How the pictures of two eyes share one frame.
 
-    layout: one of ``side_by_side``, ``top_bottom``, ``frames``, ``checkerboard``, ``rows``, ``columns``.
-    right_first: the right eye's picture comes first.
+    layout: one of ``side_by_side``, ``top_bottom``, ``frames``, ``checkerboard``, ``rows``,
+    ``columns``. right_first: the right eye's picture comes first.
     """
 
     layout: str
@@ -79,7 +83,8 @@ class Projection:
 class Mastering:
     """The display that an HDR video was graded on (SMPTE ST 2086).
 
-    primaries: x and y of red, green, blue and white, in 1/50000. luminance: least and most, in 1/10000 cd/m2.
+    primaries: x and y of red, green, blue and white, in 1/50000. luminance: least and most, in
+        1/10000 cd/m2.
     """
 
     primaries: tuple[int, int, int, int, int, int, int, int]
@@ -90,8 +95,8 @@ class Mastering:
 class Marks:
     """What a file tells its player beside the pixels. Every writer of ours passes it on.
 
-    aspect: width of a pixel by its height. light: brightest pixel and brightest average of a frame, in cd/m2
-    (MaxCLL, MaxFALL).
+    aspect: width of a pixel by its height. light: brightest pixel and brightest average of a frame,
+    in cd/m2 (MaxCLL, MaxFALL).
     """
 
     aspect: Fraction = Fraction(1)
@@ -109,11 +114,11 @@ UNMARKED = Marks()
 class VideoInfo:
     """What is known of a video before its frames are decoded.
 
-    width, height: pixels of the frames that the source yields, upright and after shrinking.
-    frames: how many frames the source will yield at most, from the container's header; None when it does not say.
-    rate: average frames per second.
-    marks: what players are told beside the pixels, for frames as the source yields them.
-    notes: what a user should know (interlaced, matrix assumed, tone curve not applied), one line each.
+    width, height: pixels of the frames that the source yields, upright and after shrinking. frames:
+    how many frames the source will yield at most, from the container's header; None when it does
+    not say. rate: average frames per second.
+    marks: what players are told beside the pixels, for frames as the source yields them. notes:
+    what a user should know (interlaced, matrix assumed, tone curve not applied), one line each.
     """
 
     name: str
@@ -165,7 +170,9 @@ class FrameSource(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """Hash of the content and of every setting that shapes the frames: the key of the prepared video."""
+        """Hash of the content and of every setting that shapes the frames: the key of the prepared
+        video.
+        """
         ...
 
     def __iter__(self) -> Iterator[Frame]: ...
@@ -175,7 +182,9 @@ class Progress(Protocol):
     """Wraps an iterable and shows how far it is, with the time that is left."""
 
     def __call__(self, items: Iterable[T], total: int | None, label: str) -> Iterable[T]:
-        """Yield ``items``; ``total`` is how many there are, None when unknown, ``label`` what is being done."""
+        """Yield ``items``; ``total`` is how many there are, None when unknown, ``label`` what is
+        being done.
+        """
         ...
 
 

@@ -1,4 +1,6 @@
-"""What of a source goes into its package beside the picture: decided by trial, before training as after it."""
+"""What of a source goes into its package beside the picture: decided by trial, before training as
+after it.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,17 @@ KINDS = dict(zip(STREAMS, ("mp4", "matroska"), strict=True))
 """Names of LR streams -> FFmpeg's formats."""
 
 _STEP, _STEPS = 2 << 20, 64
-"""Bytes between the places at which such a file is looked at, at least; and how many places, at most."""
+"""Bytes between the places at which such a file is looked at, at least; and how many places, at
+most.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
     """What is carried of a source.
 
-    container: the source, None: nothing is carried. member: the LR stream's name. tracks: of ``container``, what goes
-    in. notes: what is left out, one line each.
+    container: the source, None: nothing is carried. member: the LR stream's name. tracks: of
+    ``container``, what goes in. notes: what is left out, one line each.
     """
 
     container: InputContainer | None
@@ -48,7 +52,9 @@ class Beside:
 def beside(source: FrameSource) -> Iterator[Beside]:
     """Find out what goes with the picture of a source, which is open until the block ends."""
     if not isinstance(source, VideoFile):
-        joined = ("joined videos are delivered without sound",) if isinstance(source, Joined) else ()
+        joined = (
+            ("joined videos are delivered without sound",) if isinstance(source, Joined) else ()
+        )
         yield Beside(None, STREAMS[0], (), joined)
         return
     with ExitStack() as stack:
@@ -65,7 +71,10 @@ def _tracks(stack: ExitStack, path: Path) -> tuple[list[Track], list[str]]:
     container, picture = stack.enter_context(opened(path, beside=True))
     streams = streams_beside(picture)
     foreign = [each for each in streams if of_another_program(each, picture)]
-    notes = [f"{each.type} stream {each.index} ({name_of(each)}) is left out: {_OTHER_PROGRAM}" for each in foreign]
+    notes = [
+        f"{each.type} stream {each.index} ({name_of(each)}) is left out: {_OTHER_PROGRAM}"
+        for each in foreign
+    ]
     notes += _late(path, container)
     streams = [each for each in streams if each not in foreign]
     tracks = with_first_packets(container, streams, {})
@@ -81,7 +90,9 @@ _OTHER_PROGRAM = "it belongs to another program"
 
 def _same(stream: Stream, container: InputContainer) -> Stream:
     """The stream of another opening of the same file."""
-    others = (each for each in container.streams if (each.index, each.id) == (stream.index, stream.id))
+    others = (
+        each for each in container.streams if (each.index, each.id) == (stream.index, stream.id)
+    )
     return next((each for each in others if each.type == stream.type), stream)
 
 
@@ -123,7 +134,9 @@ def _late(path: Path, container: InputContainer) -> list[str]:
             for stream in _streams_from(file, offset, container.format.name):
                 if stream[0] not in known:
                     found.setdefault(*stream)
-    return [f"{what} is left out: it is not yet there when the file begins" for what in found.values()]
+    return [
+        f"{what} is left out: it is not yet there when the file begins" for what in found.values()
+    ]
 
 
 def _streams_from(file: BinaryIO, offset: int, kind: str) -> list[tuple[int, str]]:
@@ -131,8 +144,13 @@ def _streams_from(file: BinaryIO, offset: int, kind: str) -> list[tuple[int, str
     limits = {"protocol_whitelist": "none"}
     options = {"max_pixels": str(MAX_PIXELS)}
     try:
-        with av.open(_Rest(file, offset), "r", format=kind, options=options, container_options=limits) as rest:
-            return [(each.id, f"{each.type} stream {each.id:#x} ({name_of(each)})") for each in rest.streams]
+        with av.open(
+            _Rest(file, offset), "r", format=kind, options=options, container_options=limits
+        ) as rest:
+            return [
+                (each.id, f"{each.type} stream {each.id:#x} ({name_of(each)})")
+                for each in rest.streams
+            ]
     except FFmpegError:
         return []
 

@@ -26,15 +26,18 @@ from stdo.video.clip import PatchSize
 VERSION = 1
 INDEX = "export.json"
 TOLERANCE = 1e-3
-"""Largest difference from PyTorch that is let pass, on outputs of about 0 … 1: a quarter of a grey level."""
+"""Largest difference from PyTorch that is let pass, on outputs of about 0 … 1: a quarter of a grey
+level.
+"""
 
 
 @dataclass(frozen=True)
 class Export:
     """How networks are exported.
 
-    format: a key of `stdo.encoder.formats.FORMATS`. size: of the input in LR pixels: ``patch`` (with its halo),
-    ``frame``, or ``WIDTHxHEIGHT``. out: the folder; None: ``export-<format>`` in the run directory.
+    format: a key of `stdo.encoder.formats.FORMATS`. size: of the input in LR pixels: ``patch``
+    (with its halo), ``frame``, or ``WIDTHxHEIGHT``. out: the folder; None: ``export-<format>`` in
+    the run directory.
     """
 
     format: str
@@ -42,12 +45,16 @@ class Export:
     out: Path | None = None
 
 
-def export(directory: Path, patches: PatchSize, wanted: Export, say: Callable[[str], object]) -> Path:
-    """Write the networks of a finished run, each compared with PyTorch in its own runtime; return the folder.
+def export(
+    directory: Path, patches: PatchSize, wanted: Export, say: Callable[[str], object]
+) -> Path:
+    """Write the networks of a finished run, each compared with PyTorch in its own runtime; return
+    the folder.
 
-    patches: as the run had them. say: receives one line for each network. Nothing is written unless all of it is good.
-    Raises UserError for an unknown format or size, a format whose packages are not installed, a run that is not
-    finished, a folder that is something else, and a network that its runtime computes differently.
+    patches: as the run had them. say: receives one line for each network. Nothing is written unless
+    all of it is good. Raises UserError for an unknown format or size, a format whose packages are
+    not installed, a run that is not finished, a folder that is something else, and a network that
+    its runtime computes differently.
     """
     kind = format_named(wanted.format)
     grid = _grid(patches, read_result(directory, {"scale", "height", "width"}))
@@ -64,7 +71,9 @@ def export(directory: Path, patches: PatchSize, wanted: Export, say: Callable[[s
             difference = _difference(network, kind, height, width, stem)
             files = [_file(Path(f"{stem}{suffix}")) for suffix in kind.suffixes]
             written.append({"files": files, "max_difference": difference})
-            say(f"{stem.name}: {sum(file['bytes'] for file in files)} bytes, at most {difference:.1e} from PyTorch")
+            say(
+                f"{stem.name}: {sum(file['bytes'] for file in files)} bytes, at most {difference:.1e} from PyTorch"
+            )
         index = {
             "version": VERSION,
             "generator": f"stdo {__version__}",
@@ -74,7 +83,8 @@ def export(directory: Path, patches: PatchSize, wanted: Export, say: Callable[[s
             "residual": networks[0].residual,
             "scale": grid.scale,
             "input": _tensor(kind, kind.inputs, height, width) | {"range": [0, 1]},
-            "output": _tensor(kind, kind.outputs, height * grid.scale, width * grid.scale) | {"clamped": False},
+            "output": _tensor(kind, kind.outputs, height * grid.scale, width * grid.scale)
+            | {"clamped": False},
             "frame": {"width": grid.width, "height": grid.height},
             "patch": {"width": grid.patch_w, "height": grid.patch_h, "halo": grid.halo},
             "network_of": network_of,
@@ -100,9 +110,13 @@ def _size(size: str, grid: PatchGrid) -> tuple[int, int]:
     elif sides:
         width, height = int(sides[1]), int(sides[2])
     else:
-        raise UserError(f"size={size}: must be patch, frame, or WIDTHxHEIGHT in LR pixels, such as 320x180")
+        raise UserError(
+            f"size={size}: must be patch, frame, or WIDTHxHEIGHT in LR pixels, such as 320x180"
+        )
     most = MAX_SIDE // grid.scale
-    if not (1 <= height <= most and 1 <= width <= most and height * width * grid.scale**2 <= MAX_PIXELS):
+    if not (
+        1 <= height <= most and 1 <= width <= most and height * width * grid.scale**2 <= MAX_PIXELS
+    ):
         raise UserError(
             f"size={size}: {width}x{height} must be from 1 to {most} a side, and small enough for 8K output"
         )
@@ -119,12 +133,16 @@ def _target(directory: Path, wanted: Export) -> Path:
 
 
 def _difference(network: Backbone, kind: Format, height: int, width: int, stem: Path) -> float:
-    """How far the format's runtime is from PyTorch, at most. Raises UserError where that is too far."""
+    """How far the format's runtime is from PyTorch, at most. Raises UserError where that is too
+    far.
+    """
     lr_NCHW = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = network(lr_NCHW).numpy()
     made = kind.run(stem, lr_NCHW.numpy())
-    difference = float(np.abs(made - expected).max()) if made.shape == expected.shape else float("inf")
+    difference = (
+        float(np.abs(made - expected).max()) if made.shape == expected.shape else float("inf")
+    )
     if not difference <= TOLERANCE:  # NaN as well
         raise UserError(
             f"{stem.name}: its runtime differs from PyTorch by {difference:.1e}; at most {TOLERANCE} is good"
@@ -139,4 +157,10 @@ def _file(path: Path) -> Json:
 
 def _tensor(kind: Format, name: str, height: int, width: int) -> Json:
     shape = [1, 3, height, width][-len(kind.layout) :]
-    return {"name": name, "layout": kind.layout, "shape": shape, "type": "float32", "channels": "RGB"}
+    return {
+        "name": name,
+        "layout": kind.layout,
+        "shape": shape,
+        "type": "float32",
+        "channels": "RGB",
+    }

@@ -1,4 +1,6 @@
-"""The formats of `stdo.encoder.export`: how each is written, and run by its own runtime. Server only."""
+"""The formats of `stdo.encoder.export`: how each is written, and run by its own runtime. Server
+only.
+"""
 
 import shutil
 import subprocess
@@ -25,10 +27,10 @@ Write = Callable[[Backbone, Path], None]
 class Format:
     """One format of exported networks.
 
-    writer: one of the networks, height and width of LR -> what writes them all. run: path without suffix, LR
-    (1, 3, h, w) float32 -> what the format's own runtime makes of it, (1, 3, s·h, s·w), in full float32.
-    suffixes: of the files of one network. packages: converter and runtime. inputs, outputs: what the runtime calls
-    them. layout: of both; a runtime without batches takes CHW.
+    writer: one of the networks, height and width of LR -> what writes them all. run: path without
+    suffix, LR (1, 3, h, w) float32 -> what the format's own runtime makes of it, (1, 3, s·h, s·w),
+    in full float32. suffixes: of the files of one network. packages: converter and runtime. inputs,
+    outputs: what the runtime calls them. layout: of both; a runtime without batches takes CHW.
     """
 
     writer: Callable[[Backbone, int, int], Write]
@@ -45,12 +47,16 @@ class Format:
 
 
 def format_named(name: str) -> Format:
-    """A format whose packages are there. Raises UserError for an unknown one, and names the extra to install."""
+    """A format whose packages are there. Raises UserError for an unknown one, and names the extra
+    to install.
+    """
     if name not in FORMATS:
         raise UserError(f"format={name}: must be one of {', '.join(FORMATS)}")
     for package in FORMATS[name].packages:
         if find_spec(package) is None:
-            raise UserError(f"format={name}: needs the package {package}; pip install 'stdo[train,export-{name}]'")
+            raise UserError(
+                f"format={name}: needs the package {package}; pip install 'stdo[train,export-{name}]'"
+            )
     return FORMATS[name]
 
 
@@ -77,7 +83,9 @@ def _write_executorch(_: Backbone, height: int, width: int) -> Write:
             exir = import_module("executorch.exir")
             xnnpack = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
             program = torch.export.export(network, (torch.rand(1, 3, height, width),))
-            lowered = exir.to_edge_transform_and_lower(program, partitioner=[xnnpack.XnnpackPartitioner()])
+            lowered = exir.to_edge_transform_and_lower(
+                program, partitioner=[xnnpack.XnnpackPartitioner()]
+            )
             Path(f"{stem}.pte").write_bytes(lowered.to_executorch().buffer)
 
     return write
@@ -100,9 +108,13 @@ def _write_ncnn(like: Backbone, height: int, width: int) -> Write:
             (Path(folder) / "network.onnx").write_bytes(with_weights(graph, network))
             command = [import_module("pnnx").EXEC_PATH, "network.onnx", "fp16=0"]
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
-            written = [Path(folder) / f"network.ncnn{suffix}" for suffix in FORMATS["ncnn"].suffixes]
+            written = [
+                Path(folder) / f"network.ncnn{suffix}" for suffix in FORMATS["ncnn"].suffixes
+            ]
             if done.returncode or not all(path.is_file() for path in written):
-                last = (done.stderr or done.stdout).strip().rpartition("\n")[2] or f"exit code {done.returncode}"
+                last = (done.stderr or done.stdout).strip().rpartition("\n")[
+                    2
+                ] or f"exit code {done.returncode}"
                 raise UserError(f"format=ncnn: pnnx cannot convert this network ({last})")
             for path in written:
                 shutil.copyfile(path, f"{stem}{path.suffix}")
@@ -112,10 +124,17 @@ def _write_ncnn(like: Backbone, height: int, width: int) -> Write:
 
 def _run_ncnn(stem: Path, lr_NCHW: F32) -> F32:
     ncnn = import_module("ncnn")
-    lr_CHW = np.ascontiguousarray(lr_NCHW[0])  # a Mat does not keep its array alive, and layers write into it
+    lr_CHW = np.ascontiguousarray(
+        lr_NCHW[0]
+    )  # a Mat does not keep its array alive, and layers write into it
     lr = ncnn.Mat(lr_CHW).clone()
     with ncnn.Net() as net:
-        for option in ("use_vulkan_compute", "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):
+        for option in (
+            "use_vulkan_compute",
+            "use_fp16_packed",
+            "use_fp16_storage",
+            "use_fp16_arithmetic",
+        ):
             setattr(net.opt, option, False)
         if net.load_param(f"{stem}.param") or net.load_model(f"{stem}.bin"):
             raise UserError(f"format=ncnn: ncnn cannot load what pnnx wrote for {stem.name}")
@@ -127,5 +146,7 @@ def _run_ncnn(stem: Path, lr_NCHW: F32) -> F32:
 FORMATS = {
     "onnx": Format(_write_onnx, _run_onnx, (".onnx",), ("onnx", "onnxruntime")),
     "executorch": Format(_write_executorch, _run_executorch, (".pte",), ("executorch",)),
-    "ncnn": Format(_write_ncnn, _run_ncnn, (".param", ".bin"), ("pnnx", "ncnn"), "in0", "out0", "CHW"),
+    "ncnn": Format(
+        _write_ncnn, _run_ncnn, (".param", ".bin"), ("pnnx", "ncnn"), "in0", "out0", "CHW"
+    ),
 }

@@ -1,4 +1,6 @@
-"""A backbone as ONNX, its weights left outside for a package, or inside. Server only: needs torch and onnxscript."""
+"""A backbone as ONNX, its weights left outside for a package, or inside. Server only: needs torch
+and onnxscript.
+"""
 
 import copy
 import logging
@@ -13,7 +15,9 @@ import torch
 from stdo.models.common import Backbone, plain
 
 OPSET = 18
-"""The oldest set of operators that PyTorch exports to without a conversion; every current runtime knows it."""
+"""The oldest set of operators that PyTorch exports to without a conversion; every current runtime
+knows it.
+"""
 
 INPUT, OUTPUT = "lr", "sr"
 
@@ -21,9 +25,9 @@ INPUT, OUTPUT = "lr", "sr"
 def export_graph(network: Backbone, size: tuple[int, int] | None = None) -> bytes:
     """The architecture of ``network`` as an ONNX model without weights.
 
-    Inputs: ``lr`` (batch, 3, height, width) float32 in [0, 1], all sizes free, and one for each entry of the plain
-    network's ``state_dict``, by that name; the slopes (channels,) of a PRelu are (1, channels, 1, 1) here. Output:
-    ``sr`` (batch, 3, scale·height, scale·width), not clamped.
+    Inputs: ``lr`` (batch, 3, height, width) float32 in [0, 1], all sizes free, and one for each
+    entry of the plain network's ``state_dict``, by that name; the slopes (channels,) of a PRelu are
+    (1, channels, 1, 1) here. Output: ``sr`` (batch, 3, scale·height, scale·width), not clamped.
     size: fixes height and width, and the batch at 1.
     """
     network = plain(network).cpu()
@@ -38,13 +42,17 @@ def export_graph(network: Backbone, size: tuple[int, int] | None = None) -> byte
     model.graph.initializer.extend(kept)
     for name in names:
         shape = list(tensors[name].dims)
-        model.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+        model.graph.input.append(
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        )
     _strip(model)
     return _bytes(model)
 
 
 def with_weights(graph: bytes, network: Backbone) -> bytes:
-    """What `export_graph` made, with the weights of a plain network inside: ``lr`` is its only input."""
+    """What `export_graph` made, with the weights of a plain network inside: ``lr`` is its only
+    input.
+    """
     model = onnx.load_from_string(graph)
     state = network.state_dict()
     lr = [each for each in model.graph.input if each.name == INPUT]
@@ -59,7 +67,8 @@ def with_weights(graph: bytes, network: Backbone) -> bytes:
 
 
 def _keep_slopes(model: onnx.ModelProto, names: list[str], network: Backbone) -> None:
-    """Name the slopes of each PRelu as the network does: the exporter gives them the shape of a picture, and a number.
+    """Name the slopes of each PRelu as the network does: the exporter gives them the shape of a
+    picture, and a number.
 
     network: as it was exported, so that its content tells which are whose.
     """
@@ -81,7 +90,9 @@ def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
 
 
 def _filled(network: Backbone) -> Backbone:
-    """A copy with random weights, since the exporter leaves out what is zero or equal to another tensor."""
+    """A copy with random weights, since the exporter leaves out what is zero or equal to another
+    tensor.
+    """
     filled = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(0)
     for parameter in filled.parameters():
@@ -90,7 +101,11 @@ def _filled(network: Backbone) -> Backbone:
 
 
 def _exported(network: Backbone, size: tuple[int, int] | None) -> onnx.ModelProto:
-    free = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    free = {
+        0: torch.export.Dim("batch"),
+        2: torch.export.Dim("height"),
+        3: torch.export.Dim("width"),
+    }
     shape = (1, 3, *size) if size else (2, 3, 20, 24)
     with quiet():
         program = torch.onnx.export(

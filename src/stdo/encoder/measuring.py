@@ -19,14 +19,22 @@ _EXACT = Fraction(1, 10**6)
 
 
 def measured(manifest: Manifest, package: Path, video: Prepared, progress: Progress) -> Manifest:
-    """Play a package as a viewer would. Its manifest with how near it is to the truth, and what convolutions read."""
+    """Play a package as a viewer would. Its manifest with how near it is to the truth, and what
+    convolutions read.
+    """
     player, network = Player(package), manifest.network
     observed = player.networks.observe()
     quality = _compared(player, video, progress)
     ranges = observed.ranges(network.networks, network.convolutions)
     good = len(ranges) * len(network.convolutions) <= MAX_RANGES
-    good = good and all(isfinite(low + high) and max(-low, high) <= MAX_RANGE for each in ranges for low, high in each)
-    return replace(manifest, quality=quality, network=replace(network, ranges=ranges if good else None))
+    good = good and all(
+        isfinite(low + high) and max(-low, high) <= MAX_RANGE
+        for each in ranges
+        for low, high in each
+    )
+    return replace(
+        manifest, quality=quality, network=replace(network, ranges=ranges if good else None)
+    )
 
 
 def _compared(player: Player, video: Prepared, progress: Progress) -> Figures:

@@ -35,15 +35,17 @@ from stdo.video.store import Prepared
 from stdo.video.ticks import Ticks, Timeline, held
 
 ROUNDED = 8
-"""Weights of this many bits or fewer are rounded; those of more are sent as numbers of 16 or 32 bits."""
+"""Weights of this many bits or fewer are rounded; those of more are sent as numbers of 16 or 32
+bits.
+"""
 
 
 @dataclass(frozen=True)
 class Delivery:
     """How a run is packed.
 
-    bits: of a weight: 32, 16, 8, 6 or 4. out: the package; None: ``<video>.stdo`` in the run directory. unpacked: a
-    folder rather than a file.
+    bits: of a weight: 32, 16, 8, 6 or 4. out: the package; None: ``<video>.stdo`` in the run
+    directory. unpacked: a folder rather than a file.
     """
 
     bits: int = 8
@@ -61,7 +63,9 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Delivered:
-    """A written package, the run's metrics with its bytes, and what could not be carried, one line each."""
+    """A written package, the run's metrics with its bytes, and what could not be carried, one line
+    each.
+    """
 
     path: Path
     metrics: Json
@@ -77,8 +81,8 @@ def deliver(directory: Path, clip: Clip, delivery: Delivery) -> Delivered:
         delivery: How it is packed.
 
     Raises:
-        UserError: The run is not finished, the clip is another one, its LR video is not what was trained on, or the
-            target cannot be written.
+        UserError: The run is not finished, the clip is another one, its LR video is not what was
+            trained on, or the target cannot be written.
     """
     metrics = read_result(directory)
     target = delivery.path(directory, clip.info.name)
@@ -86,15 +90,23 @@ def deliver(directory: Path, clip: Clip, delivery: Delivery) -> Delivered:
         raise UserError(f"out={target}: there is no folder {target.parent}")
     labels_TRC, network_of = read_chunks(directory)
     networks, meta = load_networks(directory / RUN_WEIGHTS)
-    check_run(clip, Networks(networks[0], len(networks), tuple(sorted(set(network_of)))), delivery.bits)
+    check_run(
+        clip, Networks(networks[0], len(networks), tuple(sorted(set(network_of)))), delivery.bits
+    )
     with claimed(directory), _scratch(target) as folder:
-        video = own_video(directory, metrics | read_facts(directory / RUN_WEIGHTS, meta), labels_TRC, clip)
-        muxed = write_stream(folder, video, clip.source, clip.degrade.codec is not None, clip.progress)
+        video = own_video(
+            directory, metrics | read_facts(directory / RUN_WEIGHTS, meta), labels_TRC, clip
+        )
+        muxed = write_stream(
+            folder, video, clip.source, clip.degrade.codec is not None, clip.progress
+        )
         manifest, members = _contents(directory, clip, delivery, muxed)
         draft = folder / f"draft{SUFFIX}"
         write_package(draft, manifest, members, delivery.unpacked)
         check_stream(Package.open(draft), video, clip.progress)
-        manifest = replace(measured(manifest, draft, video, clip.progress), bicubic=_figures(metrics["bicubic"]))
+        manifest = replace(
+            measured(manifest, draft, video, clip.progress), bicubic=_figures(metrics["bicubic"])
+        )
         write_package(target, manifest, members, delivery.unpacked)
     metrics |= _costs(Package.open(target), delivery)
     write_result(directory, metrics)
@@ -124,14 +136,20 @@ def _contents(
     """The manifest, as yet without what is measured, and all other members."""
     networks, _ = load_networks(directory / RUN_WEIGHTS)
     grid, video = clip.grid, clip.video
-    labels_TRC, network_of = read_chunks(directory, (len(video.lr), grid.rows, grid.cols), len(networks))
+    labels_TRC, network_of = read_chunks(
+        directory, (len(video.lr), grid.rows, grid.cols), len(networks)
+    )
     coded = load_weights(directory / RUN_WEIGHTS)
     if delivery.bits <= ROUNDED:
         coded = rounded(coded, delivery.bits, networks[0], windows_of(clip, labels_TRC, network_of))
-    numbers, chunk_of = np.unique(network_of, return_inverse=True)  # chunks that share their network: one to the viewer
+    numbers, chunk_of = np.unique(
+        network_of, return_inverse=True
+    )  # chunks that share their network: one to the viewer
     labels_TRC, network_of = chunk_of.astype(np.int16)[labels_TRC], numbers.tolist()
     one = networks[0]
-    network = Network(name_of(one), _params(coded), len(networks), tuple(network_of), one.reach, one.residual)
+    network = Network(
+        name_of(one), _params(coded), len(networks), tuple(network_of), one.reach, one.residual
+    )
     manifest = Manifest(
         generator=f"stdo {__version__}",
         name=printable_name(clip.info),
@@ -169,7 +187,9 @@ def _source(info: VideoInfo, video: Prepared) -> Source:
     rate = held(info.rate)
     last = None if video.last in (1 / rate, 1 / info.rate) else held(video.last)
     times = _timing(video.pts, rate)
-    return Source.of(video.width, video.height, len(video.pts), rate, info.colour, times, last, info.marks)
+    return Source.of(
+        video.width, video.height, len(video.pts), rate, info.colour, times, last, info.marks
+    )
 
 
 def _timing(pts: Sequence[Fraction], rate: Fraction) -> Times | None:
@@ -186,7 +206,9 @@ def _timing(pts: Sequence[Fraction], rate: Fraction) -> Times | None:
 
 
 def _figures(measured: Json) -> Figures:
-    return Figures(Psnr(*(measured["psnr"][name] for name in Psnr.__struct_fields__)), measured["ssim"])
+    return Figures(
+        Psnr(*(measured["psnr"][name] for name in Psnr.__struct_fields__)), measured["ssim"]
+    )
 
 
 def _costs(package: Package, delivery: Delivery) -> Json:

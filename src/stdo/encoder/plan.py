@@ -1,7 +1,9 @@
-"""What becomes of a run in a package, found out before anything is decoded or trained: by the checks of the last step.
+"""What becomes of a run in a package, found out before anything is decoded or trained: by the
+checks of the last step.
 
-The streams that go with the picture are tried (`stdo.encoder.beside`), the ranges of the manifest are those that
-`stdo.package.manifest` holds every package to, and large patches are tried in the player's runtime.
+The streams that go with the picture are tried (`stdo.encoder.beside`), the ranges of the manifest
+are those that `stdo.package.manifest` holds every package to, and large patches are tried in the
+player's runtime.
 """
 
 from __future__ import annotations
@@ -46,20 +48,35 @@ class Networks:
 
     @classmethod
     def expected(cls, build: Callable[[int], Sharing], chunks: int, bicubic: int) -> Networks:
-        """Those that ``build(chunks)`` would make, where ``bicubic`` chunks have none; at most two are built."""
+        """Those that ``build(chunks)`` would make, where ``bicubic`` chunks have none; at most two
+        are built.
+        """
         few = build(min(chunks, bicubic + 2))
         count = 1 if few.networks < few.served else chunks - bicubic
-        return cls(few.network(0), count, (BICUBIC, *range(count)) if bicubic else tuple(range(count)))
+        return cls(
+            few.network(0), count, (BICUBIC, *range(count)) if bicubic else tuple(range(count))
+        )
 
     @property
     def told(self) -> Network:
         """As the manifest tells of them."""
-        params = tuple((name, tuple(tensor.shape)) for name, tensor in self.one.state_dict().items())
-        return Network(name_of(self.one), params, self.count, self.network_of, self.one.reach, self.one.residual)
+        params = tuple(
+            (name, tuple(tensor.shape)) for name, tensor in self.one.state_dict().items()
+        )
+        return Network(
+            name_of(self.one),
+            params,
+            self.count,
+            self.network_of,
+            self.one.reach,
+            self.one.residual,
+        )
 
 
 def stream_notes(clip: Clip) -> tuple[str, ...]:
-    """What the package will not hold of the source, one line each. Raises UserError where the source is damaged."""
+    """What the package will not hold of the source, one line each. Raises UserError where the
+    source is damaged.
+    """
     with beside(clip.source) as carried:
         return carried.notes
 
@@ -95,9 +112,15 @@ def _draft(clip: Clip, network: Network, bits: int) -> Manifest:
         name=printable_name(info),
         scale=degrade.scale,
         source=Source.of(
-            info.width, info.height, info.frames or 1, info.rate.limit_denominator(2**31 - 1), info.colour
+            info.width,
+            info.height,
+            info.frames or 1,
+            info.rate.limit_denominator(2**31 - 1),
+            info.colour,
         ),
-        lr=Stream(STREAMS[0], grid.width, grid.height, degrade.codec or "lossless", degrade.crf, preset, 0),
+        lr=Stream(
+            STREAMS[0], grid.width, grid.height, degrade.codec or "lossless", degrade.crf, preset, 0
+        ),
         grid=Patches(grid.patch_h, grid.patch_w, grid.halo),
         network=network,
         quantiser=Quantiser(bits),
@@ -113,9 +136,15 @@ def printable_name(info: VideoInfo) -> str:
 
 
 def _explained(error: FieldError, clip: Clip, draft: Manifest) -> str:
-    """What a value out of the manifest's range means to whoever sets a run up: settings, what is allowed, a way out."""
+    """What a value out of the manifest's range means to whoever sets a run up: settings, what is
+    allowed, a way out.
+    """
     info, grid, network, allowed = clip.info, clip.grid, draft.network, error.allowed
-    source = f"video.path={clip.source.path}" if isinstance(clip.source, VideoFile) else f"video {info.name}"
+    source = (
+        f"video.path={clip.source.path}"
+        if isinstance(clip.source, VideoFile)
+        else f"video {info.name}"
+    )
     size, patches = (
         f"{source}: {info.width}x{info.height} pixels",
         f"patches of {grid.patch_w}x{grid.patch_h} LR pixels",
@@ -153,7 +182,12 @@ def _fitting_halo(clip: Clip) -> int:
     """The largest halo that a package holds for patches of this size."""
     grid = replace(clip.grid, halo=0)
     most = MAX_WINDOWS // (grid.patches * clip.scale**2)  # LR pixels of a padded patch
-    return bisect_right(range(clip.grid.halo), most, key=lambda halo: prod(replace(grid, halo=halo).window)) - 1
+    return (
+        bisect_right(
+            range(clip.grid.halo), most, key=lambda halo: prod(replace(grid, halo=halo).window)
+        )
+        - 1
+    )
 
 
 def _check_work(clip: Clip, network: Backbone) -> None:
@@ -184,7 +218,10 @@ def _check_window(clip: Clip, network: Backbone) -> None:
     try:
         model = network_model(core(), export_graph(network), tensors, scale, (height, width))
         check_held(
-            held(model), of_networks(clip.info.width * clip.info.height, clip.grid.height * clip.grid.width, VIEWER)
+            held(model),
+            of_networks(
+                clip.info.width * clip.info.height, clip.grid.height * clip.grid.width, VIEWER
+            ),
         )
     except UserError as error:
         reason = str(error).partition(": ")[2]

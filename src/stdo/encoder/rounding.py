@@ -1,8 +1,9 @@
 """Rounding weights so that what a network makes of its video changes least.
 
-Rounding every weight to its nearest step shifts whole pictures in brightness: neighbouring pixels are alike, so errors
-of one sign add up, and 8 bits cost up to two decibels. GPTQ (https://arxiv.org/abs/2210.17323) rounds column after
-column and lets the columns to come make up for the error, as far as the inputs that a layer really has allow.
+Rounding every weight to its nearest step shifts whole pictures in brightness: neighbouring pixels
+are alike, so errors of one sign add up, and 8 bits cost up to two decibels. GPTQ
+(https://arxiv.org/abs/2210.17323) rounds column after column and lets the columns to come make up
+for the error, as far as the inputs that a layer really has allow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,9 @@ WINDOWS = 12
 """Patches that show each network's inputs."""
 
 EVERY = 5
-"""Of their positions, neighbours of which are alike, every so many-th is looked at: 6,000 at the paper's patch size."""
+"""Of their positions, neighbours of which are alike, every so many-th is looked at: 6,000 at the
+paper's patch size.
+"""
 
 DAMPING = 0.01
 """Share of the mean energy that is added to every input, so that none is taken to be unused."""
@@ -44,15 +47,22 @@ def _arrays(tensors: Mapping[str, Tensor]) -> Tensors:
 
 
 def rounded(weights: Weights, bits: int, backbone: Backbone, windows: Sequence[U8]) -> Weights:
-    """The weights as multiples of steps, 8 bits or fewer, chosen to change the networks' results least.
+    """The weights as multiples of steps, 8 bits or fewer, chosen to change the networks' results
+    least.
 
-    backbone: the architecture. windows: for each network LR windows that it will see, uint8 (N, h, w, 3).
+    backbone: the architecture. windows: for each network LR windows that it will see, uint8 (N, h,
+        w, 3).
     """
     assert bits <= 8, bits
-    seen = [_inputs(backbone, state, part) for state, part in zip(weights.folded(), windows, strict=True)]
+    seen = [
+        _inputs(backbone, state, part)
+        for state, part in zip(weights.folded(), windows, strict=True)
+    ]
     if weights.deltas:  # all of them see what is made by one base
         seen = [_merged(seen)]
-    convs = {name: module for name, module in backbone.named_modules() if isinstance(module, Convolution)}
+    convs = {
+        name: module for name, module in backbone.named_modules() if isinstance(module, Convolution)
+    }
     networks, steps = [], []
     for tensors, inputs in zip(weights.networks, seen, strict=True):
         multiples, step = _round_network(tensors, bits, inputs, convs)
@@ -67,7 +77,9 @@ def _merged(seen: Sequence[Mapping[str, "_Inputs"]]) -> dict[str, "_Inputs"]:
 
 
 def windows_of(clip: Clip, labels_TRC: I16, network_of: Sequence[int], seed: int = 0) -> list[U8]:
-    """For each network up to `WINDOWS` windows of its patches, drawn over the whole video: uint8 (N, h, w, 3)."""
+    """For each network up to `WINDOWS` windows of its patches, drawn over the whole video: uint8
+    (N, h, w, 3).
+    """
     grid, network_N = clip.grid, np.asarray(network_of)[labels_TRC.ravel()]
     drawn = []
     for number in range(max(network_of) + 1):
@@ -120,9 +132,15 @@ def _inputs(backbone: Backbone, state: Tensors, windows: U8) -> dict[str, _Input
     def watch(name: str, conv: Convolution, x_NCHW: Tensor) -> None:
         found.setdefault(name, _Inputs()).add(conv, x_NCHW)
 
-    convs = [(name, module) for name, module in backbone.named_modules() if isinstance(module, Convolution)]
+    convs = [
+        (name, module)
+        for name, module in backbone.named_modules()
+        if isinstance(module, Convolution)
+    ]
     hooks = [
-        conv.register_forward_pre_hook(lambda _, inputs, name=name, conv=conv: watch(name, conv, inputs[0]))
+        conv.register_forward_pre_hook(
+            lambda _, inputs, name=name, conv=conv: watch(name, conv, inputs[0])
+        )
         for name, conv in convs
     ]
     try:
@@ -159,13 +177,18 @@ def _round_network(
 
 
 def _gptq(rows: F32, step: F32, bits: int, covariance: F64) -> F32:
-    """Rows (outputs, n) as multiples of their steps, such that the outputs change least for inputs so distributed.
+    """Rows (outputs, n) as multiples of their steps, such that the outputs change least for inputs
+    so distributed.
 
     step: of each weight, (outputs, n).
     """
     count = len(covariance)
-    energy = covariance + np.eye(count) * (DAMPING * np.trace(covariance) / count + np.finfo(np.float32).tiny)
-    order = np.argsort(-np.diag(energy), kind="stable")  # strong inputs first, while others can still make up for them
+    energy = covariance + np.eye(count) * (
+        DAMPING * np.trace(covariance) / count + np.finfo(np.float32).tiny
+    )
+    order = np.argsort(
+        -np.diag(energy), kind="stable"
+    )  # strong inputs first, while others can still make up for them
     spread = np.linalg.cholesky(np.linalg.inv(energy[np.ix_(order, order)])).T
     left, close = rows[:, order].astype(np.float64), np.empty_like(rows)
     for at, column in enumerate(order):

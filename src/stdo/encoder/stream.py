@@ -1,6 +1,8 @@
-"""The LR video as it is sent: what the networks were trained on, with the source's sound, subtitles and metadata.
+"""The LR video as it is sent: what the networks were trained on, with the source's sound, subtitles
+and metadata.
 
-Nothing is encoded anew but the LR frames of a run that had no codec; packets are copied and moved in time.
+Nothing is encoded anew but the LR frames of a run that had no codec; packets are copied and moved
+in time.
 """
 
 from contextlib import ExitStack
@@ -26,7 +28,9 @@ from stdo.video.writer import VideoWriter
 
 @dataclass(frozen=True, slots=True)
 class Muxed:
-    """A written LR stream. audio_bytes: of its sound's packets. notes: what could not be carried, one line each."""
+    """A written LR stream. audio_bytes: of its sound's packets. notes: what could not be carried,
+    one line each.
+    """
 
     path: Path
     audio_bytes: int
@@ -36,10 +40,11 @@ class Muxed:
 def write_stream(
     folder: Path, video: Prepared, source: FrameSource, encoded: bool, progress: Progress = silent
 ) -> Muxed:
-    """Write ``lr.mp4``, or ``lr.mkv`` where MP4 cannot hold the source's other streams, into a folder.
+    """Write ``lr.mp4``, or ``lr.mkv`` where MP4 cannot hold the source's other streams, into a
+    folder.
 
-    encoded: `stdo.video.store.prepare` kept an LR video, since there was a codec; otherwise the LR frames are encoded
-    without loss. Raises UserError where the LR video is gone.
+    encoded: `stdo.video.store.prepare` kept an LR video, since there was a codec; otherwise the LR
+    frames are encoded without loss. Raises UserError where the LR video is gone.
     """
     lr = video.lr_video if encoded else _lossless(folder / "lossless.mp4", video, progress)
     if not lr.is_file():
@@ -50,11 +55,15 @@ def write_stream(
         carried = stack.enter_context(beside(source))
         path = folder / carried.member
         # bitexact: no dates and random numbers, so that the same run gives the same bytes
-        options = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if carried.member == STREAMS[0] else {})
+        options = {"fflags": "+bitexact"} | (
+            {"movflags": "+faststart"} if carried.member == STREAMS[0] else {}
+        )
         options |= timescale(path, small.streams.video[0].time_base or Fraction(1, 1000))
         try:
             other, kind = carried.container or small, KINDS[carried.member]
-            sound, refused = join(path, kind, small, other, carried.tracks, _cut(video, source), options)
+            sound, refused = join(
+                path, kind, small, other, carried.tracks, _cut(video, source), options
+            )
         except (FFmpegError, ValueError) as error:
             what = f"{source.info.name}: the LR video cannot be joined with its sound"
             raise UserError(f"{what} ({error_text(error)})") from error
@@ -63,7 +72,9 @@ def write_stream(
 
 
 def check_stream(package: Package, video: Prepared, progress: Progress = silent) -> None:
-    """Raise UserError unless the package's LR stream gives exactly the frames that the networks were trained on."""
+    """Raise UserError unless the package's LR stream gives exactly the frames that the networks
+    were trained on.
+    """
     frames = LrVideo(lambda: package.file(package.manifest.lr.member), package.manifest).frames()
     for t, lr_HWC in enumerate(progress(frames, len(video.lr), "check")):
         if not np.array_equal(lr_HWC, video.lr[t]):
@@ -77,7 +88,14 @@ def _lossless(path: Path, video: Prepared, progress: Progress) -> Path:
     height, width = video.lr.shape[1:3]
     info = video.info
     with VideoWriter(
-        path, width, height, info.rate, "lossless", colour=info.colour, timeline=video.timeline, marks=info.marks
+        path,
+        width,
+        height,
+        info.rate,
+        "lossless",
+        colour=info.colour,
+        timeline=video.timeline,
+        marks=info.marks,
     ) as writer:
         for t in progress(range(len(video.lr)), len(video.lr), "encode"):
             writer.write(Frame(video.pts[t], video.lr[t]))

@@ -1,7 +1,9 @@
-"""Convolutions as sums: which weights make an output, and which numbers around a position they multiply.
+"""Convolutions as sums: which weights make an output, and which numbers around a position they
+multiply.
 
-An ordinary convolution makes one output of each channel at a position. A transposed one with a stride s makes s x s, of
-different weights: output s·q + r along a side is the sum over j of x[q + j] · weight[r + padding - s·j].
+An ordinary convolution makes one output of each channel at a position. A transposed one with a
+stride s makes s x s, of different weights: output s·q + r along a side is the sum over j of x[q +
+j] · weight[r + padding - s·j].
 """
 
 import math
@@ -14,9 +16,11 @@ from stdo.models.common import Convolution
 
 
 def surroundings(conv: Convolution) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
-    """Sides of what all outputs at a position read together, and how far it goes beyond the edges of a picture.
+    """Sides of what all outputs at a position read together, and how far it goes beyond the edges
+    of a picture.
 
-    The first are (height, width), the others (left, right, above, below), as `torch.nn.functional.pad` takes them.
+    The first are (height, width), the others (left, right, above, below), as
+    `torch.nn.functional.pad` takes them.
     """
     assert not isinstance(conv.padding, str)
     height, width = conv.kernel_size
@@ -29,10 +33,11 @@ def surroundings(conv: Convolution) -> tuple[tuple[int, int], tuple[int, int, in
 
 
 def sums_of(conv: Convolution) -> list[tuple[I64, I64]]:
-    """For all outputs at a position that read the same numbers: flat indices of their weights, and of those numbers.
+    """For all outputs at a position that read the same numbers: flat indices of their weights, and
+    of those numbers.
 
-    The first are (outputs, n) into ``weight``, the second (n,) into the flattened (inputs, height, width) that
-    `surroundings` describes.
+    The first are (outputs, n) into ``weight``, the second (n,) into the flattened (inputs, height,
+    width) that `surroundings` describes.
     """
     at = np.arange(math.prod(conv.weight.shape)).reshape(conv.weight.shape)
     if isinstance(conv, nn.Conv2d):
@@ -45,7 +50,9 @@ def sums_of(conv: Convolution) -> list[tuple[I64, I64]]:
     for row in range(conv.stride[0]):
         taps_y, places_y = _taps(conv.kernel_size[0], conv.stride[0], conv.padding[0], row, above)
         for col in range(conv.stride[1]):
-            taps_x, places_x = _taps(conv.kernel_size[1], conv.stride[1], conv.padding[1], col, left)
+            taps_x, places_x = _taps(
+                conv.kernel_size[1], conv.stride[1], conv.padding[1], col, left
+            )
             taps = at[:, :, taps_y][..., taps_x].swapaxes(0, 1)
             columns = numbers[:, places_y][..., places_x]
             found.append((taps.reshape(conv.out_channels, -1), columns.ravel()))
@@ -58,6 +65,8 @@ def _span(kernel: int, stride: int, padding: int) -> tuple[int, int]:
 
 
 def _taps(kernel: int, stride: int, padding: int, phase: int, before: int) -> tuple[I64, I64]:
-    """Along a side: the weights that make output ``phase`` of a position, and where the numbers lie that they read."""
+    """Along a side: the weights that make output ``phase`` of a position, and where the numbers lie
+    that they read.
+    """
     taps = np.arange((phase + padding) % stride, kernel, stride)
     return taps, (phase + padding - taps) // stride + before

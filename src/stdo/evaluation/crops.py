@@ -1,4 +1,6 @@
-"""Which crops of a video to show: where our result matters most, and, to be fair, where it is worst."""
+"""Which crops of a video to show: where our result matters most, and, to be fair, where it is
+worst.
+"""
 
 import json
 from collections.abc import Callable, Sequence
@@ -30,7 +32,8 @@ _VISIBLE_LOSS = 0.1  # dB; a smaller loss cannot be seen, and says nothing
 class Crop:
     """One patch worth showing.
 
-    frame, row, col: its place. why: one of `GAIN`, `LOSS`, `LOWEST`, `HARDEST`. bicubic, ours: the patch's PSNR in dB.
+    frame, row, col: its place. why: one of `GAIN`, `LOSS`, `LOWEST`, `HARDEST`. bicubic, ours: the
+        patch's PSNR in dB.
     """
 
     frame: int
@@ -42,24 +45,28 @@ class Crop:
 
 
 def choose_crops(bicubic_TRC: F32, ours_TRC: F32, count: int = 4) -> list[Crop]:
-    """Choose the patches where the squared error shrank most, apart from each other, and the one where we are worst.
+    """Choose the patches where the squared error shrank most, apart from each other, and the one
+    where we are worst.
 
-    The worst patch is the one that loses most against bicubic, or, where none loses visibly, that of our lowest
-    PSNR; it comes last. The others come from different times and places as far as the video has them, and only from
-    where something is gained.
+    The worst patch is the one that loses most against bicubic, or, where none loses visibly, that
+    of our lowest PSNR; it comes last. The others come from different times and places as far as the
+    video has them, and only from where something is gained.
 
     bicubic_TRC, ours_TRC: PSNR of each patch in dB, (frames, rows, cols).
     count: how many at most.
     """
     assert bicubic_TRC.shape == ours_TRC.shape, (bicubic_TRC.shape, ours_TRC.shape)
-    gain_TRC = 10 ** (-bicubic_TRC.astype(np.float64) / 10) - 10 ** (-ours_TRC.astype(np.float64) / 10)
+    gain_TRC = 10 ** (-bicubic_TRC.astype(np.float64) / 10) - 10 ** (
+        -ours_TRC.astype(np.float64) / 10
+    )
     worst, why = _worst(gain_TRC, bicubic_TRC, ours_TRC)
     places = [(place, GAIN) for place in _apart(gain_TRC, count - 1, worst)]
     return [_crop(place, why, bicubic_TRC, ours_TRC) for place, why in [*places, (worst, why)]]
 
 
 def hardest(bicubic_TRC: F32, ours_TRC: F32, count: int = 4) -> list[Crop]:
-    """The patches that bicubic does worst, apart from each other: the same for every run of one video.
+    """The patches that bicubic does worst, apart from each other: the same for every run of one
+    video.
 
     bicubic_TRC, ours_TRC: PSNR of each patch in dB, (frames, rows, cols).
     """
@@ -72,7 +79,8 @@ def _crop(place: Place, why: str, bicubic_TRC: F32, ours_TRC: F32) -> Crop:
 
 
 def _apart(value_TRC: F64, count: int, taken: Place | None = None) -> list[Place]:
-    """Up to ``count`` places of the largest values above 0, from different times and places as far as there are any.
+    """Up to ``count`` places of the largest values above 0, from different times and places as far
+    as there are any.
 
     taken: a place to keep away from in space, and not to return.
     """
@@ -103,7 +111,9 @@ def _apart(value_TRC: F64, count: int, taken: Place | None = None) -> list[Place
 
 
 def _best(gain_TRC: F64, shut: Sequence[Mask]) -> Place | None:
-    """Place of the largest gain outside the first mask that leaves any; None when nothing is gained anywhere."""
+    """Place of the largest gain outside the first mask that leaves any; None when nothing is gained
+    anywhere.
+    """
     for mask in shut:
         allowed = np.where(mask, 0, gain_TRC)
         if allowed.max() > 0:
@@ -128,10 +138,14 @@ def window(crop: Crop, grid: PatchGrid, images: tuple[U8, U8, U8]) -> tuple[int,
 
     images: ground truth, bicubic and our result of the crop's frame, uint8 (H, W, 3).
 
-    Returns (top, left, height, width) in HR pixels: up to `CROP` a side, inside the patch and the frame.
+    Returns (top, left, height, width) in HR pixels: up to `CROP` a side, inside the patch and the
+    frame.
     """
     hr, bicubic, ours = images
-    loss, gain = squared_error(hr, ours).astype(np.int64), squared_error(hr, bicubic).astype(np.int64)
+    loss, gain = (
+        squared_error(hr, ours).astype(np.int64),
+        squared_error(hr, bicubic).astype(np.int64),
+    )
     value_HW = {GAIN: gain - loss, LOSS: loss - gain, LOWEST: loss, HARDEST: gain}[crop.why]
     scale = grid.scale
     top, left = int(grid.tops[crop.row]) * scale, int(grid.lefts[crop.col]) * scale
@@ -146,17 +160,26 @@ def window(crop: Crop, grid: PatchGrid, images: tuple[U8, U8, U8]) -> tuple[int,
 def _box_sums(value_HW: I64, height: int, width: int) -> I64:
     """Sum of every height × width box: (H − height + 1, W − width + 1)."""
     table = np.pad(value_HW.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    sums: I64 = table[height:, width:] - table[:-height, width:] - table[height:, :-width] + table[:-height, :-width]
+    sums: I64 = (
+        table[height:, width:]
+        - table[:-height, width:]
+        - table[height:, :-width]
+        + table[:-height, :-width]
+    )
     return sums
 
 
 def save_crops(
-    folder: Path, crops: Sequence[Crop], grid: PatchGrid, pictures: Callable[[int], tuple[U8, U8, U8]]
+    folder: Path,
+    crops: Sequence[Crop],
+    grid: PatchGrid,
+    pictures: Callable[[int], tuple[U8, U8, U8]],
 ) -> None:
     """Write the crops as PNG files, with crops.json that says what they show.
 
-    pictures: frame number -> its ground truth, bicubic and our result, uint8 (H, W, 3) of native size.
-    Each entry: frame, row, col, why, the rectangle in HR pixels, its PSNR in dB by bicubic and by us, and the files.
+    pictures: frame number -> its ground truth, bicubic and our result, uint8 (H, W, 3) of native
+    size. Each entry: frame, row, col, why, the rectangle in HR pixels, its PSNR in dB by bicubic
+    and by us, and the files.
     """
     folder.mkdir(exist_ok=True)
     entries: list[Json] = []
@@ -168,7 +191,9 @@ def save_crops(
         for pixels, file in zip(shown, files.values(), strict=True):
             with atomic(folder / file) as partial:
                 Image.fromarray(np.ascontiguousarray(pixels)).save(partial)
-        bicubic, ours = (float(psnr(squared_error(shown[0], image).mean() / 3)) for image in shown[1:])
+        bicubic, ours = (
+            float(psnr(squared_error(shown[0], image).mean() / 3)) for image in shown[1:]
+        )
         place = {"top": top, "left": left, "height": height, "width": width}
         entries.append(asdict(crop) | place | {"bicubic": bicubic, "ours": ours, "files": files})
     with atomic(folder / "crops.json") as partial:

@@ -1,4 +1,6 @@
-"""Any frames against the ground truth: a decoded video file or a played package, by the metrics that runs have."""
+"""Any frames against the ground truth: a decoded video file or a played package, by the metrics
+that runs have.
+"""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -9,7 +11,9 @@ from stdo.video.store import Prepared
 
 
 def truth(video: Prepared) -> Iterator[U8]:
-    """The frames of a prepared video as the source has them: uint8 (height, width, 3), without padding."""
+    """The frames of a prepared video as the source has them: uint8 (height, width, 3), without
+    padding.
+    """
     for t in range(len(video.hr)):
         yield video.hr[t][: video.height, : video.width]
 
@@ -17,11 +21,11 @@ def truth(video: Prepared) -> Iterator[U8]:
 def compare(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) -> Json:
     """PSNR and SSIM of full frames, as docs/protocol.md defines them.
 
-    name: what the frames are called in a message. hr, sr: uint8 (height, width, 3) in the same order. One pass; memory
-    does not grow with their number.
+    name: what the frames are called in a message. hr, sr: uint8 (height, width, 3) in the same
+    order. One pass; memory does not grow with their number.
 
-    Returns ``psnr`` {``frame``, ``pooled``, ``y``} in dB and ``ssim`` (None where a side is too short for it). Raises
-    UserError where the numbers of frames or their sizes differ.
+    Returns ``psnr`` {``frame``, ``pooled``, ``y``} in dB and ``ssim`` (None where a side is too
+    short for it). Raises UserError where the numbers of frames or their sizes differ.
     """
     comparison = Comparison()
     for hr_HWC, sr_HWC in _pairs(name, hr, sr):
@@ -31,14 +35,18 @@ def compare(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) ->
     return comparison.result()
 
 
-def _pairs(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) -> Iterator[tuple[U8, U8]]:
+def _pairs(
+    name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]
+) -> Iterator[tuple[U8, U8]]:
     found, wanted = iter(sr), 0
     for hr_HWC in hr:
         sr_HWC = next(found, None)
         if sr_HWC is None:
             raise UserError(f"{name}: has {wanted} frames, fewer than the ground truth")
         if sr_HWC.shape != hr_HWC.shape:
-            raise UserError(f"{name}: frames have the shape {sr_HWC.shape}, the ground truth's {hr_HWC.shape}")
+            raise UserError(
+                f"{name}: frames have the shape {sr_HWC.shape}, the ground truth's {hr_HWC.shape}"
+            )
         wanted += 1
         yield hr_HWC, sr_HWC
     if next(found, None) is not None:

@@ -1,7 +1,7 @@
 """Whether a video is the one that a run was made on.
 
-A run keeps the fingerprint of its video. Whoever opens a finished run with a video asks here first, since figures and
-packages made of another one would be wrong without a sign of it.
+A run keeps the fingerprint of its video. Whoever opens a finished run with a video asks here first,
+since figures and packages made of another one would be wrong without a sign of it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,15 @@ _MOST = 1 << 31
 """Bytes of a run's maps.npz that are read."""
 
 SAME = 0.01
-"""dB by which bicubic's figures of a patch may differ: they are computed the same way from the same pixels."""
+"""dB by which bicubic's figures of a patch may differ: they are computed the same way from the same
+pixels.
+"""
 
 
 def fingerprint_of(source: FrameSource) -> str:
-    """What a run keeps of its video: the version of our conversion, then the hash of content and settings."""
+    """What a run keeps of its video: the version of our conversion, then the hash of content and
+    settings.
+    """
     return f"{FORMAT} {source.fingerprint()}"
 
 
@@ -50,8 +54,9 @@ def check_source(where: Path, facts: Mapping[str, object], source: FrameSource) 
         source: The video.
 
     Returns:
-        True where it is known to be the same; False where the run is from before fingerprints were kept, or its frames
-        were converted by other rules, so that only size and length could be compared.
+        True where it is known to be the same; False where the run is from before fingerprints were
+        kept, or its frames were converted by other rules, so that only size and length could be
+        compared.
 
     Raises:
         UserError: It is another video.
@@ -64,7 +69,11 @@ def check_source(where: Path, facts: Mapping[str, object], source: FrameSource) 
     info = source.info
     size = facts.get("width", info.width), facts.get("height", info.height)
     if size != (info.width, info.height):
-        raise _other(where, source, f"its frames have {info.width}x{info.height} pixels, not {size[0]}x{size[1]}")
+        raise _other(
+            where,
+            source,
+            f"its frames have {info.width}x{info.height} pixels, not {size[0]}x{size[1]}",
+        )
     frames = facts.get("frames")
     if isinstance(frames, int) and info.frames is not None and frames > info.frames:
         raise _other(where, source, f"it has {info.frames} frames, not {frames}")
@@ -100,7 +109,8 @@ def own_video(
 def check_labels(
     where: Path, source: FrameSource, labels_TRC: I16, video: Prepared, grid: PatchGrid, known: bool
 ) -> None:
-    """Raise UserError unless a run's labels belong to a video of this length and to this grid of patches.
+    """Raise UserError unless a run's labels belong to a video of this length and to this grid of
+    patches.
 
     known: whether the video is known to be the run's own, so that its labels are at fault.
     """
@@ -108,15 +118,21 @@ def check_labels(
     if labels_TRC.shape != wanted:
         stored, found = ("x".join(map(str, shape)) for shape in (labels_TRC.shape, wanted))
         if known:
-            raise UserError(f"{where / CHUNKS}: has labels of {stored} patches; the video has {found}")
-        raise _other(where, source, f"frames, rows and columns of its patches are {found}, not {stored}")
+            raise UserError(
+                f"{where / CHUNKS}: has labels of {stored} patches; the video has {found}"
+            )
+        raise _other(
+            where, source, f"frames, rows and columns of its patches are {found}, not {stored}"
+        )
 
 
 def check_frames(where: Path, source: FrameSource, video: Prepared, grid: PatchGrid) -> str | None:
-    """Compare decoded frames with what a run from before fingerprints kept of its own: bicubic's figures of each patch.
+    """Compare decoded frames with what a run from before fingerprints kept of its own: bicubic's
+    figures of each patch.
 
     Returns:
-        A note where the run has no such figures, so that nothing could be compared; None where they are the same.
+        A note where the run has no such figures, so that nothing could be compared; None where they
+        are the same.
 
     Raises:
         UserError: It is another video.
@@ -136,24 +152,44 @@ def check_frames(where: Path, source: FrameSource, video: Prepared, grid: PatchG
 
 
 def _kept_map(where: Path, source: FrameSource, wanted: tuple[int, int, int]) -> F32 | None:
-    """The patch map of bicubic that a run directory holds, float32 (T, rows, cols); None where there is none.
+    """The patch map of bicubic that a run directory holds, float32 (T, rows, cols); None where
+    there is none.
 
     The shape is compared before anything is allocated: a small file may claim a vast one.
     """
     try:
-        with open_below(where, MAPS, _MOST) as file, zipfile.ZipFile(file).open("bicubic.npy") as member:
+        with (
+            open_below(where, MAPS, _MOST) as file,
+            zipfile.ZipFile(file).open("bicubic.npy") as member,
+        ):
             version = np.lib.format.read_magic(member)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            read = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
             shape, _, dtype = read(member)
             if dtype != np.float32 or len(shape) != len(wanted):
                 return None
             if shape != wanted:
                 stored, found = ("x".join(map(str, each)) for each in (shape, wanted))
-                raise _other(where, source, f"frames, rows and columns of its patches are {found}, not {stored}")
+                raise _other(
+                    where,
+                    source,
+                    f"frames, rows and columns of its patches are {found}, not {stored}",
+                )
             return np.frombuffer(member.read(4 * prod(wanted)), np.float32).reshape(wanted)
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+    ):
         return None
 
 

@@ -16,7 +16,9 @@ Sink = Callable[[Frame], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """What one pass found. ours, bicubic: all protocols. rows: one per frame. patch maps: dB, (T, rows, cols)."""
+    """What one pass found. ours, bicubic: all protocols. rows: one per frame. patch maps: dB, (T,
+    rows, cols).
+    """
 
     ours: Json
     bicubic: Json
@@ -41,8 +43,11 @@ def measure(
     ours, bicubic = Meter(grid, chunks), Meter(grid, chunks)
     hr_grid, enlarge = grid.hr, BicubicUpscaler(grid.scale)
     rows: list[Json] = []
-    # Made once: small arrays that stay, made between large ones that go, would split the C library's heap.
-    ours_TRC, bicubic_TRC = (np.empty((len(video.lr), grid.rows, grid.cols), np.float32) for _ in range(2))
+    # Made once: small arrays that stay, made between large ones that go, would split the C
+    # library's heap.
+    ours_TRC, bicubic_TRC = (
+        np.empty((len(video.lr), grid.rows, grid.cols), np.float32) for _ in range(2)
+    )
     frames = reconstructor.frames(video.lr, labels)
     for t, (sr_HWC, sr_patches) in enumerate(progress(frames, len(video.lr), "evaluate")):
         padded_HWC = video.hr[t]
@@ -53,14 +58,18 @@ def measure(
         of_bicubic = bicubic.add(
             hr_HWC, bicubic_HWC[:height, :width], hr_patches, hr_grid.extract(bicubic_HWC), label_P
         )
-        rows.append({"frame": t, "pts": float(video.pts[t]), **of_ours} | _prefixed("bicubic_", of_bicubic))
+        rows.append(
+            {"frame": t, "pts": float(video.pts[t]), **of_ours} | _prefixed("bicubic_", of_bicubic)
+        )
         ours_TRC[t], bicubic_TRC[t] = ours.patch_psnr, bicubic.patch_psnr
         if sink is not None:
             sink(Frame(video.pts[t], np.ascontiguousarray(sr_HWC[:height, :width])))
     return Measured(ours.result(), bicubic.result(), rows, ours_TRC, bicubic_TRC)
 
 
-def pictures_of(video: Prepared, reconstructor: Reconstructor, labels: I16) -> Callable[[int], tuple[U8, U8, U8]]:
+def pictures_of(
+    video: Prepared, reconstructor: Reconstructor, labels: I16
+) -> Callable[[int], tuple[U8, U8, U8]]:
     """Frame number -> ground truth, bicubic and SR frame, each (height, width, 3) of native size."""
 
     def pictures(t: int) -> tuple[U8, U8, U8]:

@@ -1,4 +1,6 @@
-"""How close a reconstruction is to the ground truth, in every protocol of docs/protocol.md, from one pass."""
+"""How close a reconstruction is to the ground truth, in every protocol of docs/protocol.md, from
+one pass.
+"""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +23,8 @@ _STRIP = 64
 
 
 def luma(rgb_HWC: U8) -> F32:
-    """BT.601 luma as MATLAB's rgb2ycbcr: ``Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255``, not rounded.
+    """BT.601 luma as MATLAB's rgb2ycbcr: ``Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255``, not
+    rounded.
 
     Shapes: uint8 (H, W, 3) -> float32 (H, W), 16 (black) to 235 (white).
 
@@ -47,14 +50,16 @@ def shave(images: U8, border: int) -> U8:
 
 
 def ssim(x_HW: F32, y_HW: F32) -> float | None:
-    """Mean structural similarity of two luma images (Wang et al. 2004), 11×11 Gaussian window of sigma 1.5.
+    """Mean structural similarity of two luma images (Wang et al. 2004), 11×11 Gaussian window of
+    sigma 1.5.
 
-    ``(2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2))`` with ``C1 = (0.01·255)²`` and
-    ``C2 = (0.03·255)²``, averaged over a window around every pixel, the image being mirrored at its edges.
-    Gives torchmetrics' figure (a test holds it to that) about fifteen times as fast: the window is applied as two
-    passes of shifted additions.
+    ``(2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2))`` with ``C1 = (0.01·255)²``
+    and ``C2 = (0.03·255)²``, averaged over a window around every pixel, the image being mirrored at
+    its edges. Gives torchmetrics' figure (a test holds it to that) about fifteen times as fast: the
+    window is applied as two passes of shifted additions.
 
-    Shapes: two float32 (H, W) -> a float up to 1; None where a side is too short to be mirrored (5 pixels or fewer).
+    Shapes: two float32 (H, W) -> a float up to 1; None where a side is too short to be mirrored (5
+    pixels or fewer).
 
     >>> ssim(np.full((16, 16), 90, np.float32), np.full((16, 16), 90, np.float32))
     1.0
@@ -66,11 +71,15 @@ def ssim(x_HW: F32, y_HW: F32) -> float | None:
     if min(x_HW.shape) <= reach:
         return None
     rows = np.pad(np.arange(len(x_HW)), reach, mode="reflect")
-    # Strips of rows stay in the processor's cache, which makes it several times as fast as the whole frame at once.
+    # Strips of rows stay in the processor's cache, which makes it several times as fast as the
+    # whole frame at once.
     total = 0.0
     for top in range(0, len(x_HW), _STRIP):
         strip, sides = rows[top : top + _STRIP + 2 * reach], ((0, 0), (reach, reach))
-        x, y = (torch.from_numpy(np.pad(image_HW[strip], sides, mode="reflect")) for image_HW in (x_HW, y_HW))
+        x, y = (
+            torch.from_numpy(np.pad(image_HW[strip], sides, mode="reflect"))
+            for image_HW in (x_HW, y_HW)
+        )
         total += float(_similarity(x, y).sum(dtype=torch.float64))
     return total / x_HW.size
 
@@ -79,7 +88,9 @@ def _similarity(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     mean_x, mean_y, xx, yy, xy = _window(torch.stack([x, y, x * x, y * y, x * y]))
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     square, cross = mean_x * mean_x + mean_y * mean_y, mean_x * mean_y
-    similarity: torch.Tensor = (2 * cross + c1) * (2 * (xy - cross) + c2) / ((square + c1) * (xx + yy - square + c2))
+    similarity: torch.Tensor = (
+        (2 * cross + c1) * (2 * (xy - cross) + c2) / ((square + c1) * (xx + yy - square + c2))
+    )
     return similarity
 
 
@@ -146,7 +157,8 @@ class Comparison:
             error_HW: Their squared error, where the caller has it already.
 
         Returns:
-            ``psnr`` and ``y`` (RGB and luma PSNR in dB) and ``ssim`` (None where a side has 5 pixels or fewer).
+            ``psnr`` and ``y`` (RGB and luma PSNR in dB) and ``ssim`` (None where a side has 5
+            pixels or fewer).
         """
         error_HW = squared_error(hr_HWC, sr_HWC) if error_HW is None else error_HW
         row = {"psnr": float(psnr(error_HW.mean(dtype=np.float64) / 3)), **_of_luma(hr_HWC, sr_HWC)}
@@ -159,13 +171,19 @@ class Comparison:
 
     def result(self) -> Json:
         """``psnr`` {``frame``, ``pooled``, ``y``} in dB and ``ssim`` of the frames seen so far."""
-        figures = {"frame": self._frame.value(), "pooled": self._pooled.psnr(), "y": self._luma.value()}
+        figures = {
+            "frame": self._frame.value(),
+            "pooled": self._pooled.psnr(),
+            "y": self._luma.value(),
+        }
         return {"psnr": figures, "ssim": self._ssim.value()}
 
 
 @dataclass
 class _Seams:
-    """Squared error beside the lines where two patches meet, up to ``scale`` pixels away, and of all other pixels."""
+    """Squared error beside the lines where two patches meet, up to ``scale`` pixels away, and of
+    all other pixels.
+    """
 
     grid: PatchGrid
     border: _Pool = field(default_factory=_Pool)
@@ -186,7 +204,9 @@ class _Seams:
 
 
 def _beside(lines: I64, reach: int, length: int) -> npt.NDArray[np.bool_]:
-    """Which of ``length`` pixels lie within ``reach`` of a line; line n is that between pixels n - 1 and n."""
+    """Which of ``length`` pixels lie within ``reach`` of a line; line n is that between pixels n -
+    1 and n.
+    """
     near = np.zeros(length, bool)
     for line in lines:
         near[line - reach : line + reach] = True
@@ -195,7 +215,8 @@ def _beside(lines: I64, reach: int, length: int) -> npt.NDArray[np.bool_]:
 
 @dataclass
 class Meter:
-    """Collects every protocol's figures frame by frame, in memory that does not grow with the video.
+    """Collects every protocol's figures frame by frame, in memory that does not grow with the
+    video.
 
     Use one for the reconstruction and one for bicubic:
 
@@ -206,7 +227,8 @@ class Meter:
     Attributes:
         grid: the patches of the low-resolution frame.
         chunks: how many chunks the labels name.
-        patch_psnr: PSNR of each patch of the frame last added, over the native pixels it owns; float32 (rows, cols).
+        patch_psnr: PSNR of each patch of the frame last added, over the native pixels it owns;
+            float32 (rows, cols).
     """
 
     grid: PatchGrid
@@ -221,13 +243,17 @@ class Meter:
         self._chunk_pixels = np.zeros(self.chunks, np.int64)
         self._seams = _Seams(self.grid)
 
-    def add(self, hr_HWC: U8, sr_HWC: U8, hr_patches: U8, sr_patches: U8, labels: I16) -> dict[str, float | None]:
+    def add(
+        self, hr_HWC: U8, sr_HWC: U8, hr_patches: U8, sr_patches: U8, labels: I16
+    ) -> dict[str, float | None]:
         """Take in the next frame and return its own figures.
 
-        Shapes: frames uint8 (H, W, 3) of native size; patches uint8 (P, scale·patch_h, scale·patch_w, 3) of the
-            padded frame, overlapping where the grid does; labels (P,) or (rows, cols), each patch's chunk.
+        Shapes: frames uint8 (H, W, 3) of native size; patches uint8 (P, scale·patch_h,
+            scale·patch_w, 3) of the padded frame, overlapping where the grid does; labels (P,) or
+            (rows, cols), each patch's chunk.
 
-        Returns: ``psnr`` and ``y`` (RGB and luma PSNR in dB) and ``ssim`` (None where a side has 5 pixels or fewer).
+        Returns: ``psnr`` and ``y`` (RGB and luma PSNR in dB) and ``ssim`` (None where a side has 5
+        pixels or fewer).
         """
         error = squared_error(hr_HWC, sr_HWC)
         if self._whole.frames % CAFM_EVERY == 0:
@@ -252,9 +278,9 @@ class Meter:
     def result(self) -> Json:
         """All figures of the frames seen so far, as metrics.json holds them.
 
-        Returns: ``psnr`` {``frame``, ``pooled``, ``stdo_patch``, ``cafm_frame``, ``y``} in dB, ``ssim``, ``seams``
-            {``border``, ``inside``} in dB, and ``chunk_psnr``, one figure per chunk. None stands for "no pixels to
-            measure".
+        Returns: ``psnr`` {``frame``, ``pooled``, ``stdo_patch``, ``cafm_frame``, ``y``} in dB,
+            ``ssim``, ``seams`` {``border``, ``inside``} in dB, and ``chunk_psnr``, one figure per
+            chunk. None stands for "no pixels to measure".
         """
         assert self._whole.frames, "no frame was added"
         whole = self._whole.result()
@@ -294,7 +320,9 @@ def _psnr_of(error_RC: I64, pixels_RC: I64) -> F32:
 
 
 def _per_patch(error_HW: I32, grid: PatchGrid) -> tuple[I64, I64]:
-    """Sum of the error over the native pixels that each patch owns, and their number: both (rows, cols)."""
+    """Sum of the error over the native pixels that each patch owns, and their number: both (rows,
+    cols).
+    """
     height, width = error_HW.shape
     tops, lefts = grid.owned_rows[:, 0] * grid.scale, grid.owned_cols[:, 0] * grid.scale
     by_row = np.add.reduceat(error_HW, tops, axis=0, dtype=np.int64)

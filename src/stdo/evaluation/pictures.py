@@ -1,4 +1,6 @@
-"""Two pictures of a result: where in the frame it is good (`heatmap`), and what that looks like (`comparison`)."""
+"""Two pictures of a result: where in the frame it is good (`heatmap`), and what that looks like
+(`comparison`).
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +42,12 @@ class _Sheet:
         self.text(_GAP, _GAP, title, fontsize=11, fontweight="bold")
 
     def axes(self, left: int, top: int, width: int, height: int) -> Axes:
-        box = (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
+        box = (
+            left / self.width,
+            1 - (top + height) / self.height,
+            width / self.width,
+            height / self.height,
+        )
         axes = self.figure.add_axes(box)
         axes.set(xticks=[], yticks=[])
         return axes
@@ -53,20 +60,25 @@ class _Sheet:
             self.figure.savefig(partial, format="png")
 
 
-def heatmap(path: Path, grid: PatchGrid, frames: Sequence[tuple[str, U8, PatchMaps]], *, title: str = "") -> None:
-    """Draw patch PSNR over some frames, as the paper's Figures 1 and 3: one row a frame, one colour scale for all.
+def heatmap(
+    path: Path, grid: PatchGrid, frames: Sequence[tuple[str, U8, PatchMaps]], *, title: str = ""
+) -> None:
+    """Draw patch PSNR over some frames, as the paper's Figures 1 and 3: one row a frame, one colour
+    scale for all.
 
     path: PNG file to write.
-    grid: patches of the LR frame; each is drawn over the native HR pixels that it owns.
-    frames: for each frame its name, its pixels uint8 (H, W, 3), and its maps; the first map is what the gain of the
-        others is counted from.
+    grid: patches of the LR frame; each is drawn over the native HR pixels that it owns. frames: for
+    each frame its name, its pixels uint8 (H, W, 3), and its maps; the first map is what the gain of
+    the others is counted from.
     title: heading of the picture.
     """
     height, width = frames[0][1].shape[:2]
     panel_h = int(np.clip(430 * np.sqrt(height / width), 90, 900))
     panel_w = int(np.clip(panel_h * width / height, 1, 1200))
     column, row_height, top, bar = max(panel_w, 300) + 2 * _GAP, panel_h + 84, 58, 150
-    sheet = _Sheet(_GAP + (1 + len(frames[0][2])) * column + bar, top + len(frames) * row_height, title)
+    sheet = _Sheet(
+        _GAP + (1 + len(frames[0][2])) * column + bar, top + len(frames) * row_height, title
+    )
     norm, extend = _colour_scale([values for _, _, maps in frames for values in maps.values()])
     for row, (name, rgb_HWC, maps) in enumerate(frames):
         upper = top + row * row_height
@@ -74,7 +86,10 @@ def heatmap(path: Path, grid: PatchGrid, frames: Sequence[tuple[str, U8, PatchMa
         for col, (heading, detail) in enumerate(captions):
             sheet.text(_GAP + col * column, upper, heading, fontsize=9, fontweight="bold")
             sheet.text(_GAP + col * column, upper + 22, detail, fontsize=7.5, color=_GREY)
-        panels = [sheet.axes(_GAP + col * column, upper + 46, panel_w, panel_h) for col in range(len(captions))]
+        panels = [
+            sheet.axes(_GAP + col * column, upper + 46, panel_w, panel_h)
+            for col in range(len(captions))
+        ]
         panels[0].imshow(rgb_HWC, aspect="auto")
         for axes, values_RC in zip(panels[1:], maps.values(), strict=True):
             axes.set(xlim=(0, width), ylim=(height, 0))
@@ -89,11 +104,16 @@ def heatmap(path: Path, grid: PatchGrid, frames: Sequence[tuple[str, U8, PatchMa
 def _map_captions(maps: PatchMaps) -> list[tuple[str, str]]:
     means = [float(values_RC.mean()) for values_RC in maps.values()]
     gains = ["", *(f" ({mean - means[0]:+.2f})" for mean in means[1:])]
-    return [(label, f"patch mean {mean:.2f} dB{gain}") for label, mean, gain in zip(maps, means, gains, strict=True)]
+    return [
+        (label, f"patch mean {mean:.2f} dB{gain}")
+        for label, mean, gain in zip(maps, means, gains, strict=True)
+    ]
 
 
 def _colour_scale(maps: Sequence[F32]) -> tuple[Normalize, str]:
-    """Colours from the lowest PSNR to about the highest: a few still or black patches must not eat the whole range."""
+    """Colours from the lowest PSNR to about the highest: a few still or black patches must not eat
+    the whole range.
+    """
     values = np.concatenate([values.ravel() for values in maps])
     usual = values[values < PSNR_CAP] if (values < PSNR_CAP).any() else values
     low, high = float(usual.min()), float(np.percentile(usual, 95))
@@ -103,7 +123,9 @@ def _colour_scale(maps: Sequence[F32]) -> tuple[Normalize, str]:
 
 
 def _draw_map(axes: Axes, grid: PatchGrid, values_RC: F32, *, norm: Normalize, zoom: float) -> None:
-    """Colour each patch's own pixels and print its value where that fits. zoom: picture pixels per frame pixel."""
+    """Colour each patch's own pixels and print its value where that fits. zoom: picture pixels per
+    frame pixel.
+    """
     width, height = axes.get_xlim()[1], axes.get_ylim()[0]
     x = np.minimum(np.append(grid.owned_cols[:, 0], grid.width) * grid.scale, width)
     y = np.minimum(np.append(grid.owned_rows[:, 0], grid.height) * grid.scale, height)
@@ -130,7 +152,9 @@ def _draw_map(axes: Axes, grid: PatchGrid, values_RC: F32, *, norm: Normalize, z
 
 
 def _text_fit(width: float, height: float) -> tuple[float, int]:
-    """Font size (at most 9 points) and rotation with which four figures fill a cell measured in points best."""
+    """Font size (at most 9 points) and rotation with which four figures fill a cell measured in
+    points best.
+    """
     level, upright = min(width / 2.7, height / 1.35, 9.0), min(height / 2.7, width / 1.35, 9.0)
     return (level, 0) if level >= min(upright, 6.0) else (upright, 90)
 
@@ -148,9 +172,9 @@ def comparison(
 
     path: PNG file to write.
     grid: patches of the LR frame.
-    crops: what to show, from `choose_crops`; one row each, beside the frame with the crop marked in it.
-    pictures: frame number -> its ground truth, bicubic and our result, uint8 (H, W, 3) of native size.
-    name: what to call our result.
+    crops: what to show, from `choose_crops`; one row each, beside the frame with the crop marked in
+    it. pictures: frame number -> its ground truth, bicubic and our result, uint8 (H, W, 3) of
+    native size. name: what to call our result.
     title: heading of the picture.
     """
     panel, caption, top = 288, 84, 58
@@ -174,7 +198,15 @@ def comparison(
         axes = sheet.axes(_GAP, upper + caption, thumb_w, thumb_h)
         axes.imshow(images[0], aspect="auto")
         axes.add_patch(
-            Rectangle((x - 0.5, y - 0.5), size_x, size_y, fill=False, edgecolor=_MARK, linewidth=1.5, clip_on=False)
+            Rectangle(
+                (x - 0.5, y - 0.5),
+                size_x,
+                size_y,
+                fill=False,
+                edgecolor=_MARK,
+                linewidth=1.5,
+                clip_on=False,
+            )
         )
         shown = [image[y : y + size_y, x : x + size_x] for image in images]
         zoom = max(1, panel // max(size_x, size_y))
@@ -189,4 +221,8 @@ def comparison(
 
 def _crop_labels(shown: Sequence[U8], name: str) -> tuple[str, str, str]:
     before, after = (float(psnr(squared_error(shown[0], image).mean() / 3)) for image in shown[1:])
-    return "ground truth", f"bicubic {before:.2f} dB", f"{name} {after:.2f} dB ({after - before:+.2f})"
+    return (
+        "ground truth",
+        f"bicubic {before:.2f} dB",
+        f"{name} {after:.2f} dB ({after - before:+.2f})",
+    )

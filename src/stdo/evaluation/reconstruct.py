@@ -17,11 +17,17 @@ BATCH = 8
 
 
 def device_of(name: object) -> torch.device:
-    """The device that a run was trained on, where this machine has it and it works; else the GPU, else the CPU."""
+    """The device that a run was trained on, where this machine has it and it works; else the GPU,
+    else the CPU.
+    """
     try:
         device = torch.device(str(name))
         torch.ones(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError):  # not a device, not built for it, not there
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+    ):  # not a device, not built for it, not there
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return device
 
@@ -30,8 +36,8 @@ def device_of(name: object) -> torch.device:
 class Reconstructor:
     """Super-resolves frames patch by patch, each patch with its chunk's network, in float32.
 
-    networks: plain backbones, in evaluation mode, on ``device``. network_of: the network that serves each chunk, or
-        `BICUBIC`: its patches are those of the whole frame enlarged.
+    networks: plain backbones, in evaluation mode, on ``device``. network_of: the network that
+        serves each chunk, or `BICUBIC`: its patches are those of the whole frame enlarged.
     """
 
     networks: Sequence[nn.Module]
@@ -53,14 +59,18 @@ class Reconstructor:
         if (chosen == BICUBIC).any():
             out[:] = grid.hr.extract(BicubicUpscaler(scale)(lr_HWC))
         for index in np.unique(chosen[chosen != BICUBIC]):
-            for members in np.array_split(np.flatnonzero(chosen == index), -(-int((chosen == index).sum()) // BATCH)):
+            for members in np.array_split(
+                np.flatnonzero(chosen == index), -(-int((chosen == index).sum()) // BATCH)
+            ):
                 lr_NCHW = to_float(windows[members].to(self.device))
                 sr_NCHW = without_halo(self.networks[index](lr_NCHW), grid.halo * scale)
                 out[members] = to_uint8(sr_NCHW).cpu().numpy()
         return out
 
     def frames(self, lr_THWC: Frames, labels: I16) -> Iterator[tuple[U8, U8]]:
-        """SR frame (scale·height, scale·width, 3) and its patches, for every LR frame. labels: (T, rows, cols)."""
+        """SR frame (scale·height, scale·width, 3) and its patches, for every LR frame. labels: (T,
+        rows, cols).
+        """
         for t in range(len(lr_THWC)):
             patches = self.patches(np.asarray(lr_THWC[t]), labels[t])
             yield self.grid.assemble(patches), patches

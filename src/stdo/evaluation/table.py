@@ -17,10 +17,11 @@ NONE = "–"
 
 
 def closing_table(metrics: Json) -> str:
-    """What a run ends with: our figures, bicubic's and the difference, chunk by chunk, and what it cost.
+    """What a run ends with: our figures, bicubic's and the difference, chunk by chunk, and what it
+    cost.
 
-    metrics: the content of metrics.json. Figures that are None are shown as –. No line is longer than 80 characters,
-    save a name that is.
+    metrics: the content of metrics.json. Figures that are None are shown as –. No line is longer
+    than 80 characters, save a name that is.
     """
     metrics = harmless(metrics)  # the run may be somebody else's
     ours, bicubic = _figures(metrics), _figures(metrics["bicubic"])
@@ -40,14 +41,21 @@ def closing_table(metrics: Json) -> str:
     lines += _wrapped("cost", _costs(metrics), ", ")
     if set(DELIVERED) <= metrics.keys():
         lines += _wrapped("bytes", _bytes(metrics), ", ")
-    lines += _wrapped("seconds", [f"{step} {number(s, 1)}" for step, s in metrics["seconds"].items()], ", ")
+    lines += _wrapped(
+        "seconds", [f"{step} {number(s, 1)}" for step, s in metrics["seconds"].items()], ", "
+    )
     return "\n".join(lines)
 
 
 def _seams(metrics: Json) -> list[str]:
-    """PSNR beside the lines where patches meet and elsewhere, ours and bicubic's, which knows no patches."""
+    """PSNR beside the lines where patches meet and elsewhere, ours and bicubic's, which knows no
+    patches.
+    """
     ours, bicubic = metrics["seams"], metrics["bicubic"]["seams"]
-    return [f"{part} {number(ours[part], 2)} dB (bicubic {number(bicubic[part], 2)})" for part in ("border", "inside")]
+    return [
+        f"{part} {number(ours[part], 2)} dB (bicubic {number(bicubic[part], 2)})"
+        for part in ("border", "inside")
+    ]
 
 
 def _figures(result: Json) -> list[float | None]:
@@ -111,7 +119,9 @@ def _chunk_cells(psnr: Sequence[float | None]) -> list[str]:
     known = [value for value in psnr if value is not None]
     low, span = (min(known), max(max(known) - min(known), 1e-9)) if known else (0.0, 1.0)
     return [
-        NONE if value is None else f"{value:.2f} {_BARS[round((value - low) / span * (len(_BARS) - 1))]}"
+        NONE
+        if value is None
+        else f"{value:.2f} {_BARS[round((value - low) / span * (len(_BARS) - 1))]}"
         for value in psnr
     ]
 
@@ -120,9 +130,14 @@ def _wrapped(label: str, cells: Sequence[str], separator: str) -> list[str]:
     """The cells after a label, broken between cells where the line would grow too long."""
     indent = 10 if label else 0
     glued = separator.join(cell.replace(" ", "\0") for cell in cells)
-    lines = textwrap.wrap(glued, _WIDTH - indent, break_long_words=False, break_on_hyphens=False) or [NONE]
+    lines = textwrap.wrap(
+        glued, _WIDTH - indent, break_long_words=False, break_on_hyphens=False
+    ) or [NONE]
     heads = [label, *[""] * (len(lines) - 1)]
-    return [f"{head:<{indent}}{line}".replace("\0", " ") for head, line in zip(heads, lines, strict=True)]
+    return [
+        f"{head:<{indent}}{line}".replace("\0", " ")
+        for head, line in zip(heads, lines, strict=True)
+    ]
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
@@ -131,6 +146,8 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     lines = []
     for row in rows:
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        cells[:left] = [cell.ljust(width) for cell, width in zip(row[:left], widths[:left], strict=True)]
+        cells[:left] = [
+            cell.ljust(width) for cell, width in zip(row[:left], widths[:left], strict=True)
+        ]
         lines.append("  ".join(cells).rstrip())
     return lines

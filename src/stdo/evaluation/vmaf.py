@@ -16,14 +16,18 @@ _FILTER = "[0:v]format=yuv444p[sr];[1:v]format=yuv444p[hr];[sr][hr]libvmaf=log_f
 def has_vmaf(program: str = "ffmpeg") -> bool:
     """Whether this FFmpeg is there and has libvmaf."""
     try:
-        listed = subprocess.run([program, "-hide_banner", "-filters"], capture_output=True, text=True, check=False)  # noqa: S603
+        listed = subprocess.run(
+            [program, "-hide_banner", "-filters"], capture_output=True, text=True, check=False
+        )
     except OSError:
         return False
     return " libvmaf " in listed.stdout
 
 
 def keep(path: Path, frames: Iterable[tuple[Fraction, U8]], info: VideoInfo) -> Path:
-    """Write frames without loss, so that FFmpeg can read them: (time in seconds, uint8 (height, width, 3))."""
+    """Write frames without loss, so that FFmpeg can read them: (time in seconds, uint8 (height,
+    width, 3)).
+    """
     with VideoWriter(path, info.width, info.height, info.rate, "ffv1") as writer:
         for frame in frames:
             writer.write(frame)
@@ -31,7 +35,8 @@ def keep(path: Path, frames: Iterable[tuple[Fraction, U8]], info: VideoInfo) -> 
 
 
 def vmaf(hr: Path, sr: Path, program: str = "ffmpeg") -> float:
-    """Mean VMAF, 0 to 100, of a video against its ground truth, by libvmaf's default model (made for 1080 rows).
+    """Mean VMAF, 0 to 100, of a video against its ground truth, by libvmaf's default model (made
+    for 1080 rows).
 
     hr, sr: files without loss, see `keep`. Raises UserError with FFmpeg's last line when it fails.
     """
@@ -40,6 +45,8 @@ def vmaf(hr: Path, sr: Path, program: str = "ffmpeg") -> float:
         words = [program, "-nostdin", "-v", "error", *inputs, "-lavfi", _FILTER, "-f", "null", "-"]
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:
-            raise UserError(f"{program}: VMAF of {sr.name} failed ({(done.stderr.strip().splitlines() or ['?'])[-1]})")
+            raise UserError(
+                f"{program}: VMAF of {sr.name} failed ({(done.stderr.strip().splitlines() or ['?'])[-1]})"
+            )
         log: Json = json.loads((Path(folder) / "vmaf.json").read_text(encoding="utf-8"))
     return float(log["pooled_metrics"]["vmaf"]["mean"])

@@ -1,1 +1,3 @@
-"""Networks: `backbones` (one file each), `sharing` (which weights a chunk uses), cost (parameters and MACs)."""
+"""Networks: `backbones` (one file each), `sharing` (which weights a chunk uses), cost (parameters
+and MACs).
+"""

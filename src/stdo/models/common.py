@@ -1,4 +1,6 @@
-"""What every backbone shares: the base class, exact bicubic kernels and the initial weights built from them."""
+"""What every backbone shares: the base class, exact bicubic kernels and the initial weights built
+from them.
+"""
 
 import copy
 from abc import ABC, abstractmethod
@@ -17,32 +19,37 @@ INITS = ("bicubic", "paper")
 """``bicubic``: computes bicubic upsampling before its first step. ``paper``: as published."""
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
-"""What has filters. A transposed one keeps them as (inputs, outputs, rows, columns), an ordinary one outputs first."""
+"""What has filters. A transposed one keeps them as (inputs, outputs, rows, columns), an ordinary
+one outputs first.
+"""
 
 SHIFTS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-"""Shifted in these nine ways by one 3x3 convolution, a colour shows the next one the 5x5 pixels that bicubic needs."""
+"""Shifted in these nine ways by one 3x3 convolution, a colour shows the next one the 5x5 pixels
+that bicubic needs.
+"""
 
 
 class Backbone(nn.Module, ABC):
     """A network that turns a low-resolution picture into one ``scale`` times as large.
 
-        lr ─┬─ predict ─ + ─ sr            residual=bicubic: predict makes what bicubic upsampling lacks
-            └─ bicubic ──┘
+        lr ─┬─ predict ─ + ─ sr            residual=bicubic: predict makes what bicubic upsampling
+            lacks └─ bicubic ──┘
 
     scale: 2, 3 or 4.
     init: ``bicubic`` or ``paper``; changes the first weights only, never the architecture.
-    residual: ``none``: predicts the picture. ``bicubic``: predicts its difference from the bicubic one. None: as
-        published, the first of `RESIDUALS`.
-    negative_slope: slope of the activations below zero, less than 1; 0 is ReLU, as published. A ReLU that is
-        negative for every pixel of a video learns nothing more, and large steps can silence a whole layer so.
+    residual: ``none``: predicts the picture. ``bicubic``: predicts its difference from the bicubic
+    one. None: as published, the first of `RESIDUALS`.
+    negative_slope: slope of the activations below zero, less than 1; 0 is ReLU, as published. A
+        ReLU that is negative for every pixel of a video learns nothing more, and large steps can
+        silence a whole layer so.
     width: channels of the layers in between, as a share of the published ones: above 0, up to 1.
 
     Raises UserError for any other value.
     """
 
     BODY: ClassVar[tuple[str, ...]]
-    """What the names of the body's convolutions begin with: all but the layers that make the output, and the head of
-    the deep networks. CaFM modulates these."""
+    """What the names of the body's convolutions begin with: all but the layers that make the
+    output, and the head of the deep networks. CaFM modulates these."""
 
     RESIDUALS: ClassVar[tuple[str, ...]] = ("none", "bicubic")
     """What it may predict, the published way first."""
@@ -51,13 +58,19 @@ class Backbone(nn.Module, ABC):
     """Whether `predict` works on the bicubic picture rather than on the LR one."""
 
     SHUFFLED: ClassVar[bool] = False
-    """Whether the pixels that `predict` makes of an LR pixel still lie in its channels, and `forward` shuffles them."""
+    """Whether the pixels that `predict` makes of an LR pixel still lie in its channels, and
+    `forward` shuffles them.
+    """
 
     COLOUR: ClassVar[str] = "rgb"
-    """What others' weights of this architecture are made for, ``rgb`` or ``ycbcr``, where nothing says so."""
+    """What others' weights of this architecture are made for, ``rgb`` or ``ycbcr``, where nothing
+    says so.
+    """
 
     MEAN: ClassVar[float] = 0.0
-    """Grey that `predict` takes from a picture before its layers, so that black is not the zero that padding shows."""
+    """Grey that `predict` takes from a picture before its layers, so that black is not the zero
+    that padding shows.
+    """
 
     def __init__(
         self,
@@ -73,19 +86,36 @@ class Backbone(nn.Module, ABC):
             raise UserError(f"init={init}: must be one of {', '.join(INITS)}")
         residual = residual or self.RESIDUALS[0]
         if residual not in self.RESIDUALS:
-            raise UserError(f"backbone.residual={residual}: must be {' or '.join(self.RESIDUALS)} with {self.name()}")
+            raise UserError(
+                f"backbone.residual={residual}: must be {' or '.join(self.RESIDUALS)} with {self.name()}"
+            )
         if not 0 <= negative_slope < 1:
-            raise UserError(f"backbone.negative_slope={negative_slope}: must be 0 or more, and less than 1")
+            raise UserError(
+                f"backbone.negative_slope={negative_slope}: must be 0 or more, and less than 1"
+            )
         if not 0 < width <= 1:
             raise UserError(f"backbone.width={width}: must be a number above 0, up to 1")
         super().__init__()
-        self.scale, self.residual, self.negative_slope, self.width = scale, residual, negative_slope, width
-        self.activation = nn.LeakyReLU(negative_slope, inplace=True) if negative_slope else nn.ReLU(inplace=True)
-        self.upsample = Bicubic(scale, shuffled=not self.SHUFFLED) if self.ENLARGED or residual == "bicubic" else None
+        self.scale, self.residual, self.negative_slope, self.width = (
+            scale,
+            residual,
+            negative_slope,
+            width,
+        )
+        self.activation = (
+            nn.LeakyReLU(negative_slope, inplace=True) if negative_slope else nn.ReLU(inplace=True)
+        )
+        self.upsample = (
+            Bicubic(scale, shuffled=not self.SHUFFLED)
+            if self.ENLARGED or residual == "bicubic"
+            else None
+        )
 
     @classmethod
     def name(cls) -> str:
-        """What the command line calls it: the class's name in small letters, which is its file's as well."""
+        """What the command line calls it: the class's name in small letters, which is its file's as
+        well.
+        """
         return cls.__name__.lower()
 
     @property
@@ -95,8 +125,8 @@ class Backbone(nn.Module, ABC):
 
     @property
     def settings(self) -> dict[str, float]:
-        """What makes this network another than the published one of its name and scale, but for ``residual``: the
-        constructor's arguments. Kept with its weights."""
+        """What makes this network another than the published one of its name and scale, but for
+        ``residual``: the constructor's arguments. Kept with its weights."""
         return {"negative_slope": self.negative_slope, "width": self.width}
 
     def channels(self, published: int) -> int:
@@ -116,7 +146,9 @@ class Backbone(nn.Module, ABC):
         """How many LR pixels away an input pixel still changes an output pixel."""
 
     def forward(self, lr_NCHW: Tensor) -> Tensor:
-        """LR (N, 3, h, w) float in [0, 1] -> SR (N, 3, scale·h, scale·w), not clamped. The input is left alone."""
+        """LR (N, 3, h, w) float in [0, 1] -> SR (N, 3, scale·h, scale·w), not clamped. The input is
+        left alone.
+        """
         up_NCHW = lr_NCHW if self.upsample is None else self.upsample(lr_NCHW)
         out_NCHW = self.predict(up_NCHW if self.ENLARGED else lr_NCHW)
         if self.residual == "bicubic":  # before the shuffle: one of a sum is quicker than two
@@ -127,18 +159,20 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def predict(self, x_NCHW: Tensor) -> Tensor:
-        """LR picture, or the bicubic one (`ENLARGED`) -> the SR picture without `MEAN`, or its difference from bicubic.
+        """LR picture, or the bicubic one (`ENLARGED`) -> the SR picture without `MEAN`, or its
+        difference from bicubic.
 
-        Shapes: (N, 3, h, w) or (N, 3, scale·h, scale·w) -> (N, 3, scale·h, scale·w), or (N, 3·scale², h, w) where it is
-        to be `SHUFFLED`. The input is left alone.
+        Shapes: (N, 3, h, w) or (N, 3, scale·h, scale·w) -> (N, 3, scale·h, scale·w), or (N,
+        3·scale², h, w) where it is to be `SHUFFLED`. The input is left alone.
         """
 
 
 def bicubic_kernels(scale: int, a: float = -0.5) -> Tensor:
     """Bicubic upsampling (a = -0.5 is MATLAB's imresize) as a convolution: (scale², 5, 5) float32.
 
-    Kernel ``py * scale + px`` gives output pixel (py, px) of each LR pixel's block from its 5x5 neighbourhood, which is
-    the order of `torch.nn.PixelShuffle`. Each kernel sums to 1. Keys 1981, equation 8.
+    Kernel ``py * scale + px`` gives output pixel (py, px) of each LR pixel's block from its 5x5
+    neighbourhood, which is the order of `torch.nn.PixelShuffle`. Each kernel sums to 1. Keys 1981,
+    equation 8.
     """
     phase = (np.arange(scale) + 0.5) / scale - 0.5
     taps = cubic(np.abs(np.arange(-2, 3) - phase[:, None]), a)
@@ -147,11 +181,13 @@ def bicubic_kernels(scale: int, a: float = -0.5) -> Tensor:
 
 
 class Bicubic(nn.Module):
-    """Fixed bicubic upsampling with the edge pixels repeated: (N, 3, h, w) -> (N, 3, scale·h, scale·w).
+    """Fixed bicubic upsampling with the edge pixels repeated: (N, 3, h, w) -> (N, 3, scale·h,
+    scale·w).
 
-    The interior equals ``interpolate(mode="bicubic", antialias=True)``. As a grouped convolution it is several times
-    faster, exports to any runtime, and repeats the edge as `PatchGrid` does instead of renormalising the kernel there.
-    Never in half precision, not even under autocast: a picture would lose a quarter of a grey level.
+    The interior equals ``interpolate(mode="bicubic", antialias=True)``. As a grouped convolution it
+    is several times faster, exports to any runtime, and repeats the edge as `PatchGrid` does
+    instead of renormalising the kernel there. Never in half precision, not even under autocast: a
+    picture would lose a quarter of a grey level.
 
     shuffled: False leaves the pixels that an LR pixel becomes in its channels, (N, 3·scale², h, w).
     """
@@ -207,10 +243,12 @@ def spread(conv: nn.Conv2d) -> None:
 
 @torch.no_grad()
 def gather(conv: nn.Conv2d, row: int, colour: int, kernel: Tensor) -> None:
-    """Make output ``row`` of a 3x3 ``conv`` filter ``colour`` by a 5x5 ``kernel``, reading the channels `spread` made.
+    """Make output ``row`` of a 3x3 ``conv`` filter ``colour`` by a 5x5 ``kernel``, reading the
+    channels `spread` made.
 
-    A tap at (ty, tx), each -2…2, is read from the shift (sign ty, sign tx). So no step goes back over the edge that
-    another one crossed, and with the edge repeated by both convolutions the result is exact up to the border.
+    A tap at (ty, tx), each -2…2, is read from the shift (sign ty, sign tx). So no step goes back
+    over the edge that another one crossed, and with the edge repeated by both convolutions the
+    result is exact up to the border.
     """
     conv.weight[row] = 0
     for ty in range(-2, 3):
@@ -227,7 +265,9 @@ def _zero_bias(conv: nn.Conv2d, rows: slice) -> None:
 
 
 def plain(backbone: Backbone) -> Backbone:
-    """A copy for use rather than training: weight norm folded into the weights, no gradients, evaluation mode."""
+    """A copy for use rather than training: weight norm folded into the weights, no gradients,
+    evaluation mode.
+    """
     folded = copy.deepcopy(backbone)
     for parent in list(folded.modules()):
         for name, child in list(parent.named_children()):
@@ -240,7 +280,8 @@ def plain(backbone: Backbone) -> Backbone:
 def ordinary(conv: Convolution, weight: Tensor, bias: Tensor) -> Convolution:
     """A plain convolution like ``conv``, which may be weight-normalised, with these weights.
 
-    Built anew, because `remove_parametrizations` on a deep copy also strips the original: both share one class.
+    Built anew, because `remove_parametrizations` on a deep copy also strips the original: both
+    share one class.
     """
     transposed = isinstance(conv, nn.ConvTranspose2d)
     more = {"stride": conv.stride, "output_padding": conv.output_padding} if transposed else {}

@@ -12,19 +12,22 @@ from stdo.models.registry import build
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """params: of the plain network (weight norm folded). macs: multiply-accumulates for one LR picture."""
+    """params: of the plain network (weight norm folded). macs: multiply-accumulates for one LR
+    picture.
+    """
 
     params: int
     macs: int
 
 
 def count(backbone: str | Backbone, scale: int, height: int = 48, width: int = 48) -> Cost:
-    """Cost of ``backbone`` (a name or a network built for ``scale``) for an LR picture of ``height`` x ``width``.
+    """Cost of ``backbone`` (a name or a network built for ``scale``) for an LR picture of
+    ``height`` x ``width``.
 
-    Counts every convolution, the fixed one of bicubic upsampling among them, as (output values) · (input channels per
-    group) · (kernel area), as the paper's Table 3 does, a transposed one by its input values and output channels;
-    biases, activations and additions are left out. The network is run on meta tensors: no arithmetic is done, so any
-    size is quick.
+    Counts every convolution, the fixed one of bicubic upsampling among them, as (output values) ·
+    (input channels per group) · (kernel area), as the paper's Table 3 does, a transposed one by its
+    input values and output channels; biases, activations and additions are left out. The network is
+    run on meta tensors: no arithmetic is done, so any size is quick.
     """
     if isinstance(backbone, str):
         with torch.random.fork_rng(devices=[]):
@@ -37,7 +40,10 @@ def count(backbone: str | Backbone, scale: int, height: int = 48, width: int = 4
         nonlocal macs
         assert isinstance(conv, Convolution | Bicubic)
         counted_NCHW = given[0] if isinstance(conv, nn.ConvTranspose2d) else out_NCHW
-        macs += counted_NCHW.numel() * (conv.kernels if isinstance(conv, Bicubic) else conv.weight)[0].numel()
+        macs += (
+            counted_NCHW.numel()
+            * (conv.kernels if isinstance(conv, Bicubic) else conv.weight)[0].numel()
+        )
 
     for module in network.modules():
         if isinstance(module, Convolution | Bicubic):
@@ -47,13 +53,21 @@ def count(backbone: str | Backbone, scale: int, height: int = 48, width: int = 4
 
 
 def macs_per_patch(
-    networks: Sequence[Backbone], network_of: Sequence[int], scale: int, window: tuple[int, int], patch: tuple[int, int]
+    networks: Sequence[Backbone],
+    network_of: Sequence[int],
+    scale: int,
+    window: tuple[int, int],
+    patch: tuple[int, int],
 ) -> list[int]:
     """Multiply-accumulates for one patch of each chunk.
 
-    network_of: the chunks' networks, or `BICUBIC`, which is counted as `count` does, but has no halo. window, patch:
+    network_of: the chunks' networks, or `BICUBIC`, which is counted as `count` does, but has no
+        halo. window, patch:
     height and width of a patch with its halo and without, in LR pixels.
     """
     bicubic = 3 * patch[0] * patch[1] * bicubic_kernels(scale).numel()
-    macs = [*(count(network, scale, *window).macs for network in networks), bicubic]  # `BICUBIC` is the last
+    macs = [
+        *(count(network, scale, *window).macs for network in networks),
+        bicubic,
+    ]  # `BICUBIC` is the last
     return [macs[number] for number in network_of]

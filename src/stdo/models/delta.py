@@ -14,18 +14,26 @@ from stdo.models.sharing import BackboneFactory, Sharing, by_chunk, seeded
 
 
 class Deltas(Sharing):
-    """A base, and for each chunk a delta: a small change of weights and biases in some of its convolutions.
+    """A base, and for each chunk a delta: a small change of weights and biases in some of its
+    convolutions.
 
-    Deltas are folded into the convolutions before these see a batch, so a chunk's network costs what the base costs.
+    Deltas are folded into the convolutions before these see a batch, so a chunk's network costs
+    what the base costs.
 
-    seed: of the first weights; the base starts as the network that `Single` would build. bicubic_chunks: see
-        `Sharing`.
+    seed: of the first weights; the base starts as the network that `Single` would build.
+        bicubic_chunks: see `Sharing`.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int, bicubic_chunks: int) -> None:
+    def __init__(
+        self, backbone_factory: BackboneFactory, chunks: int, seed: int, bicubic_chunks: int
+    ) -> None:
         super().__init__(chunks, bicubic_chunks)
         self.backbone = seeded(backbone_factory, seed)
-        convs = {name: module for name, module in self.backbone.named_modules() if isinstance(module, Convolution)}
+        convs = {
+            name: module
+            for name, module in self.backbone.named_modules()
+            if isinstance(module, Convolution)
+        }
         self.names = [name for name in convs if self._changes(name)]
         for name in self.names:
             _replace(self.backbone, name, _Foldable(convs[name]))
@@ -90,7 +98,9 @@ class Deltas(Sharing):
         return foldable
 
     def _fold(self, chunks: list[int]) -> None:
-        """Make every convolution ready for these chunks: all at once, since one by one costs as much for each."""
+        """Make every convolution ready for these chunks: all at once, since one by one costs as
+        much for each.
+        """
         weight = next(self.backbone.parameters())
         device = "cpu" if weight.is_meta else weight.device.type
         with torch.autocast(device, enabled=False):  # weights are kept and folded in full precision
@@ -100,7 +110,9 @@ class Deltas(Sharing):
 
 
 class _Foldable(nn.Module):
-    """A convolution with the weights that it has for each of some chunks, of which one has its turn."""
+    """A convolution with the weights that it has for each of some chunks, of which one has its
+    turn.
+    """
 
     def __init__(self, conv: Convolution) -> None:
         super().__init__()
@@ -115,7 +127,9 @@ class _Foldable(nn.Module):
         conv, (weight, bias) = self.conv, self.folded[self.turn]
         if isinstance(conv, nn.ConvTranspose2d):
             assert not isinstance(conv.padding, str)
-            return conv_transpose2d(x_NCHW, weight, bias, conv.stride, conv.padding, conv.output_padding)
+            return conv_transpose2d(
+                x_NCHW, weight, bias, conv.stride, conv.padding, conv.output_padding
+            )
         if conv.padding_mode == "zeros":
             return conv2d(x_NCHW, weight, bias, padding=conv.padding)
         assert not isinstance(conv.padding, str)

@@ -35,7 +35,9 @@ def checked_digest(sha256: str | None) -> str | None:
         return None
     digest = str(sha256).strip().lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise UserError(f"scorer.sha256={sha256}: must be the SHA-256 of the weights, 64 hexadecimal digits")
+        raise UserError(
+            f"scorer.sha256={sha256}: must be the SHA-256 of the weights, 64 hexadecimal digits"
+        )
     return digest
 
 
@@ -51,8 +53,8 @@ def download(address: str, sha256: str | None, folder: Path) -> Path:
         The file, whose content has this digest.
 
     Raises:
-        UserError: The address is not https, no digest is given, the server cannot be reached or its certificate is not
-            trusted, the file is too large or another one. Nothing is left of it.
+        UserError: The address is not https, no digest is given, the server cannot be reached or its
+            certificate is not trusted, the file is too large or another one. Nothing is left of it.
     """
     if urlsplit(address).scheme.lower() != "https":
         raise UserError(f"weights={address}: must be a file or an https address")
@@ -109,7 +111,9 @@ class _HttpsAlone(HTTPRedirectHandler):
 
 def _blocks(address: str) -> Iterator[bytes]:
     """What the server sends, a block at a time."""
-    too_large = UserError(f"weights={address}: has more than {MAX_BYTES} bytes, the most that is downloaded")
+    too_large = UserError(
+        f"weights={address}: has more than {MAX_BYTES} bytes, the most that is downloaded"
+    )
     opener = build_opener(HTTPSHandler(context=ssl.create_default_context()), _HttpsAlone())
     received = 0
     try:
@@ -127,4 +131,6 @@ def _blocks(address: str) -> Iterator[bytes]:
     except (OSError, HTTPException, ValueError) as error:
         raise UserError(f"weights={address}: cannot be downloaded ({one_line(error)})") from None
     if received < promised:
-        raise UserError(f"weights={address}: cannot be downloaded (it broke off after {received} of {promised} bytes)")
+        raise UserError(
+            f"weights={address}: cannot be downloaded (it broke off after {received} of {promised} bytes)"
+        )

@@ -13,20 +13,24 @@ from stdo.models.sharing import BackboneFactory
 MAX_RANK = 255
 
 SCALE = 0.2
-"""Length of the rows of ``right`` at first. A step of Muon makes ``left`` grow by its rate in each direction, times the
-root of its rows per rank: so the difference grows about as fast as the base moves."""
+"""Length of the rows of ``right`` at first. A step of Muon makes ``left`` grow by its rate in each
+direction, times the root of its rows per rank: so the difference grows about as fast as the base
+moves."""
 
 
 class LowRank(Deltas):
-    """Low-rank adaptation of every convolution (LoRA, https://arxiv.org/abs/2106.09685), for chunks rather than tasks.
+    """Low-rank adaptation of every convolution (LoRA, https://arxiv.org/abs/2106.09685), for chunks
+    rather than tasks.
 
-        weight of chunk k  =  weight + left_k · right_k        (outputs · rows, rank) · (rank, inputs · columns)
+        weight of chunk k  =  weight + left_k · right_k        (outputs · rows, rank) · (rank,
+        inputs · columns)
 
-    A filter's rows go with the outputs, its columns with the inputs (with a transposed convolution, which has them the
-    other way, rows go with the inputs), so that the matrix is about square and a rank costs least: each is a filter of
-    one column after one of one row (https://arxiv.org/abs/1405.3866, scheme 2). The first chunk's network is the base;
-    the others' ``left`` is zero at first, so that all networks begin as the base. The base goes on learning from the
-    patches of all chunks. Biases are the base's.
+    A filter's rows go with the outputs, its columns with the inputs (with a transposed convolution,
+    which has them the other way, rows go with the inputs), so that the matrix is about square and a
+    rank costs least: each is a filter of one column after one of one row
+    (https://arxiv.org/abs/1405.3866, scheme 2). The first chunk's network is the base; the others'
+    ``left`` is zero at first, so that all networks begin as the base. The base goes on learning
+    from the patches of all chunks. Biases are the base's.
 
     rank: of each difference, 1 to 255; where the matrix is smaller, its shorter side. seed,
         bicubic_chunks: see `Deltas`.
@@ -35,7 +39,12 @@ class LowRank(Deltas):
     """
 
     def __init__(
-        self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, rank: int = 8, bicubic_chunks: int = 0
+        self,
+        backbone_factory: BackboneFactory,
+        chunks: int,
+        seed: int = 0,
+        rank: int = 8,
+        bicubic_chunks: int = 0,
     ) -> None:
         if not 1 <= rank <= MAX_RANK:
             raise UserError(f"sharing.rank={rank}: must be a whole number from 1 to {MAX_RANK}")
@@ -71,7 +80,8 @@ class LowRank(Deltas):
         return [(conv.weight + delta, conv.bias) for delta in deltas]
 
     def sent(self, chunk: int) -> dict[str, Tensor]:
-        """See `Deltas.sent`: none of the first chunk. The factors are balanced, so that rounding harms neither more.
+        """See `Deltas.sent`: none of the first chunk. The factors are balanced, so that rounding
+        harms neither more.
 
         Rank by rank, strongest first: the column of ``left``, then the row of ``right``.
         """
@@ -93,13 +103,17 @@ class LowRank(Deltas):
 
 
 def sides_of(weight: Sequence[int]) -> tuple[int, int]:
-    """Height and width of the matrix that a low-rank difference is: of a convolution with a weight of this shape."""
+    """Height and width of the matrix that a low-rank difference is: of a convolution with a weight
+    of this shape.
+    """
     outputs, inputs, rows, columns = weight
     return outputs * rows, inputs * columns
 
 
 class Factors(nn.Module):
-    """The difference (high, wide) of one convolution for one chunk: a product of two matrices, at first 0."""
+    """The difference (high, wide) of one convolution for one chunk: a product of two matrices, at
+    first 0.
+    """
 
     def __init__(self, high: int, wide: int, rank: int) -> None:
         super().__init__()
@@ -109,7 +123,11 @@ class Factors(nn.Module):
 
 
 def balanced(factors: Factors) -> Tensor:
-    """Both factors in one, (rank, high + wide), with rows that are orthogonal and as strong on either side."""
-    left, values, right = torch.linalg.svd(factors.left.double() @ factors.right.double(), full_matrices=False)
+    """Both factors in one, (rank, high + wide), with rows that are orthogonal and as strong on
+    either side.
+    """
+    left, values, right = torch.linalg.svd(
+        factors.left.double() @ factors.right.double(), full_matrices=False
+    )
     rank, root = factors.left.shape[1], values.sqrt()
     return torch.cat([(left * root).mT[:rank], (root[:, None] * right)[:rank]], 1).float()

@@ -1,4 +1,6 @@
-"""One network for all chunks with a small modulation for each: CaFM, and what becomes of it with other chunks."""
+"""One network for all chunks with a small modulation for each: CaFM, and what becomes of it with
+other chunks.
+"""
 
 from collections.abc import Sequence
 
@@ -11,19 +13,23 @@ from stdo.models.sharing import BackboneFactory
 
 
 class Modulated(Deltas):
-    """Content-aware feature modulation: after each convolution of the body, a chunk's own grouped 1x1 convolution.
+    """Content-aware feature modulation: after each convolution of the body, a chunk's own grouped
+    1x1 convolution.
 
     https://arxiv.org/abs/2108.08202, section 3.2, in the form of the published code.
 
-        x ─ conv ─┬──────────────────────────── + ─ …        m: 1x1, groups of two channels, weights and biases
-                  └─ m of the chunk ─ · gain ───┘            gain: one number per convolution and chunk, at first 0
+        x ─ conv ─┬──────────────────────────── + ─ …        m: 1x1, groups of two channels, weights
+                  and biases └─ m of the chunk ─ · gain ───┘            gain: one number per
+                  convolution and chunk, at first 0
 
     Being linear, the modulation folds into the convolution before it.
 
     seed, bicubic_chunks: see `Deltas`.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic_chunks: int = 0) -> None:
+    def __init__(
+        self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic_chunks: int = 0
+    ) -> None:
         super().__init__(backbone_factory, chunks, seed, bicubic_chunks)
         channels = [self.conv(name).conv.out_channels for name in self.names]
         assert self.names and not any(count % 2 for count in channels), channels
@@ -31,7 +37,9 @@ class Modulated(Deltas):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             bound = 2**-0.5  # PyTorch's default for a convolution with two inputs
-            self.mix = nn.Parameter(torch.empty(self.served, sum(self._pairs), 2, 3).uniform_(-bound, bound))
+            self.mix = nn.Parameter(
+                torch.empty(self.served, sum(self._pairs), 2, 3).uniform_(-bound, bound)
+            )
         self.gain = nn.Parameter(torch.zeros(self.served, len(self.names)))
 
     def _changes(self, name: str) -> bool:
@@ -54,7 +62,9 @@ class Modulated(Deltas):
         assert isinstance(conv, nn.Conv2d) and conv.bias is not None, "a row is an output"
         both_OC = torch.cat([conv.weight.flatten(1), conv.bias[:, None]], 1)
         both = both_OC.view(mix.shape[1], 2, -1)
-        mixed = torch.addcmul(both + mix[..., :1] * both[:, :1], mix[..., 1:2], both[:, 1:]).flatten(1, 2)
+        mixed = torch.addcmul(
+            both + mix[..., :1] * both[:, :1], mix[..., 1:2], both[:, 1:]
+        ).flatten(1, 2)
         biases = mixed[..., -1] + mix[..., 2].flatten(1)
         weights = mixed[..., :-1].reshape(len(mix), *conv.weight.shape)
         return list(zip(weights.unbind(), biases.unbind(), strict=True))

@@ -19,26 +19,33 @@ from stdo.models.weights import load_one, one_line, read_safetensors
 
 COLOURS = ("auto", "rgb", "ycbcr")
 STRIP_PIXELS = 2**19
-"""HR pixels computed at once: bounds the memory whatever the frame's size (64 float32 channels of it are 128 MiB)."""
+"""HR pixels computed at once: bounds the memory whatever the frame's size (64 float32 channels of
+it are 128 MiB).
+"""
 
-_TO_YCBCR = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+_TO_YCBCR = torch.tensor(
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+)
 _OFFSET = torch.tensor([0.0, 128 / 255, 128 / 255]).view(3, 1, 1)
 
 
 class PretrainedUpscaler:
-    """A backbone with general weights: LR frame (h, w, 3) uint8 RGB -> SR frame (s·h, s·w, 3) uint8 RGB.
+    """A backbone with general weights: LR frame (h, w, 3) uint8 RGB -> SR frame (s·h, s·w, 3) uint8
+    RGB.
 
-    weights: a file or an https address (kept in ``cache``). Either `save_networks`' own format with one network, or a
-        state dict (PyTorch or safetensors) whose convolutions have our shapes in our order, under any names;
-        in safetensors, which keeps no order, the names sorted with their numbers must give it.
-    backbone, scale: what to load the weights into. In our own format the file says what is predicted (`Backbone`,
-        residual); foreign weights are taken as published.
-    colour: what the network was trained on. ``ycbcr`` is full-range BT.601 (JPEG) in [0, 1]; ``auto`` takes
-        what the backbone's paper and its ports use for foreign weights (`Backbone.COLOUR`), else ``rgb``.
-    bicubic_a: sharpness of the upsampling inside networks that have one (SRCNN, VDSR); -0.5 is MATLAB's and ours.
-        Use -0.75 for weights trained behind OpenCV's or torch's plain bicubic.
-    sha256: what the file must be; needed for an address, so that nobody on the way, nor whoever owns it by then, can
-        put other weights in its place.
+    weights: a file or an https address (kept in ``cache``). Either `save_networks`' own format with
+        one network, or a state dict (PyTorch or safetensors) whose convolutions have our shapes in
+        our order, under any names; in safetensors, which keeps no order, the names sorted with
+        their numbers must give it.
+    backbone, scale: what to load the weights into. In our own format the file says what is
+        predicted (`Backbone`, residual); foreign weights are taken as published.
+    colour: what the network was trained on. ``ycbcr`` is full-range BT.601 (JPEG) in [0, 1];
+        ``auto`` takes what the backbone's paper and its ports use for foreign weights
+        (`Backbone.COLOUR`), else ``rgb``.
+    bicubic_a: sharpness of the upsampling inside networks that have one (SRCNN, VDSR); -0.5 is
+        MATLAB's and ours. Use -0.75 for weights trained behind OpenCV's or torch's plain bicubic.
+    sha256: what the file must be; needed for an address, so that nobody on the way, nor whoever
+        owns it by then, can put other weights in its place.
     device: where to run. cache: folder for downloads, by default torch's.
 
     Nothing is ever unpickled into code. Raises UserError, one line, for whatever cannot be loaded.
@@ -70,12 +77,16 @@ class PretrainedUpscaler:
         self._key = f"{backbone}-x{scale}-{colour}-a{bicubic_a}-{digest_of(path)[:16]}"
 
     def key(self) -> str:
-        """Identifies the result: backbone, scale, colour space, upsampling and the content of the weights."""
+        """Identifies the result: backbone, scale, colour space, upsampling and the content of the
+        weights.
+        """
         return self._key
 
     @torch.inference_mode()
     def __call__(self, lr_HWC: U8) -> U8:
-        """Upscale one frame, in horizontal strips with exactly the context that the network reaches."""
+        """Upscale one frame, in horizontal strips with exactly the context that the network
+        reaches.
+        """
         scale, reach = self.network.scale, self.network.reach
         height, width, _ = lr_HWC.shape
         rows = max(1, STRIP_PIXELS // (width * scale * scale))
@@ -85,7 +96,9 @@ class PretrainedUpscaler:
             above = max(0, top - reach)
             strip_HWC = self._strip(lr_HWC[above : min(height, bottom + reach)])
             offset = (top - above) * scale
-            sr_HWC[top * scale : bottom * scale] = strip_HWC[offset : offset + (bottom - top) * scale]
+            sr_HWC[top * scale : bottom * scale] = strip_HWC[
+                offset : offset + (bottom - top) * scale
+            ]
         return sr_HWC
 
     def _strip(self, lr_HWC: U8) -> U8:
@@ -108,7 +121,9 @@ def _local(weights: str, sha256: str | None, cache: str | Path | None) -> Path:
     """The file that ``weights`` names, downloaded first if it is an address."""
     wanted = checked_digest(sha256)
     if is_address(weights):
-        return download(weights, wanted, Path(cache) if cache else Path(torch.hub.get_dir()) / "stdo")
+        return download(
+            weights, wanted, Path(cache) if cache else Path(torch.hub.get_dir()) / "stdo"
+        )
     path = Path(weights)
     if not path.is_file():
         raise UserError(f"weights={weights}: no such file")
@@ -120,12 +135,16 @@ def _local(weights: str, sha256: str | None, cache: str | Path | None) -> Path:
 def _load(path: Path, backbone: str, scale: int) -> tuple[Backbone, bool]:
     """The network in ``path``, and whether the file is in our own format."""
     with torch.random.fork_rng(devices=[]):
-        network = plain(build(backbone, scale))  # first: a wrong name or scale is not the file's fault
+        network = plain(
+            build(backbone, scale)
+        )  # first: a wrong name or scale is not the file's fault
     if path.suffix == ".safetensors":
         tensors, meta = read_safetensors(path)
         if "backbone" in meta:
             return load_one(path, backbone, scale), True
-        tensors = {key: tensors[key] for key in sorted(tensors, key=_natural)}  # the format keeps no order
+        tensors = {
+            key: tensors[key] for key in sorted(tensors, key=_natural)
+        }  # the format keeps no order
     else:
         tensors = _read_torch(path)
     _match(path, network, backbone, tensors)
@@ -138,7 +157,9 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
-    """The tensors of a PyTorch file, in order; a single dict inside it (``state_dict``, ``params``) is opened."""
+    """The tensors of a PyTorch file, in order; a single dict inside it (``state_dict``, ``params``)
+    is opened.
+    """
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -146,7 +167,9 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
             f"weights={path}: refused, it holds more than plain tensors (pickled code is never run)"
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise UserError(f"weights={path}: damaged or not a PyTorch file ({one_line(error)})") from None
+        raise UserError(
+            f"weights={path}: damaged or not a PyTorch file ({one_line(error)})"
+        ) from None
     if isinstance(loaded, Mapping):
         inner = [value for value in loaded.values() if isinstance(value, Mapping)]
         loaded = inner[0] if len(inner) == 1 else loaded
@@ -161,7 +184,9 @@ def _match(path: Path, network: Backbone, backbone: str, tensors: Mapping[str, T
         ours = [p for p in network.parameters() if p.dim() == dims]
         theirs = [t for t in tensors.values() if t.dim() == dims]
         if len(ours) != len(theirs):
-            raise UserError(f"weights={path}: has {len(theirs)} {kind}; {backbone} needs {len(ours)}")
+            raise UserError(
+                f"weights={path}: has {len(theirs)} {kind}; {backbone} needs {len(ours)}"
+            )
         for i, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
             if mine.shape != other.shape:
                 raise UserError(

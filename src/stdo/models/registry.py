@@ -15,8 +15,14 @@ def _found() -> dict[str, type[Backbone]]:
     for file in pkgutil.iter_modules(backbones.__path__):
         module = importlib.import_module(f"{backbones.__name__}.{file.name}")
         for kind in vars(module).values():
-            if isinstance(kind, type) and issubclass(kind, Backbone) and kind.__module__ == module.__name__:
-                assert kind.name() == file.name, f"{file.name}.py must define a backbone of its name, not {kind.name()}"
+            if (
+                isinstance(kind, type)
+                and issubclass(kind, Backbone)
+                and kind.__module__ == module.__name__
+            ):
+                assert kind.name() == file.name, (
+                    f"{file.name}.py must define a backbone of its name, not {kind.name()}"
+                )
                 found[file.name] = kind
     return found
 
@@ -28,8 +34,8 @@ BACKBONES = _found()
 def build(name: str, scale: int, **options: Any) -> Backbone:
     """A new backbone, its weights drawn from torch's global generator.
 
-    name: a key of `BACKBONES`. options: the backbone's own arguments (``init``, ``residual``, `Backbone.settings`).
-    Raises UserError for an unknown name, scale, init or residual.
+    name: a key of `BACKBONES`. options: the backbone's own arguments (``init``, ``residual``,
+    `Backbone.settings`). Raises UserError for an unknown name, scale, init or residual.
     """
     if name not in BACKBONES:
         raise UserError(f"backbone={name}: must be one of {', '.join(BACKBONES)}")

@@ -19,11 +19,13 @@ BackboneFactory = Callable[[], Backbone]
 class Sharing(nn.Module, ABC):
     """Owns the weights of all chunks and answers two questions that must agree.
 
-    ``sharing(lr_NCHW, chunk_N)`` is how training sees the chunks, ``sharing.network(chunk)`` how all that follows does.
+    ``sharing(lr_NCHW, chunk_N)`` is how training sees the chunks, ``sharing.network(chunk)`` how
+    all that follows does.
 
     chunks: how many chunks there are; chunk numbers are 0 … chunks - 1.
-    bicubic_chunks: how many of the last, the easiest, have no network: whole frames are enlarged bicubically for
-        them. Their patches are shown to no learner, but for the one network of a first phase.
+    bicubic_chunks: how many of the last, the easiest, have no network: whole frames are enlarged
+        bicubically for them. Their patches are shown to no learner, but for the one network of a
+        first phase.
     """
 
     ONE_EACH: ClassVar[bool] = False
@@ -36,11 +38,14 @@ class Sharing(nn.Module, ABC):
 
     @property
     def learners(self) -> int:
-        """How many sets of weights are trained side by side, each with batches and a loss of its own."""
+        """How many sets of weights are trained side by side, each with batches and a loss of its
+        own.
+        """
         return self.served if self.ONE_EACH else 1
 
     def learner_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
-        """Chunk numbers of any shape -> numbers of the learners they train, same shape, 0 … learners - 1, or `BICUBIC`.
+        """Chunk numbers of any shape -> numbers of the learners they train, same shape, 0 …
+        learners - 1, or `BICUBIC`.
 
         By default either one for each chunk or one for all.
         """
@@ -52,24 +57,30 @@ class Sharing(nn.Module, ABC):
         return self.learners
 
     def network_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
-        """Chunk numbers of any shape -> numbers of the networks they use, 0 … networks - 1; or `BICUBIC`."""
+        """Chunk numbers of any shape -> numbers of the networks they use, 0 … networks - 1; or
+        `BICUBIC`.
+        """
         return self._numbered(labels, self.networks)
 
     def _numbered(self, labels: npt.NDArray[np.integer[Any]], count: int) -> I64:
         assert count in (1, self.served), count
-        numbers = labels.astype(np.int64) if count == self.served else np.zeros(labels.shape, np.int64)
+        numbers = (
+            labels.astype(np.int64) if count == self.served else np.zeros(labels.shape, np.int64)
+        )
         return np.where(labels < self.served, numbers, BICUBIC)
 
     @abstractmethod
     def network(self, chunk: int) -> Backbone:
-        """A plain backbone for ``chunk``: a detached copy in evaluation mode with weight norm folded in.
+        """A plain backbone for ``chunk``: a detached copy in evaluation mode with weight norm
+        folded in.
 
         chunk: one that has a network, 0 … served - 1.
         """
 
     @abstractmethod
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
-        """LR (N, 3, h, w) in [0, 1] and chunk numbers (N,) int64 -> SR (N, 3, s·h, s·w), not clamped.
+        """LR (N, 3, h, w) in [0, 1] and chunk numbers (N,) int64 -> SR (N, 3, s·h, s·w), not
+        clamped.
 
         Quickest when equal chunks lie next to each other.
         """
@@ -80,12 +91,14 @@ class Sharing(nn.Module, ABC):
         return [self.network(int(chunk)) for chunk in first]
 
     def parts(self) -> tuple[list[Backbone], list[dict[str, Tensor]]]:
-        """What makes up the networks and is least to send: plain networks, and deltas where there are any.
+        """What makes up the networks and is least to send: plain networks, and deltas where there
+        are any.
 
-        Without deltas, the networks are those of `distinct`. With them there is one network, and for each chunk the
-        name of every convolution that it changes -> a modulation, (channels / 2, 2, 3), see `stdo.models.modulated`,
-        or a low-rank difference, (rank, height + width), see `stdo.models.lowrank`. Shapes differ by convolution
-        only; a chunk that changes nothing names none.
+        Without deltas, the networks are those of `distinct`. With them there is one network, and
+        for each chunk the name of every convolution that it changes -> a modulation, (channels / 2,
+        2, 3), see `stdo.models.modulated`, or a low-rank difference, (rank, height + width), see
+        `stdo.models.lowrank`. Shapes differ by convolution only; a chunk that changes nothing names
+        none.
         """
         return self.distinct(), []
 
@@ -111,7 +124,9 @@ class Single(Sharing):
     seed: of the network's first weights. bicubic_chunks: see `Sharing`.
     """
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic_chunks: int = 0) -> None:
+    def __init__(
+        self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic_chunks: int = 0
+    ) -> None:
         super().__init__(chunks, bicubic_chunks)
         self.backbone = seeded(backbone_factory, seed)
 
@@ -135,9 +150,13 @@ class Independent(Sharing):
 
     ONE_EACH = True
 
-    def __init__(self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic_chunks: int = 0) -> None:
+    def __init__(
+        self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic_chunks: int = 0
+    ) -> None:
         super().__init__(chunks, bicubic_chunks)
-        self.backbones = nn.ModuleList(seeded(backbone_factory, seed + chunk) for chunk in range(self.served))
+        self.backbones = nn.ModuleList(
+            seeded(backbone_factory, seed + chunk) for chunk in range(self.served)
+        )
 
     def network(self, chunk: int) -> Backbone:
         """See `Sharing.network`."""
@@ -151,7 +170,9 @@ class Independent(Sharing):
 
 
 def by_chunk(lr_NCHW: Tensor, chunk_N: Tensor, network: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """Call ``network(part_NCHW, chunk)`` once for every chunk that is present; results in the order of the input."""
+    """Call ``network(part_NCHW, chunk)`` once for every chunk that is present; results in the order
+    of the input.
+    """
     if bool((chunk_N[1:] < chunk_N[:-1]).any()):
         order_N = chunk_N.argsort(stable=True)
         sorted_NCHW = by_chunk(lr_NCHW[order_N.to(lr_NCHW.device)], chunk_N[order_N], network)

@@ -21,7 +21,9 @@ from stdo.models.registry import BACKBONES, build, name_of
 from stdo.models.sharing import BackboneFactory, Sharing
 
 BASE, DELTAS = "base", {3: "modulation", 2: "difference"}
-"""What the names of the tensors begin with that are there beside the networks; of deltas, by their dimensions."""
+"""What the names of the tensors begin with that are there beside the networks; of deltas, by their
+dimensions.
+"""
 
 
 MAX_BYTES, MAX_NETWORKS = 1 << 32, 32767
@@ -31,10 +33,10 @@ MAX_BYTES, MAX_NETWORKS = 1 << 32, 32767
 def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -> None:
     """Write every different network of ``sharing`` once, completely or not at all.
 
-    Tensors are named ``network.<number>.<parameter>``, numbered as `Sharing.network_of` does; where the networks
-    are one and what they change in it, that one is ``base.<parameter>`` and the changes are
-    ``modulation.<number>.<convolution>`` or ``difference.…``, see `Sharing.parts`. ``backbone``, ``residual``,
-    ``settings``, ``scale`` and ``networks`` are added to ``meta``.
+    Tensors are named ``network.<number>.<parameter>``, numbered as `Sharing.network_of` does; where
+    the networks are one and what they change in it, that one is ``base.<parameter>`` and the
+    changes are ``modulation.<number>.<convolution>`` or ``difference.…``, see `Sharing.parts`.
+    ``backbone``, ``residual``, ``settings``, ``scale`` and ``networks`` are added to ``meta``.
     """
     networks = sharing.distinct()
     tensors = {
@@ -44,9 +46,15 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
     }
     bases, deltas = sharing.parts()
     if deltas:
-        tensors |= {f"{BASE}.{name}": tensor.contiguous().cpu() for name, tensor in bases[0].state_dict().items()}
+        tensors |= {
+            f"{BASE}.{name}": tensor.contiguous().cpu()
+            for name, tensor in bases[0].state_dict().items()
+        }
     for i, delta in enumerate(deltas):
-        tensors |= {f"{DELTAS[change.ndim]}.{i}.{name}": change.contiguous().cpu() for name, change in delta.items()}
+        tensors |= {
+            f"{DELTAS[change.ndim]}.{i}.{name}": change.contiguous().cpu()
+            for name, change in delta.items()
+        }
     one = networks[0]
     own = {
         "backbone": name_of(one),
@@ -58,7 +66,9 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
     write_safetensors(path, tensors, {**meta, **own})
 
 
-def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, str]) -> None:
+def write_safetensors(
+    path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, str]
+) -> None:
     """Write tensors, and texts beside them, completely or not at all."""
     with atomic(Path(path)) as partial:
         partial.write_bytes(safetensors.torch.save(dict(tensors), dict(meta)))
@@ -67,8 +77,9 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], meta: Map
 def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
     """Read what `save_networks` wrote: the plain networks in order, and the metadata.
 
-    A file of an older version, which names no ``residual`` or ``settings``, holds networks as published. Raises
-    UserError where the file is missing, damaged, or does not hold the networks it names.
+    A file of an older version, which names no ``residual`` or ``settings``, holds networks as
+    published. Raises UserError where the file is missing, damaged, or does not hold the networks it
+    names.
     """
     tensors, meta = read_safetensors(path)
     name, scale, count = _named(path, meta)
@@ -87,7 +98,9 @@ def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
 
 
 def _named(path: str | Path, meta: Mapping[str, str]) -> tuple[str, int, int]:
-    """Backbone, scale and number of networks, as the metadata say: a few bytes that decide what is built."""
+    """Backbone, scale and number of networks, as the metadata say: a few bytes that decide what is
+    built.
+    """
     try:
         name, scale, count = meta["backbone"], int(meta["scale"]), int(meta["networks"])
     except (KeyError, ValueError):
@@ -95,7 +108,9 @@ def _named(path: str | Path, meta: Mapping[str, str]) -> tuple[str, int, int]:
             f"{path}: not a weights file of stdo (its metadata names no backbone, scale or networks)"
         ) from None
     if scale not in SCALES or not 1 <= count <= MAX_NETWORKS:
-        raise UserError(f"{path}: scale={scale}, networks={count}: must be one of {SCALES}, and 1 to {MAX_NETWORKS}")
+        raise UserError(
+            f"{path}: scale={scale}, networks={count}: must be one of {SCALES}, and 1 to {MAX_NETWORKS}"
+        )
     return name, scale, count
 
 
@@ -119,16 +134,20 @@ def starting(factory: BackboneFactory, path: str | Path | None) -> BackboneFacto
 
 
 def started(factory: BackboneFactory, path: str | Path) -> Backbone:
-    """A backbone of ``factory`` with the weights of a file that holds one network of the same architecture.
+    """A backbone of ``factory`` with the weights of a file that holds one network of the same
+    architecture.
 
-    Raises UserError as `load_one` does, and where that network predicts something else (`Backbone`, residual).
+    Raises UserError as `load_one` does, and where that network predicts something else (`Backbone`,
+    residual).
     """
     backbone = factory()
     loaded = load_one(path, name_of(backbone), backbone.scale)
     theirs, ours = ({"residual": each.residual, **each.settings} for each in (loaded, backbone))
     for key in ours:
         if theirs[key] != ours[key]:
-            raise UserError(f"weights={path}: was trained with backbone.{key}={theirs[key]}; {ours[key]} is asked for")
+            raise UserError(
+                f"weights={path}: was trained with backbone.{key}={theirs[key]}; {ours[key]} is asked for"
+            )
     for name, tensor in loaded.state_dict().items():
         parent, _, leaf = name.rpartition(".")
         module = backbone.get_submodule(parent)
@@ -141,7 +160,8 @@ def started(factory: BackboneFactory, path: str | Path) -> Backbone:
 
 
 def load_parts(path: str | Path) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
-    """What of a file of `save_networks` is least to send, as `Sharing.parts` gives it: networks and deltas.
+    """What of a file of `save_networks` is least to send, as `Sharing.parts` gives it: networks and
+    deltas.
 
     Raises UserError as `load_networks` does, and where base and deltas do not fit the networks.
     """
@@ -154,7 +174,11 @@ def load_parts(path: str | Path) -> tuple[list[dict[str, Tensor]], list[dict[str
     deltas = [_under(f"{kind}.{i}.", tensors) for i in range(len(networks))]
     complete = all(deltas) or kind == DELTAS[2]  # a low-rank difference may change nothing
     known = _shapes(networks[0])
-    if not complete or _shapes(base) != known or not _fit(deltas, known, low_rank=kind == DELTAS[2]):
+    if (
+        not complete
+        or _shapes(base) != known
+        or not _fit(deltas, known, low_rank=kind == DELTAS[2])
+    ):
         raise UserError(f"{path}: its base and {kind}s do not fit its {len(networks)} networks")
     return [{name: base[name] for name in known}], deltas
 
@@ -163,7 +187,9 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in tensors.items()}
 
 
-def _fit(deltas: Sequence[Mapping[str, Tensor]], known: Mapping[str, torch.Size], low_rank: bool) -> bool:
+def _fit(
+    deltas: Sequence[Mapping[str, Tensor]], known: Mapping[str, torch.Size], low_rank: bool
+) -> bool:
     """Whether all deltas change the same convolutions, each by numbers of the right shape.
 
     known: the shapes of the network's parameters.
@@ -180,7 +206,8 @@ def _fit(deltas: Sequence[Mapping[str, Tensor]], known: Mapping[str, torch.Size]
 def delta_shape(known: Mapping[str, torch.Size], name: str, rank: int) -> tuple[int, ...] | None:
     """The shape of what changes the convolution of this name; None where there is none.
 
-    known: the shapes of the network's parameters. rank: of low-rank differences, up to `MAX_RANK`; 0: modulations.
+    known: the shapes of the network's parameters. rank: of low-rank differences, up to `MAX_RANK`;
+        0: modulations.
     """
     weight, bias = known.get(f"{name}.weight"), known.get(f"{name}.bias")
     if weight is None or len(weight) != 4 or bias is None or not 0 <= rank <= MAX_RANK:
@@ -199,14 +226,20 @@ def _settings(path: str | Path, meta: Mapping[str, str]) -> dict[str, float]:
     """The networks' `Backbone.settings`, as far as the file names them."""
     try:
         settings = parse_json(meta.get("settings", "{}").encode("utf-8", "replace"), "settings")
-        known = inspect.signature(BACKBONES[meta["backbone"]]).parameters if meta["backbone"] in BACKBONES else {}
+        known = (
+            inspect.signature(BACKBONES[meta["backbone"]]).parameters
+            if meta["backbone"] in BACKBONES
+            else {}
+        )
         settings = {_FORMER.get(name, name): value for name, value in settings.items()}
         good = settings.keys() <= known.keys() - {"scale", "init", "residual"}
         if good and all(map(_is_number, settings.values())):
             return settings
     except (UserError, AttributeError):
         pass
-    raise UserError(f"{path}: settings={meta['settings'][:80]!r} of its networks are none of {meta['backbone'][:40]!r}")
+    raise UserError(
+        f"{path}: settings={meta['settings'][:80]!r} of its networks are none of {meta['backbone'][:40]!r}"
+    )
 
 
 def _is_number(value: object) -> bool:
@@ -215,7 +248,11 @@ def _is_number(value: object) -> bool:
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin with ``prefix``, without it."""
-    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): tensor
+        for key, tensor in tensors.items()
+        if key.startswith(prefix)
+    }
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

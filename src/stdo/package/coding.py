@@ -1,7 +1,9 @@
-"""What the coders of weights and labels share: range coding with tables of integers, and blobs with their sizes.
+"""What the coders of weights and labels share: range coding with tables of integers, and blobs with
+their sizes.
 
-Probabilities reach the range coder as products and sums of small numbers, never through ``exp`` or ``log``: those may
-differ in the last bit between two machines, and a decoder that differs in one bit reads nonsense from there on.
+Probabilities reach the range coder as products and sums of small numbers, never through ``exp`` or
+``log``: those may differ in the last bit between two machines, and a decoder that differs in one
+bit reads nonsense from there on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,7 +49,8 @@ def packed(encoder: Coder) -> bytes:
 def unpacking(data: bytes | memoryview, name: str) -> Iterator[Coder]:
     """A decoder of ``data``; what is read in the block must be all that was written.
 
-    Whatever the bytes are, it gives symbols of the models' alphabets or raises UserError, naming ``name``.
+    Whatever the bytes are, it gives symbols of the models' alphabets or raises UserError, naming
+    ``name``.
     """
     if len(data) % 4:
         raise damaged(name, f"{len(data)} bytes are no whole words")
@@ -88,7 +91,10 @@ def split(data: bytes, name: str, most: int) -> list[tuple[memoryview, int]]:
     if int(sizes.sum()) + 4 * (count + 1) != len(data):
         raise damaged(name, f"its parts do not add up to {len(data)} bytes")
     view = memoryview(data)  # slices of it take no memory
-    return [(view[end - size : end], int(end)) for size, end in zip(sizes.tolist(), ends.tolist(), strict=True)]
+    return [
+        (view[end - size : end], int(end))
+        for size, end in zip(sizes.tolist(), ends.tolist(), strict=True)
+    ]
 
 
 def damaged(name: str, why: str) -> UserError:

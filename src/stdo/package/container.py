@@ -1,7 +1,9 @@
-"""The container: a ZIP whose members are stored one after the other, or a folder with the same files.
+"""The container: a ZIP whose members are stored one after the other, or a folder with the same
+files.
 
-A reader accepts exactly the ZIP that `write_package` makes, bit by bit: known names in their order, nothing compressed,
-nothing between or behind them. So nothing in it can name another file, overlap, or grow when it is read.
+A reader accepts exactly the ZIP that `write_package` makes, bit by bit: known names in their order,
+nothing compressed, nothing between or behind them. So nothing in it can name another file, overlap,
+or grow when it is read.
 """
 
 import hashlib
@@ -34,8 +36,8 @@ _ENTRY = struct.Struct("<4s4B4H3L5H2L")
 class Package:
     """A package that is read; `open` makes one.
 
-    Files are opened once. Each member's size is checked on opening, its SHA-256 before any of it is handed out for the
-    first time; what is read of it again later must still be the same.
+    Files are opened once. Each member's size is checked on opening, its SHA-256 before any of it is
+    handed out for the first time; what is read of it again later must still be the same.
 
     Args:
         path: The file or folder, for messages.
@@ -45,7 +47,11 @@ class Package:
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, places: Mapping[str, Place], files: Mapping[str, BinaryIO]
+        self,
+        path: Path,
+        manifest: Manifest,
+        places: Mapping[str, Place],
+        files: Mapping[str, BinaryIO],
     ) -> None:
         self.path, self.manifest, self._places, self._files = path, manifest, places, files
         self._total = sum(Place(file, 0).bytes for file in files.values())
@@ -53,16 +59,22 @@ class Package:
 
     @classmethod
     def open(cls, path: str | Path) -> "Package":
-        """Open a package. Raises UserError, in one line, where it is missing, damaged or not a package."""
+        """Open a package. Raises UserError, in one line, where it is missing, damaged or not a
+        package.
+        """
         path = Path(path)
         with complaints(path):
             return cls._of(path, _folder(path) if path.is_dir() else _file(path))
 
     @classmethod
     def held(cls, path: Path, descriptors: Mapping[str, int]) -> "Package":
-        """A package that another process has opened, of its `descriptors`. path: for messages. Raises as `open`."""
+        """A package that another process has opened, of its `descriptors`. path: for messages.
+        Raises as `open`.
+        """
         with complaints(path):
-            return cls._of(path, {name: os.fdopen(number, "rb") for name, number in descriptors.items()})
+            return cls._of(
+                path, {name: os.fdopen(number, "rb") for name, number in descriptors.items()}
+            )
 
     @property
     def descriptors(self) -> dict[str, int]:
@@ -71,12 +83,18 @@ class Package:
 
     @classmethod
     def _of(cls, path: Path, files: Mapping[str, BinaryIO]) -> "Package":
-        places = _zip(files[_WHOLE]) if _WHOLE in files else {name: Place(file, 0) for name, file in files.items()}
+        places = (
+            _zip(files[_WHOLE])
+            if _WHOLE in files
+            else {name: Place(file, 0) for name, file in files.items()}
+        )
         place = places[MANIFEST]
         _check_size(MANIFEST, place.bytes)
         manifest = from_json(place.read())
         if set(manifest.names) != set(places):
-            raise UserError(f"holds {', '.join(sorted(places))}: must be {', '.join(sorted(manifest.names))}")
+            raise UserError(
+                f"holds {', '.join(sorted(places))}: must be {', '.join(sorted(manifest.names))}"
+            )
         for name, member in manifest.members.items():
             if places[name].bytes != member.bytes:
                 raise UserError(f"{name}: has {places[name].bytes} bytes: must be {member.bytes}")
@@ -95,7 +113,8 @@ class Package:
         """A member as a seekable binary file; the caller closes it.
 
         Raises:
-            UserError: It is damaged. Reading raises OSError where it was changed since it was checked.
+            UserError: It is damaged. Reading raises OSError where it was changed since it was
+                checked.
         """
         with complaints(self.path):
             place = self._places[name]
@@ -106,7 +125,8 @@ class Package:
             return place.file(self._digests[name])
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of ``lr`` (without sound), ``audio``, ``models``, ``chunks``, ``graph``, ``manifest`` and ``total``.
+        """Bytes of ``lr`` (without sound), ``audio``, ``models``, ``chunks``, ``graph``,
+        ``manifest`` and ``total``.
 
         ``total`` is the size of the file; the ZIP's own directory counts as ``manifest``.
         """
@@ -122,13 +142,16 @@ class Package:
 
 
 def write_package(
-    path: str | Path, manifest: Manifest, members: Mapping[str, Path | bytes], unpacked: bool = False
+    path: str | Path,
+    manifest: Manifest,
+    members: Mapping[str, Path | bytes],
+    unpacked: bool = False,
 ) -> Manifest:
     """Write a package, whole or not at all; one that exists is replaced.
 
-    members: content of all members but the manifest, or the files that hold it. unpacked: a folder rather than a ZIP.
-    Returns the manifest with the members' sizes and digests. Raises UserError for a manifest out of range, a member
-    that is too large, and a target that cannot be written.
+    members: content of all members but the manifest, or the files that hold it. unpacked: a folder
+    rather than a ZIP. Returns the manifest with the members' sizes and digests. Raises UserError
+    for a manifest out of range, a member that is too large, and a target that cannot be written.
     """
     path = Path(path)
     assert sorted(members) == sorted(manifest.names[1:]), sorted(members)
@@ -187,7 +210,9 @@ def _write_zip(path: Path, members: Mapping[str, Path | bytes]) -> None:
                 with _opened(content) as source, archive.open(_info(name, size), "w") as target:
                     shutil.copyfileobj(source, target, _BLOCK)
     except zipfile.LargeZipFile:
-        raise UserError("is larger than 2 GiB, which a ZIP of ours cannot be: use unpacked=true") from None
+        raise UserError(
+            "is larger than 2 GiB, which a ZIP of ours cannot be: use unpacked=true"
+        ) from None
 
 
 def _write_folder(path: Path, members: Mapping[str, Path | bytes]) -> None:
@@ -222,7 +247,9 @@ def _file(path: Path) -> dict[str, BinaryIO]:
 
 
 def _zip(file: BinaryIO) -> dict[str, Place]:
-    """Where the members of a ZIP are, after every byte around them has been compared with what we write."""
+    """Where the members of a ZIP are, after every byte around them has been compared with what we
+    write.
+    """
     whole = Place(file, 0)
     reader = whole.file()  # with a position of its own, where processes share the open file
     directory = _directory(reader, whole.bytes)
@@ -250,7 +277,9 @@ def _zip(file: BinaryIO) -> dict[str, Place]:
 
 
 def _directory(file: BinaryIO, size: int) -> bytes:
-    """The ZIP's directory, which the end record says where to find: small, and at the end of the file."""
+    """The ZIP's directory, which the end record says where to find: small, and at the end of the
+    file.
+    """
     file.seek(max(0, size - _END.size))
     tail = file.read(_END.size)
     if len(tail) < _END.size or tail[:4] != b"PK\5\6":
@@ -259,13 +288,19 @@ def _directory(file: BinaryIO, size: int) -> bytes:
     lengths = {sum(_ENTRY.size + len(name) for name in names) for names in _ORDERS}
     whole = (disk, first, here, entries, comment) == (0, 0, len(_ORDERS[0]), len(_ORDERS[0]), 0)
     if not whole or length not in lengths or start + length + _END.size != size:
-        raise UserError("damaged, or a ZIP that is not a package (its end is not as packages have it)")
+        raise UserError(
+            "damaged, or a ZIP that is not a package (its end is not as packages have it)"
+        )
     file.seek(start)
     return file.read(length)
 
 
 def _entry(info: zipfile.ZipInfo, position: int) -> bytes:
-    """A member in the directory (APPNOTE 4.3.12): written by Unix, version 2.0, stored, no flags, on 1980-01-01."""
+    """A member in the directory (APPNOTE 4.3.12): written by Unix, version 2.0, stored, no flags,
+    on 1980-01-01.
+    """
     name, size, rights = info.filename.encode(), info.file_size, info.external_attr
     sizes = (info.CRC, size, size, len(name), 0, 0)
-    return _ENTRY.pack(b"PK\1\2", 20, 3, 20, 0, 0, 0, 0, 0x21, *sizes, 0, 0, rights, position) + name
+    return (
+        _ENTRY.pack(b"PK\1\2", 20, 3, 20, 0, 0, 0, 0, 0x21, *sizes, 0, 0, rights, position) + name
+    )

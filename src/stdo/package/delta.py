@@ -1,12 +1,15 @@
-"""What a chunk's network changes in the base: how it is folded in, and as which rows of numbers it is sent.
+"""What a chunk's network changes in the base: how it is folded in, and as which rows of numbers it
+is sent.
 
 A delta names convolutions and holds one array for each, of one of two kinds:
 
-    modulation            (outputs / 2, 2, 3)    mixes the two outputs of each pair
-    low-rank difference   (rank, height + width) left column and right row of each rank of a matrix (height, width)
+    modulation            (outputs / 2, 2, 3)    mixes the two outputs of each pair low-rank
+    difference   (rank, height + width) left column and right row of each rank of a matrix (height,
+    width)
 
-The matrix is the filters', (outputs · rows, inputs · columns). All deltas of a package are of one kind and change the
-same convolutions, or nothing; all differences are of one rank, as far as a matrix has it.
+The matrix is the filters', (outputs · rows, inputs · columns). All deltas of a package are of one
+kind and change the same convolutions, or nothing; all differences are of one rank, as far as a
+matrix has it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +24,9 @@ from stdo.package.coding import damaged
 from stdo.package.limits import WEIGHTS
 
 MODULATION_BITS = 8
-"""At least: a modulation is under 1 % of its network and multiplies all of it, no place to save bits."""
+"""At least: a modulation is under 1 % of its network and multiplies all of it, no place to save
+bits.
+"""
 
 LOWRANK_BITS = 4
 """At most: fewer bits for more ranks are worth more (docs/decisions/0018)."""
@@ -31,11 +36,12 @@ Params = Sequence[tuple[str, Sequence[int]]]
 
 
 def fold(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
-    """Fold a chunk's delta into the convolutions of the base: arrays, or tensors of torch just as well.
+    """Fold a chunk's delta into the convolutions of the base: arrays, or tensors of torch just as
+    well.
 
-    A modulation adds to output i of pair p ``m[p, i, 0] · out_0 + m[p, i, 1] · out_1 + m[p, i, 2]``. A low-rank
-    difference adds the product of its factors: to row y and column x of the filter of output o and input i the number
-    in row (o, y) and column (i, x).
+    A modulation adds to output i of pair p ``m[p, i, 0] · out_0 + m[p, i, 1] · out_1 + m[p, i,
+    2]``. A low-rank difference adds the product of its factors: to row y and column x of the filter
+    of output o and input i the number in row (o, y) and column (i, x).
     """
     folded = dict(base)
     for name, change in delta.items():
@@ -57,8 +63,8 @@ def fold(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
 class Layout:
     """What the deltas of a package change.
 
-    convs: name and shape of the weight of each convolution; none where there are no deltas. rank: of low-rank
-    differences, up to 255; 0: they are modulations.
+    convs: name and shape of the weight of each convolution; none where there are no deltas. rank:
+    of low-rank differences, up to 255; 0: they are modulations.
     """
 
     convs: Params = ()
@@ -73,11 +79,17 @@ class Layout:
 
     @classmethod
     def read(cls, header: bytes, params: Params) -> "Layout":
-        """The inverse of `header`. Raises UserError where there are no such convolutions, or cannot be such deltas."""
+        """The inverse of `header`. Raises UserError where there are no such convolutions, or cannot
+        be such deltas.
+        """
         flags = -(-len(params) // 8)
         if len(header) not in (0, flags, flags + 1) or header[flags:] == b"\0":
             raise damaged(WEIGHTS, f"its header is not that of {len(params)} tensors")
-        mask = np.unpackbits(np.frombuffer(header, np.uint8, min(flags, len(header)))).astype(bool).tolist()
+        mask = (
+            np.unpackbits(np.frombuffer(header, np.uint8, min(flags, len(header))))
+            .astype(bool)
+            .tolist()
+        )
         rank, shapes = sum(header[flags:]), {name: tuple(shape) for name, shape in params}
         convs = [conv for conv, changed in zip(_convs(params), mask, strict=False) if changed]
         for name, _ in convs:
@@ -92,7 +104,9 @@ class Layout:
         return cls(convs, rank)
 
     def header(self, params: Params) -> bytes:
-        """Nothing without deltas; else a bit for each of ``params``, and the rank in one byte where there is one."""
+        """Nothing without deltas; else a bit for each of ``params``, and the rank in one byte where
+        there is one.
+        """
         changed = {f"{name}.weight" for name, _ in self.convs}
         mask = np.packbits([name in changed for name, _ in params]).tobytes()
         return (mask + bytes([self.rank] if self.rank else [])) if changed else b""
@@ -109,13 +123,23 @@ class Layout:
         return list(chain(*(self._shapes(weight) for _, weight in self.convs)))
 
     def rows(self, delta: Mapping[str, F32]) -> list[F32]:
-        """A delta as rows of numbers; those of one row are of one kind and share a step. An empty one has none."""
-        return list(chain(*(_rows(delta[name], weight) for name, weight in self.convs))) if delta else []
+        """A delta as rows of numbers; those of one row are of one kind and share a step. An empty
+        one has none.
+        """
+        return (
+            list(chain(*(_rows(delta[name], weight) for name, weight in self.convs)))
+            if delta
+            else []
+        )
 
     def delta(self, rows: Sequence[F32]) -> dict[str, F32]:
         """The inverse of `rows`."""
         left = iter(rows)
-        return {name: _change([next(left) for _ in self._shapes(weight)]) for name, weight in self.convs if rows}
+        return {
+            name: _change([next(left) for _ in self._shapes(weight)])
+            for name, weight in self.convs
+            if rows
+        }
 
     def _shapes(self, weight: Sequence[int]) -> list[tuple[int, int]]:
         if not self.rank:

@@ -1,7 +1,7 @@
 """manifest.json: what it tells of a package (docs/package.md), written and read.
 
-Each field is stated once, in the order in which it is written. Whoever writes a manifest reads it back, so that one set
-of checks serves both.
+Each field is stated once, in the order in which it is written. Whoever writes a manifest reads it
+back, so that one set of checks serves both.
 """
 
 import hashlib
@@ -69,7 +69,9 @@ Ranges = Annotated[tuple[tuple[Range, ...], ...], Meta(max_length=MAX_NETWORKS)]
 
 
 class Stream(Part, frozen=True):
-    """The LR video: its member, size in pixels, how it was encoded, and how many bytes of it are sound."""
+    """The LR video: its member, size in pixels, how it was encoded, and how many bytes of it are
+    sound.
+    """
 
     member: _Stream
     width: Side
@@ -95,19 +97,21 @@ class Network(Part, frozen=True):
         backbone: The architecture.
         params: Name and shape of each tensor, in the order of weights.bin.
         networks: How many.
-        network_of: The network that serves each chunk, or `stdo.core.types.BICUBIC`.
-        reach: How many LR pixels away a pixel still changes the result, see `stdo.models.common.Backbone.reach`.
-        residual: What the networks predict, see `stdo.models.common.Backbone`; the graph does what it says. Older
-            packages do not tell.
-        ranges: For each network the smallest and the largest number that each of its convolutions reads, over the
-            whole video, in the order of their weights in ``params``; None where that was not measured.
+        network_of: The network that serves each chunk, or `stdo.core.types.BICUBIC`. reach: How
+        many LR pixels away a pixel still changes the result, see
+        `stdo.models.common.Backbone.reach`. residual: What the networks predict, see
+        `stdo.models.common.Backbone`; the graph does what it says. Older packages do not tell.
+        ranges: For each network the smallest and the largest number that each of its convolutions
+            reads, over the whole video, in the order of their weights in ``params``; None where
+            that was not measured.
     """
 
     backbone: Annotated[str, matching("[a-z0-9_]{1,40}")]
     params: Annotated[tuple[_Tensor, ...], Meta(min_length=1, max_length=MAX_TENSORS)]
     networks: Annotated[int, Meta(ge=1, le=MAX_NETWORKS)]
     network_of: Annotated[
-        tuple[Annotated[int, Meta(ge=BICUBIC, lt=MAX_NETWORKS)], ...], Meta(min_length=1, max_length=MAX_CHUNKS)
+        tuple[Annotated[int, Meta(ge=BICUBIC, lt=MAX_NETWORKS)], ...],
+        Meta(min_length=1, max_length=MAX_CHUNKS),
     ]
     reach: _Padding
     residual: _Residual = "none"
@@ -123,7 +127,12 @@ class Network(Part, frozen=True):
         names = [name for name, _ in self.params]
         yield len(set(names)) == len(names), "network.params", names, "tensors of different names"
         chunk = max(self.network_of)
-        yield chunk < self.networks, "network.network_of", chunk, f"below the number of networks, {self.networks}"
+        yield (
+            chunk < self.networks,
+            "network.network_of",
+            chunk,
+            f"below the number of networks, {self.networks}",
+        )
         numbers = self.networks * sum(prod(shape) for _, shape in self.params)
         yield numbers <= MAX_WEIGHTS, "network.params", numbers, f"at most {MAX_WEIGHTS}"
         if self.ranges is not None:
@@ -148,7 +157,9 @@ class Psnr(Part, frozen=True):
 
 
 class Figures(Part, frozen=True):
-    """What the server measured on the frames that the client made. ssim: None where a side is too short for it."""
+    """What the server measured on the frames that the client made. ssim: None where a side is too
+    short for it.
+    """
 
     psnr: Psnr
     ssim: Annotated[float, Meta(ge=-1, le=1)] | None
@@ -164,7 +175,8 @@ class Member(Part, frozen=True):
 class Manifest(Part, frozen=True):
     """Everything that a player has to know before it reads another member.
 
-    quality, bicubic: None until they are measured. members: all but the manifest itself; `write_package` fills it in.
+    quality, bicubic: None until they are measured. members: all but the manifest itself;
+        `write_package` fills it in.
     """
 
     generator: _Line
@@ -183,7 +195,12 @@ class Manifest(Part, frozen=True):
     def patch_grid(self) -> PatchGrid:
         """The grid of the LR frames."""
         return PatchGrid(
-            self.lr.height, self.lr.width, self.grid.patch_h, self.grid.patch_w, self.grid.halo, self.scale
+            self.lr.height,
+            self.lr.width,
+            self.grid.patch_h,
+            self.grid.patch_w,
+            self.grid.halo,
+            self.scale,
         )
 
     @property
@@ -196,7 +213,10 @@ class Manifest(Part, frozen=True):
         yield from self.source.rules()
         yield from self.network.rules()
         source, lr, grid, scale = self.source, self.lr, self.grid, self.scale
-        size, needed = (lr.width, lr.height), (-(-source.width // scale), -(-source.height // scale))
+        size, needed = (
+            (lr.width, lr.height),
+            (-(-source.width // scale), -(-source.height // scale)),
+        )
         yield size == needed, "lr.width, lr.height", size, f"{needed}, the source's by the scale"
         fits = grid.patch_h <= lr.height and grid.patch_w <= lr.width
         yield fits, "grid", (grid.patch_w, grid.patch_h), f"at most {size}"
@@ -208,7 +228,12 @@ class Manifest(Part, frozen=True):
             names, found = sorted(self.names[1:]), sorted(self.members)
             yield found == names, "members", found, ", ".join(names)
         for name, member in self.members.items():
-            yield member.bytes <= MAX_BYTES[name], f"members.{name}.bytes", member.bytes, f"at most {MAX_BYTES[name]}"
+            yield (
+                member.bytes <= MAX_BYTES[name],
+                f"members.{name}.bytes",
+                member.bytes,
+                f"at most {MAX_BYTES[name]}",
+            )
             most = member.bytes if name == lr.member else lr.audio_bytes
             yield lr.audio_bytes <= most, "lr.audio_bytes", lr.audio_bytes, f"at most {most}"
 
@@ -256,7 +281,9 @@ def from_json(text: bytes) -> Manifest:
     if head["format"] != "stdo":
         raise UserError(f"{MANIFEST}: is not that of a package of stdo")
     if head != _HEAD:
-        raise UserError(f"{MANIFEST}: version={head['version']!r:.40}: this player reads version {_HEAD['version']}")
+        raise UserError(
+            f"{MANIFEST}: version={head['version']!r:.40}: this player reads version {_HEAD['version']}"
+        )
     if text != _sealed(text[:-_SEAL] + b"}"):
         raise UserError(f"{MANIFEST}: damaged (its SHA-256 is another)")
     del fields["sha256"]
@@ -269,7 +296,9 @@ def from_json(text: bytes) -> Manifest:
 
 
 def _check_ranges(fields: Json) -> None:
-    """Raise UserError for more ranges than any package has, before they are made into numbers that take room."""
+    """Raise UserError for more ranges than any package has, before they are made into numbers that
+    take room.
+    """
     network = fields.get("network")
     ranges: Any = network.get("ranges") if isinstance(network, dict) else None
     if isinstance(ranges, list):

@@ -1,7 +1,8 @@
 """A stretch of an open file, such as one member of a package.
 
-It is read by position, so that threads and processes may share the open file. What was checked once and is read again
-later is compared block by block: whoever can write to the file cannot slip in anything between.
+It is read by position, so that threads and processes may share the open file. What was checked once
+and is read again later is compared block by block: whoever can write to the file cannot slip in
+anything between.
 """
 
 import hashlib

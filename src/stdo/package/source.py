@@ -97,7 +97,8 @@ class Source(Part, frozen=True):
         last: Fraction | None = None,
         marks: Marks = UNMARKED,
     ) -> "Source":
-        """Make one of the values that the rest of the project has; see the attributes. Nothing is checked yet.
+        """Make one of the values that the rest of the project has; see the attributes. Nothing is
+        checked yet.
 
         Args:
             width: Pixels.
@@ -177,7 +178,12 @@ class Source(Part, frozen=True):
         if self.times:
             ticks, field = self.times.ticks, "source.times.ticks"
             yield len(ticks) == self.frames, field, len(ticks), f"{self.frames}, one for each frame"
-            yield ticks[0] == 0 and all(a < b for a, b in pairwise(ticks)), field, ticks, "rising, from 0 on"
+            yield (
+                ticks[0] == 0 and all(a < b for a, b in pairwise(ticks)),
+                field,
+                ticks,
+                "rising, from 0 on",
+            )
         allowed = f"at most {MAX_SECONDS} seconds"
         yield self.seconds <= MAX_SECONDS, "source.times, rate", float(self.seconds), allowed
 

@@ -3,10 +3,11 @@
     parts: header │ network 0 │ network 1 │ …     every network whole, or
            header │ base │ delta 0 │ delta 1 │ …  one network and what each chunk changes in it
 
-Each part is coded alone and in order, so a player that has the first bytes can use the first networks. At 32 and 16
-bits the numbers stand as they are (float32, float16). Below, every row of a weight (all that makes one output channel)
-is ``symbol · step`` with a step of its own, float16, and whole symbols of at most ``2^(bits-1) - 1`` either way; biases
-are float16. Symbols are range-coded; each row names the table that codes it shortest.
+Each part is coded alone and in order, so a player that has the first bytes can use the first
+networks. At 32 and 16 bits the numbers stand as they are (float32, float16). Below, every row of a
+weight (all that makes one output channel) is ``symbol · step`` with a step of its own, float16, and
+whole symbols of at most ``2^(bits-1) - 1`` either way; biases are float16. Symbols are range-coded;
+each row names the table that codes it shortest.
 """
 
 import math
@@ -23,7 +24,9 @@ from stdo.package.delta import Layout, Params, fold
 from stdo.package.limits import BITS, WEIGHTS
 
 SPREADS = 32
-"""Tables of either shape, Laplace and Gauss; a step of a quarter between two costs at most 0.5 % of the bits."""
+"""Tables of either shape, Laplace and Gauss; a step of a quarter between two costs at most 0.5 % of
+the bits.
+"""
 
 Tensors = dict[str, F32]
 """Parameter name -> array, in the order of the network's state."""
@@ -33,9 +36,10 @@ Tensors = dict[str, F32]
 class Weights:
     """What is sent: k networks, or one base and k deltas.
 
-    networks: plain, all with the same names and shapes. deltas: for each network what it changes in the base, see
-    `stdo.package.delta`; nothing is an empty one. steps: for each of ``networks`` whose weights are multiples of a
-    step already: parameter name -> step of each row, as `quantise` gives it.
+    networks: plain, all with the same names and shapes. deltas: for each network what it changes in
+    the base, see `stdo.package.delta`; nothing is an empty one. steps: for each of ``networks``
+    whose weights are multiples of a step already: parameter name -> step of each row, as `quantise`
+    gives it.
     """
 
     networks: Sequence[Tensors]
@@ -53,7 +57,9 @@ def params_of(tensors: Tensors) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def encode(weights: Weights, bits: int) -> bytes:
-    """Code ``weights`` with ``bits``, one of `BITS`. Raises UserError for other bits, and for what bits cannot hold."""
+    """Code ``weights`` with ``bits``, one of `BITS`. Raises UserError for other bits, and for what
+    bits cannot hold.
+    """
     if bits not in BITS:
         raise UserError(f"weights.bits={bits}: must be one of {', '.join(map(str, BITS))}")
     params = params_of(weights.networks[0])
@@ -61,7 +67,10 @@ def encode(weights: Weights, bits: int) -> bytes:
     assert not weights.deltas or len(weights.networks) == 1
     layout = Layout.of(weights.deltas, params)
     steps = weights.steps or [{}] * len(weights.networks)
-    parts = [_encode_tensors(tensors, bits, step) for tensors, step in zip(weights.networks, steps, strict=True)]
+    parts = [
+        _encode_tensors(tensors, bits, step)
+        for tensors, step in zip(weights.networks, steps, strict=True)
+    ]
     for delta in weights.deltas:
         rows = {str(i): rows for i, rows in enumerate(layout.rows(delta))}
         parts.append(_encode_tensors(rows, layout.bits(bits), {}) if rows else b"")
@@ -69,23 +78,28 @@ def encode(weights: Weights, bits: int) -> bytes:
 
 
 class Stored(Sequence[Tensors]):
-    """The plain networks of weights.bin, float32, deltas folded in; each is decoded when it is asked for.
+    """The plain networks of weights.bin, float32, deltas folded in; each is decoded when it is
+    asked for.
 
-    A few bytes can promise thousands of networks of thousands of tensors. So only those that frames need are made.
+    A few bytes can promise thousands of networks of thousands of tensors. So only those that frames
+    need are made.
 
     Args:
         data: The content of weights.bin.
         params: Names and shapes of one network.
         networks: How many there are.
         bits: Of a weight.
-        max_bytes: As if only so many bytes of ``data`` had arrived: the networks that lie whole within them, possibly
-            none. None: all.
+        max_bytes: As if only so many bytes of ``data`` had arrived: the networks that lie whole
+            within them, possibly none. None: all.
 
     Raises:
-        UserError: The data does not hold such networks; of the content of one, when that is asked for.
+        UserError: The data does not hold such networks; of the content of one, when that is asked
+            for.
     """
 
-    def __init__(self, data: bytes, params: Params, networks: int, bits: int, max_bytes: int | None = None) -> None:
+    def __init__(
+        self, data: bytes, params: Params, networks: int, bits: int, max_bytes: int | None = None
+    ) -> None:
         (header, _), *parts = split(data, WEIGHTS, networks + 2) or [(memoryview(b""), 0)]
         if header[:1] != bytes([bits]):
             raise damaged(WEIGHTS, f"it is not of {bits} bits")
@@ -126,7 +140,11 @@ def _plain(parts: Sequence[memoryview], params: Params, bits: int, index: int) -
 
 
 def _changed(
-    plain: Callable[[int], Tensors], deltas: Sequence[memoryview], layout: Layout, bits: int, index: int
+    plain: Callable[[int], Tensors],
+    deltas: Sequence[memoryview],
+    layout: Layout,
+    bits: int,
+    index: int,
 ) -> Tensors:
     """The base, which is part 0, with a delta folded in."""
     if not len(deltas[index]):
@@ -135,7 +153,9 @@ def _changed(
     return _folded(plain(0), layout.delta(rows))
 
 
-def decode(data: bytes, params: Params, networks: int, bits: int, max_bytes: int | None = None) -> list[Tensors]:
+def decode(
+    data: bytes, params: Params, networks: int, bits: int, max_bytes: int | None = None
+) -> list[Tensors]:
     """All networks at once; see `Stored`."""
     return list(Stored(data, params, networks, bits, max_bytes))
 
@@ -176,18 +196,24 @@ def _encode_tensors(tensors: Tensors, bits: int, steps: Tensors) -> bytes:
         raise UserError(f"weights.bits={bits}: a weight of {np.abs(flat).max():g} needs 32 bits")
     if bits == 16:
         return bytes(flat.astype("<f2").tobytes())
-    rows = {name: tensor.reshape(len(tensor), -1) for name, tensor in tensors.items() if tensor.ndim > 1}
+    rows = {
+        name: tensor.reshape(len(tensor), -1) for name, tensor in tensors.items() if tensor.ndim > 1
+    }
     steps = {name: steps.get(name, steps_of(row, bits)) for name, row in rows.items()}
     coded = [quantise(row, steps[name], bits) for name, row in rows.items()]
     spread = np.concatenate([_spreads(symbols, bits) for symbols in coded])
-    of_symbol = np.repeat(spread, np.concatenate([np.full(len(symbols), symbols.shape[1]) for symbols in coded]))
+    of_symbol = np.repeat(
+        spread, np.concatenate([np.full(len(symbols), symbols.shape[1]) for symbols in coded])
+    )
     biases = [tensor for tensor in tensors.values() if tensor.ndim <= 1]
     numbers = np.concatenate(biases + list(steps.values())).astype("<f2").tobytes()
     symbols = np.concatenate([symbols.ravel() for symbols in coded])
     return numbers + spread.tobytes() + _encode_symbols(symbols, of_symbol, bits)
 
 
-def _decode_tensors(data: bytes | memoryview, shapes: Sequence[tuple[int, ...]], bits: int) -> list[F32]:
+def _decode_tensors(
+    data: bytes | memoryview, shapes: Sequence[tuple[int, ...]], bits: int
+) -> list[F32]:
     """The inverse of `_encode_tensors`, but for rounding."""
     sizes = [math.prod(shape) for shape in shapes]
     order = list(range(len(shapes)))
@@ -202,14 +228,18 @@ def _decode_tensors(data: bytes | memoryview, shapes: Sequence[tuple[int, ...]],
     return [placed[i].reshape(shape) for i, shape in enumerate(shapes)]
 
 
-def _decode_rows(data: bytes | memoryview, biases: int, shapes: Sequence[tuple[int, ...]], bits: int) -> F32:
+def _decode_rows(
+    data: bytes | memoryview, biases: int, shapes: Sequence[tuple[int, ...]], bits: int
+) -> F32:
     """All biases, and all weights of these shapes, one after another."""
     rows = sum(shape[0] for shape in shapes)
     steps_at, spread_at = 2 * biases, 2 * (biases + rows)
     spread = np.frombuffer(data[spread_at : spread_at + rows], np.uint8)
     if len(spread) != rows or (rows and spread.max() >= 2 * SPREADS):
         raise damaged(WEIGHTS, "a row names no table")
-    lengths = np.repeat([math.prod(shape[1:]) for shape in shapes], [shape[0] for shape in shapes]).astype(np.int64)
+    lengths = np.repeat(
+        [math.prod(shape[1:]) for shape in shapes], [shape[0] for shape in shapes]
+    ).astype(np.int64)
     symbols = _decode_symbols(data[spread_at + rows :], spread, lengths, bits)
     steps = _numbers(data[steps_at:spread_at], rows, 16)
     symbols *= np.repeat(steps, lengths)
@@ -228,7 +258,8 @@ def _numbers(data: bytes | memoryview, count: int, bits: int) -> F32:
 
 @lru_cache
 def _tables(bits: int) -> F64:
-    """Odds of the symbols for each spread, (2 · SPREADS, 2^bits - 1): first Laplace, then Gauss, narrow to wide.
+    """Odds of the symbols for each spread, (2 · SPREADS, 2^bits - 1): first Laplace, then Gauss,
+    narrow to wide.
 
     Made by multiplication alone, so that every machine makes the same.
     """
@@ -236,8 +267,11 @@ def _tables(bits: int) -> F64:
     width = np.cumprod(np.full(SPREADS, 1.3)) * 0.05
     fall = np.repeat((width / (1 + width))[:, None], most, axis=1)
     square = (width * width / (0.5 + width * width))[:, None]
-    # exp(-x²/2w²) falls by a factor from one whole number to the next, and that factor falls by a fixed one itself
-    steepening = np.cumprod(np.concatenate([square, np.repeat(square * square, most - 1, axis=1)], axis=1), axis=1)
+    # exp(-x²/2w²) falls by a factor from one whole number to the next, and that factor falls by a
+    # fixed one itself
+    steepening = np.cumprod(
+        np.concatenate([square, np.repeat(square * square, most - 1, axis=1)], axis=1), axis=1
+    )
     halves = np.cumprod(np.concatenate([fall, steepening]), axis=1)
     return np.concatenate([halves[:, ::-1], np.ones((2 * SPREADS, 1)), halves], axis=1)
 
@@ -246,7 +280,9 @@ def _spreads(symbols: Symbols, bits: int) -> U8:
     """The table that codes each row of symbols shortest, (rows,)."""
     odds = _tables(bits)
     price = -np.log2(np.maximum(odds / odds.sum(axis=1, keepdims=True), 2.0**-24)).T
-    counts = np.stack([np.bincount(row, minlength=odds.shape[1]) for row in symbols + odds.shape[1] // 2])
+    counts = np.stack(
+        [np.bincount(row, minlength=odds.shape[1]) for row in symbols + odds.shape[1] // 2]
+    )
     cheapest: U8 = (counts @ price).argmin(axis=1).astype(np.uint8)
     return cheapest
 
@@ -264,10 +300,14 @@ def _encode_symbols(symbols: Symbols, spread: U8, bits: int) -> bytes:
 
 
 def _decode_symbols(data: bytes | memoryview, spread: U8, lengths: I64, bits: int) -> F32:
-    """The inverse of `_encode_symbols`, as float32. spread, lengths: table and number of symbols of each row."""
+    """The inverse of `_encode_symbols`, as float32. spread, lengths: table and number of symbols of
+    each row.
+    """
     odds = _tables(bits)
     cheapest = -np.log2(odds.max(axis=1) / odds.sum(axis=1))
-    if 8 * len(data) + 64 < float(lengths @ cheapest[spread]):  # before anything is made of that size
+    if 8 * len(data) + 64 < float(
+        lengths @ cheapest[spread]
+    ):  # before anything is made of that size
         raise damaged(WEIGHTS, "less data than its symbols need")
     of_symbol = np.repeat(spread, lengths)
     symbols = np.empty(len(of_symbol), np.float32)

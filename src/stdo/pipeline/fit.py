@@ -26,7 +26,14 @@ from stdo.models.cost import macs_per_patch
 from stdo.models.sharing import BackboneFactory, Sharing, Single
 from stdo.models.weights import read_safetensors, save_networks, write_safetensors
 from stdo.pipeline.phases import MakeSampler, Start, samplers
-from stdo.runs.directory import CHECKPOINT, START_CHECKPOINT, START_SCORES, START_WEIGHTS, WEIGHTS, write_chunks
+from stdo.runs.directory import (
+    CHECKPOINT,
+    START_CHECKPOINT,
+    START_SCORES,
+    START_WEIGHTS,
+    WEIGHTS,
+    write_chunks,
+)
 from stdo.runs.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_loggers
 from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast, hush
 from stdo.training.data import PatchData
@@ -44,15 +51,15 @@ class Job:
     Attributes:
         directory: The run directory.
         config: Its configuration as text, kept beside the result.
-        facts: What is known before the run starts and belongs into metrics.json (method, backbone, seed, …).
-        data: The clip, how it is scored and split.
+        facts: What is known before the run starts and belongs into metrics.json (method, backbone,
+        seed, …). data: The clip, how it is scored and split.
         backbone: Builds one network.
         shared: ``backbone`` and the number of chunks -> the networks.
         sampler: Chunk and learner of each patch -> which patches are shown.
         optimizer: See `stdo.training.module.Optimizer`.
         schedule: See `stdo.training.module.Schedule`.
-        trainer: A Lightning Trainer but for ``callbacks``, ``plugins``, ``logger`` and the number of epochs.
-        checkpoint_seconds: Between two checkpoints.
+        trainer: A Lightning Trainer but for ``callbacks``, ``plugins``, ``logger`` and the number
+        of epochs. checkpoint_seconds: Between two checkpoints.
         command: The words of the command that repeats this run, for its provenance.
         tracker: Who is told of the run beside its directory.
         start: A first phase, in which one network learns for all chunks.
@@ -76,7 +83,8 @@ class Job:
     loss: str = "l1"
 
     def sharing(self, chunks: int, first: Tensors | None = None) -> Sharing:
-        """The networks of so many chunks. first: the parameters that each begins with; None: the backbone's own.
+        """The networks of so many chunks. first: the parameters that each begins with; None: the
+        backbone's own.
 
         Raises RuntimeError where they are those of another architecture.
         """
@@ -96,9 +104,11 @@ class Job:
 
 @dataclass(frozen=True)
 class _Phase:
-    """One phase of a fit. checkpoint: where it resumes. keep: write one at its end as well, since more follows.
+    """One phase of a fit. checkpoint: where it resumes. keep: write one at its end as well, since
+    more follows.
 
-    what: how the progress bar calls it. past: the phase before it, which took so many seconds. after: steps to follow.
+    what: how the progress bar calls it. past: the phase before it, which took so many seconds.
+        after: steps to follow.
     """
 
     sharing: Sharing
@@ -127,33 +137,47 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     *before, sampler = job.samplers(label_N, sharing.learner_of(label_N))
     phase = _Phase(sharing, sampler, job.directory / CHECKPOINT)
     for first in before:
-        weights, seconds = _start(job, Single(job.backbone, chunks, seed=first.seed), first, sampler.steps, loggers)
+        weights, seconds = _start(
+            job, Single(job.backbone, chunks, seed=first.seed), first, sampler.steps, loggers
+        )
         sharing, label_N = job.sharing(chunks, weights), _flat(data)
         sampler = job.samplers(label_N, sharing.learner_of(label_N))[-1]
-        phase = _Phase(sharing, sampler, job.directory / CHECKPOINT, False, "train 2/2", first, seconds)
+        phase = _Phase(
+            sharing, sampler, job.directory / CHECKPOINT, False, "train 2/2", first, seconds
+        )
     trainer, seconds = _train(job, phase, loggers)
-    if dist.is_initialized():  # else its threads may end this process, or a child that is done, with an abort
+    if (
+        dist.is_initialized()
+    ):  # else its threads may end this process, or a child that is done, with an abort
         dist.destroy_process_group()
     if trainer.is_global_zero:
         _save(job, sharing, [*before, sampler], seconds, str(trainer.strategy.root_device))
     return trainer
 
 
-def _start(job: Job, sharing: Single, sampler: Sampler, after: int, loggers: list[Logger]) -> tuple[Tensors, float]:
-    """Train one network for all chunks, unless that was done, and split the patches anew by what it makes of them.
+def _start(
+    job: Job, sharing: Single, sampler: Sampler, after: int, loggers: list[Logger]
+) -> tuple[Tensors, float]:
+    """Train one network for all chunks, unless that was done, and split the patches anew by what it
+    makes of them.
 
     Returns:
-        The network's parameters as they were trained, weight norm and all: folded into plain weights, an optimizer
-        would move them by other steps. And the seconds that training and scoring took.
+        The network's parameters as they were trained, weight norm and all: folded into plain
+        weights, an optimizer would move them by other steps. And the seconds that training and
+        scoring took.
     """
     data, kept, scored = job.data, job.directory / START_WEIGHTS, job.directory / START_SCORES
     if scored.exists():
         weights = _read_weights(kept, sharing.backbone)
         scores, seconds = _read_scores(scored, data.labels.shape)
     else:
-        phase = _Phase(sharing, sampler, job.directory / START_CHECKPOINT, True, "train 1/2", after=after)
+        phase = _Phase(
+            sharing, sampler, job.directory / START_CHECKPOINT, True, "train 1/2", after=after
+        )
         trainer, seconds = _train(job, phase, loggers)
-        weights = {name: tensor.detach().cpu() for name, tensor in sharing.backbone.state_dict().items()}
+        weights = {
+            name: tensor.detach().cpu() for name, tensor in sharing.backbone.state_dict().items()
+        }
         scores = data.scores
         if trainer.is_global_zero:
             began = time.monotonic()
@@ -161,7 +185,9 @@ def _start(job: Job, sharing: Single, sampler: Sampler, after: int, loggers: lis
                 scores = _score(data, sharing.network(0), trainer.strategy.root_device)
             seconds += time.monotonic() - began
             write_safetensors(kept, weights, {})
-            write_safetensors(scored, {"scores": torch.from_numpy(scores)}, {"seconds": str(seconds)})
+            write_safetensors(
+                scored, {"scores": torch.from_numpy(scores)}, {"seconds": str(seconds)}
+            )
             phase.checkpoint.unlink()
         scores = trainer.strategy.broadcast(scores)
     data.rescore(scores)
@@ -169,7 +195,9 @@ def _start(job: Job, sharing: Single, sampler: Sampler, after: int, loggers: lis
 
 
 def _read_weights(path: Path, backbone: Backbone) -> Tensors:
-    """The parameters that the first phase has left. Raises UserError unless they are those of this backbone."""
+    """The parameters that the first phase has left. Raises UserError unless they are those of this
+    backbone.
+    """
     tensors, _ = read_safetensors(path)
     known = {name: tensor.shape for name, tensor in backbone.state_dict().items()}
     if {name: tensor.shape for name, tensor in tensors.items()} != known:
@@ -178,19 +206,25 @@ def _read_weights(path: Path, backbone: Backbone) -> Tensors:
 
 
 def _read_scores(path: Path, shape: tuple[int, ...]) -> tuple[F32, float]:
-    """The scores that the first phase has left, (T, rows, cols) in dB, and the seconds that it took."""
+    """The scores that the first phase has left, (T, rows, cols) in dB, and the seconds that it
+    took.
+    """
     tensors, meta = read_safetensors(path)
     try:
         scores, seconds = tensors["scores"].numpy().astype(np.float32), float(meta["seconds"])
     except (KeyError, ValueError):
         raise UserError(f"{path}: damaged; force=true trains again") from None
     if scores.shape != shape:
-        raise UserError(f"{path}: holds scores of {scores.shape} patches, the video {shape}; force=true trains again")
+        raise UserError(
+            f"{path}: holds scores of {scores.shape} patches, the video {shape}; force=true trains again"
+        )
     return scores, seconds
 
 
 def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, float]:
-    """Train one phase, or resume it. Returns its Trainer, and the seconds of this phase and those before it."""
+    """Train one phase, or resume it. Returns its Trainer, and the seconds of this phase and those
+    before it.
+    """
     data, sampler, last = job.data, phase.sampler, phase.checkpoint
     data.show(sampler)
     border = data.grid.halo * data.video.scale
@@ -209,7 +243,9 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
             plugins=[AtomicCheckpointIO(), *environment(job.trainer)],
             use_distributed_sampler=False,  # every process sees every step, and takes its share of its patches
         )
-        trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+        trainer.fit(
+            module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True
+        )
     return trainer, curve.seconds
 
 
@@ -219,9 +255,13 @@ def _explained(job: Job, sampler: Sampler) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise UserError(f"out of GPU memory: lower budget.batch ({sampler.batch_size}) or use trainer=cpu") from error
+        raise UserError(
+            f"out of GPU memory: lower budget.batch ({sampler.batch_size}) or use trainer=cpu"
+        ) from error
     except MisconfigurationException as error:
-        raise UserError(f"trainer: Lightning refuses the fit ({' '.join(str(error).split())[:300]})") from error
+        raise UserError(
+            f"trainer: Lightning refuses the fit ({' '.join(str(error).split())[:300]})"
+        ) from error
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
             raise
@@ -246,9 +286,17 @@ def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
     return scorer.scores(((video.lr[t], video.hr[t]) for t in frames), grid)
 
 
-def _save(job: Job, sharing: Sharing, phases: Sequence[Sampler], seconds: float, device: str) -> None:
-    data, grid, network_of = job.data, job.data.grid, sharing.network_of(np.arange(sharing.chunks)).tolist()
-    macs = macs_per_patch(sharing.distinct(), network_of, data.video.scale, grid.window, (grid.patch_h, grid.patch_w))
+def _save(
+    job: Job, sharing: Sharing, phases: Sequence[Sampler], seconds: float, device: str
+) -> None:
+    data, grid, network_of = (
+        job.data,
+        job.data.grid,
+        sharing.network_of(np.arange(sharing.chunks)).tolist(),
+    )
+    macs = macs_per_patch(
+        sharing.distinct(), network_of, data.video.scale, grid.window, (grid.patch_h, grid.patch_w)
+    )
     label_N = _flat(data)
     shown_C = np.sum([sampler.chunk_presentations(label_N) for sampler in phases], axis=0)
     facts = job.facts | {

@@ -10,12 +10,15 @@ from stdo.chunks.sample import Sampler
 from stdo.core.types import I64, UserError
 
 MakeSampler = Callable[..., Sampler]
-"""(chunk of each patch, learner of each patch) -> which patches are shown; takes batch, passes and seed by name."""
+"""(chunk of each patch, learner of each patch) -> which patches are shown; takes batch, passes and
+seed by name.
+"""
 
 
 @dataclass(frozen=True)
 class Start:
-    """A first phase, in which one network learns for all chunks. Then the patches are scored with it.
+    """A first phase, in which one network learns for all chunks. Then the patches are scored with
+    it.
 
     Attributes:
         share: Of the presentations of the whole fit, between 0 and 1.
@@ -33,7 +36,8 @@ class Start:
 
 
 def samplers(start: Start | None, main: MakeSampler, label_N: I64, learner_N: I64) -> list[Sampler]:
-    """One sampler for each phase, the main one last. Together they show as many patches as the main one would alone.
+    """One sampler for each phase, the main one last. Together they show as many patches as the main
+    one would alone.
 
     Args:
         start: The first phase, if there is one.
@@ -42,7 +46,8 @@ def samplers(start: Start | None, main: MakeSampler, label_N: I64, learner_N: I6
         learner_N: The learner of each patch in the main phase, int64.
 
     Raises:
-        UserError: A setting of a sampler does not fit the video, or the budget leaves no step to the main phase.
+        UserError: A setting of a sampler does not fit the video, or the budget leaves no step to
+            the main phase.
     """
     if start is None:
         return [main(label_N, learner_N)]

@@ -15,7 +15,15 @@ from stdo.core.types import UserError
 from stdo.evaluation.reconstruct import BATCH
 from stdo.models.common import Backbone
 from stdo.pipeline.fit import Job
-from stdo.training.memory import PER_PATCH, PER_STEP, PER_WEIGHT, Need, check_memory, peak_of_pass, saved_by_step
+from stdo.training.memory import (
+    PER_PATCH,
+    PER_STEP,
+    PER_WEIGHT,
+    Need,
+    check_memory,
+    peak_of_pass,
+    saved_by_step,
+)
 from stdo.training.module import Overfit
 from stdo.training.trainer import check_processes
 
@@ -24,7 +32,8 @@ _PATCHES = 1 << 22
 
 
 _HALO = 64
-"""Widest ``patches.halo`` where the network sees less: more is memory and arithmetic for nothing."""
+"""Widest ``patches.halo`` where the network sees less: more is memory and arithmetic for nothing.
+"""
 
 
 def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int) -> None:
@@ -37,7 +46,8 @@ def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int) -> N
         chunks: How many chunks it asks for.
 
     Raises:
-        UserError: A setting of the sampler or the budget does not fit the video, or the memory is not there.
+        UserError: A setting of the sampler or the budget does not fit the video, or the memory is
+            not there.
     """
     data = job.data
     farthest = max(_HALO, network.reach)
@@ -73,7 +83,9 @@ def _named(settings: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{settings}: cannot be built as it is set ({type(error).__name__}: {reason})") from error
+        raise UserError(
+            f"{settings}: cannot be built as it is set ({type(error).__name__}: {reason})"
+        ) from error
 
 
 def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Need]:
@@ -82,9 +94,13 @@ def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Ne
     grid, batch = job.data.grid, int(settings["batch"])
     patches = frames * grid.patches
     sides = (f"patches.height={grid.patch_h}", f"patches.width={grid.patch_w}")
-    yield Need(f"the list of {patches:,} patches", patches * PER_PATCH, (*sides, "video.max_frames"))
+    yield Need(
+        f"the list of {patches:,} patches", patches * PER_PATCH, (*sides, "video.max_frames")
+    )
     steps = round(settings["passes"] * patches / batch)
-    yield Need(f"the list of {steps:,} steps", steps * PER_STEP, (f"budget.passes={settings['passes']:g}",))
+    yield Need(
+        f"the list of {steps:,} steps", steps * PER_STEP, (f"budget.passes={settings['passes']:g}",)
+    )
 
     window, halo = grid.window, f"patches.halo={grid.halo}"
     around = window[0] * window[1] / (grid.patch_h * grid.patch_w)
@@ -95,11 +111,18 @@ def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Ne
     kind = getattr(job.shared, "func", job.shared)  # of a partial, the class
     learners = chunks if getattr(kind, "ONE_EACH", False) else 1
     many = (f"chunks={chunks}",) if learners > 1 else ("backbone.width",)
-    yield Need(f"training {learners:,} networks", learners * weights * PER_WEIGHT, many, on_device=True)
+    yield Need(
+        f"training {learners:,} networks", learners * weights * PER_WEIGHT, many, on_device=True
+    )
 
     at_once = min(BATCH, grid.patches)
     size = f"{window[1]}x{window[0]} LR pixels"
-    yield Need(f"evaluating {at_once} padded patches of {size}", at_once * peak_of_pass(network, window), ordered, True)
+    yield Need(
+        f"evaluating {at_once} padded patches of {size}",
+        at_once * peak_of_pass(network, window),
+        ordered,
+        True,
+    )
     shown = f"budget.batch={batch}"
     smaller = (shown, *ordered) if batch > 16 * around else (*ordered, shown)
     half = "16" in str(settings["precision"])

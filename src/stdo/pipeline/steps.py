@@ -1,8 +1,8 @@
 """The steps of a run in order, without Hydra: train, evaluate, measure single networks.
 
 job = Job(...)                 the parts, already built
-metrics = train(job)           prepare, chunk, fit, save, evaluate; resumes and never repeats finished work
-metrics = evaluate(directory, clip)    measures a finished run again from its weights
+metrics = train(job)           prepare, chunk, fit, save, evaluate; resumes and never repeats
+finished work metrics = evaluate(directory, clip)    measures a finished run again from its weights
 """
 
 import shutil
@@ -44,7 +44,10 @@ from stdo.video.writer import VideoWriter
 
 __all__ = ["SAVES", "Job", "alone", "evaluate", "train"]
 
-SAVES: dict[str, tuple[str, str, int | None]] = {"video": ("sr.mp4", "x264", 12), "png": ("sr", "png", None)}
+SAVES: dict[str, tuple[str, str, int | None]] = {
+    "video": ("sr.mp4", "x264", 12),
+    "png": ("sr", "png", None),
+}
 """How SR frames are kept: name in the run directory, codec, quality. Only PNG is lossless."""
 
 
@@ -86,7 +89,11 @@ def _run(job: Job, tracker: Tracker) -> Json:
     job.data.setup()
     prepared = time.monotonic() - began
     trainer = fit(job, tracker)
-    return evaluate(job.directory, job.data.clip, prepare_seconds=prepared) if trainer.is_global_zero else {}
+    return (
+        evaluate(job.directory, job.data.clip, prepare_seconds=prepared)
+        if trainer.is_global_zero
+        else {}
+    )
 
 
 def evaluate(
@@ -102,8 +109,9 @@ def evaluate(
         directory: The run directory.
         clip: What the run was trained on.
         save: ``video`` or ``png`` keeps the SR frames.
-        prepare_seconds: What preparing the clip took; None: unknown, or as noted before.
-        only: Use this one network for every chunk (paper, Table 1); all is then written into ``network-<only>``.
+        prepare_seconds: What preparing the clip took; None: unknown, or as noted before. only: Use
+        this one network for every chunk (paper, Table 1); all is then written into
+        ``network-<only>``.
 
     Returns:
         The content of metrics.json.
@@ -117,7 +125,9 @@ def evaluate(
         return _evaluate(directory, clip, save, prepare_seconds, only)
 
 
-def _evaluate(directory: Path, clip: Clip, save: str | None, prepare_seconds: float | None, only: int | None) -> Json:
+def _evaluate(
+    directory: Path, clip: Clip, save: str | None, prepare_seconds: float | None, only: int | None
+) -> Json:
     began = time.monotonic()
     networks, meta = load_networks(directory / WEIGHTS)
     facts = read_facts(directory / WEIGHTS, meta) | {"network": only}
@@ -128,7 +138,9 @@ def _evaluate(directory: Path, clip: Clip, save: str | None, prepare_seconds: fl
     out = directory
     if only is not None:
         if not 0 <= only < len(networks):
-            raise UserError(f"network={only}: must be from 0 to {len(networks) - 1}, the networks of this run")
+            raise UserError(
+                f"network={only}: must be from 0 to {len(networks) - 1}, the networks of this run"
+            )
         network_of, out = [only] * len(network_of), directory / f"network-{only}"
         out.mkdir(exist_ok=True)
     device = device_of(facts["device"])
@@ -159,7 +171,9 @@ def _evaluate(directory: Path, clip: Clip, save: str | None, prepare_seconds: fl
 
 
 def alone(directory: Path, clip: Clip) -> list[Json]:
-    """Measure the first and the last chunk's network, each for every patch (paper, Table 1), unless that was done."""
+    """Measure the first and the last chunk's network, each for every patch (paper, Table 1), unless
+    that was done.
+    """
     last = max(read_chunks(directory)[1])
     if not last:
         return []
@@ -191,7 +205,14 @@ def _sink(folder: Path, video: Prepared, save: str | None) -> Iterator[Sink | No
         yield writer.write
 
 
-def _draw(folder: Path, facts: Json, clip: Clip, measured: Measured, reconstructor: Reconstructor, labels: I16) -> None:
+def _draw(
+    folder: Path,
+    facts: Json,
+    clip: Clip,
+    measured: Measured,
+    reconstructor: Reconstructor,
+    labels: I16,
+) -> None:
     """heatmap.png, comparison.png and the crops."""
     video, grid = clip.video, clip.grid
     pictures = pictures_of(video, reconstructor, labels)
@@ -200,9 +221,19 @@ def _draw(folder: Path, facts: Json, clip: Clip, measured: Measured, reconstruct
     title = f"{facts['video']} ×{grid.scale}, {name} {facts['backbone'].upper()}, k={facts['chunks']}{which}"
     frames = sorted({len(video.lr) // 4, 3 * len(video.lr) // 4})
     rows = [
-        (f"frame {t}", pictures(t)[0], {"bicubic": measured.bicubic_TRC[t], name: measured.ours_TRC[t]}) for t in frames
+        (
+            f"frame {t}",
+            pictures(t)[0],
+            {"bicubic": measured.bicubic_TRC[t], name: measured.ours_TRC[t]},
+        )
+        for t in frames
     ]
     heatmap(folder / "heatmap.png", grid, rows, title=title)
     crops = choose_crops(measured.bicubic_TRC, measured.ours_TRC)
     comparison(folder / "comparison.png", grid, crops, pictures, name=name, title=title)
-    save_crops(folder / "crops", [*hardest(measured.bicubic_TRC, measured.ours_TRC), *crops], grid, pictures)
+    save_crops(
+        folder / "crops",
+        [*hardest(measured.bicubic_TRC, measured.ours_TRC), *crops],
+        grid,
+        pictures,
+    )

@@ -10,7 +10,9 @@ REACH = 2
 
 
 def enlarge(lr_HWC: U8, scale: int) -> U8:
-    """The pixels of `stdo.video.degrade.BicubicUpscaler`, to one level: (h, w, 3) -> (scale·h, scale·w, 3) uint8."""
+    """The pixels of `stdo.video.degrade.BicubicUpscaler`, to one level: (h, w, 3) -> (scale·h,
+    scale·w, 3) uint8.
+    """
     rows = _along_rows(lr_HWC.astype(np.float32), scale)
     frame_WHC = _along_rows(np.ascontiguousarray(rows.swapaxes(0, 1)), scale)
     np.rint(frame_WHC, out=frame_WHC)
@@ -19,9 +21,11 @@ def enlarge(lr_HWC: U8, scale: int) -> U8:
 
 
 def enlarge_part(lr_HWC: U8, scale: int, top: int, left: int, height: int, width: int) -> U8:
-    """What `enlarge` makes of a part of a frame, the pixels around it being seen: (scale·height, scale·width, 3).
+    """What `enlarge` makes of a part of a frame, the pixels around it being seen: (scale·height,
+    scale·width, 3).
 
-    top, left, height, width: of the part in LR pixels. One patch at a time stays in the processor's cache.
+    top, left, height, width: of the part in LR pixels. One patch at a time stays in the processor's
+        cache.
     """
     above, before = max(top - REACH, 0), max(left - REACH, 0)
     seen_HWC = lr_HWC[above : top + height + REACH, before : left + width + REACH]

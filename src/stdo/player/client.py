@@ -3,8 +3,8 @@
     for pts, rgb_HWC in Player("movie.stdo"):
         ...
 
-Decoding and stitching happen in Python threads, one frame each, the networks in OpenVINO; whoever takes the frames may
-encode them meanwhile.
+Decoding and stitching happen in Python threads, one frame each, the networks in OpenVINO; whoever
+takes the frames may encode them meanwhile.
 """
 
 from bisect import bisect_left
@@ -35,32 +35,40 @@ if TYPE_CHECKING:
     from stdo.player.runtime import Networks
 
 _GROUP = 1 << 22
-"""HR pixels of the windows that are computed together: of a frame of 1080p all, of huge ones a part after another."""
+"""HR pixels of the windows that are computed together: of a frame of 1080p all, of huge ones a part
+after another.
+"""
 
 WAIT = 600.0
-"""Seconds after which a frame that does not come counts as lost. Deep networks take long on large frames."""
+"""Seconds after which a frame that does not come counts as lost. Deep networks take long on large
+frames.
+"""
 
 _MAX_THREADS = 64
 
 WHOLE = 150_000
-"""LR pixels of the largest window: a frame of 480x270 with its halo. Larger frames run whole in several bands."""
+"""LR pixels of the largest window: a frame of 480x270 with its halo. Larger frames run whole in
+several bands.
+"""
 
 
 class Player:
     """The frames of a package in order, as often as it is iterated over.
 
-    path: a ``.stdo`` file or an unpacked package. start, duration: seconds of the video; frames with
-    ``start <= time < start + duration`` are played, None: to the end. max_network_bytes: as if only so many bytes of
-    weights.bin had arrived: networks are taken in its order while they fit, patches of the others are bicubic.
-    threads: frames computed at once, None: one for each core that this process may use. precision, device: see
-    `stdo.player.runtime.Networks`. isolated: decode and compute in another process, which has a limit of memory and
-    of time and can neither write files nor use a network: for packages of strangers. It ends with the player.
+    path: a ``.stdo`` file or an unpacked package. start, duration: seconds of the video; frames
+    with ``start <= time < start + duration`` are played, None: to the end. max_network_bytes: as if
+    only so many bytes of weights.bin had arrived: networks are taken in its order while they fit,
+    patches of the others are bicubic. threads: frames computed at once, None: one for each core
+    that this process may use. precision, device: see `stdo.player.runtime.Networks`. isolated:
+    decode and compute in another process, which has a limit of memory and of time and can neither
+    write files nor use a network: for packages of strangers. It ends with the player.
 
-    Yields (time in seconds, uint8 RGB of native size (height, width, 3)). With ``precision="float32"`` the pixels equal
-    those of the server's reconstruction to one level, wherever playing starts.
+    Yields (time in seconds, uint8 RGB of native size (height, width, 3)). With
+    ``precision="float32"`` the pixels equal those of the server's reconstruction to one level,
+    wherever playing starts.
 
-    Raises UserError, in one line, for a package that is missing, damaged or contradicts itself, when it is opened or
-    while it plays, and for settings out of range.
+    Raises UserError, in one line, for a package that is missing, damaged or contradicts itself,
+    when it is opened or while it plays, and for settings out of range.
     """
 
     def __init__(
@@ -82,27 +90,38 @@ class Player:
         self.threads = threads or min(usable_cores(), _MAX_THREADS)
         self.package = path if isinstance(path, Package) else Package.open(path)
         self.span = _span(self.manifest, start, duration)
-        package = self.package  # and not self, which would keep a player that is done, and its networks, until gc
+        package = (
+            self.package
+        )  # and not self, which would keep a player that is done, and its networks, until gc
         self.lr = LrVideo(lambda: package.file(package.manifest.lr.member), self.manifest)
         self._apart: Isolated | None = None
         if isolated:
             told = {"start": str(start), "duration": None if duration is None else str(duration)}
             told |= {"precision": precision, "device": device}
-            self._apart = self._isolated(told | {"max_network_bytes": max_network_bytes, "threads": self.threads})
+            self._apart = self._isolated(
+                told | {"max_network_bytes": max_network_bytes, "threads": self.threads}
+            )
             return
         with complaints(self.package.path):
             self.networks = self._networks(max_network_bytes, precision, device)
             self._grid, self._whole = self._grids()
             self.labels = self._labels()
-        self._network_of, self._scale = np.asarray(self.manifest.network.network_of), self.manifest.scale
+        self._network_of, self._scale = (
+            np.asarray(self.manifest.network.network_of),
+            self.manifest.scale,
+        )
 
     def _isolated(self, settings: Json) -> Isolated:
         source = self.manifest.source
         memory = of_decoder(source.width * source.height, self.threads)
-        return Isolated(self.package, (self.held, source.height, source.width, 3), memory, WAIT, settings)
+        return Isolated(
+            self.package, (self.held, source.height, source.width, 3), memory, WAIT, settings
+        )
 
     def _grids(self) -> tuple[PatchGrid, PatchGrid | None]:
-        """The package's grid, and one of fewer and larger windows, where such give the same pixels sooner."""
+        """The package's grid, and one of fewer and larger windows, where such give the same pixels
+        sooner.
+        """
         grid, network = self.manifest.patch_grid, self.manifest.network
         whole = grid.coarsest(min(WHOLE, self.networks.largest))
         pays = grid.halo >= network.reach and whole.pixels < grid.pixels
@@ -159,11 +178,15 @@ class Player:
             with complaints(self.package.path):
                 for t, lr_HWC in zip(self.span, self.lr.frames(self.span.start), strict=False):
                     labels_RC = self.labels[t]
-                    if t == self.span.start:  # side by side, where frames would ask for one after the other
+                    if (
+                        t == self.span.start
+                    ):  # side by side, where frames would ask for one after the other
                         grid_of_it, members_of = self._plan(labels_RC)
                         for index in members_of:
                             pool.submit(self.networks.prepare, index, grid_of_it.window)
-                    pending.append((self.manifest.source.pts(t), pool.submit(self.frame, lr_HWC, labels_RC)))
+                    pending.append(
+                        (self.manifest.source.pts(t), pool.submit(self.frame, lr_HWC, labels_RC))
+                    )
                     if len(pending) > ahead:
                         yield _taken(pending)
                 while pending:
@@ -172,7 +195,8 @@ class Player:
             pool.shutdown(cancel_futures=True)
 
     def frame(self, lr_HWC: U8, labels_RC: I16, out: U8 | None = None) -> U8:
-        """The SR frame, uint8 (height, width, 3) of native size, of an LR frame and its patches' chunks.
+        """The SR frame, uint8 (height, width, 3) of native size, of an LR frame and its patches'
+        chunks.
 
         out: where it is written; None: a new array.
         """
@@ -182,10 +206,14 @@ class Player:
         height, width = grid.window
         at_once = max(1, _GROUP // (height * width * self._scale**2))
         for first in range(0, grid.patches, at_once):
-            self._patches(frame, lr_HWC, grid, members_of, range(first, min(first + at_once, grid.patches)))
+            self._patches(
+                frame, lr_HWC, grid, members_of, range(first, min(first + at_once, grid.patches))
+            )
         return frame
 
-    def _patches(self, frame: U8, lr_HWC: U8, grid: PatchGrid, members_of: dict[int, I64], patches: range) -> None:
+    def _patches(
+        self, frame: U8, lr_HWC: U8, grid: PatchGrid, members_of: dict[int, I64], patches: range
+    ) -> None:
         """Compute some patches of a frame, into it."""
         scale, border = self._scale, grid.halo * self._scale
         windows = grid.extract(lr_HWC, patches)
@@ -196,36 +224,49 @@ class Player:
             here = members[(members >= patches.start) & (members < patches.stop)] - patches.start
             bicubic[here] = False
             self.networks.run(index, windows, made, here.tolist())
-        for at in np.flatnonzero(bicubic).tolist():  # the chunk has no network, or it has not arrived
+        for at in np.flatnonzero(
+            bicubic
+        ).tolist():  # the chunk has no network, or it has not arrived
             top, left = grid.origins[patches.start + at]
             inner[at] = enlarge_part(lr_HWC, scale, top, left, grid.patch_h, grid.patch_w)
         grid.place(frame, inner, patches)
 
     def _plan(self, labels_RC: I16) -> tuple[PatchGrid, dict[int, I64]]:
-        """How a frame is cut up, and its networks, where they have arrived, each with the numbers of its windows.
+        """How a frame is cut up, and its networks, where they have arrived, each with the numbers
+        of its windows.
 
-        A frame whose patches share one network runs whole where the halo holds all that the network sees: the pixels
-        are the same, and the overlap of the halos is saved.
+        A frame whose patches share one network runs whole where the halo holds all that the network
+        sees: the pixels are the same, and the overlap of the halos is saved.
         """
         chosen = self._network_of[labels_RC.ravel()]
         needed = np.unique(chosen).tolist()
         grid = self._grid
         if self._whole is not None and len(needed) == 1:
             grid, chosen = self._whole, np.repeat(needed, self._whole.patches)
-        return grid, {index: np.flatnonzero(chosen == index) for index in needed if 0 <= index < len(self.networks)}
+        return grid, {
+            index: np.flatnonzero(chosen == index)
+            for index in needed
+            if 0 <= index < len(self.networks)
+        }
 
     def _networks(self, max_bytes: int | None, precision: str, device: str) -> "Networks":
         from stdo.player.runtime import Networks
 
         network = self.manifest.network
         weights = Stored(
-            self.package.read(WEIGHTS), network.params, network.networks, self.manifest.quantiser.bits, max_bytes
+            self.package.read(WEIGHTS),
+            network.params,
+            network.networks,
+            self.manifest.quantiser.bits,
+            max_bytes,
         )
         graph, scale = self.package.read(GRAPH), self.manifest.scale
         told = network.ranges or () if precision == "int8" else ()
         named = [dict(zip(network.convolutions, each, strict=True)) for each in told]
         memory = self._memory_of_networks(self.threads)
-        return Networks(graph, weights, scale, self.threads, precision, device, ranges=named, memory=memory)
+        return Networks(
+            graph, weights, scale, self.threads, precision, device, ranges=named, memory=memory
+        )
 
     def _memory_of_networks(self, threads: int) -> int:
         source, lr = self.manifest.source, self.manifest.lr
@@ -243,13 +284,22 @@ def _taken(pending: "deque[tuple[Fraction, Future[U8]]]") -> tuple[Fraction, U8]
 def _span(manifest: Manifest, start: float | Fraction, duration: float | Fraction | None) -> range:
     """Numbers of the frames that are played. Raises UserError when there are none."""
     source = manifest.source
-    begin, length = _seconds("start", start), None if duration is None else _seconds("duration", duration)
+    begin, length = (
+        _seconds("start", start),
+        None if duration is None else _seconds("duration", duration),
+    )
     if length is not None and length <= 0:
         raise UserError(f"duration={duration}: must be more than 0 seconds")
     first = bisect_left(range(source.frames), begin, key=source.pts)
-    last = source.frames if length is None else bisect_left(range(source.frames), begin + length, key=source.pts)
+    last = (
+        source.frames
+        if length is None
+        else bisect_left(range(source.frames), begin + length, key=source.pts)
+    )
     if first >= last:
-        raise UserError(f"start={start} duration={duration}: no frame there; the video has {float(source.seconds):g} s")
+        raise UserError(
+            f"start={start} duration={duration}: no frame there; the video has {float(source.seconds):g} s"
+        )
     return range(first, last)
 
 

@@ -1,7 +1,8 @@
-"""Taking away from a process what it does not need, for good: memory beyond a limit, the network, files to write.
+"""Taking away from a process what it does not need, for good: memory beyond a limit, the network,
+files to write.
 
-The kernel holds the limits, whatever runs in the process later: Linux by RLIMIT_DATA and by seccomp, which libseccomp
-and pyseccomp make. Elsewhere `confine` says what is missing.
+The kernel holds the limits, whatever runs in the process later: Linux by RLIMIT_DATA and by
+seccomp, which libseccomp and pyseccomp make. Elsewhere `confine` says what is missing.
 """
 
 import ctypes
@@ -24,14 +25,18 @@ creat truncate rename renameat renameat2 link linkat symlink symlinkat unlink un
 chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat setxattr lsetxattr fsetxattr removexattr lremovexattr
 fremovexattr utime utimes utimensat futimesat
 """
-"""Calls that make, remove or change a file by its name; opening one to write is looked at by its arguments."""
+"""Calls that make, remove or change a file by its name; opening one to write is looked at by its
+arguments.
+"""
 _SYSTEM = """
 mount umount2 pivot_root chroot unshare setns bpf perf_event_open userfaultfd keyctl add_key request_key io_uring_setup
 io_uring_enter io_uring_register setrlimit ioperm iopl init_module finit_module kexec_load reboot
 """
 """Calls that change the system, or lead around these lists."""
 _UNKNOWN = ("openat2", "clone3")
-"""Calls whose arguments seccomp cannot see: as if the kernel had none, so that the older ones are used instead."""
+"""Calls whose arguments seccomp cannot see: as if the kernel had none, so that the older ones are
+used instead.
+"""
 _CLONE_THREAD = 0x10000
 _STACK = 1 << 20
 
@@ -57,13 +62,21 @@ def confine(memory: int) -> list[str]:
     try:
         _forbid()
     except (ImportError, OSError, RuntimeError) as error:
-        why = "pyseccomp is not installed" if isinstance(error, ModuleNotFoundError) else str(error) or "no seccomp"
-        notes.append(f"packages are decoded in a process that is not kept from the network and from files ({why})")
+        why = (
+            "pyseccomp is not installed"
+            if isinstance(error, ModuleNotFoundError)
+            else str(error) or "no seccomp"
+        )
+        notes.append(
+            f"packages are decoded in a process that is not kept from the network and from files ({why})"
+        )
     return notes
 
 
 def _small_stacks() -> None:
-    """Let threads have stacks of 1 MiB. RLIMIT_DATA counts all of a stack, and some twenty threads have 8 MiB each."""
+    """Let threads have stacks of 1 MiB. RLIMIT_DATA counts all of a stack, and some twenty threads
+    have 8 MiB each.
+    """
     with suppress(AttributeError):  # of a C library other than glibc
         libc, attributes = ctypes.CDLL(None), ctypes.create_string_buffer(256)
         libc.pthread_attr_init(attributes)
@@ -99,7 +112,9 @@ def _data() -> int | None:
 
 
 def _forbid() -> None:
-    """Load the filter. Raises ImportError without pyseccomp, RuntimeError without libseccomp, OSError as the kernel."""
+    """Load the filter. Raises ImportError without pyseccomp, RuntimeError without libseccomp,
+    OSError as the kernel.
+    """
     if sys.platform != "linux":
         raise OSError("Linux alone has seccomp")
     import pyseccomp as seccomp
@@ -119,8 +134,12 @@ def _forbid() -> None:
             (os.O_TRUNC, os.O_TRUNC),
         ):
             _add(rules, refused, name, seccomp.Arg(flags, seccomp.MASKED_EQ, mask, value))
-    _add(rules, refused, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, _CLONE_THREAD, 0))  # a process, and no thread
-    _add(rules, refused, "tgkill", seccomp.Arg(0, seccomp.NE, os.getpid()))  # abort() sends itself a signal
+    _add(
+        rules, refused, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, _CLONE_THREAD, 0)
+    )  # a process, and no thread
+    _add(
+        rules, refused, "tgkill", seccomp.Arg(0, seccomp.NE, os.getpid())
+    )  # abort() sends itself a signal
     _add(rules, refused, "prlimit64", seccomp.Arg(2, seccomp.NE, 0))
     rules.load()
 
@@ -130,5 +149,10 @@ def _add(rules: Any, action: int, name: str, *arguments: Any) -> None:
     try:
         rules.add_rule(action, name, *arguments)
     except (OSError, ValueError, RuntimeError) as error:
-        if getattr(error, "errno", errno.EINVAL) not in (errno.EINVAL, errno.EFAULT, errno.ENOENT, errno.EDOM):
+        if getattr(error, "errno", errno.EINVAL) not in (
+            errno.EINVAL,
+            errno.EFAULT,
+            errno.ENOENT,
+            errno.EDOM,
+        ):
             raise

@@ -16,13 +16,13 @@ _CPU = {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
 def usable_device(core: ov.Core, device: str, precision: str) -> tuple[str, dict[str, object]]:
     """The name and the settings that networks are compiled for a device with.
 
-    A name may be a list or a choice, such as ``AUTO``, ``AUTO:CPU`` or ``MULTI:CPU``. So a network of one step is
-    compiled and run, rather than the name looked up.
+    A name may be a list or a choice, such as ``AUTO``, ``AUTO:CPU`` or ``MULTI:CPU``. So a network
+    of one step is compiled and run, rather than the name looked up.
 
     Args:
         core: OpenVINO.
-        device: Its name of the device. ``CPU.0``, the first CPU, is the CPU, whose plugin takes no numbers.
-        precision: OpenVINO's name of the precision.
+        device: Its name of the device. ``CPU.0``, the first CPU, is the CPU, whose plugin takes no
+        numbers. precision: OpenVINO's name of the precision.
 
     Raises:
         UserError: No network can be run there.
@@ -45,13 +45,17 @@ def _found(core: ov.Core, device: str, precision: str) -> tuple[str, dict[str, o
         else:
             return name, settings
     known = ", ".join([*core.available_devices, "AUTO"])
-    raise UserError(f"device={device}: must be one of {known}, or another name that OpenVINO knows ({why})")
+    raise UserError(
+        f"device={device}: must be one of {known}, or another name that OpenVINO knows ({why})"
+    )
 
 
 def _try(core: ov.Core, device: str, settings: dict[str, object]) -> None:
     numbers = op.parameter([1, 3, 8, 8], np.float32)
     model = ov.Model([op.result(op.relu(numbers))], [numbers], "trial")
-    core.compile_model(model, device, settings).create_infer_request().infer([np.zeros((1, 3, 8, 8), np.float32)])
+    core.compile_model(model, device, settings).create_infer_request().infer(
+        [np.zeros((1, 3, 8, 8), np.float32)]
+    )
 
 
 def _last_line(error: Exception) -> str:

@@ -1,8 +1,9 @@
 """graph.onnx, read before the runtime reads it: nothing but what `deliver` writes may be in it.
 
-ONNX can name files of the viewer's as tensors, nests graphs, and knows hundreds of operations; OpenVINO reads it in
-native code, which ends the process where a convolution has no weights. Ours are lists of a few operations with their
-weights outside. So the bytes are taken apart here, as protobuf stores them, and anything else is refused.
+ONNX can name files of the viewer's as tensors, nests graphs, and knows hundreds of operations;
+OpenVINO reads it in native code, which ends the process where a convolution has no weights. Ours
+are lists of a few operations with their weights outside. So the bytes are taken apart here, as
+protobuf stores them, and anything else is refused.
 """
 
 import math
@@ -20,9 +21,9 @@ MAX_NODES = 2000
 
 @dataclass(frozen=True)
 class _Operation:
-    """An operation of ONNX. inputs: how many it may have. computed: how many of them may come from other steps.
-    attributes: name -> the whole numbers, or the one with a fraction, from least to most, or the text that it may
-    have."""
+    """An operation of ONNX. inputs: how many it may have. computed: how many of them may come from
+    other steps. attributes: name -> the whole numbers, or the one with a fraction, from least to
+    most, or the text that it may have."""
 
     inputs: tuple[int, ...]
     computed: int
@@ -59,9 +60,22 @@ _Message = dict[int, list["int | bytes | _Message"]]
 _FIELDS: dict[str, dict[int, str]] = {
     "model": {1: "", 2: "", 3: "", 7: "graph", 8: "opset"},  # version, producer and its version
     "opset": {1: "", 2: ""},  # domain, version
-    "graph": {1: "node", 2: "", 5: "tensor", 11: "value", 12: "value"},  # name; inputs and outputs are values
+    "graph": {
+        1: "node",
+        2: "",
+        5: "tensor",
+        11: "value",
+        12: "value",
+    },  # name; inputs and outputs are values
     "node": {1: "", 2: "", 3: "", 4: "", 5: "attribute"},  # inputs, outputs, name, operation
-    "attribute": {1: "", 2: "", 3: "", 4: "", 8: "", 20: ""},  # name, fraction, number, text, numbers, which of them
+    "attribute": {
+        1: "",
+        2: "",
+        3: "",
+        4: "",
+        8: "",
+        20: "",
+    },  # name, fraction, number, text, numbers, which of them
     "tensor": {1: "", 2: "", 8: "", 9: ""},  # sides, type, name, content
     "value": {1: "", 2: "type"},  # name
     "type": {1: "tensor type"},
@@ -69,11 +83,15 @@ _FIELDS: dict[str, dict[int, str]] = {
     "shape": {1: "side"},
     "side": {1: "", 2: ""},  # number, name
 }
-"""onnx.proto, as far as it is needed: message -> number of a field -> the message in it; empty: a number or bytes."""
+"""onnx.proto, as far as it is needed: message -> number of a field -> the message in it; empty: a
+number or bytes.
+"""
 
 
 def check_graph(data: bytes) -> None:
-    """Raise UserError for a graph that is damaged, or has anything in it that no backbone's graph has."""
+    """Raise UserError for a graph that is damaged, or has anything in it that no backbone's graph
+    has.
+    """
     model = _parse("model", data)
     graphs = _messages(model, 7)
     if len(graphs) != 1:
@@ -81,7 +99,9 @@ def check_graph(data: bytes) -> None:
     nodes, (graph,) = _messages(graphs[0], 1), graphs
     if not 1 <= len(nodes) <= MAX_NODES:
         raise UserError(f"{GRAPH}: {len(nodes)} steps: must be from 1 to {MAX_NODES}")
-    constants = [_text(tensor, 8) for tensor in _messages(graph, 5)] + [_text(each, 1) for each in _messages(graph, 11)]
+    constants = [_text(tensor, 8) for tensor in _messages(graph, 5)] + [
+        _text(each, 1) for each in _messages(graph, 11)
+    ]
     computed = {INPUT}
     given = set(constants) - computed
     if len(set(constants)) != len(constants) or b"" in map(str.encode, constants):
@@ -97,16 +117,24 @@ def _check_node(node: _Message, computed: set[str], given: set[str]) -> str:
     """Check one step; returns the name of its result."""
     name = _text(node, 4)
     if name not in OPERATIONS:
-        raise UserError(f"{GRAPH}: step {ascii(name)[1:-1][:40]}: must be one of {', '.join(OPERATIONS)}")
+        raise UserError(
+            f"{GRAPH}: step {ascii(name)[1:-1][:40]}: must be one of {', '.join(OPERATIONS)}"
+        )
     operation, inputs, outputs = OPERATIONS[name], _texts(node, 1), _texts(node, 2)
     if len(inputs) not in operation.inputs or len(outputs) != 1:
         raise damaged(GRAPH, f"a {name} has {len(inputs)} inputs and {len(outputs)} outputs")
     free = all(each in computed | given for each in inputs[: operation.computed])
-    if not (free and inputs[0] in computed and all(each in given for each in inputs[operation.computed :])):
+    if not (
+        free
+        and inputs[0] in computed
+        and all(each in given for each in inputs[operation.computed :])
+    ):
         raise damaged(GRAPH, f"a {name} takes what is not there yet, or not an input")
     attributes = {_text(each, 1): each for each in _messages(node, 5)}
     if len(attributes) != len(node.get(5, [])) or not set(attributes) <= set(operation.attributes):
-        raise damaged(GRAPH, f"a {name} has other attributes than {', '.join(operation.attributes) or 'none'}")
+        raise damaged(
+            GRAPH, f"a {name} has other attributes than {', '.join(operation.attributes) or 'none'}"
+        )
     for key, attribute in attributes.items():
         _check_attribute(f"{key} of a {name}", attribute, operation.attributes[key])
     return outputs[0]
@@ -121,14 +149,20 @@ def _check_attribute(what: str, attribute: _Message, allowed: _Allowed) -> None:
         good = values == fraction and len(fraction) == 1 and least <= _fraction(fraction[0]) <= most
         shown = f"from {least:g} to {most:g}"
     else:
-        good = bool(values) and all(isinstance(each, int) and allowed[0] <= each <= allowed[1] for each in values)
+        good = bool(values) and all(
+            isinstance(each, int) and allowed[0] <= each <= allowed[1] for each in values
+        )
         shown = f"from {allowed[0]} to {allowed[1]}"
     if not good:
         raise UserError(f"{GRAPH}: {what}: must be {shown}")
 
 
 def _fraction(value: "int | bytes | _Message") -> float:
-    return float(struct.unpack("<f", value)[0]) if isinstance(value, bytes) and len(value) == 4 else math.nan
+    return (
+        float(struct.unpack("<f", value)[0])
+        if isinstance(value, bytes) and len(value) == 4
+        else math.nan
+    )
 
 
 def _messages(message: _Message, field: int) -> list[_Message]:
@@ -148,7 +182,9 @@ def _text(message: _Message, field: int) -> str:
 
 
 def _parse(kind: str, data: bytes) -> _Message:
-    """A message of a kind in `_FIELDS`. Raises UserError where it is damaged, or has a field that is not there."""
+    """A message of a kind in `_FIELDS`. Raises UserError where it is damaged, or has a field that
+    is not there.
+    """
     message: _Message = {}
     for field, content in _fields(data):
         inner = _FIELDS[kind].get(field)

@@ -1,7 +1,9 @@
-"""Convolutions in 8 bits. What one reads is rounded to 256 levels of its range, its weights to 127 steps either way.
+"""Convolutions in 8 bits. What one reads is rounded to 256 levels of its range, its weights to 127
+steps either way.
 
-x86 processors without VNNI add pairs of products in 16 bits, which overflow; there weights have 63 steps. The server
-has seen every frame there is, so the ranges in a package are no estimates: they hold all that is read in fp32.
+x86 processors without VNNI add pairs of products in 16 bits, which overflow; there weights have 63
+steps. The server has seen every frame there is, so the ranges in a package are no estimates: they
+hold all that is read in fp32.
 """
 
 import threading
@@ -53,8 +55,12 @@ class Observed:
             np.maximum(seen[1::2], ends[1::2], out=seen[1::2])
 
     def ranges(self, networks: int, names: Sequence[str]) -> Ranges:
-        """Of so many networks' convolutions with these weights, to six digits; (0, 0) where one was never used."""
-        return tuple(tuple(self._range(network, name) for name in names) for network in range(networks))
+        """Of so many networks' convolutions with these weights, to six digits; (0, 0) where one was
+        never used.
+        """
+        return tuple(
+            tuple(self._range(network, name) for name in names) for network in range(networks)
+        )
 
     def _range(self, network: int, name: str) -> Range:
         if network not in self._ends:
@@ -64,7 +70,9 @@ class Observed:
 
 
 def weight_levels(core: ov.Core, device: str, settings: Mapping[str, object]) -> int:
-    """How many levels weights may have there so that sums of products are right: tried on the largest ones."""
+    """How many levels weights may have there so that sums of products are right: tried on the
+    largest ones.
+    """
     right = np.allclose(_largest_sums(core, device, settings, WEIGHT_LEVELS), _SUM, rtol=0.01)
     return WEIGHT_LEVELS if right else FEWER_LEVELS
 
@@ -73,11 +81,18 @@ _SUM = 16 * 3 * 3
 
 
 def _largest_sums(core: ov.Core, device: str, settings: Mapping[str, object], levels: int) -> F32:
-    """Sums of the largest weights times the largest numbers, as they come out there; each should be `_SUM`."""
+    """Sums of the largest weights times the largest numbers, as they come out there; each should be
+    `_SUM`.
+    """
     ones = np.ones((1, 16, 8, 8), np.float32)
-    read, weights = op.parameter(ones.shape, np.float32), op.constant(np.ones((16, 16, 3, 3), np.float32), name="w")
+    read, weights = (
+        op.parameter(ones.shape, np.float32),
+        op.constant(np.ones((16, 16, 3, 3), np.float32), name="w"),
+    )
     convolution = op.convolution(read, weights, [1, 1], [0, 0], [0, 0], [1, 1])
-    model = quantised(ov.Model([op.result(convolution)], [read], "largest"), {"w": (0.0, 1.0)}, levels)
+    model = quantised(
+        ov.Model([op.result(convolution)], [read], "largest"), {"w": (0.0, 1.0)}, levels
+    )
     with complaints():
         sums: F32 = core.compile_model(model, device, dict(settings))([ones])[0]
     return sums
@@ -90,9 +105,13 @@ def quantised(model: ov.Model, ranges: Mapping[str, Range], levels: int) -> ov.M
     """
     convolutions = _convolutions(model)
     reads = [_reads(each) for _, each in convolutions]
-    sources = [read.get_source_output() for read in reads]  # all of them first: two may read through one padding
+    sources = [
+        read.get_source_output() for read in reads
+    ]  # all of them first: two may read through one padding
     for (name, convolution), read, source in zip(convolutions, reads, sources, strict=True):
-        low, high = _PICTURE if source.get_node().get_friendly_name() == PICTURE else _found(ranges, name)
+        low, high = (
+            _PICTURE if source.get_node().get_friendly_name() == PICTURE else _found(ranges, name)
+        )
         read.replace_source_output(_rounded(source, *_around_zero(low, high), LEVELS))
         weight = convolution.input_value(1)
         outputs = 1 if convolution.get_type_name() == TRANSPOSED else 0
@@ -105,7 +124,11 @@ def quantised(model: ov.Model, ranges: Mapping[str, Range], levels: int) -> ov.M
 
 def _convolutions(model: ov.Model) -> list[tuple[str, ov.Node]]:
     """Each with the name of its weights. Bicubic enlargement is none: it is a group convolution."""
-    steps = (step for step in model.get_ordered_ops() if step.get_type_name() in ("Convolution", TRANSPOSED))
+    steps = (
+        step
+        for step in model.get_ordered_ops()
+        if step.get_type_name() in ("Convolution", TRANSPOSED)
+    )
     return [(step.input_value(1).get_node().get_friendly_name(), step) for step in steps]
 
 
@@ -119,12 +142,16 @@ def _reads(convolution: ov.Node) -> ov.Input:
 
 def _found(ranges: Mapping[str, Range], name: str) -> Range:
     if name not in ranges:
-        raise UserError(f"graph.onnx: {ascii(name)[1:-1]:.40}: a convolution whose range the package does not tell")
+        raise UserError(
+            f"graph.onnx: {ascii(name)[1:-1]:.40}: a convolution whose range the package does not tell"
+        )
     return ranges[name]
 
 
 def _around_zero(low: float, high: float) -> Range:
-    """The range with 0 in it, moved by half a step at most so that 0 is a level: as what surrounds a window is."""
+    """The range with 0 in it, moved by half a step at most so that 0 is a level: as what surrounds
+    a window is.
+    """
     low, high = min(low, 0.0), max(high, 0.0)
     step = (high - low) / (LEVELS - 1) or 1.0
     below = round(-low / step)
@@ -132,5 +159,8 @@ def _around_zero(low: float, high: float) -> Range:
 
 
 def _rounded(value: ov.Output, low: float | F32, high: float | F32, levels: int) -> ov.Output:
-    ends = [op.constant(np.asarray(end, np.float32).reshape(np.shape(end) or (1, 1, 1, 1))) for end in (low, high)]
+    ends = [
+        op.constant(np.asarray(end, np.float32).reshape(np.shape(end) or (1, 1, 1, 1)))
+        for end in (low, high)
+    ]
     return op.fake_quantize(value, *ends, *ends, levels).output(0)

@@ -1,7 +1,9 @@
-"""Decoding and networks in a process of their own, which may be killed: what a package makes of it ends there.
+"""Decoding and networks in a process of their own, which may be killed: what a package makes of it
+ends there.
 
-That process (`stdo.player.inside`) has the open package, memory for some frames that both share, and a pipe. It may
-open no file to write, no network, and allocate no more than its share (`stdo.player.memory`).
+That process (`stdo.player.inside`) has the open package, memory for some frames that both share,
+and a pipe. It may open no file to write, no network, and allocate no more than its share
+(`stdo.player.memory`).
 """
 
 import json
@@ -27,7 +29,8 @@ _START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from stdo.pla
 
 
 class Isolated:
-    """The processes of one player: as a rule one, and another where it is iterated over before the last one is done.
+    """The processes of one player: as a rule one, and another where it is iterated over before the
+    last one is done.
 
     Args:
         package: Open, and checked as far as its manifest goes.
@@ -41,7 +44,12 @@ class Isolated:
     """
 
     def __init__(
-        self, package: Package, shape: tuple[int, ...], memory: int, wait: float, settings: Mapping[str, Any]
+        self,
+        package: Package,
+        shape: tuple[int, ...],
+        memory: int,
+        wait: float,
+        settings: Mapping[str, Any],
     ) -> None:
         self._package, self._shape, self._memory, self._wait = package, shape, memory, wait
         self._settings = dict(settings)
@@ -84,10 +92,17 @@ class Isolated:
 
 
 class _Process:
-    """One process, ready to play. It ends with this object, by `kill`, or with the process that holds this object."""
+    """One process, ready to play. It ends with this object, by `kill`, or with the process that
+    holds this object.
+    """
 
     def __init__(
-        self, package: Package, shape: tuple[int, ...], memory: int, wait: float, settings: Mapping[str, Any]
+        self,
+        package: Package,
+        shape: tuple[int, ...],
+        memory: int,
+        wait: float,
+        settings: Mapping[str, Any],
     ) -> None:
         self._path, self._memory = package.path, memory
         files, size = package.descriptors, int(np.prod(shape))
@@ -101,7 +116,12 @@ class _Process:
             os.close(descriptor)
         self._end = weakref.finalize(self, _kill, self._process, self._pipe)
         try:
-            told = {"path": str(package.path), "files": files, "frames": descriptor, "memory": memory}
+            told = {
+                "path": str(package.path),
+                "files": files,
+                "frames": descriptor,
+                "memory": memory,
+            }
             self.send(told | dict(settings))
             self.notes = tuple(self.receive(wait)["ready"])
         except BaseException:
@@ -117,7 +137,9 @@ class _Process:
                 self.receive(0)
 
     def receive(self, wait: float) -> dict[str, Any]:
-        """What it says next. Raises UserError where it found the package bad, is gone, or says nothing in time."""
+        """What it says next. Raises UserError where it found the package bad, is gone, or says
+        nothing in time.
+        """
         try:
             if not self._pipe.poll(wait):
                 raise UserError(f"{self._path}: a frame did not come within {wait:g} s")
@@ -127,13 +149,17 @@ class _Process:
         if "error" in message:
             raise UserError(message["error"])
         if "memory" in message:
-            raise UserError(f"{self._path}: needs more memory than the {self._memory >> 20} MiB that it may take")
+            raise UserError(
+                f"{self._path}: needs more memory than the {self._memory >> 20} MiB that it may take"
+            )
         return message
 
     def peak(self) -> int:
         """Bytes of resident memory that it had at most; 0 where the kernel does not tell."""
         try:
-            lines = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8").splitlines()
+            lines = (
+                Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8").splitlines()
+            )
         except OSError:
             return 0
         return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")), 0)
@@ -146,7 +172,9 @@ class _Process:
         code = self._process.wait(10)
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         share = f"it may take {self._memory >> 20} MiB"
-        return UserError(f"{self._path}: cannot be played: the process that decodes it ended {how} ({share})")
+        return UserError(
+            f"{self._path}: cannot be played: the process that decodes it ended {how} ({share})"
+        )
 
 
 def _process(pipe: int, files: list[int]) -> "subprocess.Popen[bytes]":
@@ -160,7 +188,10 @@ def _process(pipe: int, files: list[int]) -> "subprocess.Popen[bytes]":
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         pass_fds=[pipe, *files],
-        env=os.environ | {"MALLOC_ARENA_MAX": "2"},  # glibc keeps much that is free where each thread has its own heap
+        env=os.environ
+        | {
+            "MALLOC_ARENA_MAX": "2"
+        },  # glibc keeps much that is free where each thread has its own heap
     )
 
 
@@ -173,7 +204,9 @@ def _kill(process: "subprocess.Popen[bytes]", pipe: "Connection[Any, Any]") -> N
 
 
 def _shared(size: int) -> int:
-    """A descriptor of memory that two processes can map, and neither can shorten under the other's hands."""
+    """A descriptor of memory that two processes can map, and neither can shorten under the other's
+    hands.
+    """
     if not hasattr(os, "memfd_create"):
         with tempfile.TemporaryFile() as file:
             file.truncate(size)

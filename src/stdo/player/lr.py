@@ -20,32 +20,42 @@ from stdo.video.colour import ToRgb, colour_of
 from stdo.video.container import videos_of
 
 FORMATS = dict(zip(STREAMS, ("mov", "matroska"), strict=True))
-"""FFmpeg's readers. Said, not probed: a playlist in place of the video would open files of its choice."""
+"""FFmpeg's readers. Said, not probed: a playlist in place of the video would open files of its
+choice.
+"""
 
 _DECODED = "h264,hevc,av1,libdav1d"  # what is carried along is copied, never decoded
 _LIMITS = {"protocol_whitelist": "none"}  # nothing but the member is opened
 _INDEX = 256 << 20
-"""Bytes that the list of packets may take in the process that copies sound: four million packets and more."""
+"""Bytes that the list of packets may take in the process that copies sound: four million packets
+and more.
+"""
 _ROUNDED = 128
 """Pixels that decoders add to a side at most, for blocks and vectors."""
 
 _THREADS = 4
-"""Of the decoder, at most as many frames as it keeps for them; networks take the rest of the cores."""
+"""Of the decoder, at most as many frames as it keeps for them; networks take the rest of the cores.
+"""
 
 
 class LrVideo:
     """The frames of a package's LR stream, as `stdo.video.reader.VideoFile` gives those of a file.
 
-    open_file: opens the member for reading, anew at each call. manifest: says its name and how large its frames are.
+    open_file: opens the member for reading, anew at each call. manifest: says its name and how
+        large its frames are.
     """
 
-    def __init__(self, open_file: Callable[[], BinaryIO | io.BufferedReader], manifest: Manifest) -> None:
+    def __init__(
+        self, open_file: Callable[[], BinaryIO | io.BufferedReader], manifest: Manifest
+    ) -> None:
         self._open_file, self._lr, self._count = open_file, manifest.lr, manifest.source.frames
 
     def frames(self, first: int = 0) -> Iterator[U8]:
-        """Frames from number ``first`` on: uint8 RGB (height, width, 3); the same whatever ``first`` is.
+        """Frames from number ``first`` on: uint8 RGB (height, width, 3); the same whatever
+        ``first`` is.
 
-        Raises UserError where the stream is damaged, holds other frames than the manifest says, or fewer.
+        Raises UserError where the stream is damaged, holds other frames than the manifest says, or
+        fewer.
         """
         at, to_rgb = first, None
         try:
@@ -68,7 +78,9 @@ class LrVideo:
 
     def _wrong(self, what: str) -> UserError:
         lr = self._lr
-        return UserError(f"{lr.member}: {what}: must be {self._count} frames of {lr.width}x{lr.height} pixels")
+        return UserError(
+            f"{lr.member}: {what}: must be {self._count} frames of {lr.width}x{lr.height} pixels"
+        )
 
     @contextmanager
     def opened(self, decoding: bool = False) -> Iterator[InputContainer]:
@@ -78,13 +90,16 @@ class LrVideo:
             decoding: Whether frames are wanted. Otherwise FFmpeg may decode nothing at all.
 
         Raises:
-            UserError: It cannot be read, or holds more than one video or none. Covers are no videos.
+            UserError: It cannot be read, or holds more than one video or none. Covers are no
+                videos.
         """
         limits = _LIMITS | {"codec_whitelist": _DECODED if decoding else "none"}
         with self._open_file() as file:
             kind = FORMATS[self._lr.member]
             try:
-                with nullcontext() if decoding else limited(_INDEX):  # a few bytes can promise a billion packets
+                with (
+                    nullcontext() if decoding else limited(_INDEX)
+                ):  # a few bytes can promise a billion packets
                     container = av.open(
                         file,
                         "r",
@@ -103,7 +118,9 @@ class LrVideo:
 
     @property
     def _largest(self) -> dict[str, str]:
-        """What decoders may allocate for a frame; they round its sides up. A stream may change its size on the way."""
+        """What decoders may allocate for a frame; they round its sides up. A stream may change its
+        size on the way.
+        """
         lr = self._lr
         return {"max_pixels": str((lr.width + _ROUNDED) * (lr.height + _ROUNDED))}
 
@@ -129,14 +146,22 @@ class LrVideo:
             if not first:
                 yield from container.decode(stream)
                 return
-            stamps = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and p.pts is not None]
+            stamps = [
+                (p.pts, p.is_keyframe)
+                for p in container.demux(stream)
+                if p.size and p.pts is not None
+            ]
             if first >= len(stamps):
                 raise self._wrong(f"it holds {len(stamps)} frames")
             wanted = sorted(pts for pts, _ in stamps)[first]
-            container.seek(max((pts for pts, key in stamps if key and pts <= wanted), default=0), stream=stream)
+            container.seek(
+                max((pts for pts, key in stamps if key and pts <= wanted), default=0), stream=stream
+            )
             started = False
             for frame in container.decode(stream):
-                if not started and (frame.pts is None or frame.pts > wanted):  # FFmpeg seeks by the time of decoding
+                if not started and (
+                    frame.pts is None or frame.pts > wanted
+                ):  # FFmpeg seeks by the time of decoding
                     break
                 started = True
                 if frame.pts is not None and frame.pts >= wanted:

@@ -1,10 +1,12 @@
 """What playing may take in memory, and how the parts of the player share it.
 
-    limit = 1 GiB + 128 MiB for each thread beyond four + 32 bytes for each pixel beyond a frame of 4K
+    limit = 1 GiB + 128 MiB for each thread beyond four + 32 bytes for each pixel beyond a frame of
+    4K
 
-Two processes share it (docs/decisions/0022): one decodes and computes, the other encodes. What the encoder takes
-depends on its settings alone, so these follow the size of the frames: x264 keeps some 30 frames to look ahead, which
-is 300 MiB at 1080p and would be 4 GiB at 22 million pixels. Frames up to `ORDINARY` are encoded as ever.
+Two processes share it (docs/decisions/0022): one decodes and computes, the other encodes. What the
+encoder takes depends on its settings alone, so these follow the size of the frames: x264 keeps some
+30 frames to look ahead, which is 300 MiB at 1080p and would be 4 GiB at 22 million pixels. Frames
+up to `ORDINARY` are encoded as ever.
 """
 
 _MIB = 1 << 20
@@ -19,7 +21,9 @@ _HELD = 128 * _MIB
 """Of finished frames that wait; two at least."""
 
 _DECODER = 160 * _MIB
-"""Of the process that decodes, beside what follows: Python, OpenVINO, and what is unused between allocations."""
+"""Of the process that decodes, beside what follows: Python, OpenVINO, and what is unused between
+allocations.
+"""
 _PER_LR_PIXEL = 40
 """Of the LR decoder: the frames that it refers to and those of its threads, and one in RGB."""
 _PER_THREAD_COMPUTING = 20 * _MIB
@@ -27,7 +31,9 @@ _PER_THREAD_COMPUTING = 20 * _MIB
 _NETWORKS, _NETWORKS_PER_THREAD = 384 * _MIB, 96 * _MIB
 """Of networks at most, even where more is left: more of them ready makes nothing quicker."""
 VIEWER = 4
-"""Threads on which every package plays: what a window may need does not depend on who packs it, and on what."""
+"""Threads on which every package plays: what a window may need does not depend on who packs it, and
+on what.
+"""
 
 _LEAN = "sync-lookahead=0:bframes=0:ref=1:sliced-threads=1"
 _TIERS = (
@@ -36,7 +42,9 @@ _TIERS = (
     (12_000_000, f"rc-lookahead=0:{_LEAN}", 25),
     (1 << 26, f"rc-lookahead=0:{_LEAN}:subme=0:mbtree=0:weightp=0", 18),
 )
-"""Pixels up to which x264 has some settings, and the bytes that it takes for a pixel then, as measured."""
+"""Pixels up to which x264 has some settings, and the bytes that it takes for a pixel then, as
+measured.
+"""
 _ENCODER_THREADS = 6
 
 
@@ -59,7 +67,9 @@ def encoder_options(pixels: int, threads: int) -> dict[str, str]:
 
 
 def of_encoder(pixels: int) -> int:
-    """Bytes that the process takes that encodes: itself, x264, and two copies of a frame on their way to it."""
+    """Bytes that the process takes that encodes: itself, x264, and two copies of a frame on their
+    way to it.
+    """
     return _BASE + (_tier(pixels)[2] + 6) * pixels
 
 
@@ -69,7 +79,8 @@ def of_decoder(pixels: int, threads: int) -> int:
 
 
 def of_networks(pixels: int, lr_pixels: int, threads: int) -> int:
-    """Bytes that the steps of networks may hold in that process; where one window needs more, nothing plays.
+    """Bytes that the steps of networks may hold in that process; where one window needs more,
+    nothing plays.
 
     Args:
         pixels: Of a frame that is shown.

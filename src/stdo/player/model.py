@@ -1,4 +1,6 @@
-"""One network as OpenVINO computes it: its graph, its weights and a window's size, from pixels to pixels. Checked."""
+"""One network as OpenVINO computes it: its graph, its weights and a window's size, from pixels to
+pixels. Checked.
+"""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +16,17 @@ _OPERATIONS = {
     "DepthToSpace", "Divide", "GroupConvolution", "Multiply", "PRelu", "Pad", "Parameter", "Relu", "Reshape", "Result",
     "Round", "ShapeOf", "Subtract", "Transpose", "VariadicSplit",
 }  # fmt: skip
-"""What a backbone is made of, between pixels, as OpenVINO reads it. Others are refused: packages come from anywhere."""
+"""What a backbone is made of, between pixels, as OpenVINO reads it. Others are refused: packages
+come from anywhere.
+"""
 TRANSPOSED = "ConvolutionBackpropData"
 """A transposed convolution."""
 PICTURE = "lr"
 """Name of what the pixels become: the graph's input."""
 MAX_HELD = 3 * 2**25
-"""Numbers that the steps of a network may hold at once for one window, whatever else a player has; 384 MiB."""
+"""Numbers that the steps of a network may hold at once for one window, whatever else a player has;
+384 MiB.
+"""
 MAX_MACS = 2**44
 """Multiply-accumulates for one frame, all its windows together: five minutes on one core."""
 
@@ -28,10 +34,11 @@ MAX_MACS = 2**44
 def network_model(
     core: ov.Core, graph: bytes, weights: Mapping[str, F32], scale: int, window: tuple[int, int]
 ) -> ov.Model:
-    """The model of a network, from a window to a patch: uint8 (1, h, w, 3) to uint8 (1, scale·h, scale·w, 3).
+    """The model of a network, from a window to a patch: uint8 (1, h, w, 3) to uint8 (1, scale·h,
+    scale·w, 3).
 
-    graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``, by name. Raises UserError for a graph
-    that is damaged or is no backbone's, and for weights that do not fit it.
+    graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``, by name. Raises
+    UserError for a graph that is damaged or is no backbone's, and for weights that do not fit it.
     """
     height, width = window
     with complaints():
@@ -40,7 +47,9 @@ def network_model(
         _check_steps(model)
         expected = [1, height * scale, width * scale, 3]
         if model.output(0).shape != ov.Shape(expected):
-            raise UserError(f"graph.onnx: its result is {model.output(0).shape}: must be {expected}")
+            raise UserError(
+                f"graph.onnx: its result is {model.output(0).shape}: must be {expected}"
+            )
         return model
 
 
@@ -52,9 +61,13 @@ def complaints() -> Iterator[None]:
     except UserError:
         raise
     except (RuntimeError, ValueError, OverflowError) as error:  # also where its names are no text
-        if any(words in str(error) for words in ("alloc", "Resource temporarily unavailable")):  # a thread's stack
+        if any(
+            words in str(error) for words in ("alloc", "Resource temporarily unavailable")
+        ):  # a thread's stack
             raise MemoryError from error
-        raise UserError(f"graph.onnx: damaged, or its weights do not fit ({_first_line(error)})") from error
+        raise UserError(
+            f"graph.onnx: damaged, or its weights do not fit ({_first_line(error)})"
+        ) from error
 
 
 def _bound(model: ov.Model, weights: Mapping[str, F32], shape: list[int]) -> ov.Model:
@@ -63,23 +76,31 @@ def _bound(model: ov.Model, weights: Mapping[str, F32], shape: list[int]) -> ov.
         name = parameter.get_friendly_name()
         if name in weights:
             array = weights[name]
-            if parameter.get_partial_shape() == ov.PartialShape([1, array.size, 1, 1]):  # the slopes of a PRelu
+            if parameter.get_partial_shape() == ov.PartialShape(
+                [1, array.size, 1, 1]
+            ):  # the slopes of a PRelu
                 array = array.reshape(1, -1, 1, 1)
             if parameter.get_partial_shape() != ov.PartialShape(array.shape):
-                raise UserError(f"graph.onnx: {name} is {parameter.get_partial_shape()}: must be {array.shape}")
+                raise UserError(
+                    f"graph.onnx: {name} is {parameter.get_partial_shape()}: must be {array.shape}"
+                )
             constant = op.constant(array, name=name)
             for target in parameter.output(0).get_target_inputs():
                 target.replace_source_output(constant.output(0))
             model.remove_parameter(parameter)
     left = [parameter.get_friendly_name() for parameter in model.get_parameters()]
     if left != [PICTURE] or len(model.outputs) != 1:
-        raise UserError(f"graph.onnx: its inputs but for weights are {left}: must be [{PICTURE!r}], and one output")
+        raise UserError(
+            f"graph.onnx: its inputs but for weights are {left}: must be [{PICTURE!r}], and one output"
+        )
     model.reshape(shape)
     return model
 
 
 def _on_pixels(model: ov.Model, shape: list[int]) -> ov.Model:
-    """The model from uint8 (N, h, w, 3) to uint8 (N, scale·h, scale·w, 3), as stdo.models.pixels converts them."""
+    """The model from uint8 (N, h, w, 3) to uint8 (N, scale·h, scale·w, 3), as stdo.models.pixels
+    converts them.
+    """
     pixels = op.parameter(shape, np.uint8, name="pixels")
     image = op.divide(op.convert(pixels, "f32"), op.constant(np.float32(255)))
     image = op.transpose(image, op.constant(np.array([0, 3, 1, 2])), name=PICTURE)
@@ -88,14 +109,16 @@ def _on_pixels(model: ov.Model, shape: list[int]) -> ov.Model:
     result = model.get_results()[0].input_value(0)
     levels = op.round(op.multiply(result, op.constant(np.float32(255))), "half_to_even")
     levels = op.convert(op.clamp(levels, 0.0, 255.0), "u8")
-    return ov.Model([op.result(op.transpose(levels, op.constant(np.array([0, 2, 3, 1]))))], [pixels], "network")
+    return ov.Model(
+        [op.result(op.transpose(levels, op.constant(np.array([0, 2, 3, 1]))))], [pixels], "network"
+    )
 
 
 def macs(model: ov.Model) -> float:
     """Multiply-accumulates for one window.
 
-    A convolution multiplies all that makes one channel by each result, a transposed one all that one channel makes by
-    each number that it reads.
+    A convolution multiplies all that makes one channel by each result, a transposed one all that
+    one channel makes by each number that it reads.
     """
     work = 0.0
     for step in model.get_ordered_ops():
@@ -108,10 +131,14 @@ def macs(model: ov.Model) -> float:
 
 
 def _check_steps(model: ov.Model) -> None:
-    """Raise UserError for a graph that is none of a backbone: other operations, or more work than one may have."""
+    """Raise UserError for a graph that is none of a backbone: other operations, or more work than
+    one may have.
+    """
     for step in model.get_ordered_ops():
         if step.get_type_name() not in _OPERATIONS:
-            raise UserError(f"graph.onnx: step {step.get_type_name()}: must be one of {', '.join(sorted(_OPERATIONS))}")
+            raise UserError(
+                f"graph.onnx: step {step.get_type_name()}: must be one of {', '.join(sorted(_OPERATIONS))}"
+            )
         if any(output.get_partial_shape().is_dynamic for output in step.outputs()):
             raise UserError("graph.onnx: a step's size does not follow from the window's")
     check_held(held(model), 4 * MAX_HELD)
@@ -129,11 +156,15 @@ def check_held(numbers: int, memory: int) -> None:
 def check_work(work: float) -> None:
     """Raise UserError for more multiply-accumulates than a frame may cost."""
     if work > MAX_MACS:
-        raise UserError(f"graph.onnx: {work:.3g} multiplications for a frame: must be at most {MAX_MACS:.3g}")
+        raise UserError(
+            f"graph.onnx: {work:.3g} multiplications for a frame: must be at most {MAX_MACS:.3g}"
+        )
 
 
 def held(model: ov.Model) -> int:
-    """How many numbers are in memory at once, at most, when steps run in order. Weights are not counted."""
+    """How many numbers are in memory at once, at most, when steps run in order. Weights are not
+    counted.
+    """
     steps = [step for step in model.get_ordered_ops() if step.get_type_name() != "Constant"]
     sources = [{value.get_node().get_name() for value in step.input_values()} for step in steps]
     last = {name: at for at, names in enumerate(sources) for name in names}
@@ -154,8 +185,10 @@ def held(model: ov.Model) -> int:
 def _scratch(step: ov.Node) -> float:
     """Numbers that a step makes beside its result.
 
-    A transposed convolution with one output channel makes all products of a filter before it adds them up (measured:
-    684 MiB for 200x200 numbers and 65x65 weights), elsewhere and on other processors more of them may do so.
+    A transposed convolution with one output channel makes all products of a filter before it adds
+    them up (measured:
+    684 MiB for 200x200 numbers and 65x65 weights), elsewhere and on other processors more of them
+    may do so.
     """
     if step.get_type_name() != TRANSPOSED:
         return 0.0

@@ -1,4 +1,6 @@
-"""What becomes of played frames: a video with the package's sound, or pictures. Whole, or not there at all."""
+"""What becomes of played frames: a video with the package's sound, or pictures. Whole, or not there
+at all.
+"""
 
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -40,9 +42,11 @@ def write_pictures(out: Path, player: Player, frames: Played) -> tuple[str, ...]
 
 
 def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
-    """Write frames and, copied, the sound, subtitles and metadata that belong to them; the first frame is at 0.
+    """Write frames and, copied, the sound, subtitles and metadata that belong to them; the first
+    frame is at 0.
 
-    Returns what could not be carried, one line each. Raises UserError where ``out`` cannot hold the sound.
+    Returns what could not be carried, one line each. Raises UserError where ``out`` cannot hold the
+    sound.
     """
     source, begin = player.manifest.source, player.manifest.source.pts(player.span.start)
     with scratch(out) as folder, ExitStack() as stack:
@@ -76,12 +80,16 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
                 _, refused = join(partial, kind, video, other, kept, _cut(player, origin), options)
                 write_boxes(partial, source.marks)
         except (FFmpegError, ValueError) as error:
-            raise UserError(f"{out}: the frames cannot be joined with the sound ({error_text(error)})") from error
+            raise UserError(
+                f"{out}: the frames cannot be joined with the sound ({error_text(error)})"
+            ) from error
     return (*notes, *refused)
 
 
 def _cut(player: Player, origin: Fraction) -> Cut:
-    """The stretch that is played, on the clock of the LR stream, whose first picture is shown at ``origin``."""
+    """The stretch that is played, on the clock of the LR stream, whose first picture is shown at
+    ``origin``.
+    """
     source, span = player.manifest.source, player.span
     end = None if span.stop == source.frames else origin + source.pts(span.stop)
     return Cut(origin + source.pts(span.start), end)
@@ -112,7 +120,13 @@ def _carried(out: Path, kind: str, tracks: list[Track]) -> tuple[list[Track], tu
     kept = held_by(kind, tracks)
     lost = [each for each in tracks if each not in kept]
     for each in lost:
-        better = [ending for ending, other in _OTHERS.items() if each.kind == "audio" and holds(other, each)]
+        better = [
+            ending
+            for ending, other in _OTHERS.items()
+            if each.kind == "audio" and holds(other, each)
+        ]
         if better:
-            raise UserError(f"{out}: cannot hold the sound ({name_of(each.template)}); use {' or '.join(better)}")
+            raise UserError(
+                f"{out}: cannot hold the sound ({name_of(each.template)}); use {' or '.join(better)}"
+            )
     return kept, tuple(f"{each} is left out: {out} cannot hold it" for each in lost)

@@ -1,7 +1,8 @@
-"""Networks on the viewer's device, by OpenVINO: windows of pixels in, patches of pixels out. No torch here.
+"""Networks on the viewer's device, by OpenVINO: windows of pixels in, patches of pixels out. No
+torch here.
 
-Windows go through a network one by one, each on one core: batches are no quicker, and cores that share a window wait
-for each other (docs/decisions/0010-runtime.md).
+Windows go through a network one by one, each on one core: batches are no quicker, and cores that
+share a window wait for each other (docs/decisions/0010-runtime.md).
 """
 
 import contextlib
@@ -18,14 +19,25 @@ from stdo.package.manifest import Range
 from stdo.player.devices import usable_device
 from stdo.player.graph_check import check_graph
 from stdo.player.int8 import Observed, quantised, weight_levels
-from stdo.player.model import MAX_HELD, check_held, check_work, complaints, held, macs, network_model
+from stdo.player.model import (
+    MAX_HELD,
+    check_held,
+    check_work,
+    complaints,
+    held,
+    macs,
+    network_model,
+)
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
-"""``float32`` gives the server's pixels, to one level. ``bfloat16`` is quicker on CPUs that have it, to a few levels.
-``int8`` (convolutions alone, the rest in fp32) is quicker still, and a little further off (docs/decisions/0021)."""
+"""``float32`` gives the server's pixels, to one level. ``bfloat16`` is quicker on CPUs that have
+it, to a few levels. ``int8`` (convolutions alone, the rest in fp32) is quicker still, and a little
+further off (docs/decisions/0021)."""
 
 WAIT = 600.0
-"""Seconds after which a network that others use counts as dead: the largest take half a minute for each window."""
+"""Seconds after which a network that others use counts as dead: the largest take half a minute for
+each window.
+"""
 
 RESIDENT = 128
 """Networks that are kept ready at once by default; each holds a few MB for every thread."""
@@ -39,22 +51,24 @@ _Window = tuple[int, int]
 
 @functools.cache
 def core() -> ov.Core:
-    """The one of this process, kept to its end: each gives the main thread another stack for its signal handlers and
-    takes it away again, and where two did not end in the reverse order, the next Ctrl-C was a segmentation fault."""
+    """The one of this process, kept to its end: each gives the main thread another stack for its
+    signal handlers and takes it away again, and where two did not end in the reverse order, the
+    next Ctrl-C was a segmentation fault."""
     return ov.Core()
 
 
 class Networks:
     """The networks of a package, made ready when they are first used. Threads may share one.
 
-    graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``. weights: of each network, by name.
-    scale: 2, 3 or 4. threads: how many windows are computed at once. precision: one of `PRECISIONS`. device: OpenVINO's
-    name of it. resident: how many networks stay ready. ranges: for each network what its convolutions read, by the name
-    of their weights; ``int8`` needs them. memory: bytes that the steps of all networks may hold together; beyond it,
-    fewer windows are computed at once and fewer networks stay ready.
+    graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``. weights: of each
+    network, by name. scale: 2, 3 or 4. threads: how many windows are computed at once. precision:
+    one of `PRECISIONS`. device: OpenVINO's name of it. resident: how many networks stay ready.
+    ranges: for each network what its convolutions read, by the name of their weights; ``int8``
+    needs them. memory: bytes that the steps of all networks may hold together; beyond it, fewer
+    windows are computed at once and fewer networks stay ready.
 
-    Raises UserError for a graph that is damaged or is no backbone's, weights that do not fit it, a precision or a
-    device that is not there.
+    Raises UserError for a graph that is damaged or is no backbone's, weights that do not fit it, a
+    precision or a device that is not there.
     """
 
     def __init__(
@@ -73,7 +87,9 @@ class Networks:
         if precision not in PRECISIONS:
             raise UserError(f"precision={precision}: must be one of {', '.join(PRECISIONS)}")
         if precision == "int8" and not ranges:
-            raise UserError("precision=int8: the package does not tell the ranges it needs; deliver it again")
+            raise UserError(
+                "precision=int8: the package does not tell the ranges it needs; deliver it again"
+            )
         check_graph(graph)
         self._core = core()
         self._graph, self._weights, self._scale = graph, weights, scale
@@ -91,7 +107,9 @@ class Networks:
         return len(self._weights)
 
     def prepare(self, index: int, window: _Window) -> None:
-        """Make network ``index`` ready for windows of a height and width, which takes a tenth of a second."""
+        """Make network ``index`` ready for windows of a height and width, which takes a tenth of a
+        second.
+        """
         with self._request(index, window):
             pass
 
@@ -104,7 +122,8 @@ class Networks:
     def run(self, index: int, windows_NHWC: U8, out_NHWC: U8, members: Iterable[int]) -> None:
         """Write the patches that network ``index`` makes of some windows, rounded to 8 bit.
 
-        windows_NHWC: uint8 (N, h, w, 3). out_NHWC: uint8 (N, scale·h, scale·w, 3), C-contiguous as they are. members:
+        windows_NHWC: uint8 (N, h, w, 3). out_NHWC: uint8 (N, scale·h, scale·w, 3), C-contiguous as
+            they are. members:
         numbers of the windows.
         """
         with self._request(index, windows_NHWC.shape[1:3]) as request:
@@ -117,12 +136,15 @@ class Networks:
 
     @property
     def largest(self) -> int:
-        """LR pixels of a window above which the memory of one window is more than quickness is worth."""
+        """LR pixels of a window above which the memory of one window is more than quickness is
+        worth.
+        """
         side, numbers = 64, min(_LARGE, self._budget // self._threads)
         return numbers * side * side // self._steps((side, side)) if self._weights else numbers
 
     def check(self, grid: PatchGrid, memory: int) -> None:
-        """Raise UserError for frames that take longer, or windows that take more memory, than they may.
+        """Raise UserError for frames that take longer, or windows that take more memory, than they
+        may.
 
         Args:
             grid: Of the frames.
@@ -134,7 +156,9 @@ class Networks:
             check_work(work * grid.patches)
 
     def _steps(self, window: _Window) -> int:
-        """How many numbers the steps of a network hold for one window of that size; all networks are alike in this."""
+        """How many numbers the steps of a network hold for one window of that size; all networks
+        are alike in this.
+        """
         return self._costs(window)[0]
 
     def _costs(self, window: _Window) -> tuple[int, float]:
@@ -151,7 +175,9 @@ class Networks:
 
     def _requests(self, window: _Window) -> int:
         """How many windows of a size may be computed at once, in every network."""
-        return max(1, min(self._threads, self._budget // (self._numbers(window) * len(self._weights))))
+        return max(
+            1, min(self._threads, self._budget // (self._numbers(window) * len(self._weights)))
+        )
 
     @contextlib.contextmanager
     def _request(self, index: int, window: _Window) -> Iterator[ov.InferRequest]:
@@ -180,15 +206,17 @@ class Networks:
                 model = quantised(model, self._ranges[index], self._levels)
             if self._observed is not None:
                 model = self._observed.watched(model)
-            return self._core.compile_model(model, self._device, self._settings).create_infer_request()
+            return self._core.compile_model(
+                model, self._device, self._settings
+            ).create_infer_request()
 
     def _model(self, index: int, window: _Window) -> ov.Model:
         return network_model(self._core, self._graph, self._weights[index], self._scale, window)
 
 
 class _Pool:
-    """A network made ready once for each thread that asks for it at the same time, at most ``left`` times: with one
-    stream each, which waits for nobody."""
+    """A network made ready once for each thread that asks for it at the same time, at most ``left``
+    times: with one stream each, which waits for nobody."""
 
     def __init__(self, left: int) -> None:
         self._left = left

@@ -19,7 +19,9 @@ _HELD = 48
 
 
 def speeds(player: Player, began: float) -> str:
-    """A table in frames per second, as text. began: `time.perf_counter` when the package was opened."""
+    """A table in frames per second, as text. began: `time.perf_counter` when the package was
+    opened.
+    """
     count = min(len(player), _FRAMES)
     next(iter(player.lent()))
     first = time.perf_counter() - began
@@ -41,7 +43,9 @@ def speeds(player: Player, began: float) -> str:
 def stages(player: Player) -> list[float]:
     """Frames per second of decoding alone, and of the networks alone."""
     numbers = player.span[:_FRAMES]
-    decode = _rate(len(numbers), lambda: _exhaust(islice(player.lr.frames(numbers.start), len(numbers))))
+    decode = _rate(
+        len(numbers), lambda: _exhaust(islice(player.lr.frames(numbers.start), len(numbers)))
+    )
     held = list(zip(numbers[:_HELD], player.lr.frames(numbers.start), strict=False))
     return [decode, _networks(player, [(lr_HWC, player.labels[t]) for t, lr_HWC in held])]
 
@@ -71,7 +75,9 @@ def _networks(player: Player, work: list[tuple[U8, I16]]) -> float:
         patches = np.empty((len(windows), *sides, 3), np.uint8)
         for index in np.unique(chosen).tolist():
             if 0 <= index < len(player.networks):
-                player.networks.run(index, windows, patches, np.flatnonzero(chosen == index).tolist())
+                player.networks.run(
+                    index, windows, patches, np.flatnonzero(chosen == index).tolist()
+                )
 
     with ThreadPoolExecutor(player.threads) as pool:
         return _rate(len(jobs), lambda: _exhaust(pool.map(run, jobs, timeout=WAIT)))

@@ -44,9 +44,13 @@ def _check_name(out: Path) -> None:
         name = str(out).encode()
     except UnicodeEncodeError:
         shown = os.fsencode(out).decode(errors="replace")
-        raise UserError(f"{shown}: its name is no UTF-8, which FFmpeg needs; choose another") from None
+        raise UserError(
+            f"{shown}: its name is no UTF-8, which FFmpeg needs; choose another"
+        ) from None
     if len(out.name.encode()) > _LONGEST:
-        raise UserError(f"{out.name[:20]}…: a name of {len(out.name.encode())} bytes: must be at most {_LONGEST}")
+        raise UserError(
+            f"{out.name[:20]}…: a name of {len(out.name.encode())} bytes: must be at most {_LONGEST}"
+        )
     if not out.name or b"\0" in name:
         raise UserError(f"{out}: is no name of a file")
 
@@ -81,16 +85,22 @@ def _check_folder(out: Path) -> None:
 
 
 def _check_container(out: Path, folder: Path) -> None:
-    """Write a video of one frame into the container that the ending names: it must be one file with H.264 in it."""
+    """Write a video of one frame into the container that the ending names: it must be one file with
+    H.264 in it.
+    """
     trial, before = folder / f"trial{out.suffix}", {*folder.iterdir()}
     refused = UserError(f"{out}: is no video that can be written; use .mp4 or .mkv")
     try:
         with av.open(str(trial), "w") as container:
             if container.format.no_file:
-                raise UserError(f"{out}: its ending means several files ({container.format.name}); use .mp4 or .mkv")
+                raise UserError(
+                    f"{out}: its ending means several files ({container.format.name}); use .mp4 or .mkv"
+                )
             if container.format.flags & _NO_TIMES:
                 raise UserError(f"{out}: its ending means a file without times; use .mp4 or .mkv")
-            stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "threads": "1"})
+            stream = container.add_stream(
+                "libx264", rate=25, options={"preset": "ultrafast", "threads": "1"}
+            )
             stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
             frame = av.VideoFrame.from_ndarray(np.zeros((48, 32), np.uint8), "yuv420p")
             frame.pts, frame.time_base = 0, Fraction(1, 25)

@@ -11,13 +11,25 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from stdo.core.types import Json
 from stdo.reporting.look import BICUBIC
 from stdo.reporting.runs import method_name
-from stdo.reporting.style import DPI, LABELS, Series, dress, heading, legend, said, series_of, subheading
+from stdo.reporting.style import (
+    DPI,
+    LABELS,
+    Series,
+    dress,
+    heading,
+    legend,
+    said,
+    series_of,
+    subheading,
+)
 
 _PLACE = ("video", "backbone", "scale")
 
 
 def _points(rows: Sequence[Json], x: str, y: str) -> list[tuple[float, float, float, float]]:
-    """(x, mean y, lowest y, highest y) of the rows that have both, by x; seeds of one point share the mean of x."""
+    """(x, mean y, lowest y, highest y) of the rows that have both, by x; seeds of one point share
+    the mean of x.
+    """
     points: dict[Any, list[tuple[float, float]]] = {}
     for row in rows:
         if row[x] is not None and row[y] is not None:
@@ -32,7 +44,9 @@ def _points(rows: Sequence[Json], x: str, y: str) -> list[tuple[float, float, fl
 def _panels(
     rows: Sequence[Json], used: Sequence[str], title: str, wide: float = 4.6
 ) -> tuple[Figure, list[tuple[Axes, list[Json]]]]:
-    """A figure with a panel for each video, backbone and scale among the rows, unless the series tell them apart."""
+    """A figure with a panel for each video, backbone and scale among the rows, unless the series
+    tell them apart.
+    """
     groups: dict[tuple[Any, ...], list[Json]] = {}
     keys = [key for key in _PLACE if key not in used]
     for row in rows:
@@ -71,7 +85,9 @@ def _baseline(axes: Axes, rows: Sequence[Json], y: str) -> None:
         known = [row[column] for row in rows if row.get(column) is not None]
         level = fmean(known) if known else None
     if level is not None:
-        axes.axhline(level, color=BICUBIC.colour, linestyle=(0, (4, 3)), linewidth=1.2, label=label, zorder=1)
+        axes.axhline(
+            level, color=BICUBIC.colour, linestyle=(0, (4, 3)), linewidth=1.2, label=label, zorder=1
+        )
 
 
 def _axes_text(axes: Axes, rows: Sequence[Json], x: str, y: str, log: bool) -> None:
@@ -97,7 +113,8 @@ def lines(
     log: bool = False,
     title: str = "",
 ) -> Figure:
-    """One line for each series over a column, a panel for each video, backbone and scale; bicubic is a dashed line.
+    """One line for each series over a column, a panel for each video, backbone and scale; bicubic
+    is a dashed line.
 
     rows: of results.tsv. by: the columns whose values make a series. log: a logarithmic x axis.
     """
@@ -130,7 +147,8 @@ def scatter(
     log: bool = False,
     title: str = "",
 ) -> Figure:
-    """Quality against what it costs: a point for each point of the study, its seeds' range as a bar.
+    """Quality against what it costs: a point for each point of the study, its seeds' range as a
+    bar.
 
     text: the column that is written beside each point. The other arguments are as in `lines`.
     """
@@ -150,7 +168,14 @@ def scatter(
                     markersize=7.5, markeredgecolor="#333333", markeredgewidth=0.5,
                 )  # fmt: skip
                 for place in zip(at, mean, strict=True) if text else ():
-                    axes.annotate(str(value), place, (6, 3), textcoords="offset points", fontsize=6.5, color="#555555")
+                    axes.annotate(
+                        str(value),
+                        place,
+                        (6, 3),
+                        textcoords="offset points",
+                        fontsize=6.5,
+                        color="#555555",
+                    )
         _axes_text(axes, members, x, y, log)
     legend(figure)
     return figure
@@ -163,12 +188,17 @@ def bars(
     paper: str | None = None,
     title: str = "",
 ) -> Figure:
-    """Series side by side for each video, backbone and scale, with the range of their seeds; a strip for each video.
+    """Series side by side for each video, backbone and scale, with the range of their seeds; a
+    strip for each video.
 
     paper: a column with the paper's figure, drawn as a short black line on each bar.
     """
     places = list(dict.fromkeys(_place(row) for row in rows))
-    varying = [key for key, values in zip(_PLACE, zip(*places, strict=True), strict=True) if len(set(values)) > 1]
+    varying = [
+        key
+        for key, values in zip(_PLACE, zip(*places, strict=True), strict=True)
+        if len(set(values)) > 1
+    ]
 
     by_video: dict[str, list[tuple[Any, ...]]] = {}
     for place in places:
@@ -179,11 +209,15 @@ def bars(
 
     series = series_of(rows, by)
     if any(_is_mixed(each) for each in series):
-        series = series_of(rows, ["run"])  # a bar is one point and its seeds, never a mix of settings
+        series = series_of(
+            rows, ["run"]
+        )  # a bar is one point and its seeds, never a mix of settings
     width = 3.0 + 0.22 * max(max(map(len, strips)) * (len(series) + 1.5), 16)
     figure = Figure(figsize=(width, 0.6 + 3.0 * len(strips)), dpi=DPI, layout="constrained")
     heading(figure, title)
-    for axes, strip in zip(figure.subplots(len(strips), sharey=True, squeeze=False)[:, 0], strips, strict=True):
+    for axes, strip in zip(
+        figure.subplots(len(strips), sharey=True, squeeze=False)[:, 0], strips, strict=True
+    ):
         dress(axes)
         axes.grid(visible=False, axis="x")
         for number, each in enumerate(series):
@@ -191,7 +225,9 @@ def bars(
         axes.margins(y=0.14)
         axes.axhline(0, color="#666666", linewidth=0.8)
         shown = [key for key in varying if len(strips) == 1 or key != "video"]
-        subheading(axes, [said(key, strip[0][_PLACE.index(key)]) for key in _PLACE if key not in shown])
+        subheading(
+            axes, [said(key, strip[0][_PLACE.index(key)]) for key in _PLACE if key not in shown]
+        )
         if shown:
             axes.set_xticks(range(len(strip)), [_tick(place, shown) for place in strip], fontsize=8)
         else:
@@ -235,7 +271,9 @@ def _bars_of(
             color=series.colour, hatch=series.hatch, edgecolor="white",
         )  # fmt: skip
         axes.vlines(at, min(values), max(values), color="#222222", linewidth=1.1)
-        tip, gap, align = (max(values), 2, "bottom") if fmean(values) >= 0 else (min(values), -2, "top")
+        tip, gap, align = (
+            (max(values), 2, "bottom") if fmean(values) >= 0 else (min(values), -2, "top")
+        )
         axes.annotate(
             f"{fmean(values):+.2f}", (at, tip), (0, gap), textcoords="offset points", fontsize=6.5, color="#333333",
             ha="center", va=align, rotation=90 if width < 0.15 else 0,
@@ -243,5 +281,11 @@ def _bars_of(
         printed = next((row[paper] for row in rows if paper and row[paper] is not None), None)
         if printed is not None:
             axes.hlines(
-                printed, at - width * 0.47, at + width * 0.47, color="black", linewidth=2.2, label="paper", zorder=4
+                printed,
+                at - width * 0.47,
+                at + width * 0.47,
+                color="black",
+                linewidth=2.2,
+                label="paper",
+                zorder=4,
             )

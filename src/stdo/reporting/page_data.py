@@ -1,4 +1,6 @@
-"""What the HTML report knows about its runs, as one JSON value: small figures of all runs, pictures of the best."""
+"""What the HTML report knows about its runs, as one JSON value: small figures of all runs, pictures
+of the best.
+"""
 
 import base64
 import math
@@ -65,7 +67,9 @@ def page_data(runs: Sequence[Run], title: str, private: bool = False) -> Json:
         "title": title,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "protocols": list(PROTOCOLS),
-        "methods": [{"key": key, "name": name, "shape": look(key).marker} for key, name in methods.items()],
+        "methods": [
+            {"key": key, "name": name, "shape": look(key).marker} for key, name in methods.items()
+        ],
         "origin": origin_notes(runs, private),
         "notes": _left_out_notes(len(runs), len(pictured), left_out),
         "runs": entries,
@@ -74,16 +78,23 @@ def page_data(runs: Sequence[Run], title: str, private: bool = False) -> Json:
 
 
 def _names(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
-    """A name of its own for every run of one video, scale and backbone; a point is what its seeds share."""
+    """A name of its own for every run of one video, scale and backbone; a point is what its seeds
+    share.
+    """
     seeds = [run.metrics["seed"] for run in runs]
-    labels = [f"{point}, seed {seed}" if seed else point for point, seed in zip(points, seeds, strict=True)]
+    labels = [
+        f"{point}, seed {seed}" if seed else point
+        for point, seed in zip(points, seeds, strict=True)
+    ]
     place_of = operator.itemgetter("video", "scale", "backbone")
     places = [place_of(run.metrics) for run in runs]
     return _told_apart(runs, labels, places, (lambda run: f", {_home(run).name[-8:]}",))
 
 
 def _with_own_videos(runs: Sequence[Run]) -> list[Run]:
-    """The runs; a video that was cut, shrunk or coded in another way gets another name, as no figure fits both."""
+    """The runs; a video that was cut, shrunk or coded in another way gets another name, as no
+    figure fits both.
+    """
 
     def codec(run: Run) -> str:
         degrade = run.settings.get("degrade") or {}
@@ -95,7 +106,10 @@ def _with_own_videos(runs: Sequence[Run]) -> list[Run]:
     )
     titles = [f"{run.metrics['video']}{codec(run)}" for run in runs]
     titles = _told_apart(runs, titles, [(run.metrics["scale"],) for run in runs], additions)
-    return [replace(run, metrics=run.metrics | {"video": title}) for run, title in zip(runs, titles, strict=True)]
+    return [
+        replace(run, metrics=run.metrics | {"video": title})
+        for run, title in zip(runs, titles, strict=True)
+    ]
 
 
 def _told_apart(
@@ -117,7 +131,9 @@ def _told_apart(
 
 
 def _home(run: Run) -> Path:
-    """The run directory, also of a run whose networks were measured one by one in folders of their own."""
+    """The run directory, also of a run whose networks were measured one by one in folders of their
+    own.
+    """
     return run.directory if run.metrics["network"] is None else run.directory.parent
 
 
@@ -125,8 +141,15 @@ def _entry(run: Run, pool: Pool, private: bool) -> Json:
     metrics = run.metrics
     entry = {name: metrics.get(name) for name, field in RESULT.items() if field.page}
     entry = entry if private else published(entry)
-    entry |= {"directory": _home(run).name, "curves": _frame_curves(run, pool), "training": _training_curve(run)}
-    entry |= {"config": pool.add(_config(run, private)), "origin": _kept_once(origin(run, private), pool)}
+    entry |= {
+        "directory": _home(run).name,
+        "curves": _frame_curves(run, pool),
+        "training": _training_curve(run),
+    }
+    entry |= {
+        "config": pool.add(_config(run, private)),
+        "origin": _kept_once(origin(run, private), pool),
+    }
     entry |= {"maps": None, "crops": []}
     return _finite(entry)
 
@@ -156,11 +179,15 @@ def _finite(value: Json) -> Json:
 
 
 def best_of_each_method(entries: Sequence[Json]) -> list[int]:
-    """Which runs get maps and crops: of each video and scale the best of each method, and of its seeds the first."""
+    """Which runs get maps and crops: of each video and scale the best of each method, and of its
+    seeds the first.
+    """
     first: dict[tuple[object, ...], int] = {}
     for index, entry in enumerate(entries):
         key = *(entry[name] for name in ("video", "scale", "backbone", "method")), entry["point"]
-        if entry["network"] is None and (key not in first or entry["seed"] < entries[first[key]]["seed"]):
+        if entry["network"] is None and (
+            key not in first or entry["seed"] < entries[first[key]]["seed"]
+        ):
             first[key] = index
     best: dict[tuple[object, ...], int] = {}
     for index in first.values():
@@ -179,9 +206,15 @@ def _frame_curves(run: Run, pool: Pool) -> Json | None:
 
     def column(name: str, digits: int) -> str:
         values = [row.get(name, math.nan) for row in shown]
-        return pool.add(",".join(f"{value:.{digits}f}" if math.isfinite(value) else "" for value in values))
+        return pool.add(
+            ",".join(f"{value:.{digits}f}" if math.isfinite(value) else "" for value in values)
+        )
 
-    return {"frame": column("frame", 0), "ours": column("psnr", 2), "bicubic": column("bicubic_psnr", 2)}
+    return {
+        "frame": column("frame", 0),
+        "ours": column("psnr", 2),
+        "bicubic": column("bicubic_psnr", 2),
+    }
 
 
 def _training_curve(run: Run) -> list[list[float]]:
@@ -191,7 +224,10 @@ def _training_curve(run: Run) -> list[list[float]]:
     if not points:
         return []
     parts = np.array_split(np.array(points), min(CURVE_POINTS, len(points)))
-    return [[round(work), round(db, 3), round(s, 2)] for work, db, s in (part.mean(axis=0).tolist() for part in parts)]
+    return [
+        [round(work), round(db, 3), round(s, 2)]
+        for work, db, s in (part.mean(axis=0).tolist() for part in parts)
+    ]
 
 
 def _spread(count: int, most: int) -> list[int]:
@@ -200,7 +236,9 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def _maps(run: Run, pool: Pool) -> Json | None:
-    """Patch PSNR of some frames as hundredths of a dB, uint16 in base64, and the patches' edges in pixels."""
+    """Patch PSNR of some frames as hundredths of a dB, uint16 in base64, and the patches' edges in
+    pixels.
+    """
     maps = run.maps()
     if maps is None:
         return None
@@ -219,8 +257,13 @@ def _edges(run: Run, rows: int, cols: int) -> tuple[list[int], list[int]]:
     """Where the pixels that each patch owns begin and end, down and across, in HR pixels."""
     scale, height, width = (run.metrics[name] for name in ("scale", "height", "width"))
     size = run.settings.get("patches") or {}
-    grid = PatchSize(size.get("height"), size.get("width")).grid(-(-height // scale), -(-width // scale), scale)
-    if (grid.rows, grid.cols) != (rows, cols):  # the configuration is not the run's own: all patches alike
+    grid = PatchSize(size.get("height"), size.get("width")).grid(
+        -(-height // scale), -(-width // scale), scale
+    )
+    if (grid.rows, grid.cols) != (
+        rows,
+        cols,
+    ):  # the configuration is not the run's own: all patches alike
         down, across = np.arange(rows + 1) * height // rows, np.arange(cols + 1) * width // cols
         return down.tolist(), across.tolist()
     down = np.append(0, grid.owned_rows[:, 1] * scale)
@@ -229,7 +272,8 @@ def _edges(run: Run, rows: int, cols: int) -> tuple[list[int], list[int]]:
 
 
 def _add_crops(runs: Sequence[tuple[Run, Json]], pool: Pool) -> int:
-    """Give every run its first crop, then its second and so on while `IMAGE_BYTES` lasts; return how many did not fit.
+    """Give every run its first crop, then its second and so on while `IMAGE_BYTES` lasts; return
+    how many did not fit.
 
     Those that all runs of a video have come first, so that runs can be compared.
     """
@@ -240,7 +284,9 @@ def _add_crops(runs: Sequence[tuple[Run, Json]], pool: Pool) -> int:
             if rank >= len(crops):
                 continue
             before = set(pool.values)
-            images = {name: pool.add(_image(run, crops[rank], name)) for name in crops[rank]["files"]}
+            images = {
+                name: pool.add(_image(run, crops[rank], name)) for name in crops[rank]["files"]
+            }
             new = set(images.values()) - before
             cost = sum(len(pool.values[key]) for key in new)
             if spent + cost > IMAGE_BYTES:
@@ -254,7 +300,9 @@ def _add_crops(runs: Sequence[tuple[Run, Json]], pool: Pool) -> int:
 
 
 def _worth_showing(crops: Sequence[Json]) -> list[Json]:
-    """Those that every run has first; of the gains only such as show no place again, of whatever frame."""
+    """Those that every run has first; of the gains only such as show no place again, of whatever
+    frame.
+    """
     kept: list[Json] = []
     for crop in sorted(crops, key=lambda crop: crop["why"] != HARDEST):
         if crop["why"] != GAIN or not any(_overlap(crop, other) > 0.5 for other in kept):
@@ -284,5 +332,7 @@ def _left_out_notes(runs: int, pictured: int, crops: int) -> list[str]:
             "of each method by frame PSNR, and of several seeds the first."
         )
     if crops:
-        notes.append(f"{crops} crops were left out to keep this page small; they are in the run directories.")
+        notes.append(
+            f"{crops} crops were left out to keep this page small; they are in the run directories."
+        )
     return notes

@@ -20,7 +20,11 @@ def origin(run: Run, private: bool = False) -> Json:
         private: Whether whole paths, uncommitted changes, processor and kernel are told as well.
     """
     found = run.provenance
-    versions = {"stdo": found.get("stdo"), "python": found.get("python"), **(found.get("packages") or {})}
+    versions = {
+        "stdo": found.get("stdo"),
+        "python": found.get("python"),
+        **(found.get("packages") or {}),
+    }
     words = found.get("command") or []
     told = {
         "command": as_typed(words if private else published(words)),
@@ -54,7 +58,8 @@ def machine(run: Run) -> str:
 
 
 def origin_notes(runs: Sequence[Run], private: bool = False) -> list[Json]:
-    """What a reader must know before comparing: commits, uncommitted changes, machines. ``warn`` marks doubts.
+    """What a reader must know before comparing: commits, uncommitted changes, machines. ``warn``
+    marks doubts.
 
     Args:
         runs: All that are in the report.
@@ -63,10 +68,18 @@ def origin_notes(runs: Sequence[Run], private: bool = False) -> list[Json]:
     commits = Counter((run.provenance.get("commit") or "unknown")[:10] for run in runs)
     dirty = sum(bool(run.provenance.get("diff")) for run in runs)
     machines = Counter(map(machine, runs))
-    notes = [_several("commit", commits), _several("machine", machines) if private else _of_machines(machines)]
+    notes = [
+        _several("commit", commits),
+        _several("machine", machines) if private else _of_machines(machines),
+    ]
     if dirty:
         every = "All runs were" if dirty == len(runs) else f"{dirty} of {len(runs)} runs were"
-        notes.append({"warn": True, "text": f"{every} made with uncommitted changes (see each run's details)."})
+        notes.append(
+            {
+                "warn": True,
+                "text": f"{every} made with uncommitted changes (see each run's details).",
+            }
+        )
     return notes
 
 
@@ -74,7 +87,10 @@ def _of_machines(machines: Counter[str]) -> Json:
     """Whether seconds can be compared, without a name."""
     if len(machines) == 1:
         return {"warn": False, "text": "All runs: machines of one kind."}
-    return {"warn": True, "text": f"Runs of {len(machines)} different machines: their seconds do not compare."}
+    return {
+        "warn": True,
+        "text": f"Runs of {len(machines)} different machines: their seconds do not compare.",
+    }
 
 
 def _several(what: str, count: Counter[str]) -> Json:

@@ -29,10 +29,11 @@ _PANEL = 2.5  # inches
 
 
 def heatmaps(runs: Sequence[Run], frame: int | None = None, title: str = "") -> Figure:
-    """Patch PSNR of one frame: bicubic and every run on one colour scale, below it the differences to the first run.
+    """Patch PSNR of one frame: bicubic and every run on one colour scale, below it the differences
+    to the first run.
 
-    runs: one after the other for each video, backbone and scale; of several seeds the first is shown.
-    frame: which frame; None takes the middle one.
+    runs: one after the other for each video, backbone and scale; of several seeds the first is
+    shown. frame: which frame; None takes the middle one.
     """
     groups = []
     for members in _groups(runs):
@@ -40,7 +41,9 @@ def heatmaps(runs: Sequence[Run], frame: int | None = None, title: str = "") -> 
         if known:
             groups.append((members[0][1], known))
     if not groups:
-        raise UserError("plot.kind=heatmaps: none of these runs has maps.npz; stdo.evaluate run=… makes it")
+        raise UserError(
+            "plot.kind=heatmaps: none of these runs has maps.npz; stdo.evaluate run=… makes it"
+        )
     across = 1 + max(len(known) for _, known in groups)
     tall = float(np.clip(_PANEL * max(_aspect(run) for run, _ in groups), 0.9, 4.0)) + 0.5
     size = _PANEL * across + 1.1, (2 * tall + 0.3) * len(groups) + 0.4
@@ -53,7 +56,10 @@ def heatmaps(runs: Sequence[Run], frame: int | None = None, title: str = "") -> 
         if not 0 <= shown < total:
             raise UserError(f"plot.frame={frame}: must be from 0 to {total - 1}")
         heading(part, f"{_where(run)} · frame {shown}", small=True)
-        columns = [("bicubic", known[0][1][1][shown]), *((name, ours_TRC[shown]) for name, (ours_TRC, _) in known)]
+        columns = [
+            ("bicubic", known[0][1][1][shown]),
+            *((name, ours_TRC[shown]) for name, (ours_TRC, _) in known),
+        ]
         _maps_of(part, across, columns, _aspect(run))
     return figure
 
@@ -71,17 +77,37 @@ def _maps_of(part: SubFigure, across: int, maps: list[tuple[str, F32]], aspect: 
     values = np.concatenate([values_RC.ravel() for _, values_RC in maps])
     values = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1, np.float32)
     usual = values[values < PSNR_CAP] if (values < PSNR_CAP).any() else values
-    norm = Normalize(float(usual.min()), max(float(np.percentile(usual, 98)), float(usual.min()) + 1))
+    norm = Normalize(
+        float(usual.min()), max(float(np.percentile(usual, 98)), float(usual.min()) + 1)
+    )
     first, first_RC = maps[1]
-    gains = [(name, values_RC - first_RC) for name, values_RC in maps if values_RC.shape == first_RC.shape]
-    spread = max(float(np.nanpercentile(np.abs(np.concatenate([gain_RC.ravel() for _, gain_RC in gains])), 98)), 0.1)
+    gains = [
+        (name, values_RC - first_RC)
+        for name, values_RC in maps
+        if values_RC.shape == first_RC.shape
+    ]
+    spread = max(
+        float(
+            np.nanpercentile(np.abs(np.concatenate([gain_RC.ravel() for _, gain_RC in gains])), 98)
+        ),
+        0.1,
+    )
     slope = TwoSlopeNorm(0, -spread, spread)
     for axes, (name, values_RC) in zip(axes_RC[0], maps, strict=False):
-        _panel(axes, values_RC, (norm, "viridis", ".1f"), name, f"patch mean {values_RC.mean():.2f} dB", aspect)
+        _panel(
+            axes,
+            values_RC,
+            (norm, "viridis", ".1f"),
+            name,
+            f"patch mean {values_RC.mean():.2f} dB",
+            aspect,
+        )
     for axes, (name, gain_RC) in zip(axes_RC[1], gains, strict=False):
         own = name == first
         text = "counted from here" if own else f"patch mean {gain_RC.mean():+.2f} dB"
-        _panel(axes, gain_RC, (slope, "PuOr", "+.2f"), name if own else f"minus {first}", text, aspect)
+        _panel(
+            axes, gain_RC, (slope, "PuOr", "+.2f"), name if own else f"minus {first}", text, aspect
+        )
     for row, scale, label, ends in (
         (axes_RC[0], ScalarMappable(norm, "viridis"), "patch PSNR, dB", "max"),
         (axes_RC[1], ScalarMappable(slope, "PuOr"), "difference, dB", "both"),
@@ -91,11 +117,22 @@ def _maps_of(part: SubFigure, across: int, maps: list[tuple[str, F32]], aspect: 
         bar.ax.tick_params(labelsize=7)
 
 
-def _panel(axes: Axes, values_RC: F32, scale: tuple[Normalize, str, str], name: str, text: str, aspect: float) -> None:
-    """One map. scale: its colours, and the format of the numbers, which are printed where there is room."""
+def _panel(
+    axes: Axes,
+    values_RC: F32,
+    scale: tuple[Normalize, str, str],
+    name: str,
+    text: str,
+    aspect: float,
+) -> None:
+    """One map. scale: its colours, and the format of the numbers, which are printed where there is
+    room.
+    """
     norm, colours, digits = scale
     rows, cols = values_RC.shape
-    axes.imshow(values_RC, norm=norm, cmap=colours, aspect=aspect * cols / rows, interpolation="nearest")
+    axes.imshow(
+        values_RC, norm=norm, cmap=colours, aspect=aspect * cols / rows, interpolation="nearest"
+    )
     axes.set_axis_on()
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -104,19 +141,32 @@ def _panel(axes: Axes, values_RC: F32, scale: tuple[Normalize, str, str], name: 
     if cols > 7:
         return
     for row, col in np.ndindex(rows, cols):
-        brightness = np.dot(colormaps[colours](norm(values_RC[row, col]))[:3], (0.299, 0.587, 0.114))
+        brightness = np.dot(
+            colormaps[colours](norm(values_RC[row, col]))[:3], (0.299, 0.587, 0.114)
+        )
         ink = "black" if brightness > 0.5 else "white"
-        axes.text(col, row, f"{values_RC[row, col]:{digits}}", fontsize=6.5, color=ink, ha="center", va="center")
+        axes.text(
+            col,
+            row,
+            f"{values_RC[row, col]:{digits}}",
+            fontsize=6.5,
+            color=ink,
+            ha="center",
+            va="center",
+        )
 
 
 def crops(runs: Sequence[Run], title: str = "") -> Figure:
-    """The patches that are hardest for bicubic: a row each, with the truth, bicubic and every run, and their PSNR.
+    """The patches that are hardest for bicubic: a row each, with the truth, bicubic and every run,
+    and their PSNR.
 
     runs: as in `heatmaps`.
     """
     groups = [(members, places) for members in _groups(runs) if (places := _places(members))]
     if not groups:
-        raise UserError("plot.kind=crops: none of these runs has crops/crops.json; stdo.evaluate run=… makes it")
+        raise UserError(
+            "plot.kind=crops: none of these runs has crops/crops.json; stdo.evaluate run=… makes it"
+        )
     across = 2 + max(len(members) for members, _ in groups)
     tall = [1.95 * len(places) + 0.45 for _, places in groups]
     figure = Figure(figsize=(1.75 * across, sum(tall) + 0.4), dpi=DPI, layout="constrained")
@@ -131,12 +181,21 @@ def crops(runs: Sequence[Run], title: str = "") -> Figure:
         for number, (place, entries) in enumerate(places.items()):
             line = axes_RC[number]
             (run, first) = next(
-                (run, entry) for (_, run), entry in zip(members, entries, strict=True) if entry is not None
+                (run, entry)
+                for (_, run), entry in zip(members, entries, strict=True)
+                if entry is not None
             )
             bicubic = first["bicubic"]
-            line[0].set_ylabel(f"frame {place[0]}\nat {place[2]}, {place[1]}", fontsize=7, color=_GREY)
+            line[0].set_ylabel(
+                f"frame {place[0]}\nat {place[2]}, {place[1]}", fontsize=7, color=_GREY
+            )
             _picture(line[0], run.picture(first, "truth"), "ground truth" if number == 0 else "")
-            _picture(line[1], run.picture(first, "bicubic"), "bicubic" if number == 0 else "", f"{bicubic:.2f} dB")
+            _picture(
+                line[1],
+                run.picture(first, "bicubic"),
+                "bicubic" if number == 0 else "",
+                f"{bicubic:.2f} dB",
+            )
             for axes, (name, own), entry in zip(line[2:], members, entries, strict=False):
                 if entry is not None:
                     text = f"{entry['ours']:.2f} dB ({entry['ours'] - bicubic:+.2f})"
@@ -151,7 +210,9 @@ def _picture(axes: Axes, png: bytes, name: str, text: str = "") -> None:
         text = "damaged; stdo.evaluate makes it again"
     else:
         axes.imshow(pixels, interpolation="nearest")
-    axes.set_title(textwrap.fill(name, 22), fontsize=7.5, fontweight="bold", loc="left", pad=14 if text else 4)
+    axes.set_title(
+        textwrap.fill(name, 22), fontsize=7.5, fontweight="bold", loc="left", pad=14 if text else 4
+    )
     axes.text(0, 1.02, text, transform=axes.transAxes, fontsize=7, color=_GREY, va="bottom")
 
 

@@ -1,7 +1,7 @@
 """Every study's plot, drawn from finished runs by one module, so that all look alike.
 
-A method has the same colour and shape everywhere (`stdo.reporting.look`). Seeds of one point become their mean, with
-their range as a band or a bar. `charts` draws figures, `plates` pictures.
+A method has the same colour and shape everywhere (`stdo.reporting.look`). Seeds of one point become
+their mean, with their range as a band or a bar. `charts` draws figures, `plates` pictures.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,10 @@ _CHARTS: dict[str, Callable[..., Figure]] = {"lines": lines, "bars": bars, "scat
 _PLATES: dict[str, Callable[..., Figure]] = {"heatmaps": heatmaps, "crops": crops}
 _COLUMN = "must be a column of results.tsv"
 _ALLOWED: dict[str, tuple[Any, str]] = {
-    "where": (Mapping, "must be columns with the values that are wanted, such as {method: [stdo, nas]}"),
+    "where": (
+        Mapping,
+        "must be columns with the values that are wanted, such as {method: [stdo, nas]}",
+    ),
     "by": (str | Sequence, f"{_COLUMN}, or a list of columns"),
     **dict.fromkeys(("x", "y", "text", "paper"), (str, _COLUMN)),
     "log": (bool, "must be true or false"),
@@ -34,8 +37,9 @@ _ALLOWED: dict[str, tuple[Any, str]] = {
 def draw(runs: Sequence[Run], plot: Mapping[str, Any], title: str) -> Figure:
     """Draw what a study's ``plot`` asks for.
 
-    plot: ``kind`` (lines, bars, scatter, heatmaps, crops), ``where`` (column of results.tsv -> the value or values that
-    are wanted), and the arguments of the function of that name. Columns are those of results.tsv.
+    plot: ``kind`` (lines, bars, scatter, heatmaps, crops), ``where`` (column of results.tsv -> the
+    value or values that are wanted), and the arguments of the function of that name. Columns are
+    those of results.tsv.
 
     Raises UserError for an unknown kind, column or argument, and when no run is left.
     """
@@ -48,7 +52,11 @@ def draw(runs: Sequence[Run], plot: Mapping[str, Any], title: str) -> Figure:
     _check_types(asked, table[0])
     where = asked.pop("where", {})
     _check_arguments(kind, function, asked)
-    kept = [i for i, row in enumerate(table) if all(_matches(row[key], wanted) for key, wanted in where.items())]
+    kept = [
+        i
+        for i, row in enumerate(table)
+        if all(_matches(row[key], wanted) for key, wanted in where.items())
+    ]
     if not kept:
         raise UserError(f"plot.where={dict(where)}: none of the {len(runs)} runs is like that")
     if kind in _PLATES:
@@ -84,11 +92,17 @@ def _check_types(asked: dict[str, Any], row: Json) -> None:
 
 
 def _check_arguments(kind: str, function: Callable[..., Figure], asked: Mapping[str, Any]) -> None:
-    _, *taken = [parameter for parameter in signature(function).parameters.values() if parameter.name != "title"]
+    _, *taken = [
+        parameter
+        for parameter in signature(function).parameters.values()
+        if parameter.name != "title"
+    ]
     names = [parameter.name for parameter in taken]
     for setting in asked:
         if setting not in names:
-            raise UserError(f"plot.{setting}={asked[setting]}: {kind} takes {', '.join(names) or 'nothing'} and where")
+            raise UserError(
+                f"plot.{setting}={asked[setting]}: {kind} takes {', '.join(names) or 'nothing'} and where"
+            )
     for parameter in taken:
         if parameter.default is Parameter.empty and parameter.name not in asked:
             raise UserError(f"plot.{parameter.name}=null: {kind} needs one; {_COLUMN}")
@@ -103,4 +117,6 @@ def _check_numbers(axis: str, column: str | None, rows: Sequence[Json]) -> None:
 
 
 def _matches(value: Any, wanted: Any) -> bool:
-    return value in (wanted if isinstance(wanted, Sequence) and not isinstance(wanted, str) else [wanted])
+    return value in (
+        wanted if isinstance(wanted, Sequence) and not isinstance(wanted, str) else [wanted]
+    )

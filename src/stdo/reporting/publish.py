@@ -3,12 +3,17 @@
 import re
 from typing import Any
 
-_PATH = re.compile(r"""(?:(?<![^\s=\[\](){},'"|;])|(?<=:)(?!//))(?:file://)?(?:~[\w.-]*)?/+(?:[^/,\]]+/+)*([^/,\]]*)""")
-"""A path that begins at the root or in a home folder, and its last name. Relative paths stay as they were typed."""
+_PATH = re.compile(
+    r"""(?:(?<![^\s=\[\](){},'"|;])|(?<=:)(?!//))(?:file://)?(?:~[\w.-]*)?/+(?:[^/,\]]+/+)*([^/,\]]*)"""
+)
+"""A path that begins at the root or in a home folder, and its last name. Relative paths stay as
+they were typed.
+"""
 
 
 def published(value: Any) -> Any:
-    """Texts, or nested values with texts in them, in which of absolute paths the last name alone is kept.
+    """Texts, or nested values with texts in them, in which of absolute paths the last name alone is
+    kept.
 
     >>> published(["video.path=/home/me/clips/holiday film.mp4", "cache=~me/cache", "../runs/clip.mp4", 3])
     ['video.path=holiday film.mp4', 'cache=cache', '../runs/clip.mp4', 3]

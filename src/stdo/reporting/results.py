@@ -1,4 +1,6 @@
-"""results.tsv: one flat row for each run, with the paper's figures and the run's provenance beside ours."""
+"""results.tsv: one flat row for each run, with the paper's figures and the run's provenance beside
+ours.
+"""
 
 import csv
 import math
@@ -33,20 +35,25 @@ _OWN_FACTS = ("network", "passes")
 def rows(runs: Sequence[Run]) -> list[Json]:
     """One flat row for each run, all with the same columns; None where a figure does not exist.
 
-    ``run`` is the run's name without its seed. ``over_awdnn``, ``over_nas``: difference of the ``frame`` PSNR in dB to
-    that method on the same video, backbone and settings with equal work, of the same seed where there is one, else to
-    the mean of its seeds. ``paper_…``: what the paper prints, see `stdo.reporting.paper`.
+    ``run`` is the run's name without its seed. ``over_awdnn``, ``over_nas``: difference of the
+    ``frame`` PSNR in dB to that method on the same video, backbone and settings with equal work, of
+    the same seed where there is one, else to the mean of its seeds. ``paper_…``: what the paper
+    prints, see `stdo.reporting.paper`.
     """
     return [_row(run, name, runs) for run, name in zip(runs, names(runs), strict=True)]
 
 
 def write_tsv(path: Path, runs: Sequence[Run]) -> None:
-    """Write `rows` as tab-separated values with a heading; decibels and seconds are rounded to four digits."""
+    """Write `rows` as tab-separated values with a heading; decibels and seconds are rounded to four
+    digits.
+    """
     write_table(path, rows(runs))
 
 
 def write_table(path: Path, table: Sequence[Json]) -> None:
-    """Write rows that have the same columns as tab-separated values with a heading, numbers to four digits."""
+    """Write rows that have the same columns as tab-separated values with a heading, numbers to four
+    digits.
+    """
     with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]), dialect="excel-tab", lineterminator="\n")
         writer.writeheader()
@@ -70,7 +77,9 @@ def _at(value: Any, path: str) -> Any:
 
 
 def over(run: Run, method: str, runs: Sequence[Run]) -> float | None:
-    """Difference of the ``frame`` PSNR in dB to another method under the same conditions with equal work, if it ran."""
+    """Difference of the ``frame`` PSNR in dB to another method under the same conditions with equal
+    work, if it ran.
+    """
     if run.metrics["method"] == method:
         return None
     others = [
@@ -82,7 +91,11 @@ def over(run: Run, method: str, runs: Sequence[Run]) -> float | None:
         and equal_work(other.metrics["patch_presentations"], run.metrics["patch_presentations"])
     ]
     others = [other for other in others if other.metrics["seed"] == run.metrics["seed"]] or others
-    return run.metrics["psnr"]["frame"] - fmean(o.metrics["psnr"]["frame"] for o in others) if others else None
+    return (
+        run.metrics["psnr"]["frame"] - fmean(o.metrics["psnr"]["frame"] for o in others)
+        if others
+        else None
+    )
 
 
 def equal_work(presentations: float, other: float) -> bool:
@@ -94,22 +107,30 @@ def _conditions(run: Run) -> dict[str, str]:
     """All that runs must have in common before their methods can be compared."""
     facts = ("video", "scale", "backbone")
     shaping = {
-        key: value for key, value in run.shaping.items() if role_of(key) is not Role.METHOD and key not in _OWN_FACTS
+        key: value
+        for key, value in run.shaping.items()
+        if role_of(key) is not Role.METHOD and key not in _OWN_FACTS
     }
     return shaping | {key: str(run.metrics[key]) for key in facts}
 
 
 def _of_paper(run: Run) -> Json:
-    """The paper's PSNR where our video is one of its videos, whole, and its mean differences for any other."""
+    """The paper's PSNR where our video is one of its videos, whole, and its mean differences for
+    any other.
+    """
     facts = run.metrics
     method, backbone, scale = facts["method"], facts["backbone"], facts["scale"]
     if facts["network"] is not None:
         ends = {0: FIRST_ALONE, facts["chunks"] - 1: LAST_ALONE}
         method = ends.get(facts["network"], "") if method == "stdo" else ""
     whole = paper_frames(facts["video"]) == facts["frames"]
-    figures: Json = {"paper_psnr": paper_figure(backbone, method, facts["video"], scale) if whole else None}
+    figures: Json = {
+        "paper_psnr": paper_figure(backbone, method, facts["video"], scale) if whole else None
+    }
     for other in REFERENCES:
-        own = _difference(figures["paper_psnr"], paper_figure(backbone, other, facts["video"], scale))
+        own = _difference(
+            figures["paper_psnr"], paper_figure(backbone, other, facts["video"], scale)
+        )
         mean = paper_gain(backbone, method, other, scale) if own is None else own
         figures[f"paper_over_{other}"] = None if method == other else mean
     return figures
@@ -131,7 +152,8 @@ def _origin(run: Run) -> Json:
 
 
 def command(words: Sequence[str]) -> str:
-    """The command as it was typed, fit for publication: of absolute paths the last name alone is kept.
+    """The command as it was typed, fit for publication: of absolute paths the last name alone is
+    kept.
 
     words: program and arguments, as provenance.json has them.
 
@@ -146,7 +168,9 @@ def _difference(a: float | None, b: float | None) -> float | None:
 
 
 def _text(value: object) -> str:
-    """A cell: whole numbers whole, other numbers to four digits after the point, lists with spaces between."""
+    """A cell: whole numbers whole, other numbers to four digits after the point, lists with spaces
+    between.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -159,5 +183,7 @@ def _text(value: object) -> str:
 
 
 def _inert(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: with an apostrophe before the signs that formulas begin with."""
+    """A text that no spreadsheet takes for a formula: with an apostrophe before the signs that
+    formulas begin with.
+    """
     return f"'{text}" if text.startswith(_FORMULAS) else text

@@ -54,8 +54,8 @@ def method_name(method: str) -> str:
 class Run:
     """One finished run.
 
-    directory: where it lies. metrics: the content of metrics.json. provenance: that of provenance.json, empty where
-    there is none. config: its configuration as YAML text.
+    directory: where it lies. metrics: the content of metrics.json. provenance: that of
+    provenance.json, empty where there is none. config: its configuration as YAML text.
     """
 
     directory: Path
@@ -75,7 +75,9 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Method and what sets it apart from others of its kind, whatever the seed: ``JSTDO k=4 ratios 1 .5 .25 0``."""
+        """Method and what sets it apart from others of its kind, whatever the seed: ``JSTDO k=4
+        ratios 1 .5 .25 0``.
+        """
         facts = self.metrics
         text = self.method if facts["chunking"] == "whole" else f"{self.method} k={facts['chunks']}"
         if facts.get("bicubic_chunks"):
@@ -83,7 +85,9 @@ class Run:
         asked = self.settings.get("sampler") or {}
         for sampling in ("ratios", "weights"):
             if asked.get(sampling):
-                text += f" {sampling} " + " ".join(f"{each:.2g}".replace("0.", ".") for each in asked[sampling])
+                text += f" {sampling} " + " ".join(
+                    f"{each:.2g}".replace("0.", ".") for each in asked[sampling]
+                )
         if facts["scorer"] != "bicubic" and facts["chunking"] == "score":
             text += f", scorer {facts['scorer']}"
         return text if facts["network"] is None else f"{text}, network {facts['network']} alone"
@@ -95,7 +99,9 @@ class Run:
 
     @cached_property
     def shaping(self) -> dict[str, str]:
-        """Every setting that shapes the result, but for the seed and nulls: ``patches.halo`` -> ``4``."""
+        """Every setting that shapes the result, but for the seed and nulls: ``patches.halo`` ->
+        ``4``.
+        """
         facts = {key: str(self.metrics[key]) for key in _SHAPING_FACTS} | {
             key: str(value) for key, value in _SINCE.items()
         }
@@ -106,26 +112,42 @@ class Run:
         }
 
     def frames(self) -> list[dict[str, float]]:
-        """frames.csv: one row a frame; NaN where a figure does not exist. Empty when there is no such file."""
-        return read_table(self.directory, "frames.csv", ("frame", "psnr"), int(self.metrics["frames"]))
+        """frames.csv: one row a frame; NaN where a figure does not exist. Empty when there is no
+        such file.
+        """
+        return read_table(
+            self.directory, "frames.csv", ("frame", "psnr"), int(self.metrics["frames"])
+        )
 
     def curve(self) -> list[dict[str, float]]:
-        """curves.csv: step, presentations, seconds, loss, psnr, lr. Empty when there is no such file."""
-        return read_table(self.directory, "curves.csv", ("presentations", "psnr", "seconds"), _CURVE_ROWS)
+        """curves.csv: step, presentations, seconds, loss, psnr, lr. Empty when there is no such
+        file.
+        """
+        return read_table(
+            self.directory, "curves.csv", ("presentations", "psnr", "seconds"), _CURVE_ROWS
+        )
 
     def maps(self) -> tuple[F32, F32] | None:
-        """Patch PSNR in dB of our result and of bicubic, float32 (T, rows, cols); None when they were not kept."""
+        """Patch PSNR in dB of our result and of bicubic, float32 (T, rows, cols); None when they
+        were not kept.
+        """
         wanted = {"ours": ("f", 3), "bicubic": ("f", 3)}
         try:
             found = read_arrays(self.directory, MAPS, wanted, int(self.metrics["patches"]))
         except FileNotFoundError:
             return None
-        if found["ours"].shape != found["bicubic"].shape or any(np.isinf(each).any() for each in found.values()):
-            raise UserError(f"{self.directory / MAPS}: damaged; its maps differ in size, or hold infinities")
+        if found["ours"].shape != found["bicubic"].shape or any(
+            np.isinf(each).any() for each in found.values()
+        ):
+            raise UserError(
+                f"{self.directory / MAPS}: damaged; its maps differ in size, or hold infinities"
+            )
         return found["ours"], found["bicubic"]
 
     def crops(self) -> list[Json]:
-        """The entries of crops/crops.json, whose files `picture` reads; empty where there is no such file."""
+        """The entries of crops/crops.json, whose files `picture` reads; empty where there is no
+        such file.
+        """
         return harmless(read_crops(self.directory))  # type: ignore[no-any-return]
 
     def picture(self, crop: Json, name: str) -> bytes:
@@ -136,8 +158,9 @@ class Run:
 def collect(where: Iterable[Path]) -> list[Run]:
     """Read finished runs, each once: by video, scale, backbone, method, chunks and seed.
 
-    A run's evaluations of one network alone come with it. Unfinished runs that were not named themselves are left out
-    and counted on stderr; a run that cannot be read is left out with a line of its own, unless none is left.
+    A run's evaluations of one network alone come with it. Unfinished runs that were not named
+    themselves are left out and counted on stderr; a run that cannot be read is left out with a line
+    of its own, unless none is left.
 
     Args:
         where: Run directories, folders that are searched for run directories, and sweep files
@@ -167,7 +190,9 @@ def collect(where: Iterable[Path]) -> list[Run]:
         raise UserError(f"runs={', '.join(map(str, paths))}: no finished run there")
     say_left_out(list(bad.values()))
     if unfinished:
-        sys.stderr.write(f"note: {unfinished} unfinished {'run is' if unfinished == 1 else 'runs are'} left out\n")
+        sys.stderr.write(
+            f"note: {unfinished} unfinished {'run is' if unfinished == 1 else 'runs are'} left out\n"
+        )
     return sorted(found.values(), key=_order)
 
 
@@ -216,7 +241,9 @@ def _directories(path: Path) -> Iterator[Path | None]:
 def _alone(run: Path) -> list[Path]:
     """Where the networks of a run were measured one by one: ``network-0`` and so on."""
     found = run.glob("network-*") if run.is_dir() else ()
-    return sorted(part for part in found if part.is_dir() and (part.is_symlink() or (part / RESULT).exists()))
+    return sorted(
+        part for part in found if part.is_dir() and (part.is_symlink() or (part / RESULT).exists())
+    )
 
 
 def _below(folder: Path) -> Iterator[Path | None]:
@@ -235,7 +262,9 @@ def _of_sweep(file: Path) -> Iterator[Path | None]:
     try:
         jobs = read_jobs(file, read_file(file, MAX_JSON))
     except (OSError, UserError) as error:
-        raise UserError(f"runs={file}: is not a sweep file (outputs/sweeps/<study>.json)") from error
+        raise UserError(
+            f"runs={file}: is not a sweep file (outputs/sweeps/<study>.json)"
+        ) from error
     for job in jobs:
         if not job["directory"] or "\0" in job["directory"]:
             yield None
@@ -254,7 +283,9 @@ def _read(directory: Path) -> Run:
     lacking = sorted(NEEDED_BY_REPORT - metrics.keys())
     if lacking:
         shown = ", ".join(lacking[:4])
-        raise UserError(f"runs={directory}: is of another version (no {shown} in its {RESULT}); train it again")
+        raise UserError(
+            f"runs={directory}: is of another version (no {shown} in its {RESULT}); train it again"
+        )
     home = directory.parent if alone else directory
     try:
         config = read_config(home)

@@ -54,7 +54,9 @@ class Series:
 
 
 def series_of(rows: Sequence[Json], by: Sequence[str]) -> list[Series]:
-    """Rows by the values of some columns. Series of one method share its colour, each paler than the one before."""
+    """Rows by the values of some columns. Series of one method share its colour, each paler than
+    the one before.
+    """
     groups: dict[tuple[str, ...], list[Json]] = {}
     for row in rows:
         groups.setdefault(tuple(said(column, row[column]) for column in by), []).append(row)
@@ -80,7 +82,9 @@ def series_of(rows: Sequence[Json], by: Sequence[str]) -> list[Series]:
 
 
 def said(column: str, value: Any) -> str:
-    """A value as it stands in legends and headings: ``×4`` of a scale, ``chunks 4`` of most columns."""
+    """A value as it stands in legends and headings: ``×4`` of a scale, ``chunks 4`` of most
+    columns.
+    """
     if column == "method":
         return method_name(str(value))
     if column in ("video", "backbone", "run"):
@@ -118,4 +122,10 @@ def legend(figure: Figure) -> None:
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    figure.legend(list(entries.values()), list(entries), loc="outside right upper", frameon=False, fontsize=8.5)
+    figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc="outside right upper",
+        frameon=False,
+        fontsize=8.5,
+    )

@@ -31,12 +31,14 @@ class Line:
 
 
 def comparison_table(runs: Sequence[Run]) -> str:
-    """One line per point under its video, backbone and scale, bicubic first; columns that would be empty are left out.
+    """One line per point under its video, backbone and scale, bicubic first; columns that would be
+    empty are left out.
 
-    Several seeds of a point are one line: their mean, half the range of ``frame`` after ±, and n, how many they are.
-    ``shown``: patch presentations; those that differ from most of their group by more than 2 % are marked, and are
-    not compared with awDNN. ``gain``: over bicubic, in ``frame`` PSNR, as Δ awDNN is. Beside that stands the paper's
-    difference. ``seconds``: those of preparing, scoring, training and evaluating.
+    Several seeds of a point are one line: their mean, half the range of ``frame`` after ±, and n,
+    how many they are. ``shown``: patch presentations; those that differ from most of their group by
+    more than 2 % are marked, and are not compared with awDNN. ``gain``: over bicubic, in ``frame``
+    PSNR, as Δ awDNN is. Beside that stands the paper's difference. ``seconds``: those of preparing,
+    scoring, training and evaluating.
     """
     groups: dict[tuple[object, ...], list[Json]] = {}
     for row in rows(runs):
@@ -59,7 +61,9 @@ def comparison_table(runs: Sequence[Run]) -> str:
     for index, text in enumerate(texts[1:], start=1):
         lines += ["", starts[index], text] if index in starts else [text]
     has_paper = any(_HEADER[i] in _PAPER for i in kept)
-    return "\n".join([*lines, *_notes(unequal, has_paper, len(runs) > len(cells) - 1 - len(groups))])
+    return "\n".join(
+        [*lines, *_notes(unequal, has_paper, len(runs) > len(cells) - 1 - len(groups))]
+    )
 
 
 def _shows_something(cells: Sequence[Sequence[str]], column: int) -> bool:

@@ -7,7 +7,8 @@ from stdo.reporting.runs import Run, say_left_out
 
 
 def whole(runs: Sequence[Run], pictures: bool) -> list[Run]:
-    """The runs whose tables, maps and crops can be read; each of the others is left out, and said on stderr.
+    """The runs whose tables, maps and crops can be read; each of the others is left out, and said
+    on stderr.
 
     Args:
         runs: As `collect` gives them.

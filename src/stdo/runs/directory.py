@@ -23,10 +23,17 @@ from stdo.runs.schema import DELIVERED, NEEDED
 RESULT, WEIGHTS, CHUNKS, MAPS = "metrics.json", "weights.safetensors", "chunks.npz", "maps.npz"
 MAX_CHUNKS = 32767
 CHECKPOINT, START_CHECKPOINT = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "start.ckpt"
-START_WEIGHTS, START_SCORES = START_CHECKPOINT.with_suffix(".safetensors"), Path("checkpoints") / "scores.safetensors"
-"""Where the phases of a fit resume; and what the first one leaves to the main one, the scores written last."""
+START_WEIGHTS, START_SCORES = (
+    START_CHECKPOINT.with_suffix(".safetensors"),
+    Path("checkpoints") / "scores.safetensors",
+)
+"""Where the phases of a fit resume; and what the first one leaves to the main one, the scores
+written last.
+"""
 _WRITTEN_TO = re.compile(r"crops|checkpoints|sr|tensorboard|wandb|network-\d+")
-"""Folders of a run directory that more is written into; others, such as packages, are replaced as a whole."""
+"""Folders of a run directory that more is written into; others, such as packages, are replaced as a
+whole.
+"""
 
 __all__ = [
     "CHECKPOINT", "CHUNKS", "DELIVERED", "MAPS", "RESULT", "START_CHECKPOINT", "START_SCORES", "START_WEIGHTS",
@@ -62,33 +69,46 @@ def claimed(directory: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            if stack.enter_context(exclusive(directory / ".lock", "this run is being worked on", wait=0)):
+            if stack.enter_context(
+                exclusive(directory / ".lock", "this run is being worked on", wait=0)
+            ):
                 refuse_links(directory)
                 sweep_up(directory)
         except OSError as error:
-            raise UserError(f"{directory}: cannot be written ({error.strerror}); set paths.outputs") from error
+            raise UserError(
+                f"{directory}: cannot be written ({error.strerror}); set paths.outputs"
+            ) from error
         yield
 
 
 def refuse_links(directory: Path) -> None:
-    """Raise UserError where a run directory has a symbolic link, FIFO or device in a place that a run writes to.
+    """Raise UserError where a run directory has a symbolic link, FIFO or device in a place that a
+    run writes to.
 
-    Whoever sends a run directory could have a link in it that leads to a folder of ours. W&B's own links stay.
+    Whoever sends a run directory could have a link in it that leads to a folder of ours. W&B's own
+    links stay.
     """
     folders = [directory]
     while folders:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
                 inside = entry.is_dir(follow_symlinks=False)
-                if not inside and not entry.is_file(follow_symlinks=False) and entry.name not in _LINKS_OF_WANDB:
+                if (
+                    not inside
+                    and not entry.is_file(follow_symlinks=False)
+                    and entry.name not in _LINKS_OF_WANDB
+                ):
                     what = "a symbolic link" if entry.is_symlink() else "no regular file"
-                    raise UserError(f"{printable(entry.path)}: is {what}; remove it, then run this again")
+                    raise UserError(
+                        f"{printable(entry.path)}: is {what}; remove it, then run this again"
+                    )
                 if inside and _WRITTEN_TO.fullmatch(entry.name):
                     folders.append(Path(entry.path))
 
 
 def start_directory(directory: Path, config: str, command: Sequence[str], force: bool) -> None:
-    """Write the configuration and provenance into a claimed run directory; ``force`` empties it of results first.
+    """Write the configuration and provenance into a claimed run directory; ``force`` empties it of
+    results first.
 
     Raises UserError when it cannot be written.
     """
@@ -99,7 +119,11 @@ def start_directory(directory: Path, config: str, command: Sequence[str], force:
             for package in directory.glob("*.stdo"):
                 if package.is_file():
                     package.unlink()
-            made = (folder for pattern in ("network-*", "export-*", "*.stdo") for folder in directory.glob(pattern))
+            made = (
+                folder
+                for pattern in ("network-*", "export-*", "*.stdo")
+                for folder in directory.glob(pattern)
+            )
             for folder in (directory / CHECKPOINT.parent, *made):
                 shutil.rmtree(folder, ignore_errors=True)
         with atomic(directory / "config.yaml") as partial:
@@ -107,7 +131,9 @@ def start_directory(directory: Path, config: str, command: Sequence[str], force:
         with atomic(directory / "provenance.json") as partial:
             partial.write_text(json.dumps(provenance(command), indent=2), encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{directory}: cannot be written ({error.strerror}); set paths.outputs") from error
+        raise UserError(
+            f"{directory}: cannot be written ({error.strerror}); set paths.outputs"
+        ) from error
 
 
 def read_result(directory: Path, needed: AbstractSet[str] = NEEDED) -> Json:
@@ -138,7 +164,8 @@ def read_chunks(
         networks: How many networks the run's weights have; None where they are not known.
 
     Returns:
-        The labels, int16 (T, rows, cols), and the number of the network that serves each chunk, `BICUBIC` for none.
+        The labels, int16 (T, rows, cols), and the number of the network that serves each chunk,
+        `BICUBIC` for none.
 
     Raises:
         UserError: It is missing or damaged, or a number in it leads nowhere.
@@ -146,8 +173,14 @@ def read_chunks(
     try:
         found = read_arrays(directory, CHUNKS, {"labels": ("i", 3), "network_of": ("i", 1)})
     except (FileNotFoundError, UserError) as error:
-        why = "missing" if isinstance(error, FileNotFoundError) else str(error).removeprefix(f"{directory / CHUNKS}: ")
-        raise UserError(f"{directory / CHUNKS}: missing or damaged ({why}); force=true trains again") from error
+        why = (
+            "missing"
+            if isinstance(error, FileNotFoundError)
+            else str(error).removeprefix(f"{directory / CHUNKS}: ")
+        )
+        raise UserError(
+            f"{directory / CHUNKS}: missing or damaged ({why}); force=true trains again"
+        ) from error
     labels_TRC, network_of = found["labels"], found["network_of"]
     chunks = len(network_of)
     if shape is not None and labels_TRC.shape != shape:
@@ -155,13 +188,19 @@ def read_chunks(
         raise UserError(
             f"{directory / CHUNKS}: has labels of {here} patches; the video has {'x'.join(map(str, shape))}"
         )
-    known = labels_TRC.size > 0 and labels_TRC.min() >= 0 and labels_TRC.max() < chunks <= MAX_CHUNKS
+    known = (
+        labels_TRC.size > 0 and labels_TRC.min() >= 0 and labels_TRC.max() < chunks <= MAX_CHUNKS
+    )
     if not known or network_of.min() < BICUBIC or network_of.max() >= (networks or chunks):
-        raise UserError(f"{directory / CHUNKS}: missing or damaged (a number leads nowhere); force=true trains again")
+        raise UserError(
+            f"{directory / CHUNKS}: missing or damaged (a number leads nowhere); force=true trains again"
+        )
     return labels_TRC.astype(np.int16), network_of.tolist()
 
 
-def write_chunks(directory: Path, scores_TRC: F32, labels_TRC: I16, network_of: Sequence[int]) -> None:
+def write_chunks(
+    directory: Path, scores_TRC: F32, labels_TRC: I16, network_of: Sequence[int]
+) -> None:
     """Write chunks.npz: scores and labels of every patch, and the network that serves each chunk."""
     with atomic(directory / CHUNKS) as partial, partial.open("wb") as file:
         np.savez_compressed(file, scores=scores_TRC, labels=labels_TRC, network_of=network_of)

@@ -1,7 +1,8 @@
 """Read the files of a run directory, which may come from a stranger.
 
-Every file is opened through `stdo.core.foreign`, is of bounded size, and is compared with a schema before anybody uses
-it. Every function raises UserError, in one line that names the file, where it is not what it must be.
+Every file is opened through `stdo.core.foreign`, is of bounded size, and is compared with a schema
+before anybody uses it. Every function raises UserError, in one line that names the file, where it
+is not what it must be.
 """
 
 import csv
@@ -61,14 +62,18 @@ def read_metrics(directory: Path, needed: AbstractSet[str] = NEEDED) -> Json:
     lacking = sorted(needed - found.keys()) if isinstance(found, dict) else sorted(needed)
     if lacking:
         shown = ", ".join(lacking[:4])
-        raise UserError(f"run={printable(str(directory))}: is of another version (no {shown} in its metrics.json)")
+        raise UserError(
+            f"run={printable(str(directory))}: is of another version (no {shown} in its metrics.json)"
+        )
     checked(found, Metrics, str(directory / "metrics.json"))
     return found
 
 
 def read_facts(path: Path, meta: Mapping[str, str]) -> Json:
     """What the metadata of a run's weights say of it: what was known before it was measured."""
-    found: Json = parse_json(meta.get("facts", "").encode("utf-8", "replace"), f"{path}: facts", constants=True)
+    found: Json = parse_json(
+        meta.get("facts", "").encode("utf-8", "replace"), f"{path}: facts", constants=True
+    )
     checked(found, Facts, f"{path}: facts")
     return found
 
@@ -98,17 +103,23 @@ def read_config(directory: Path) -> str:
         _check_yaml(found)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         why = printable(_first_line(error))
-        raise UserError(f"run={printable(str(directory))}: its config.yaml is no configuration ({why})") from error
+        raise UserError(
+            f"run={printable(str(directory))}: its config.yaml is no configuration ({why})"
+        ) from error
     return found
 
 
 def _check_yaml(content: str) -> None:
-    """Raise ValueError for what a few bytes of YAML can blow up: references, and many or deeply nested values."""
+    """Raise ValueError for what a few bytes of YAML can blow up: references, and many or deeply
+    nested values.
+    """
     if "*" not in content and len(content) < 1 << 14:  # nearly all; parsing twice takes a while
         return
     depth = 0
     for count, event in enumerate(yaml.parse(content)):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
         if isinstance(event, yaml.AliasEvent):
             raise ValueError("it holds references, *name")
         if depth > MAX_DEPTH or count > MAX_NODES:
@@ -126,19 +137,25 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
 
 def settings_of(config: str, place: str) -> Json:
-    """The configuration of a run as nested dicts; texts in it cannot steer a terminal. Empty where there is none."""
+    """The configuration of a run as nested dicts; texts in it cannot steer a terminal. Empty where
+    there is none.
+    """
     try:
         _check_yaml(config)
         found = yaml.load(config, _Loader)  # noqa: S506 - a SafeLoader
         found = harmless({} if found is None else found)
     except (ValueError, yaml.YAMLError, RecursionError, OverflowError) as error:
-        raise UserError(f"{printable(place)}: is no configuration ({printable(_first_line(error))})") from error
+        raise UserError(
+            f"{printable(place)}: is no configuration ({printable(_first_line(error))})"
+        ) from error
     checked(found, Config, place)
     return dict(found)
 
 
 def harmless(value: Any) -> Any:
-    """The same nested values with every text made `printable`. Raises ValueError for a number of very many digits."""
+    """The same nested values with every text made `printable`. Raises ValueError for a number of
+    very many digits.
+    """
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
@@ -149,7 +166,9 @@ def harmless(value: Any) -> Any:
 
 
 def read_crops(directory: Path) -> list[Json]:
-    """The entries of crops/crops.json; `read_crop` reads their pictures. Empty where there is no such file."""
+    """The entries of crops/crops.json; `read_crop` reads their pictures. Empty where there is no
+    such file.
+    """
     try:
         found: list[Json] = _json(directory, "crops/crops.json", MAX_METRICS)
     except FileNotFoundError:
@@ -159,7 +178,8 @@ def read_crops(directory: Path) -> list[Json]:
 
 
 def read_crop(directory: Path, crop: Json, name: str) -> bytes:
-    """The PNG of a crop, one of ``truth``, ``bicubic`` and ``ours``: as large as crops.json says, before it is decoded.
+    """The PNG of a crop, one of ``truth``, ``bicubic`` and ``ours``: as large as crops.json says,
+    before it is decoded.
 
     A few bytes of PNG can hold a picture of gigabytes; its first chunk says how large it is.
     """
@@ -174,12 +194,17 @@ def read_crop(directory: Path, crop: Json, name: str) -> bytes:
     width, height = struct.unpack(">II", content[16:24])
     if (width, height) != (crop["width"], crop["height"]):
         wanted = f"{crop['width']}x{crop['height']}"
-        raise UserError(f"{printable(shown)}: has {width}x{height} pixels: must have {wanted}, as crops.json says")
+        raise UserError(
+            f"{printable(shown)}: has {width}x{height} pixels: must have {wanted}, as crops.json says"
+        )
     return content
 
 
-def read_table(directory: Path, name: str, columns: Sequence[str], most: int) -> list[dict[str, float]]:
-    """The rows of a CSV file of numbers; NaN where a field is empty. No rows where there is no such file.
+def read_table(
+    directory: Path, name: str, columns: Sequence[str], most: int
+) -> list[dict[str, float]]:
+    """The rows of a CSV file of numbers; NaN where a field is empty. No rows where there is no such
+    file.
 
     Args:
         directory: The run directory.
@@ -189,7 +214,9 @@ def read_table(directory: Path, name: str, columns: Sequence[str], most: int) ->
     """
     place = printable(f"{directory / name}")
     try:
-        lines = csv.DictReader(io.StringIO(read_below(directory, name, MAX_TABLE).decode("utf-8"), newline=""))
+        lines = csv.DictReader(
+            io.StringIO(read_below(directory, name, MAX_TABLE).decode("utf-8"), newline="")
+        )
         if len(lines.fieldnames or ()) > MAX_COLUMNS:
             raise UserError(f"{place}: has more than {MAX_COLUMNS} columns")
         lacking = set(columns) - set(lines.fieldnames or ())
@@ -211,20 +238,26 @@ def read_table(directory: Path, name: str, columns: Sequence[str], most: int) ->
 
 _DAMAGES = (
     *(OSError, ValueError, KeyError, EOFError, OverflowError, RecursionError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),  # NumPy reads headers as Python text
+    *(
+        zipfile.BadZipFile,
+        zlib.error,
+        tokenize.TokenError,
+        SyntaxError,
+    ),  # NumPy reads headers as Python text
 )
 
 
 def read_arrays(
     directory: Path, name: str, wanted: Mapping[str, tuple[str, int]], count: int | None = None
 ) -> dict[str, npt.NDArray[Any]]:
-    """Arrays of an NPZ file. What its ZIP directory and the arrays' headers say is compared before any is unpacked.
+    """Arrays of an NPZ file. What its ZIP directory and the arrays' headers say is compared before
+    any is unpacked.
 
     Args:
         directory: The run directory.
         name: Of the file.
-        wanted: Array -> the kind of its numbers (``f`` or ``i``, as NumPy calls them) and its dimensions.
-        count: How many numbers each must have; None for any number.
+        wanted: Array -> the kind of its numbers (``f`` or ``i``, as NumPy calls them) and its
+        dimensions. count: How many numbers each must have; None for any number.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -236,7 +269,9 @@ def read_arrays(
             with zipfile.ZipFile(file) as archive:
                 return {key: _array(archive, key, *kind, count) for key, kind in wanted.items()}
     except UserError as error:
-        raise UserError(str(error) if str(error).startswith(place) else f"{place}: {error}") from error
+        raise UserError(
+            str(error) if str(error).startswith(place) else f"{place}: {error}"
+        ) from error
     except FileNotFoundError:
         raise
     except _DAMAGES as error:
@@ -244,7 +279,9 @@ def read_arrays(
 
 
 def _check_end(file: BinaryIO) -> None:
-    """Refuse a ZIP whose directory is long, which Python reads as a whole; it stands at the end, without a comment."""
+    """Refuse a ZIP whose directory is long, which Python reads as a whole; it stands at the end,
+    without a comment.
+    """
     file.seek(max(0, file.seek(0, io.SEEK_END) - _END.size - _LOCATOR))
     tail = file.read()
     end = tail[-_END.size :]
@@ -255,7 +292,9 @@ def _check_end(file: BinaryIO) -> None:
         raise UserError(f"has more than {_FEW_MEMBERS} arrays")
 
 
-def _array(archive: zipfile.ZipFile, key: str, kind: str, dimensions: int, wanted: int | None) -> npt.NDArray[Any]:
+def _array(
+    archive: zipfile.ZipFile, key: str, kind: str, dimensions: int, wanted: int | None
+) -> npt.NDArray[Any]:
     info = archive.getinfo(f"{key}.npy")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UserError(f"{key}: is compressed in a way that NumPy does not write")
@@ -271,13 +310,17 @@ def _array(archive: zipfile.ZipFile, key: str, kind: str, dimensions: int, wante
             raise UserError(f"{key}: holds {count} numbers: must hold {wanted}")
         size = count * kept.itemsize
         if min(shape, default=1) < 0 or size > MAX_ARRAY or file.tell() + size != info.file_size:
-            raise UserError(f"{key}: has not the size that its header says, or more than {MAX_ARRAY} bytes")
+            raise UserError(
+                f"{key}: has not the size that its header says, or more than {MAX_ARRAY} bytes"
+            )
         return np.frombuffer(file.read(size), kept).reshape(shape)
 
 
 def _json(directory: Path, name: str, most: int) -> Any:
     """A JSON file, in which NaN and infinities may stand, as Python writes them."""
-    return parse_json(read_below(directory, name, most), printable(f"{directory / name}"), constants=True)
+    return parse_json(
+        read_below(directory, name, most), printable(f"{directory / name}"), constants=True
+    )
 
 
 def _first_line(error: BaseException) -> str:

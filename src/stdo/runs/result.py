@@ -11,7 +11,8 @@ from stdo.core.types import Json
 
 @dataclass(frozen=True)
 class Psnr:
-    """PSNR in dB, by each protocol of docs/protocol.md; None where a run of before does not tell it.
+    """PSNR in dB, by each protocol of docs/protocol.md; None where a run of before does not tell
+    it.
 
     Attributes:
         frame: Mean of the frames' PSNR over RGB, native size. The figure to quote.
@@ -86,7 +87,10 @@ class Result:
         """From the content of metrics.json, which `stdo.runs.directory.read_result` has checked."""
         own, made = Figures.of(metrics), metrics.get("delivered")
         return cls(
-            **{name: metrics[name] for name in ("video", "method", "backbone", "scale", "chunks", "frames")},
+            **{
+                name: metrics[name]
+                for name in ("video", "method", "backbone", "scale", "chunks", "frames")
+            },
             width=metrics["width"],
             height=metrics["height"],
             psnr=own.psnr,

@@ -1,6 +1,8 @@
-"""What the files of a run directory hold. Every figure of a result once: type, range, meaning, and where it is shown.
+"""What the files of a run directory hold. Every figure of a result once: type, range, meaning, and
+where it is shown.
 
-Another version may write more, so fields that are not known pass. `stdo.runs.files` reads the files.
+Another version may write more, so fields that are not known pass. `stdo.runs.files` reads the
+files.
 """
 
 from collections.abc import Iterator
@@ -70,8 +72,8 @@ class Field:
     Attributes:
         kind: Its type and range, as msgspec reads it.
         help: One line.
-        needed: By ``all``: without it no run is measured, packed or exported again. By ``report``: without it no run
-            is in a report. None: it may be missing.
+        needed: By ``all``: without it no run is measured, packed or exported again. By ``report``:
+            without it no run is in a report. None: it may be missing.
         columns: Of results.tsv: name -> the path below this field, empty for the field itself.
         page: Whether the HTML page has it.
     """
@@ -165,7 +167,9 @@ NEEDED_BY_REPORT = frozenset(name for name, field in RESULT.items() if field.nee
 
 
 def columns() -> Iterator[tuple[str, str, str]]:
-    """The columns of results.tsv that are figures of metrics.json: name, field, path below the field."""
+    """The columns of results.tsv that are figures of metrics.json: name, field, path below the
+    field.
+    """
     for name, field in RESULT.items():
         for column, path in field.columns:
             yield column or name, name, path

@@ -1,8 +1,9 @@
-"""Every setting of every command, once: its type and range, one line of help, and what it means for a run's result.
+"""Every setting of every command, once: its type and range, one line of help, and what it means for
+a run's result.
 
-Checks, ``--help``, the name of a run directory and what makes two runs comparable all follow from `SETTINGS`. The
-defaults stand in conf/. Settings that are not here, such as those of a backbone of your own, pass unchecked and count
-as shaping the result.
+Checks, ``--help``, the name of a run directory and what makes two runs comparable all follow from
+`SETTINGS`. The defaults stand in conf/. Settings that are not here, such as those of a backbone of
+your own, pass unchecked and count as shaping the result.
 """
 
 import math
@@ -51,7 +52,10 @@ class Setting:
         """Whether a value is of the type and in the range."""
         try:
             msgspec.convert(value, self.kind, strict=True)
-        except (msgspec.ValidationError, UnicodeEncodeError):  # the second: of names that are no UTF-8
+        except (
+            msgspec.ValidationError,
+            UnicodeEncodeError,
+        ):  # the second: of names that are no UTF-8
             return False
         if self.numbers and value is not None:
             return any(value) and all(map(math.isfinite, value))
@@ -78,21 +82,38 @@ Size = Count | Annotated[float, Meta(gt=0, le=1)]
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 SAMPLERS = ("sampler", "init.sampler")
-"""Where a configuration has a sampler: of the networks of the chunks, and of the network that is trained first."""
+"""Where a configuration has a sampler: of the networks of the chunks, and of the network that is
+trained first.
+"""
 
 GROUPS: dict[str, Role] = {
-    **dict.fromkeys(("chunking", "sharing", "sampler", "scorer", "budget", "optim", "init"), Role.METHOD),
-    **dict.fromkeys(("paths", "trainer", "logger", "weights", "passes_at", "plot", "hydra"), Role.NONE),
+    **dict.fromkeys(
+        ("chunking", "sharing", "sampler", "scorer", "budget", "optim", "init"), Role.METHOD
+    ),
+    **dict.fromkeys(
+        ("paths", "trainer", "logger", "weights", "passes_at", "plot", "hydra"), Role.NONE
+    ),
     "video._target_": Role.NONE,  # frames are known by their content
 }
-"""What the settings of a group mean for the result where they do not say otherwise; else they are conditions."""
+"""What the settings of a group mean for the result where they do not say otherwise; else they are
+conditions.
+"""
 
 _SAMPLER = {
-    "ratios": Setting(Shares | None, "share of each chunk's patches that is trained on", numbers=True),
+    "ratios": Setting(
+        Shares | None, "share of each chunk's patches that is trained on", numbers=True
+    ),
     "factor": Setting(Share, "ratios left null are 1, factor, factor², ..., 0"),
-    "size": Setting(Size | None, "patches to train on, as a number or a share of the video; scales the middle ratios"),
+    "size": Setting(
+        Size | None,
+        "patches to train on, as a number or a share of the video; scales the middle ratios",
+    ),
     "resample": Setting(bool, "draw a new random subset for each pass over it"),
-    "weights": Setting(Numbers | None, "how often a patch of each chunk is drawn; null: falling evenly", numbers=True),
+    "weights": Setting(
+        Numbers | None,
+        "how often a patch of each chunk is drawn; null: falling evenly",
+        numbers=True,
+    ),
     "step_shares": Setting(
         Numbers | None,
         "how the steps are divided among the networks, on any scale; null: 1, 1/2, 1/3 and so on",
@@ -104,36 +125,60 @@ SETTINGS: dict[str, Setting] = {
     "method": Setting(Text, "method that the run is listed as", Role.METHOD),
     "scale": Setting(Literal[2, 3, 4], "enlargement of each side"),
     "chunks": Setting(Annotated[int, Meta(ge=1, le=32767)], "groups of patches", Role.METHOD),
-    "seed": Setting(Annotated[int, Meta(ge=0, le=2**32 - 1)], "seed of first weights and sampling", Role.SEED),
+    "seed": Setting(
+        Annotated[int, Meta(ge=0, le=2**32 - 1)], "seed of first weights and sampling", Role.SEED
+    ),
     "name": Setting(Text, "name of the run directory, before its hash", Role.NONE),
     "study": Setting(
-        Text | None, "name of a study, or a file of your own: what it fixes, sweeps and reports", Role.NONE
+        Text | None,
+        "name of a study, or a file of your own: what it fixes, sweeps and reports",
+        Role.NONE,
     ),
     "networks_alone": Setting(
-        bool | None, "also measure the first and the last chunk's network alone on every patch", Role.NONE
+        bool | None,
+        "also measure the first and the last chunk's network alone on every patch",
+        Role.NONE,
     ),
     "deliver": Setting(bool, "also write the package", Role.NONE),
     "force": Setting(bool, "train again even if the run is finished", Role.NONE),
     "checkpoint_seconds": Setting(NotNegative, "seconds between checkpoints", Role.NONE),
     "paths.outputs": Setting(Text, "folder of run directories", path=True),
-    "paths.cache": Setting(Text | None, "folder of prepared videos; null: where the run had it", path=True),
+    "paths.cache": Setting(
+        Text | None, "folder of prepared videos; null: where the run had it", path=True
+    ),
     "run": Setting(Text, "a run directory", Role.NONE, path=True),
     "runs": Setting(
-        Text | Texts | None, "run directories, folders of them, sweep files: one or a list", Role.NONE, path=True
+        Text | Texts | None,
+        "run directories, folders of them, sweep files: one or a list",
+        Role.NONE,
+        path=True,
     ),
-    "out": Setting(Text | None, "file or folder to write; null: see docs/running.md", Role.NONE, path=True),
+    "out": Setting(
+        Text | None, "file or folder to write; null: see docs/running.md", Role.NONE, path=True
+    ),
     "title": Setting(Text | None, "title of the page", Role.NONE),
     "html": Setting(bool | None, "write report.html; null: yes, but not for a study", Role.NONE),
-    "private": Setting(bool, "report.html also holds whole paths, uncommitted changes and the machine", Role.NONE),
-    "save": Setting(Literal["video", "png"] | None, "keep the SR frames in the run directory", Role.NONE),
+    "private": Setting(
+        bool, "report.html also holds whole paths, uncommitted changes and the machine", Role.NONE
+    ),
+    "save": Setting(
+        Literal["video", "png"] | None, "keep the SR frames in the run directory", Role.NONE
+    ),
     "network": Setting(Natural | None, "use this one network for every chunk", Role.NONE),
     "unpacked": Setting(bool, "write a folder in place of a file", Role.NONE),
     "format": Setting(Text, "runtime to export to: onnx, executorch, ncnn", Role.NONE),
-    "size": Setting(Text, "input of the exported network: patch, frame, or WIDTHxHEIGHT in LR pixels", Role.NONE),
-    "video.path": Setting(
-        Text | None, "video file, or folder of pictures; null: the default clip, or where it was", Role.NONE, path=True
+    "size": Setting(
+        Text, "input of the exported network: patch, frame, or WIDTHxHEIGHT in LR pixels", Role.NONE
     ),
-    "video.paths": Setting(list[Text] | None, "video files of one size, one after the other", Role.NONE, path=True),
+    "video.path": Setting(
+        Text | None,
+        "video file, or folder of pictures; null: the default clip, or where it was",
+        Role.NONE,
+        path=True,
+    ),
+    "video.paths": Setting(
+        list[Text] | None, "video files of one size, one after the other", Role.NONE, path=True
+    ),
     "video.root": Setting(Text | None, "folder of the VSD4K data set", Role.NONE, path=True),
     "video.topic": Setting(Text, "clip of VSD4K"),
     "video.seconds": Setting(Count, "length of the VSD4K clip"),
@@ -143,66 +188,101 @@ SETTINGS: dict[str, Setting] = {
     "video.duration": Setting(Positive | None, "length in seconds; null: to the end"),
     "video.every": Setting(Count, "take each n-th frame"),
     "video.max_frames": Setting(Count | None, "take at most so many frames"),
-    "video.height": Setting(Annotated[int, Meta(ge=16)] | None, "shrink the source to so many rows first"),
-    "degrade.codec": Setting(
-        Text | None, "codec of the LR video: x264, x265, svtav1, lossless; null: bicubic LR frames without a codec"
+    "video.height": Setting(
+        Annotated[int, Meta(ge=16)] | None, "shrink the source to so many rows first"
     ),
-    "degrade.crf": Setting(Annotated[int, Meta(ge=0, le=63)] | None, "quality of the LR video; 0 is best"),
+    "degrade.codec": Setting(
+        Text | None,
+        "codec of the LR video: x264, x265, svtav1, lossless; null: bicubic LR frames without a codec",
+    ),
+    "degrade.crf": Setting(
+        Annotated[int, Meta(ge=0, le=63)] | None, "quality of the LR video; 0 is best"
+    ),
     "degrade.preset": Setting(Text | None, "preset of the codec"),
     "patches.height": Setting(Count | None, "LR pixels; null: the paper's 48x54 (64x60 at x3)"),
     "patches.width": Setting(Count | None, "LR pixels; null: the paper's"),
     "patches.halo": Setting(Natural, "LR pixels of context around a patch, against seams"),
     "chunking.name": Setting(Text, "how patches are grouped: score, time or whole"),
     "scorer.name": Setting(Text, "what measures how hard a patch is"),
-    "scorer.function": Setting(Text, "package.module:function, from an LR to an SR frame (uint8, HWC)"),
+    "scorer.function": Setting(
+        Text, "package.module:function, from an LR to an SR frame (uint8, HWC)"
+    ),
     "scorer.weights": Setting(Text, "weights of f0: a local file or an https address", path=True),
     "scorer.sha256": Setting(Text | None, "SHA-256 of the weights; must be given for an address"),
     "scorer.backbone": Setting(Text, "backbone that the weights are of"),
     "scorer.colour": Setting(Literal["auto", "rgb", "ycbcr"], "what the weights were trained on"),
-    "scorer.bicubic_a": Setting(float, "of bicubic in SRCNN and VDSR; -0.75 for weights trained on torch's"),
+    "scorer.bicubic_a": Setting(
+        float, "of bicubic in SRCNN and VDSR; -0.75 for weights trained on torch's"
+    ),
     "scorer.frames": Setting(Literal["hr", "lr"], "where features are taken"),
     "scorer.block": Setting(Count, "pixels of a side of a DCT block"),
     "scorer.temporal": Setting(NotNegative, "weight of the change since the frame before"),
     "backbone.name": Setting(Text, "name in results"),
-    "backbone.residual": Setting(Literal["none", "bicubic"], "predict the picture, or what bicubic lacks"),
-    "backbone.negative_slope": Setting(BelowOne, "slope below zero; 0 is ReLU", former="backbone.leak"),
+    "backbone.residual": Setting(
+        Literal["none", "bicubic"], "predict the picture, or what bicubic lacks"
+    ),
+    "backbone.negative_slope": Setting(
+        BelowOne, "slope below zero; 0 is ReLU", former="backbone.leak"
+    ),
     "backbone.width": Setting(Share, "share of the published channels"),
-    "backbone.depth": Setting(Annotated[int, Meta(ge=1, le=16)], "convolutions between the first and the last"),
+    "backbone.depth": Setting(
+        Annotated[int, Meta(ge=1, le=16)], "convolutions between the first and the last"
+    ),
     "backbone.channels": Setting(Annotated[int, Meta(ge=4, le=64)], "channels of each convolution"),
-    "backbone.network.init": Setting(Literal["bicubic", "paper"], "first weights: bicubic enlargement, or published"),
+    "backbone.network.init": Setting(
+        Literal["bicubic", "paper"], "first weights: bicubic enlargement, or published"
+    ),
     "backbone.quick_passes": Setting(
         Positive, "passes of budget=quick: about equal seconds for every backbone", Role.NONE
     ),
     "backbone.paper_lr": Setting(Positive, "learning rate of budget=paper", Role.NONE),
-    "sharing.rank": Setting(Annotated[int, Meta(ge=1, le=255)], "rank of the differences between networks"),
+    "sharing.rank": Setting(
+        Annotated[int, Meta(ge=1, le=255)], "rank of the differences between networks"
+    ),
     "sharing.bicubic_chunks": Setting(
-        Natural, "so many of the easiest chunks have no network: bicubic serves them", former="sharing.bicubic"
+        Natural,
+        "so many of the easiest chunks have no network: bicubic serves them",
+        former="sharing.bicubic",
     ),
     "init.name": Setting(Text, "how first weights are made: scratch, general or warm"),
     "init.weights": Setting(Text | None, "weights.safetensors of a run of one network", path=True),
     "init.share": Setting(Below, "share of the patches seen that train the first network"),
     **{f"{sampler}.{name}": setting for sampler in SAMPLERS for name, setting in _SAMPLER.items()},
     "budget.name": Setting(Text, "name of the budget"),
-    "budget.passes": Setting(Positive, "patches seen in training, as a multiple of the video's patches"),
+    "budget.passes": Setting(
+        Positive, "patches seen in training, as a multiple of the video's patches"
+    ),
     "budget.batch": Setting(Count, "patches per network and step"),
     "budget.lr": Setting(Positive, "learning rate that optim=adam takes", Role.NONE),
     "budget.warmup": Setting(BelowOne, "share of the steps in which the learning rate rises"),
-    "budget.full_steps": Setting(Natural, "fits of fewer steps take less than the full learning rate"),
+    "budget.full_steps": Setting(
+        Natural, "fits of fewer steps take less than the full learning rate"
+    ),
     "optim.lr": Setting(Positive, "learning rate; with optim=muon, of the filters"),
     "optim.momentum": Setting(BelowOne, "momentum of Muon"),
-    "optim.adam_lr": Setting(Positive, "learning rate of what Muon leaves to Adam", former="optim.rest"),
+    "optim.adam_lr": Setting(
+        Positive, "learning rate of what Muon leaves to Adam", former="optim.rest"
+    ),
     "optim.loss": Setting(Literal["l1", "l2"], "l1: the papers'; l2: what PSNR measures"),
     "trainer.precision": Setting(
-        Literal[PRECISIONS], "auto: bf16-mixed where the hardware has it, else 32-true", Role.CONDITION
+        Literal[PRECISIONS],
+        "auto: bf16-mixed where the hardware has it, else 32-true",
+        Role.CONDITION,
     ),
     "weights.bits": Setting(Literal[32, 16, 8, 6, 4], "bits of a weight before entropy coding"),
     "logger.project": Setting(Text | None, "W&B project; null: what W&B was told, else stdo"),
-    "logger.entity": Setting(Text | None, "W&B user or team; null: what W&B was told, else your default"),
-    "logger.mode": Setting(Literal["auto", "online", "offline"], "auto: online where there is a key and a server"),
+    "logger.entity": Setting(
+        Text | None, "W&B user or team; null: what W&B was told, else your default"
+    ),
+    "logger.mode": Setting(
+        Literal["auto", "online", "offline"], "auto: online where there is a key and a server"
+    ),
     "logger.group": Setting(Text | None, "W&B group; null: what W&B was told, else the study"),
     "logger.tags": Setting(list[Text], "W&B tags, beside method, backbone, scale and chunks"),
     "logger.artifact": Setting(bool, "keep weights and chunks as a W&B artifact"),
-    "plot.kind": Setting(Text | None, "lines, bars, scatter, heatmaps or crops; plot.png is drawn where it is set"),
+    "plot.kind": Setting(
+        Text | None, "lines, bars, scatter, heatmaps or crops; plot.png is drawn where it is set"
+    ),
     "plot.x": Setting(Text | None, "column (lines, scatter)"),
     "plot.y": Setting(Text | None, "column; null: psnr_frame, or gain_frame (bars)"),
     "plot.by": Setting(Texts | None, "columns that make a series; null: method"),
@@ -234,7 +314,9 @@ def role_of(name: str) -> Role:
 
 
 def flat(settings: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as pairs of name and value: ``patches.halo``, 4. Former names become those of now."""
+    """Nested settings as pairs of name and value: ``patches.halo``, 4. Former names become those of
+    now.
+    """
     for key, value in settings.items():
         name = f"{above}{key}"
         if isinstance(value, Mapping):

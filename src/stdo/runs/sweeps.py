@@ -1,4 +1,6 @@
-"""Sweeps: what became of each job, kept beside the runs, so that a failed one loses nothing and is not forgotten."""
+"""Sweeps: what became of each job, kept beside the runs, so that a failed one loses nothing and is
+not forgotten.
+"""
 
 import json
 import math
@@ -13,14 +15,18 @@ from stdo.core.types import UserError
 from stdo.runs.files import MAX_JSON, read_jobs
 
 FINISHED, FAILED, BUSY = "finished", "failed", "busy"
-"""BUSY: another process, such as the same sweep started twice, is at the job; only that one records it."""
+"""BUSY: another process, such as the same sweep started twice, is at the job; only that one records
+it.
+"""
 
 LOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One job of a sweep. command: repeats it alone. directory: of the run, where it got that far. error: one line."""
+    """One job of a sweep. command: repeats it alone. directory: of the run, where it got that far.
+    error: one line.
+    """
 
     command: str
     directory: str | None
@@ -31,8 +37,8 @@ class Outcome:
 class Sweep:
     """The jobs of one sweep or study, in ``<outputs>/sweeps/<name>.json``.
 
-    Several processes may record into it. A job that ran before is replaced, so a sweep that is started again, or for
-    another video, completes the list.
+    Several processes may record into it. A job that ran before is replaced, so a sweep that is
+    started again, or for another video, completes the list.
     """
 
     def __init__(self, outputs: Path, name: str) -> None:
@@ -44,7 +50,9 @@ class Sweep:
         if outcome.status == BUSY:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(self.path.with_suffix(".lock"), "its list of jobs is being written", LOCK_SECONDS):
+        with exclusive(
+            self.path.with_suffix(".lock"), "its list of jobs is being written", LOCK_SECONDS
+        ):
             jobs = [job for job in self.jobs() if not _same(job, outcome)]
             jobs.append(outcome)
             with atomic(self.path) as partial:
@@ -58,20 +66,27 @@ class Sweep:
         try:
             return [Outcome(**job) for job in read_jobs(self.path, read_file(self.path, MAX_JSON))]
         except (OSError, ValueError, TypeError) as error:
-            raise UserError(f"{self.path}: not a list of jobs; move it away and start the sweep again") from error
+            raise UserError(
+                f"{self.path}: not a list of jobs; move it away and start the sweep again"
+            ) from error
 
 
 def _same(old: Outcome, new: Outcome) -> bool:
-    return old.command == new.command or (old.directory is not None and old.directory == new.directory)
+    return old.command == new.command or (
+        old.directory is not None and old.directory == new.directory
+    )
 
 
-def job_command(overrides: Sequence[str], flags: Sequence[str] = (), study: str | None = None) -> list[str]:
+def job_command(
+    overrides: Sequence[str], flags: Sequence[str] = (), study: str | None = None
+) -> list[str]:
     """The words, as in ``sys.argv``, of the command that repeats one job of a sweep alone.
 
     Args:
-        overrides: as the job was given them. Those of Hydra's own are dropped, but for where files are searched.
-        flags: of Hydra's, that choose configuration files.
-        study: as the user named it, for Hydra knows its name alone. Nothing else of it is swept again.
+        overrides: as the job was given them. Those of Hydra's own are dropped, but for where files
+        are searched. flags: of Hydra's, that choose configuration files.
+        study: as the user named it, for Hydra knows its name alone. Nothing else of it is swept
+            again.
     """
     kept = [each for each in overrides if not _of_hydra(each)]
     if study is None:
@@ -88,7 +103,11 @@ def _of_hydra(override: str) -> bool:
 
 def best_of(outcomes: Sequence[Outcome], psnr: Callable[[str | None], float | None]) -> str:
     """Name the finished job with the highest PSNR, and the command that repeats it."""
-    known = [(psnr(outcome.directory) or -math.inf, outcome) for outcome in outcomes if outcome.status == FINISHED]
+    known = [
+        (psnr(outcome.directory) or -math.inf, outcome)
+        for outcome in outcomes
+        if outcome.status == FINISHED
+    ]
     value, best = max(known, key=lambda each: each[0])
     return f"best PSNR (frame): {value:.2f} dB, {best.directory}\n  {best.command}"
 
@@ -96,7 +115,9 @@ def best_of(outcomes: Sequence[Outcome], psnr: Callable[[str | None], float | No
 def failures(outcomes: Sequence[Outcome]) -> str:
     """What was not done, why, and the command of each, for the end of a sweep; empty when all was."""
     left = [outcome for outcome in outcomes if outcome.status != FINISHED]
-    counts = ((sum(outcome.status == status for outcome in left), status) for status in (FAILED, BUSY))
+    counts = (
+        (sum(outcome.status == status for outcome in left), status) for status in (FAILED, BUSY)
+    )
     what = " and ".join(f"{count} {status}" for count, status in counts if count)
     lines = [f"of {len(outcomes)} jobs {what}; the same command tries them again:"] if left else []
     for outcome in left:

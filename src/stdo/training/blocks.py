@@ -7,10 +7,14 @@ from torch.utils.data import Sampler
 from stdo.chunks.sample import Sampler as PatchSampler
 
 WATCH_EVERY = 10
-"""Steps between points of the training curve: for people to watch, and not worth a pass over the pixels each time."""
+"""Steps between points of the training curve: for people to watch, and not worth a pass over the
+pixels each time.
+"""
 
 LONGEST = 64
-"""Patches in a block of more than one step: held in memory together, and shown before anybody can stop the fit."""
+"""Patches in a block of more than one step: held in memory together, and shown before anybody can
+stop the fit.
+"""
 
 
 def is_watched(step: int, steps: int) -> bool:
@@ -19,7 +23,8 @@ def is_watched(step: int, steps: int) -> bool:
 
 
 class Blocks(Sampler[list[int]]):
-    """The steps of a fit in order, in blocks, from where a resumed fit stands; the length stays that of the whole fit.
+    """The steps of a fit in order, in blocks, from where a resumed fit stands; the length stays
+    that of the whole fit.
 
     A block ends with a point of the curve, and before it has too many patches.
 

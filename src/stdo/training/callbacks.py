@@ -50,9 +50,13 @@ class FitProgress(pl.Callback):
         if trainer.is_global_zero:
             assert isinstance(pl_module, Overfit)
             total, done = pl_module.steps * self._patches, trainer.global_step * self._patches
-            self._bar = tqdm(desc=self._what, total=total, initial=done, unit=" patches", dynamic_ncols=True)
+            self._bar = tqdm(
+                desc=self._what, total=total, initial=done, unit=" patches", dynamic_ncols=True
+            )
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
         """Move on; say the PSNR from time to time."""
         if self._bar is None:
             return
@@ -72,7 +76,8 @@ class FitProgress(pl.Callback):
 
 
 class KeepLast(pl.Callback):
-    """Writes a checkpoint every few seconds, so that a killed fit loses no more than that, and when asked to stop.
+    """Writes a checkpoint every few seconds, so that a killed fit loses no more than that, and when
+    asked to stop.
 
     Networks with non-finite weights are not written: the last good checkpoint stays.
 
@@ -84,12 +89,18 @@ class KeepLast(pl.Callback):
     """
 
     def __init__(
-        self, path: Path, seconds: float, asked: Callable[[], BaseException | None], last: int | None = None
+        self,
+        path: Path,
+        seconds: float,
+        asked: Callable[[], BaseException | None],
+        last: int | None = None,
     ) -> None:
         self._path, self._seconds, self._asked, self._last = path, seconds, asked, last
         self._written = time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
         """Write when it is time; every process takes part, so the main one decides."""
         stop = self._asked()
         late = time.monotonic() - self._written >= self._seconds
@@ -109,10 +120,11 @@ def _check_weights(module: pl.LightningModule) -> None:
 
 
 class Curve(pl.Callback):
-    """Hands the points of the training curve to the loggers, and keeps the seconds of fitting over all sessions.
+    """Hands the points of the training curve to the loggers, and keeps the seconds of fitting over
+    all sessions.
 
-    The points go to the loggers directly: Lightning's own way, ``log_every_n_steps``, knows neither the first nor the
-    last step, and logs the last value again where there is no new one.
+    The points go to the loggers directly: Lightning's own way, ``log_every_n_steps``, knows neither
+    the first nor the last step, and logs the last value again where there is no new one.
 
     Args:
         patches_per_step: How many patches a step shows.
@@ -121,7 +133,9 @@ class Curve(pl.Callback):
         seconds: What those took.
     """
 
-    def __init__(self, patches_per_step: int, steps: int = 0, presentations: int = 0, seconds: float = 0.0) -> None:
+    def __init__(
+        self, patches_per_step: int, steps: int = 0, presentations: int = 0, seconds: float = 0.0
+    ) -> None:
         self._patches, self._steps, self._presentations = patches_per_step, steps, presentations
         self.seconds = seconds
         self._since: float | None = None
@@ -130,7 +144,9 @@ class Curve(pl.Callback):
         """Start."""
         self._since = time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
         """Log the step when it is a point of the curve."""
         if not isinstance(pl_module, Overfit) or pl_module.watched is None:
             return
@@ -138,7 +154,9 @@ class Curve(pl.Callback):
         shown = self._presentations + step * self._patches
         row = {"presentations": shown, "seconds": self.now(), **pl_module.watched}
         for logger in trainer.loggers:
-            logger.log_metrics({f"train/{key}": value for key, value in row.items()}, self._steps + step)
+            logger.log_metrics(
+                {f"train/{key}": value for key, value in row.items()}, self._steps + step
+            )
 
     def on_train_end(self, *_: Any) -> None:
         """Stop."""
@@ -161,15 +179,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """A checkpoint is whole or not there at all, and holds no code."""
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Read one. Raises UserError where it is damaged, or holds more than tensors and plain values."""
+        """Read one. Raises UserError where it is damaged, or holds more than tensors and plain
+        values.
+        """
         try:
             loaded: dict[str, Any] = super().load_checkpoint(path, *args, **kwargs)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
             remedy = "is never run; force=true begins anew"
-            raise UserError(f"{path}: damaged, or not a checkpoint of ours; pickled code {remedy}") from error
+            raise UserError(
+                f"{path}: damaged, or not a checkpoint of ours; pickled code {remedy}"
+            ) from error
         return loaded
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:  # noqa: ARG002
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
         """Write under a temporary name, flush, rename."""
         target = Path(os.fspath(path))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -20,15 +20,21 @@ from stdo.video.clip import Clip
 from stdo.video.store import Prepared, cached_array
 
 Batch = dict[str, torch.Tensor]
-"""lr: uint8 (B, h, w, 3) windows; hr: uint8 (B, s·h, s·w, 3) patches without halo; chunk, patch: int64 (B,), the chunk
-and the number over the whole video."""
+"""lr: uint8 (B, h, w, 3) windows; hr: uint8 (B, s·h, s·w, 3) patches without halo; chunk, patch:
+int64 (B,), the chunk and the number over the whole video."""
 
 
 class PatchBatches(Dataset[Batch]):
     """Item ``step`` is the whole batch of that step."""
 
     def __init__(
-        self, video: Prepared, grid: PatchGrid, labels: I16, sampler: PatchSampler, rank: int, world: int
+        self,
+        video: Prepared,
+        grid: PatchGrid,
+        labels: I16,
+        sampler: PatchSampler,
+        rank: int,
+        world: int,
     ) -> None:
         self._video, self._grid, self._labels = video, grid, labels.reshape(-1)
         self._sampler, self._rank, self._world = sampler, rank, world
@@ -52,7 +58,9 @@ class PatchBatches(Dataset[Batch]):
             top, left = grid.origins[within_B].T
             lr_BHWC = self._video.lr.gather(frame_B, top, left, grid.patch_h, grid.patch_w)
         top, left = grid.origins[within_B].T * scale
-        hr_BHWC = self._video.hr.gather(frame_B, top, left, grid.patch_h * scale, grid.patch_w * scale)
+        hr_BHWC = self._video.hr.gather(
+            frame_B, top, left, grid.patch_h * scale, grid.patch_w * scale
+        )
         chunk_B = self._labels[patch_B].astype(np.int64)
         batch = {"lr": lr_BHWC, "hr": hr_BHWC, "chunk": chunk_B, "patch": patch_B}
         return {key: torch.from_numpy(values) for key, values in batch.items()}
@@ -61,22 +69,31 @@ class PatchBatches(Dataset[Batch]):
 class PatchData(pl.LightningDataModule):
     """A clip, scored, chunked and sampled.
 
-    `prepare_data` decodes, degrades and scores into the cache (once per machine); `setup` opens the result and makes
-    `scores` and `labels`, both (T, rows, cols); `show` then says which patches the fit shows.
-    `rescore` makes chunks anew, between two phases of a fit.
-    `score_seconds`: what scoring took, also when the cache had the scores; None when that is unknown.
+    `prepare_data` decodes, degrades and scores into the cache (once per machine); `setup` opens the
+    result and makes `scores` and `labels`, both (T, rows, cols); `show` then says which patches the
+    fit shows. `rescore` makes chunks anew, between two phases of a fit.
+    `score_seconds`: what scoring took, also when the cache had the scores; None when that is
+    unknown.
     """
 
     def __init__(self, clip: Clip, scorer: Scorer, split: Split, chunks: int) -> None:
         super().__init__()
-        self.clip, self.grid, self._scorer, self._split, self._chunks = clip, clip.grid, scorer, split, chunks
+        self.clip, self.grid, self._scorer, self._split, self._chunks = (
+            clip,
+            clip.grid,
+            scorer,
+            split,
+            chunks,
+        )
         self.scores: F32
         self.score_seconds: float | None = None
         self.labels: I16
         self._sampler: PatchSampler | None = None
         frames = clip.info.frames
         if frames and chunks > frames * self.grid.patches:
-            raise UserError(f"chunks={chunks}: the video has only {frames * self.grid.patches} patches")
+            raise UserError(
+                f"chunks={chunks}: the video has only {frames * self.grid.patches} patches"
+            )
 
     @property
     def video(self) -> Prepared:
@@ -112,12 +129,16 @@ class PatchData(pl.LightningDataModule):
 
         def compute_and_keep() -> F32:
             scores = compute()
-            with atomic(seconds) as partial:  # before the scores: whoever finds them finds this as well
+            with atomic(
+                seconds
+            ) as partial:  # before the scores: whoever finds them finds this as well
                 partial.write_text(f"{self.score_seconds}\n", encoding="utf-8")
             return scores
 
         self.scores = cached_array(video.folder / f"scores-{name}.npy", compute_and_keep)
-        self.score_seconds = float(seconds.read_text(encoding="utf-8")) if seconds.exists() else None
+        self.score_seconds = (
+            float(seconds.read_text(encoding="utf-8")) if seconds.exists() else None
+        )
 
     def _score(self, pairs: Pairs) -> F32:
         """Score the frames; the time that they have to be waited for does not count as scoring."""
@@ -153,7 +174,11 @@ class PatchData(pl.LightningDataModule):
         """Blocks of batches, of every step that is left."""
         sampler, trainer = self._sampler, self.trainer
         assert sampler is not None, "call show() first"
-        rank, world, first = (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
+        rank, world, first = (
+            (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
+        )
         batches = PatchBatches(self.video, self.grid, self.labels, sampler, rank, world)
         blocks = Blocks(sampler, first)
-        return DataLoader(cast(Dataset[list[Batch]], batches), batch_sampler=blocks, collate_fn=list)
+        return DataLoader(
+            cast(Dataset[list[Batch]], batches), batch_sampler=blocks, collate_fn=list
+        )

@@ -1,7 +1,8 @@
 """What a fit makes small, from a network's floats and an image's pixels.
 
-Values and gradients are those of `torch.nn.functional.l1_loss` and ``mse_loss`` on ``hr / 255``, with a third of the
-passes over pixels: both come from one difference, and the gradient takes its place in memory.
+Values and gradients are those of `torch.nn.functional.l1_loss` and ``mse_loss`` on ``hr / 255``,
+with a third of the passes over pixels: both come from one difference, and the gradient takes its
+place in memory.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from stdo.models.pixels import without_halo
 
 @dataclass(frozen=True)
 class Loss:
-    """A mean over differences. gradient: makes them, in place, its gradient, times what comes from above, a scalar."""
+    """A mean over differences. gradient: makes them, in place, its gradient, times what comes from
+    above, a scalar.
+    """
 
     mean: Callable[[Tensor], Tensor]
     gradient: Callable[[Tensor, Tensor], Tensor]
@@ -36,17 +39,20 @@ LOSSES = {
 
 
 def loss_of(kind: str, sr_NCHW: Tensor, hr_NHWC: Tensor, border: int = 0) -> tuple[Tensor, Tensor]:
-    """The loss, a scalar, and the differences ``sr - hr / 255`` that it comes from, float32, as ``hr`` lies.
+    """The loss, a scalar, and the differences ``sr - hr / 255`` that it comes from, float32, as
+    ``hr`` lies.
 
-    The backward pass overwrites the differences. Networks work channels-last: in that order both pictures are read
-    straight through, four times as fast.
+    The backward pass overwrites the differences. Networks work channels-last: in that order both
+    pictures are read straight through, four times as fast.
 
-    kind: a key of `LOSSES`. sr_NCHW: a network's result, around [0, 1], any float type. hr_NHWC: uint8 (N, H, W, 3).
-    border: pixels on every side of ``sr`` that ``hr`` is without.
+    kind: a key of `LOSSES`. sr_NCHW: a network's result, around [0, 1], any float type. hr_NHWC:
+    uint8 (N, H, W, 3). border: pixels on every side of ``sr`` that ``hr`` is without.
     """
     with torch.no_grad():
         difference_NHWC = hr_NHWC.float().div_(255)
-        torch.sub(without_halo(sr_NCHW, border).permute(0, 2, 3, 1), difference_NHWC, out=difference_NHWC)
+        torch.sub(
+            without_halo(sr_NCHW, border).permute(0, 2, 3, 1), difference_NHWC, out=difference_NHWC
+        )
     loss: Tensor = _Mean.apply(sr_NCHW, difference_NHWC, border, LOSSES[kind])  # type: ignore[no-untyped-call]
     return loss, difference_NHWC
 
@@ -55,7 +61,9 @@ class _Mean(torch.autograd.Function):
     """The loss as a function of the network's result."""
 
     @staticmethod
-    def forward(ctx: Any, sr_NCHW: Tensor, difference_NHWC: Tensor, border: int, loss: Loss) -> Tensor:
+    def forward(
+        ctx: Any, sr_NCHW: Tensor, difference_NHWC: Tensor, border: int, loss: Loss
+    ) -> Tensor:
         ctx.difference, ctx.border, ctx.loss = difference_NHWC, border, loss
         ctx.shape, ctx.dtype = sr_NCHW.shape, sr_NCHW.dtype
         return loss.mean(difference_NHWC)
@@ -66,7 +74,9 @@ class _Mean(torch.autograd.Function):
         if not ctx.border:
             return inner_NCHW, None, None, None
         samples, channels, height, width = ctx.shape
-        whole_NHWC = torch.zeros(samples, height, width, channels, dtype=ctx.dtype, device=above.device)
+        whole_NHWC = torch.zeros(
+            samples, height, width, channels, dtype=ctx.dtype, device=above.device
+        )
         whole_NCHW = whole_NHWC.permute(0, 3, 1, 2)
         without_halo(whole_NCHW, ctx.border).copy_(inner_NCHW)
         return whole_NCHW, None, None, None

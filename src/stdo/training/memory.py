@@ -18,7 +18,9 @@ from stdo.core.types import UserError
 from stdo.models.common import Backbone, Convolution
 
 PER_PATCH = 32
-"""Bytes that a patch of the video takes beside its pixels: score, label, learner, and its place in an order."""
+"""Bytes that a patch of the video takes beside its pixels: score, label, learner, and its place in
+an order.
+"""
 
 PER_STEP = 24
 """Bytes that a step takes before it is done, where learners have turns."""
@@ -31,7 +33,9 @@ _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_
 
 @dataclass(frozen=True)
 class Need:
-    """Something that takes memory. what: as a user knows it. settings: what makes it smaller, the first one most."""
+    """Something that takes memory. what: as a user knows it. settings: what makes it smaller, the
+    first one most.
+    """
 
     what: str
     size: int
@@ -42,7 +46,8 @@ class Need:
 def saved_by_step(network: Backbone, window: tuple[int, int], half: bool) -> int:
     """Bytes that a backward pass keeps of one patch: found by a pass over tensors without content.
 
-    window: height and width of the padded patch in LR pixels. half: in 16-bit arithmetic, which halves most of it.
+    window: height and width of the padded patch in LR pixels. half: in 16-bit arithmetic, which
+        halves most of it.
     """
     seen: set[int] = set()
     size = 0
@@ -102,7 +107,9 @@ def check_memory(needs: Callable[[], Iterator[Need]], device: torch.device) -> N
 
 
 def host_memory() -> int | None:
-    """Bytes of memory that this process may have: the machine's, or less where a container or a limit says so."""
+    """Bytes of memory that this process may have: the machine's, or less where a container or a
+    limit says so.
+    """
     found = []
     with contextlib.suppress(ValueError, OSError, AttributeError):
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

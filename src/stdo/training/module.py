@@ -19,24 +19,30 @@ from stdo.training.data import Batch
 from stdo.training.loss import loss_of
 
 EXPLODED = 10.0
-"""A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less than a tenth."""
+"""A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less
+than a tenth.
+"""
 
 Optimizer = Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]
-"""Two groups of parameters -> what moves them; ``filters`` of a group says whether it holds the convolutions' banks."""
+"""Two groups of parameters -> what moves them; ``filters`` of a group says whether it holds the
+convolutions' banks.
+"""
 Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
 
 class Overfit(pl.LightningModule):
     """Overfits the networks of a sharing to the patches of one video.
 
-    The loss is a mean over each learner's patches, summed over the learners: absolute differences (L1, paper section
-    4.1) or squared ones (L2, which PSNR measures and B-STDO takes), see `loss.LOSSES`. With one batch per network and
-    one Adam, which works element by element, that is the same as separate fits.
+    The loss is a mean over each learner's patches, summed over the learners: absolute differences
+    (L1, paper section 4.1) or squared ones (L2, which PSNR measures and B-STDO takes), see
+    `loss.LOSSES`. With one batch per network and one Adam, which works element by element, that is
+    the same as separate fits.
 
     steps: steps of this phase. border: SR pixels of halo to cut off
-    before the loss. at_once: how many learners each step shows patches to; None: all. loss: a key of `loss.LOSSES`.
-    others: steps of the phases before and after this one: the learning rate moves over all of them.
-    watched: mean loss, PSNR and learning rate of the step just done, where it is a point of the curve.
+    before the loss. at_once: how many learners each step shows patches to; None: all. loss: a key
+    of `loss.LOSSES`. others: steps of the phases before and after this one: the learning rate moves
+    over all of them. watched: mean loss, PSNR and learning rate of the step just done, where it is
+    a point of the curve.
     """
 
     automatic_optimization = False
@@ -64,7 +70,10 @@ class Overfit(pl.LightningModule):
 
         Whatever Lightning does around this call takes as long as a tenth of a small network's step.
         """
-        optimizer, schedule = self.optimizers(), cast(torch.optim.lr_scheduler.LRScheduler, self.lr_schedulers())
+        optimizer, schedule = (
+            self.optimizers(),
+            cast(torch.optim.lr_scheduler.LRScheduler, self.lr_schedulers()),
+        )
         assert not isinstance(optimizer, list)
         for batch in block:
             loss = self._loss_of(batch)
@@ -96,7 +105,10 @@ class Overfit(pl.LightningModule):
         """One optimizer over all networks, and its schedule."""
         filters = {id(each) for each in filters_of(self.sharing)}
         groups = [
-            {"filters": kind, "params": [p for p in self.sharing.parameters() if (id(p) in filters) == kind]}
+            {
+                "filters": kind,
+                "params": [p for p in self.sharing.parameters() if (id(p) in filters) == kind],
+            }
             for kind in (True, False)
         ]
         optimizer = self._optimizer(groups)
@@ -107,12 +119,16 @@ class Overfit(pl.LightningModule):
 
 
 def filters_of(module: nn.Module) -> list[nn.Parameter]:
-    """The filter banks of all convolutions, where they are weight-normalised the directions, and low-rank factors."""
+    """The filter banks of all convolutions, where they are weight-normalised the directions, and
+    low-rank factors.
+    """
     found = []
     for part in module.modules():
         if isinstance(part, Convolution):
             split = parametrize.is_parametrized(part, "weight")
-            found.append(part.get_parameter("parametrizations.weight.original1" if split else "weight"))
+            found.append(
+                part.get_parameter("parametrizations.weight.original1" if split else "weight")
+            )
         elif isinstance(part, Factors):
             found += [part.left, part.right]
     return found
@@ -126,4 +142,6 @@ def rate_of(module: pl.LightningModule) -> float:
 def diverged(sign: str, module: pl.LightningModule) -> UserError:
     """What to raise for a fit that leads nowhere. sign: what shows it."""
     where = f"step {module.global_step}, at a learning rate of {rate_of(module):.3g}"
-    return UserError(f"training diverged: {sign} at {where}; lower optim.lr (the last good checkpoint is kept)")
+    return UserError(
+        f"training diverged: {sign} at {where}; lower optim.lr (the last good checkpoint is kept)"
+    )

@@ -1,4 +1,6 @@
-"""Muon: steps of one length in every direction that a layer knows. What a short fit learns fastest with."""
+"""Muon: steps of one length in every direction that a layer knows. What a short fit learns fastest
+with.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -8,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the iteration, chosen by Muon's author to be steep at zero: singular values end near 1."""
+"""Coefficients of the iteration, chosen by Muon's author to be steep at zero: singular values end
+near 1.
+"""
 
 ITERATIONS = 5
 
@@ -18,16 +22,18 @@ class Muon(torch.optim.Optimizer):
 
     https://kellerjordan.github.io/posts/muon/
 
-    Adam makes each weight's step as large as the rate, so where a layer's gradients are alike, which they are in
-    pictures, all its filters move together. Muon makes the singular values of a layer's step equal: what a layer could
-    learn beside the common direction is learned as fast. A filter bank (out, in, h, w) is a matrix (out, in·h·w).
+    Adam makes each weight's step as large as the rate, so where a layer's gradients are alike,
+    which they are in pictures, all its filters move together. Muon makes the singular values of a
+    layer's step equal: what a layer could learn beside the common direction is learned as fast. A
+    filter bank (out, in, h, w) is a matrix (out, in·h·w).
 
-    Equal banks of several networks go through the iteration together. `torch.optim.Muon` takes matrices alone.
+    Equal banks of several networks go through the iteration together. `torch.optim.Muon` takes
+    matrices alone.
 
     Args:
-        params: Parameter groups; those with ``filters=True`` hold filter banks.
-        lr: Learning rate of the filters: the singular values of a step. For a matrix that is higher than wide they are
-            multiplied by the root of height over width.
+        params: Parameter groups; those with ``filters=True`` hold filter banks. lr: Learning rate
+        of the filters: the singular values of a step. For a matrix that is higher than wide they
+        are multiplied by the root of height over width.
         adam_lr: Adam's learning rate for the other parameters.
         momentum: Nesterov momentum of the gradient.
         betas: Adam's.
@@ -45,7 +51,9 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         assert lr >= 0 and adam_lr >= 0 and 0 <= momentum < 1, (lr, adam_lr, momentum)
         groups = [{"lr": lr if group.get("filters") else adam_lr, **group} for group in params]
-        super().__init__(groups, {"lr": lr, "filters": False, "momentum": momentum, "betas": betas, "eps": eps})
+        super().__init__(
+            groups, {"lr": lr, "filters": False, "momentum": momentum, "betas": betas, "eps": eps}
+        )
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -85,14 +93,18 @@ class Muon(torch.optim.Optimizer):
                 state |= {"step": 0, "mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
             state["step"] += 1
             mean = state["mean"].lerp_(p.grad, 1 - first) / (1 - first ** state["step"])
-            square = state["square"].lerp_(p.grad.square(), 1 - second) / (1 - second ** state["step"])
+            square = state["square"].lerp_(p.grad.square(), 1 - second) / (
+                1 - second ** state["step"]
+            )
             p.addcdiv_(mean, square.sqrt_().add_(group["eps"]), value=-group["lr"])
 
 
 def orthogonal(matrices_NRC: Tensor) -> Tensor:
-    """Matrices (N, rows, columns) with about the same singular vectors, and singular values of about 1.
+    """Matrices (N, rows, columns) with about the same singular vectors, and singular values of
+    about 1.
 
-    Newton and Schulz's iteration: products only, so that it is quick, and exact in nothing; zero stays zero.
+    Newton and Schulz's iteration: products only, so that it is quick, and exact in nothing; zero
+    stays zero.
     """
     a, b, c = NEWTON_SCHULZ
     tall = matrices_NRC.shape[1] > matrices_NRC.shape[2]

@@ -1,4 +1,6 @@
-"""How many processes a fit has, and what keeps Lightning from starting or joining others where it has one."""
+"""How many processes a fit has, and what keeps Lightning from starting or joining others where it
+has one.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
@@ -12,9 +14,11 @@ from stdo.core.locks import fitting
 
 
 class OneProcess(LightningEnvironment):
-    """The environment of a fit of one process, whatever the variables of Slurm, torchrun or MPI say.
+    """The environment of a fit of one process, whatever the variables of Slurm, torchrun or MPI
+    say.
 
-    Without it Lightning takes ``srun --ntasks=4`` of four independent commands for one fit of four processes.
+    Without it Lightning takes ``srun --ntasks=4`` of four independent commands for one fit of four
+    processes.
     """
 
     @property
@@ -56,11 +60,15 @@ def processes_of(trainer: Callable[..., pl.Trainer]) -> int:
     """
     settings: Mapping[str, Any] = getattr(trainer, "keywords", {})
     nodes = settings.get("num_nodes", 1)
-    return _devices(settings.get("devices", "auto"), settings.get("accelerator", "auto")) * _number(nodes)
+    return _devices(settings.get("devices", "auto"), settings.get("accelerator", "auto")) * _number(
+        nodes
+    )
 
 
 def _devices(devices: Any, accelerator: Any) -> int:
-    """How many devices Lightning will take, as its own ``parse_devices`` reads them; 1 where that is not clear."""
+    """How many devices Lightning will take, as its own ``parse_devices`` reads them; 1 where that
+    is not clear.
+    """
     if isinstance(devices, str) and "," in devices:
         return len([each for each in devices.split(",") if each.strip()])
     if isinstance(devices, Sized) and not isinstance(devices, str):

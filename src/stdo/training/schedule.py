@@ -7,13 +7,19 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 def cosine(
-    optimizer: torch.optim.Optimizer, steps: int, warmup: float = 0.0, full_steps: int = 0, first: int = 0
+    optimizer: torch.optim.Optimizer,
+    steps: int,
+    warmup: float = 0.0,
+    full_steps: int = 0,
+    first: int = 0,
 ) -> LambdaLR:
-    """Cosine decay to 0 over ``steps``, after a linear rise over the first ``warmup`` share of them.
+    """Cosine decay to 0 over ``steps``, after a linear rise over the first ``warmup`` share of
+    them.
 
-    Networks that start as bicubic interpolation have something to lose, and Adam's first steps are as large as the
-    rate, whatever the gradient. So a short fit rises to its rate instead of starting with it, and a fit of fewer than
-    ``full_steps`` takes the rate times sqrt(steps / full_steps) (measured: docs/decisions/0005-budgets.md).
+    Networks that start as bicubic interpolation have something to lose, and Adam's first steps are
+    as large as the rate, whatever the gradient. So a short fit rises to its rate instead of
+    starting with it, and a fit of fewer than ``full_steps`` takes the rate times sqrt(steps /
+    full_steps) (measured: docs/decisions/0005-budgets.md).
 
     Args:
         optimizer: Whose rate moves.

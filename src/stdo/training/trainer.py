@@ -22,15 +22,27 @@ _STEPS = "see budget.batch and conf/optim for what a step is"
 _NOTHING = "has no effect here: there is one pass over steps, and evaluation comes after it"
 
 REFUSED = {
-    **dict.fromkeys(("callbacks", "logger", "plugins", "max_epochs", "use_distributed_sampler"), _OURS),
+    **dict.fromkeys(
+        ("callbacks", "logger", "plugins", "max_epochs", "use_distributed_sampler"), _OURS
+    ),
     "enable_checkpointing": f"{_OURS}; see checkpoint_seconds",
-    **dict.fromkeys(("min_epochs", "max_steps", "min_steps", "max_time", "limit_train_batches"), _LENGTH),
+    **dict.fromkeys(
+        ("min_epochs", "max_steps", "min_steps", "max_time", "limit_train_batches"), _LENGTH
+    ),
     **dict.fromkeys(("overfit_batches", "fast_dev_run"), _LENGTH),
-    **dict.fromkeys(("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"), _STEPS),
+    **dict.fromkeys(
+        ("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"), _STEPS
+    ),
     **dict.fromkeys(("limit_val_batches", "limit_test_batches", "limit_predict_batches"), _NOTHING),
-    **dict.fromkeys(("val_check_interval", "check_val_every_n_epoch", "num_sanity_val_steps"), _NOTHING),
-    **dict.fromkeys(("log_every_n_steps", "reload_dataloaders_every_n_epochs", "sync_batchnorm"), _NOTHING),
-    **dict.fromkeys(("inference_mode", "barebones", "model_registry", "enable_autolog_hparams"), _NOTHING),
+    **dict.fromkeys(
+        ("val_check_interval", "check_val_every_n_epoch", "num_sanity_val_steps"), _NOTHING
+    ),
+    **dict.fromkeys(
+        ("log_every_n_steps", "reload_dataloaders_every_n_epochs", "sync_batchnorm"), _NOTHING
+    ),
+    **dict.fromkeys(
+        ("inference_mode", "barebones", "model_registry", "enable_autolog_hparams"), _NOTHING
+    ),
 }
 """Settings of a Trainer that a user must leave alone, and why. All others are tried."""
 
@@ -53,16 +65,20 @@ def check_settings(trainer: Mapping[str, Any]) -> None:
         raise UserError(f"trainer.deterministic={deterministic}: must be true, false or warn")
 
 
-def tried(make: Callable[..., pl.Trainer], trainer: Mapping[str, Any], usual: Mapping[str, Any]) -> pl.Trainer:
+def tried(
+    make: Callable[..., pl.Trainer], trainer: Mapping[str, Any], usual: Mapping[str, Any]
+) -> pl.Trainer:
     """Build a Trainer as a fit would, and compute something on its device.
 
     Args:
         make: Builds one from further arguments.
         trainer: The settings that ``make`` uses.
-        usual: Settings that are known to work: those of ``trainer`` which differ are named where it fails.
+        usual: Settings that are known to work: those of ``trainer`` which differ are named where it
+            fails.
 
     Raises:
-        UserError: Lightning refuses the settings, the device does not work, or the strategy is none that a fit has.
+        UserError: Lightning refuses the settings, the device does not work, or the strategy is none
+            that a fit has.
     """
     hush()
     ours = {"max_epochs": 1, "callbacks": [], "logger": False, "use_distributed_sampler": False}
@@ -74,9 +90,17 @@ def tried(make: Callable[..., pl.Trainer], trainer: Mapping[str, Any], usual: Ma
         torch.nn.functional.conv2d(probe, probe).item()
     except UserError:
         raise
-    except Exception as error:  # whatever Lightning and a device's driver raise: it is about these settings
-        odd = {name: value for name, value in trainer.items() if value != usual.get(name) and not name.startswith("_")}
-        named = " ".join(f"trainer.{name}={value}" for name, value in _guilty(build, odd, usual).items())
+    except (
+        Exception
+    ) as error:  # whatever Lightning and a device's driver raise: it is about these settings
+        odd = {
+            name: value
+            for name, value in trainer.items()
+            if value != usual.get(name) and not name.startswith("_")
+        }
+        named = " ".join(
+            f"trainer.{name}={value}" for name, value in _guilty(build, odd, usual).items()
+        )
         raise UserError(f"{named or 'trainer'}: {_reason(error)}") from error
     return built
 
@@ -98,7 +122,9 @@ def check_processes(built: pl.Trainer, shown: int) -> None:
 
 def _check_strategy(strategy: Strategy, trainer: Mapping[str, Any]) -> None:
     launcher = strategy.launcher
-    forked = isinstance(launcher, _MultiProcessingLauncher)  # what the fit learns of its video would stay in a child
+    forked = isinstance(
+        launcher, _MultiProcessingLauncher
+    )  # what the fit learns of its video would stay in a child
     if forked or not isinstance(strategy, SingleDeviceStrategy | DDPStrategy):
         raise UserError(
             f"trainer.strategy={trainer.get('strategy')}: must be auto or ddp: networks are small, every process has "
@@ -106,8 +132,11 @@ def _check_strategy(strategy: Strategy, trainer: Mapping[str, Any]) -> None:
         )
 
 
-def _guilty(make: Callable[..., object], odd: Mapping[str, Any], usual: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of settings that differ from the usual ones, the one without which a Trainer is built; all where there is none.
+def _guilty(
+    make: Callable[..., object], odd: Mapping[str, Any], usual: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Of settings that differ from the usual ones, the one without which a Trainer is built; all
+    where there is none.
 
     make: builds a Trainer; further arguments take the place of settings.
     """

@@ -1,1 +1,3 @@
-"""Pixels in and out: readers, writer, degradation (HR to LR), the store of prepared frames, the sample clip."""
+"""Pixels in and out: readers, writer, degradation (HR to LR), the store of prepared frames, the
+sample clip.
+"""

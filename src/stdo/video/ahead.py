@@ -13,9 +13,11 @@ DEPTH = 3
 
 @contextmanager
 def ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[Iterator[T]]:
-    """The same items in the same order, made in a thread of their own, at most ``depth`` before they are asked for.
+    """The same items in the same order, made in a thread of their own, at most ``depth`` before
+    they are asked for.
 
-    What ``items`` raises is raised here. However the block ends, ``items`` is closed and the thread has ended with it.
+    What ``items`` raises is raised here. However the block ends, ``items`` is closed and the thread
+    has ended with it.
     """
     made: Queue[tuple[T] | BaseException | None] = Queue(depth)
     stop = threading.Event()

@@ -1,4 +1,6 @@
-"""A clip: a video at high and at low resolution with its grid of patches. What a run learns, and is measured on."""
+"""A clip: a video at high and at low resolution with its grid of patches. What a run learns, and is
+measured on.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,19 +23,25 @@ class PatchSize:
     halo: int = 0
 
     def grid(self, height: int, width: int, scale: int) -> PatchGrid:
-        """Grid for LR frames of this size. The paper's patches are 48×54 at ×2 and ×4, 64×60 at ×3 (w×h)."""
+        """Grid for LR frames of this size. The paper's patches are 48×54 at ×2 and ×4, 64×60 at ×3
+        (w×h).
+        """
         long, short = (64, 60) if scale == 3 else (54, 48)
         paper = [(short, long), (long, short)] if scale == 3 else [(long, short), (short, long)]
         choices = [(self.height or h, self.width or w) for h, w in paper]
         fits = [c for c in choices if c[0] <= height and c[1] <= width] or choices[:1]
-        grids = [PatchGrid(height, width, patch_h, patch_w, self.halo, scale) for patch_h, patch_w in fits]
+        grids = [
+            PatchGrid(height, width, patch_h, patch_w, self.halo, scale)
+            for patch_h, patch_w in fits
+        ]
         return min(grids, key=lambda grid: grid.patches)
 
 
 class Clip:
     """A video, how its LR frames are made, and how both are cut into patches.
 
-    Nothing is decoded before `video` is asked for; then the frames lie on the disk and are read through a memory map.
+    Nothing is decoded before `video` is asked for; then the frames lie on the disk and are read
+    through a memory map.
 
     Args:
         source: The video.
@@ -46,7 +54,8 @@ class Clip:
         info: What is known of the video before it is decoded.
         grid: Its patches.
         scale: 2, 3 or 4.
-        settings: What `stdo.open_clip` was given, for the run directory to keep; None where it did not make the clip.
+        settings: What `stdo.open_clip` was given, for the run directory to keep; None where it did
+            not make the clip.
 
     Raises:
         UserError: The patches do not fit the frames.
@@ -79,6 +88,8 @@ class Clip:
         return prepare(self.source, self.cache, self.degrade, self.progress, self._watch)
 
     def prepare(self, watch: Callable[[Pairs], None]) -> Prepared:
-        """`video`, which ``watch`` sees while it is made: (LR, HR) frames in order, where any have to be made."""
+        """`video`, which ``watch`` sees while it is made: (LR, HR) frames in order, where any have
+        to be made.
+        """
         self._watch = watch
         return self.video

@@ -3,21 +3,25 @@
 from fractions import Fraction
 
 RESET = 1
-"""Seconds: a step back of at least this much is a clock that was set anew, as where recordings were joined."""
+"""Seconds: a step back of at least this much is a clock that was set anew, as where recordings were
+joined.
+"""
 
 _LEAST = Fraction(1, 1000)
-"""Seconds: a shorter length of a frame means that its file does not know it; Matroska counts in such steps."""
+"""Seconds: a shorter length of a frame means that its file does not know it; Matroska counts in
+such steps.
+"""
 
 
 class Clock:
     """Seconds since the first frame of a video, exact, for its frames in order.
 
-    A frame without a stamp comes one average interval after the one before it. A stamp that is repeated or a little
-    early is moved one tick behind its predecessor, so that later ones are right again; from a clock that was set
-    back on, all stamps are shifted. ``mended`` counts both.
+    A frame without a stamp comes one average interval after the one before it. A stamp that is
+    repeated or a little early is moved one tick behind its predecessor, so that later ones are
+    right again; from a clock that was set back on, all stamps are shifted. ``mended`` counts both.
 
-    rate: average frames per second. time_base: seconds of one tick. first: stamp of the first frame, None: the first
-    that is seen.
+    rate: average frames per second. time_base: seconds of one tick. first: stamp of the first
+    frame, None: the first that is seen.
     """
 
     def __init__(self, rate: Fraction, time_base: Fraction, first: int | None) -> None:
@@ -35,11 +39,15 @@ class Clock:
 
     @property
     def length(self) -> Fraction | None:
-        """How many seconds the last frame seen is shown, as far as its packet says; None where it does not."""
+        """How many seconds the last frame seen is shown, as far as its packet says; None where it
+        does not.
+        """
         return self._plausible(self._own * self._tick)
 
     def until(self, end: Fraction) -> Fraction | None:
-        """How many seconds the last frame seen is shown where the video ends at ``end``; None where that is before."""
+        """How many seconds the last frame seen is shown where the video ends at ``end``; None where
+        that is before.
+        """
         return self._plausible(end - (self._last or Fraction(0)))
 
     def _plausible(self, said: Fraction) -> Fraction | None:

@@ -1,4 +1,6 @@
-"""The codecs that stdo writes, all that there is to know of each in one place. Needs the standard library alone."""
+"""The codecs that stdo writes, all that there is to know of each in one place. Needs the standard
+library alone.
+"""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -42,11 +44,23 @@ CODECS = {
     "x264": Codec("libx264", "h264", range(52), _X26_PRESETS),
     "x265": Codec("libx265", "hevc", range(52), _X26_PRESETS, (("x265-params", "log-level=none"),)),
     "svtav1": Codec(
-        "libsvtav1", "av1", range(64), tuple(map(str, range(14))), fastest=Fraction(240), formats=("yuv420p", "yuv420p")
+        "libsvtav1",
+        "av1",
+        range(64),
+        tuple(map(str, range(14))),
+        fastest=Fraction(240),
+        formats=("yuv420p", "yuv420p"),
     ),
-    "lossless": Codec("libx264rgb", "h264", range(0), _X26_PRESETS, (("qp", "0"),), lossy=False, formats=_RGB),
+    "lossless": Codec(
+        "libx264rgb", "h264", range(0), _X26_PRESETS, (("qp", "0"),), lossy=False, formats=_RGB
+    ),
     "ffv1": Codec(
-        "ffv1", "ffv1", options=(("level", "3"), ("slicecrc", "1")), packed=False, lossy=False, formats=("bgr0", "bgr0")
+        "ffv1",
+        "ffv1",
+        options=(("level", "3"), ("slicecrc", "1")),
+        packed=False,
+        lossy=False,
+        formats=("bgr0", "bgr0"),
     ),
     "png": Codec("png", "png", packed=False, lossy=False, formats=_RGB),
 }
@@ -57,7 +71,9 @@ LOSSY = tuple(name for name, codec in CODECS.items() if codec.lossy)
 
 
 def codec_of(name: str, crf: int | None = None, preset: str | int | None = None) -> Codec:
-    """The codec of that name. Raises UserError for an unknown codec, and a crf or preset that it does not have."""
+    """The codec of that name. Raises UserError for an unknown codec, and a crf or preset that it
+    does not have.
+    """
     if name not in CODECS:
         raise UserError(f"codec={name}: must be one of {', '.join(CODECS)}")
     codec = CODECS[name]

@@ -1,11 +1,14 @@
-"""YCbCr to RGB and back, with the matrix and the range always said and never left to a library's guess.
+"""YCbCr to RGB and back, with the matrix and the range always said and never left to a library's
+guess.
 
-swscale does the arithmetic (bicubic chroma at full horizontal resolution, accurate rounding); the tests hold it to an
-independent conversion within one level for every matrix and range. One limit of swscale is known: limited-range
-samples that mean a blue of more than twice white (luma 235 with Cb from 248 on, luma 255 with Cb from 237 on; legal
-Cb ends at 240) overflow its 32-bit sums. None of the clips that we tried comes near.
+swscale does the arithmetic (bicubic chroma at full horizontal resolution, accurate rounding); the
+tests hold it to an independent conversion within one level for every matrix and range. One limit of
+swscale is known: limited-range samples that mean a blue of more than twice white (luma 235 with Cb
+from 248 on, luma 255 with Cb from 237 on; legal Cb ends at 240) overflow its 32-bit sums. None of
+the clips that we tried comes near.
 
-Chroma is placed where the file says it sits (H.264 and H.265: left, unless tagged); otherwise between its luma samples.
+Chroma is placed where the file says it sits (H.264 and H.265: left, unless tagged); otherwise
+between its luma samples.
 """
 
 import av
@@ -28,7 +31,15 @@ MATRICES = {
 RANGES = {"limited": ColorRange.MPEG, "full": ColorRange.JPEG}
 
 # Numbers of ITU-T H.273, as containers and codecs carry them.
-_MATRIX_TAGS = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
+_MATRIX_TAGS = {
+    1: "bt709",
+    4: "fcc",
+    5: "bt601",
+    6: "bt601",
+    7: "smpte240m",
+    9: "bt2020",
+    10: "bt2020",
+}
 _MATRIX_NUMBERS = {"rgb": 0, "bt709": 1, "fcc": 4, "bt601": 6, "smpte240m": 7, "bt2020": 9}
 _UNTAGGED = (0, 2, 3)  # "RGB" on YCbCr samples says nothing
 _OTHER_MATRICES = {
@@ -46,16 +57,23 @@ _TRANSFERS = {
 }  # fmt: skip
 
 _EXACT = (
-    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
 )
 
 _VECTORISED = "gbrp"
-"""Where swscale writes RGB in planes it uses vector instructions: the bits of ``rgb24`` in a quarter of its time."""
+"""Where swscale writes RGB in planes it uses vector instructions: the bits of ``rgb24`` in a
+quarter of its time.
+"""
 
 
 def is_grey(pixel_format: VideoFormat) -> bool:
     """Whether frames hold luma alone (and perhaps alpha)."""
-    return not (pixel_format.is_rgb or pixel_format.has_palette) and chroma_of(pixel_format) == "grey"
+    return (
+        not (pixel_format.is_rgb or pixel_format.has_palette) and chroma_of(pixel_format) == "grey"
+    )
 
 
 def bit_depth_of(pixel_format: VideoFormat) -> int:
@@ -70,7 +88,14 @@ def chroma_of(pixel_format: VideoFormat) -> str:
     if sum(not part.is_alpha for part in pixel_format.components) == 1:
         return "grey"
     across, down = 16 // pixel_format.chroma_width(16), 16 // pixel_format.chroma_height(16)
-    known = {(1, 1): "4:4:4", (2, 1): "4:2:2", (2, 2): "4:2:0", (4, 1): "4:1:1", (1, 2): "4:4:0", (4, 4): "4:1:0"}
+    known = {
+        (1, 1): "4:4:4",
+        (2, 1): "4:2:2",
+        (2, 2): "4:2:0",
+        (4, 1): "4:1:1",
+        (1, 2): "4:4:0",
+        (4, 4): "4:1:0",
+    }
     return known[across, down]
 
 
@@ -80,11 +105,13 @@ def customary_matrix(height: int) -> str:
 
 
 def colour_of(frame: av.VideoFrame, picture: bool = False) -> Colour:
-    """How a decoded frame's samples become RGB: its tags, and where it has none, the custom of the field.
+    """How a decoded frame's samples become RGB: its tags, and where it has none, the custom of the
+    field.
 
-    Untagged YCbCr is BT.709 from 720 rows on and BT.601 below, limited range; untagged grey is full range, as FFmpeg
-    writes it; RGB is RGB. In a picture untagged YCbCr is BT.601, as JFIF and WebP have it. Raises UserError for a
-    matrix that we do not convert (YCgCo, ICtCp, Dolby Vision's IPT).
+    Untagged YCbCr is BT.709 from 720 rows on and BT.601 below, limited range; untagged grey is full
+    range, as FFmpeg writes it; RGB is RGB. In a picture untagged YCbCr is BT.601, as JFIF and WebP
+    have it. Raises UserError for a matrix that we do not convert (YCgCo, ICtCp, Dolby Vision's
+    IPT).
     """
     primaries = _PRIMARIES.get(frame.color_primaries, "unknown")
     transfer = _TRANSFERS.get(frame.color_trc, "unknown")
@@ -100,15 +127,21 @@ def colour_of(frame: av.VideoFrame, picture: bool = False) -> Colour:
     if grey and frame.color_range == ColorRange.UNSPECIFIED:
         return Colour("bt709", "full", primaries, transfer, assumed=True)
     untagged = frame.colorspace in _UNTAGGED
-    matrix = customary_matrix(0 if picture else frame.height) if untagged else _MATRIX_TAGS[frame.colorspace]
-    return Colour(matrix, "full" if full else "limited", primaries, transfer, assumed=untagged and not grey)
+    matrix = (
+        customary_matrix(0 if picture else frame.height)
+        if untagged
+        else _MATRIX_TAGS[frame.colorspace]
+    )
+    return Colour(
+        matrix, "full" if full else "limited", primaries, transfer, assumed=untagged and not grey
+    )
 
 
 class ToRgb:
     """Turns decoded frames into RGB and, in the same pass of swscale, into the wanted size.
 
-    Shrinking is swscale's bicubic, whose kernel widens with the ratio, so that it does not alias; the result is the
-    same whatever the number of threads.
+    Shrinking is swscale's bicubic, whose kernel widens with the ratio, so that it does not alias;
+    the result is the same whatever the number of threads.
 
     colour: how the samples are to be understood.
     width, height: size of the result in pixels, before rotation.
@@ -165,12 +198,16 @@ class FromRgb:
             dst_color_range=RANGES[self._colour.range],
             interpolation=_EXACT,
         )
-        frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc = tags_of(self._colour)
+        frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc = tags_of(
+            self._colour
+        )
         return frame
 
 
 def tags_of(colour: Colour) -> tuple[int, int, int, int]:
-    """Matrix, range, primaries and transfer of ``colour`` as the numbers that files carry (ITU-T H.273)."""
+    """Matrix, range, primaries and transfer of ``colour`` as the numbers that files carry (ITU-T
+    H.273).
+    """
     primaries = {name: number for number, name in _PRIMARIES.items()}
     transfers = {name: number for number, name in _TRANSFERS.items()}
     return (

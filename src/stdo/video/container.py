@@ -1,7 +1,9 @@
-"""Local video files, opened so that nothing in them reaches further: no other file, no network, no vast frame.
+"""Local video files, opened so that nothing in them reaches further: no other file, no network, no
+vast frame.
 
-FFmpeg is handed the open file and may open nothing else, so that a playlist, which names other files, shows none of
-them; and its decoders are told the size of frame that they may allocate, whatever a header of a few bytes claims.
+FFmpeg is handed the open file and may open nothing else, so that a playlist, which names other
+files, shows none of them; and its decoders are told the size of frame that they may allocate,
+whatever a header of a few bytes claims.
 """
 
 from __future__ import annotations
@@ -25,20 +27,36 @@ MAX_PIXELS = 1 << 26
 """Most pixels of a frame: 8192 x 8192. A decoder keeps some ten frames, of 100 MB each then."""
 
 _NOT_VIDEO = {
-    *("hls", "dash", "concat", "concatf", "imf", "sdp", "mlv", "vobsub", "webm_dash_manifest"),  # name other files
+    *(
+        "hls",
+        "dash",
+        "concat",
+        "concatf",
+        "imf",
+        "sdp",
+        "mlv",
+        "vobsub",
+        "webm_dash_manifest",
+    ),  # name other files
     *("avisynth", "vapoursynth"),  # programs
     *("tty", "bin", "xbin", "adf", "idf"),  # any text is a picture to them
 }
 _FORMATS = ",".join(sorted(av.formats_available - _NOT_VIDEO))
 _BUFFER = 1 << 20
 _THOROUGH = {"probesize": str(1 << 50), "analyzeduration": str(10**15), "fflags": "nobuffer"}
-"""Read as far as it takes to know the parameters of every stream, and keep none of what was read on the way."""
+"""Read as far as it takes to know the parameters of every stream, and keep none of what was read on
+the way.
+"""
 _FRAME_BY_FRAME = ("h264", "mpeg4", "rv30", "rv40")
-"""Decoders that mark a frame whose holes they filled; with several frames at once some leave before their mark."""
+"""Decoders that mark a frame whose holes they filled; with several frames at once some leave before
+their mark.
+"""
 
 
 def local_file(path: str | Path) -> Path:
-    """The absolute path of an existing, readable, regular, non-empty file; UserError for anything else."""
+    """The absolute path of an existing, readable, regular, non-empty file; UserError for anything
+    else.
+    """
     found = Path(path).absolute()
     try:
         if not found.exists():
@@ -59,14 +77,18 @@ def local_file(path: str | Path) -> Path:
 
 
 def name_of(path: Path) -> str:
-    """What a file is called in results and pictures: its name without ending, as text, though it may be no UTF-8."""
+    """What a file is called in results and pictures: its name without ending, as text, though it
+    may be no UTF-8.
+    """
     return os.fsencode(path.stem).decode(errors="replace")
 
 
 def _absence(found: Path, typed: str) -> str:
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:", typed):
         return "no such file; URLs are not read: download it first"
-    return "a symbolic link that leads nowhere: no such file" if found.is_symlink() else "no such file"
+    return (
+        "a symbolic link that leads nowhere: no such file" if found.is_symlink() else "no such file"
+    )
 
 
 @contextlib.contextmanager
@@ -78,7 +100,9 @@ def complaints(path: Path) -> Iterator[None]:
         named = str(error).startswith("video.")
         raise error if named else UserError(f"video.path={path}: {error}") from None
     except FFmpegError as error:
-        raise UserError(f"video.path={path}: not a video that FFmpeg can read ({error.strerror})") from error
+        raise UserError(
+            f"video.path={path}: not a video that FFmpeg can read ({error.strerror})"
+        ) from error
     except OSError as error:
         raise UserError(f"video.path={path}: cannot be read ({error.strerror})") from error
 
@@ -92,19 +116,28 @@ def opened(
     Args:
         path: A local file.
         most: Pixels of a frame; a decoder that meets a larger one refuses it before it allocates.
-        beside: Whether the packets of other streams are wanted as well; otherwise the container passes over them.
-        thorough: Whether to read on until the parameters of every stream are known, if need be the whole file. Such a
-            container tells of its streams; its packets are not to be read.
+        beside: Whether the packets of other streams are wanted as well; otherwise the container
+        passes over them. thorough: Whether to read on until the parameters of every stream are
+        known, if need be the whole file. Such a container tells of its streams; its packets are not
+        to be read.
 
     Raises:
-        UserError: It is a playlist, holds no video, or one of an unknown codec or of frames of over `MAX_PIXELS`.
+        UserError: It is a playlist, holds no video, or one of an unknown codec or of frames of over
+            `MAX_PIXELS`.
     """
-    limits = {"protocol_whitelist": "none", "format_whitelist": _FORMATS} | (_THOROUGH if thorough else {})
+    limits = {"protocol_whitelist": "none", "format_whitelist": _FORMATS} | (
+        _THOROUGH if thorough else {}
+    )
     options = {"max_pixels": str(MAX_PIXELS)}
     with path.open("rb") as file:
         try:
             container = av.open(
-                file, "r", metadata_errors="replace", options=options, container_options=limits, buffer_size=_BUFFER
+                file,
+                "r",
+                metadata_errors="replace",
+                options=options,
+                container_options=limits,
+                buffer_size=_BUFFER,
             )
         except ArgumentError as error:
             raise UserError(
@@ -120,7 +153,11 @@ def opened(
 
 def videos_of(container: Container) -> list[VideoStream]:
     """The video streams, without the pictures that are covers."""
-    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    return [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
 
 
 def _video_stream(container: InputContainer, options: dict[str, str]) -> VideoStream:
@@ -134,16 +171,20 @@ def _video_stream(container: InputContainer, options: dict[str, str]) -> VideoSt
         raise UserError("its video codec is not known to this build of FFmpeg")
     if context.width * context.height > MAX_PIXELS:
         most = MAX_PIXELS // 10**6
-        raise UserError(f"frames of {context.width}x{context.height}: at most {most} million pixels are read")
+        raise UserError(
+            f"frames of {context.width}x{context.height}: at most {most} million pixels are read"
+        )
     context.options = options
     stream.thread_type = "SLICE" if context.name in _FRAME_BY_FRAME else "AUTO"
     return stream
 
 
 def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """All frames in the order of presentation; what comes before the first whole one of a recording is passed over.
+    """All frames in the order of presentation; what comes before the first whole one of a recording
+    is passed over.
 
-    Raises av.error.InvalidDataError where the file is damaged, av.error.EOFError where it ends within a frame.
+    Raises av.error.InvalidDataError where the file is damaged, av.error.EOFError where it ends
+    within a frame.
     """
     started = False
     for packet in _whole_packets(container, stream):
@@ -161,19 +202,24 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
 
 def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """The packets of a stream, an empty one last."""
-    # PyAV trips over streams that appear on the way (MPEG-TS), but after the last packet of those it knew.
+    # PyAV trips over streams that appear on the way (MPEG-TS), but after the last packet of those
+    # it knew.
     with contextlib.suppress(IndexError):
         yield from container.demux(stream)
 
 
 def _whole_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """Packets; one that the end of the file cuts through is left out, and complained of after all the others.
+    """Packets; one that the end of the file cuts through is left out, and complained of after all
+    the others.
 
-    Elsewhere a packet that is marked as corrupt may be whole: MPEG-TS marks the first after a gap in its counters.
+    Elsewhere a packet that is marked as corrupt may be whole: MPEG-TS marks the first after a gap
+    in its counters.
     """
     torn: Packet[VideoStream] | None = None
     for packet in packets(container, stream):
-        if packet.has_sidedata("encryption_info"):  # noise to a decoder, which now and then finds a frame in it
+        if packet.has_sidedata(
+            "encryption_info"
+        ):  # noise to a decoder, which now and then finds a frame in it
             raise UserError("is encrypted")
         if torn is not None and packet.size:
             yield torn

@@ -11,9 +11,11 @@ from stdo.core.types import UserError
 class Content:
     """Hash of the whole content of files, which must not change while they are in use.
 
-    name: what errors call it. files: the files, in order. named: their names belong to what is hashed.
+    name: what errors call it. files: the files, in order. named: their names belong to what is
+        hashed.
 
-    Files are read again only when their state (device, inode, size, times) is no longer the one that was hashed.
+    Files are read again only when their state (device, inode, size, times) is no longer the one
+    that was hashed.
     """
 
     def __init__(self, name: str, files: Sequence[Path], named: bool) -> None:
@@ -22,13 +24,17 @@ class Content:
         self._hash: str | None = None
 
     def hash(self) -> str:
-        """32 hexadecimal digits. Raises UserError when they are not those of the first call, or cannot be had."""
+        """32 hexadecimal digits. Raises UserError when they are not those of the first call, or
+        cannot be had.
+        """
         try:
             state = [_state(file) for file in self._files]
             if self._hash is None or state != self._state:
                 found = self._read()
                 if self._hash not in (None, found):
-                    raise UserError(f"{self._name}: changed while it was in use; give the command again")
+                    raise UserError(
+                        f"{self._name}: changed while it was in use; give the command again"
+                    )
                 self._state, self._hash = state, found
         except OSError as error:
             raise UserError(f"{self._name}: can no longer be read ({error.strerror})") from error

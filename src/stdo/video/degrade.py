@@ -43,9 +43,10 @@ class BicubicUpscaler:
 class Degrade:
     """How LR frames are made of HR frames.
 
-    scale: 2, 3 or 4. codec: None for the plain rounded bicubic, or the codec that the LR video is sent with: then the
-    LR frames are the *decoded* ones, because that is what the viewer has; ``lossless`` gives those of None, with their
-    video. crf, preset: the codec's own; None leaves the encoder's default.
+    scale: 2, 3 or 4. codec: None for the plain rounded bicubic, or the codec that the LR video is
+    sent with: then the LR frames are the *decoded* ones, because that is what the viewer has;
+    ``lossless`` gives those of None, with their video. crf, preset: the codec's own; None leaves
+    the encoder's default.
     """
 
     scale: int
@@ -57,7 +58,9 @@ class Degrade:
         if self.scale not in SCALES:
             raise UserError(f"scale={self.scale}: must be one of {', '.join(map(str, SCALES))}")
         if self.codec is not None and self.codec not in PACKED:
-            raise UserError(f"degrade.codec={self.codec}: must be null or one of {', '.join(PACKED)}")
+            raise UserError(
+                f"degrade.codec={self.codec}: must be null or one of {', '.join(PACKED)}"
+            )
         if self.codec is None and (self.crf is not None or self.preset is not None):
             raise UserError("degrade.crf and degrade.preset need degrade.codec")
         if self.codec is not None:
@@ -75,17 +78,21 @@ class Degrade:
 
     @property
     def live(self) -> bool:
-        """Whether each LR frame is there as soon as its HR frame; with a codec, all of them are encoded first."""
+        """Whether each LR frame is there as soon as its HR frame; with a codec, all of them are
+        encoded first.
+        """
         return self.codec is None
 
-    def frames(self, hr: Iterable[Frame], info: VideoInfo, timeline: Timeline | None, video: Path) -> Iterator[U8]:
+    def frames(
+        self, hr: Iterable[Frame], info: VideoInfo, timeline: Timeline | None, video: Path
+    ) -> Iterator[U8]:
         """LR frames, uint8 (height, width, 3), one for each HR frame.
 
         Args:
             hr: HR frames whose size ``scale`` divides.
             info: Of their source: rate, colour and marks of the LR video.
-            timeline: When they are shown; None: not known yet, which a codec does not like: times are then rounded.
-            video: Where the encoded LR video is kept when there is a codec.
+            timeline: When they are shown; None: not known yet, which a codec does not like: times
+            are then rounded. video: Where the encoded LR video is kept when there is a codec.
         """
         small = (Frame(frame.pts, downscale(frame.rgb_HWC, self.scale)) for frame in hr)
         if self.codec is None:

@@ -40,21 +40,29 @@ class Box:
 def blend(picture_HWC: U8, box: Box, colour_HWC: F32, alpha_HW: F32) -> None:
     """Lay a colour over a box of a picture, in place; what falls outside the picture is left out.
 
-    colour_HWC: levels 0 to 255, of the box's size or one that broadcasts to it. alpha_HW: 0 to 1, of its size.
+    colour_HWC: levels 0 to 255, of the box's size or one that broadcasts to it. alpha_HW: 0 to 1,
+        of its size.
     """
     top, left = max(box.top, 0), max(box.left, 0)
-    bottom, right = min(box.top + box.height, len(picture_HWC)), min(box.left + box.width, picture_HWC.shape[1])
+    bottom, right = (
+        min(box.top + box.height, len(picture_HWC)),
+        min(box.left + box.width, picture_HWC.shape[1]),
+    )
     if bottom <= top or right <= left:
         return
     inner = (slice(top - box.top, bottom - box.top), slice(left - box.left, right - box.left))
     colour = np.broadcast_to(colour_HWC, (box.height, box.width, 3))[inner]
     alpha = alpha_HW[inner][..., None]
     under = picture_HWC[top:bottom, left:right]
-    picture_HWC[top:bottom, left:right] = np.clip(under + (colour - under) * alpha + 0.5, 0, 255).astype(np.uint8)
+    picture_HWC[top:bottom, left:right] = np.clip(
+        under + (colour - under) * alpha + 0.5, 0, 255
+    ).astype(np.uint8)
 
 
 def disc(size: int) -> F32:
-    """Coverage of a disc that fills a square of ``size`` pixels, with a soft rim: (size, size), 0 to 1."""
+    """Coverage of a disc that fills a square of ``size`` pixels, with a soft rim: (size, size), 0
+    to 1.
+    """
     y, x = np.ogrid[:size, :size]
     distance_HW = np.hypot(y + 0.5 - size / 2, x + 0.5 - size / 2)
     coverage_HW: F32 = np.clip(size / 2 - distance_HW, 0, 1).astype(np.float32)
@@ -62,9 +70,13 @@ def disc(size: int) -> F32:
 
 
 def fractal(rng: np.random.Generator, height: int, width: int, slope: float) -> F32:
-    """Random texture whose amplitude falls as 1 / frequency ** slope, as in natural pictures: (H, W), 0 to 1."""
+    """Random texture whose amplitude falls as 1 / frequency ** slope, as in natural pictures: (H,
+    W), 0 to 1.
+    """
     noise = np.fft.rfft2(rng.standard_normal((height, width)))
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width)[None] * height)
+    frequency = np.hypot(
+        np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width)[None] * height
+    )
     frequency[0, 0] = np.inf
     texture_HW = np.fft.irfft2(noise / frequency**slope, (height, width))
     low, high = np.percentile(texture_HW, (1, 99))
@@ -73,8 +85,12 @@ def fractal(rng: np.random.Generator, height: int, width: int, slope: float) -> 
 
 
 def leaves(rng: np.random.Generator, width: int, height: int) -> U8:
-    """A "dead leaves" picture: textured discs of all sizes that hide one another, as in natural scenes."""
-    picture_HWC = _tinted(fractal(rng, height, width, 1.2), np.array([70, 90, 80]), np.array([190, 200, 170]))
+    """A "dead leaves" picture: textured discs of all sizes that hide one another, as in natural
+    scenes.
+    """
+    picture_HWC = _tinted(
+        fractal(rng, height, width, 1.2), np.array([70, 90, 80]), np.array([190, 200, 170])
+    )
     cloth_HW = fractal(rng, height, width, 0.9)
     for radius in sorted(_leaf_radii(rng, 420, height), reverse=True):
         size = 2 * radius
@@ -88,7 +104,9 @@ def leaves(rng: np.random.Generator, width: int, height: int) -> U8:
 
 def skyline(rng: np.random.Generator, width: int, height: int) -> U8:
     """Clouds, three rows of houses with windows, and a street."""
-    picture_HWC = _tinted(fractal(rng, height, width, 1.7), np.array([90, 130, 190]), np.array([225, 230, 240]))
+    picture_HWC = _tinted(
+        fractal(rng, height, width, 1.7), np.array([90, 130, 190]), np.array([225, 230, 240])
+    )
     wall_HW = fractal(rng, height, width, 0.8)
     for row in range(3):
         shade = 0.55 + 0.2 * row
@@ -113,7 +131,9 @@ def lettering(text: str, scale: int) -> F32:
 
 
 def _leaf_radii(rng: np.random.Generator, count: int, height: int) -> list[int]:
-    """Radii whose density falls as 1 / r ** 3, the law that makes the picture look alike at all scales."""
+    """Radii whose density falls as 1 / r ** 3, the law that makes the picture look alike at all
+    scales.
+    """
     smallest, largest = max(2.0, height / 110), max(3.0, height / 4)
     u = rng.random(count)
     inverse = smallest**-2 - u * (smallest**-2 - largest**-2)
@@ -131,9 +151,15 @@ def _house(picture_HWC: U8, box: Box, colour: F32, wall_HW: F32, rng: np.random.
     columns = (x + box.left) % wall_HW.shape[1]
     front_HWC = colour * (0.75 + 0.5 * wall_HW[(y + box.top) % len(wall_HW), columns][..., None])
     pitch = max(4, int(len(picture_HWC) / rng.uniform(24, 40)))
-    window_HW = (y % pitch * 5 >= pitch * 2) & (x % pitch * 5 >= pitch * 2) & (x < box.width // pitch * pitch)
+    window_HW = (
+        (y % pitch * 5 >= pitch * 2)
+        & (x % pitch * 5 >= pitch * 2)
+        & (x < box.width // pitch * pitch)
+    )
     lit_HW = rng.random((box.height // pitch + 1, box.width // pitch + 1)) < 0.4
-    light_HWC = np.where(lit_HW[y // pitch, x // pitch][..., None], [235.0, 215.0, 150.0], [38.0, 48.0, 62.0])
+    light_HWC = np.where(
+        lit_HW[y // pitch, x // pitch][..., None], [235.0, 215.0, 150.0], [38.0, 48.0, 62.0]
+    )
     blend(
         picture_HWC,
         box,

@@ -13,7 +13,8 @@ from stdo.video.reader import VideoFile
 class Joined:
     """Video files end to end; all must have the same size, after shrinking.
 
-    paths: the files, in order. start, duration, max_frames, height, every: as in `VideoFile`, for each of them.
+    paths: the files, in order. start, duration, max_frames, height, every: as in `VideoFile`, for
+        each of them.
     """
 
     def __init__(
@@ -27,18 +28,24 @@ class Joined:
     ) -> None:
         if isinstance(paths, str) or not paths:
             raise UserError(f"video.paths={paths}: must be a list of video files")
-        self._parts: list[FrameSource] = [VideoFile(path, start, duration, max_frames, height, every) for path in paths]
+        self._parts: list[FrameSource] = [
+            VideoFile(path, start, duration, max_frames, height, every) for path in paths
+        ]
         infos = [part.info for part in self._parts]
         first = infos[0]
         for path, info in zip(paths, infos, strict=True):
             if (info.width, info.height) != (first.width, first.height):
                 sizes = f"{info.width}x{info.height}, the first is {first.width}x{first.height}"
-                raise UserError(f"video.paths: {path} is {sizes}; set video.height where they differ by scale alone")
+                raise UserError(
+                    f"video.paths: {path} is {sizes}; set video.height where they differ by scale alone"
+                )
         counts = [info.frames for info in infos if info.frames is not None]
         known = len(counts) == len(infos)
         notes = [note for info in infos for note in info.notes]
         if any(info.marks != first.marks for info in infos):
-            notes.append(f"what players are told beside the pixels differs: they are told that of {paths[0]}")
+            notes.append(
+                f"what players are told beside the pixels differs: they are told that of {paths[0]}"
+            )
         self._info = replace(
             first,
             name="+".join(info.name for info in infos),

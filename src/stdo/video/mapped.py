@@ -8,13 +8,16 @@ import numpy as np
 from stdo.core.types import I64, U8
 
 RESIDENT = 256 << 20
-"""Bytes of the memory map that may stay in this process before they are handed back to the page cache."""
+"""Bytes of the memory map that may stay in this process before they are handed back to the page
+cache.
+"""
 
 
 class FrameStore:
     """Frames uint8 (T, H, W, 3) in a raw file, memory-mapped read-only.
 
-    Reading maps pages into this process; `RESIDENT` bounds them, so that memory does not grow with the video.
+    Reading maps pages into this process; `RESIDENT` bounds them, so that memory does not grow with
+    the video.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int, int]) -> None:
@@ -54,7 +57,9 @@ class FrameStore:
         return windows[t_N, top_N, left_N].reshape(len(t_N), height, width, 3)
 
     def gather_pixels(self, t_N: I64, rows_NH: I64, cols_NW: I64) -> U8:
-        """Rectangles given by the rows and columns of their pixels, which may repeat: uint8 (N, H, W, 3)."""
+        """Rectangles given by the rows and columns of their pixels, which may repeat: uint8 (N, H,
+        W, 3).
+        """
         self._touch(rows_NH.size * self._all.strides[1])
         return self._all[t_N[:, None, None], rows_NH[:, :, None], cols_NW[:, None, :]]
 

@@ -1,7 +1,8 @@
-"""What files tell players beside the pixels: the shape of a pixel, stereo, spherical and HDR marks; read and written.
+"""What files tell players beside the pixels: the shape of a pixel, stereo, spherical and HDR marks;
+read and written.
 
-Encoders take some of them as options; MP4 has boxes for others, which FFmpeg reads and has no option to make
-(`stdo.video.boxes`).
+Encoders take some of them as options; MP4 has boxes for others, which FFmpeg reads and has no
+option to make (`stdo.video.boxes`).
 """
 
 import struct
@@ -19,16 +20,32 @@ from stdo.video.boxes import insert, sphere_box, stereo_box
 from stdo.video.turn import Turn
 
 MAX_ASPECT = 100
-"""Most that a pixel may be wider than high, or higher than wide; what is beyond is taken for a damaged header."""
+"""Most that a pixel may be wider than high, or higher than wide; what is beyond is taken for a
+damaged header.
+"""
 
 _SIDES = 4096
 """Largest numerator and denominator of an aspect that x264 writes."""
 
 # Numbers of FFmpeg (libavutil/stereo3d.h, spherical.h).
-_LAYOUTS = {1: "side_by_side", 2: "top_bottom", 3: "frames", 4: "checkerboard", 6: "rows", 7: "columns"}
+_LAYOUTS = {
+    1: "side_by_side",
+    2: "top_bottom",
+    3: "frames",
+    4: "checkerboard",
+    6: "rows",
+    7: "columns",
+}
 _PROJECTIONS = {0: "equirectangular", 1: "cubemap", 2: "equirectangular_part"}
 _FLAT = 4  # rectilinear: an ordinary picture
-_X264_PACKING = {"checkerboard": 0, "columns": 1, "rows": 2, "side_by_side": 3, "top_bottom": 4, "frames": 5}
+_X264_PACKING = {
+    "checkerboard": 0,
+    "columns": 1,
+    "rows": 2,
+    "side_by_side": 3,
+    "top_bottom": 4,
+    "frames": 5,
+}
 _IN_MP4 = ("side_by_side", "top_bottom")
 _MATROSKA = {
     "side_by_side": ("left_right", "right_left"), "top_bottom": ("top_bottom", "bottom_top"),
@@ -40,7 +57,9 @@ PROJECTIONS = tuple(_PROJECTIONS.values())
 
 
 def side_data(frame: av.VideoFrame) -> dict[Type, bytes]:
-    """What lies beside the pixels of a decoded frame; nothing where PyAV has no name for one of its kinds."""
+    """What lies beside the pixels of a decoded frame; nothing where PyAV has no name for one of its
+    kinds.
+    """
     try:
         return {each.type: bytes(each) for each in cast(SideDataContainer, frame.side_data)}
     except ValueError:
@@ -57,7 +76,8 @@ def marks_of(stream: VideoStream, frame: av.VideoFrame, turn: Turn, size: tuple[
         size: Width and height that they are shrunk to, upright.
 
     Returns:
-        The marks. Of a picture that is turned on its side those of two eyes and of a sphere are dropped.
+        The marks. Of a picture that is turned on its side those of two eyes and of a sphere are
+        dropped.
     """
     found = side_data(frame)
     aspect = aspect_of(stream.sample_aspect_ratio, turn, (frame.width, frame.height), size)
@@ -71,8 +91,11 @@ def marks_of(stream: VideoStream, frame: av.VideoFrame, turn: Turn, size: tuple[
     )
 
 
-def aspect_of(told: Fraction | None, turn: Turn, stored: tuple[int, int], size: tuple[int, int]) -> Fraction:
-    """Aspect of a pixel after turning and shrinking, such that the picture keeps its shape; 1 stays 1.
+def aspect_of(
+    told: Fraction | None, turn: Turn, stored: tuple[int, int], size: tuple[int, int]
+) -> Fraction:
+    """Aspect of a pixel after turning and shrinking, such that the picture keeps its shape; 1 stays
+    1.
 
     Args:
         told: As the file says; None or 0: it does not.
@@ -108,12 +131,18 @@ def lost(frame: av.VideoFrame, turn: Turn) -> list[str]:
     stereo = _numbers(found.get(Type.STEREO3D), "<2i")
     sphere = _numbers(found.get(Type.SPHERICAL), "<i")
     words = [
-        (bool(stereo) and stereo[0] != 0 and (turned or stereo[0] not in _LAYOUTS), "how two eyes share a frame"),
+        (
+            bool(stereo) and stereo[0] != 0 and (turned or stereo[0] not in _LAYOUTS),
+            "how two eyes share a frame",
+        ),
         (
             bool(sphere) and sphere[0] != _FLAT and (turned or sphere[0] not in _PROJECTIONS),
             "how a frame is laid on a sphere",
         ),
-        (Type.DYNAMIC_HDR_PLUS in found or Type.DYNAMIC_HDR_VIVID in found, "HDR marks that change with each frame"),
+        (
+            Type.DYNAMIC_HDR_PLUS in found or Type.DYNAMIC_HDR_VIVID in found,
+            "HDR marks that change with each frame",
+        ),
         (Type.DOVI_METADATA in found or Type.DOVI_RPU_BUFFER in found, "Dolby Vision's marks"),
         (Type.ICC_PROFILE in found, "an ICC profile"),
         (Type.AMBIENT_VIEWING_ENVIRONMENT in found, "the light around the viewer"),
@@ -123,7 +152,9 @@ def lost(frame: av.VideoFrame, turn: Turn) -> list[str]:
 
 
 def coded(codec: str, marks: Marks) -> dict[str, str]:
-    """Options of an encoder that write the marks into its stream; of codecs that have none, nothing."""
+    """Options of an encoder that write the marks into its stream; of codecs that have none,
+    nothing.
+    """
     parts: list[str] = []
     if codec in ("x264", "lossless"):
         parts += [f"mastering-display={_as_text(marks.mastering)}"] if marks.mastering else []
@@ -149,7 +180,9 @@ def tags(marks: Marks) -> dict[str, str]:
 
 
 def write_boxes(path: Path, marks: Marks) -> None:
-    """Write the marks of two eyes and of a sphere into a finished MP4 or MOV; other files are left as they are."""
+    """Write the marks of two eyes and of a sphere into a finished MP4 or MOV; other files are left
+    as they are.
+    """
     stereo = marks.stereo
     boxes = []
     if stereo and not stereo.right_first and stereo.layout in _IN_MP4:
@@ -161,7 +194,11 @@ def write_boxes(path: Path, marks: Marks) -> None:
 
 
 def _numbers(content: bytes | None, layout: str) -> tuple[int, ...]:
-    return struct.unpack_from(layout, content) if content and len(content) >= struct.calcsize(layout) else ()
+    return (
+        struct.unpack_from(layout, content)
+        if content and len(content) >= struct.calcsize(layout)
+        else ()
+    )
 
 
 def _stereo(found: Mapping[Type, bytes]) -> Stereo | None:
@@ -184,7 +221,9 @@ def _mastering(content: bytes | None) -> Mastering | None:
     values = [Fraction(*told[at : at + 2]) for at in range(0, 20, 2)]
     primaries = tuple(min(max(round(value * 50_000), 0), 50_000) for value in values[:8])
     least, most = (min(max(round(value * 10_000), 0), 2**31 - 1) for value in values[8:])
-    return Mastering(cast("tuple[int, int, int, int, int, int, int, int]", primaries), (least, most))
+    return Mastering(
+        cast("tuple[int, int, int, int, int, int, int, int]", primaries), (least, most)
+    )
 
 
 def _light(content: bytes | None) -> tuple[int, int] | None:

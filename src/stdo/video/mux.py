@@ -1,4 +1,6 @@
-"""Copying packets of sound, subtitles and pictures between containers, moved in time. Nothing is decoded."""
+"""Copying packets of sound, subtitles and pictures between containers, moved in time. Nothing is
+decoded.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import av
 from av.container import InputContainer, OutputContainer
-from av.error import ArgumentError, ExperimentalError, FFmpegError, InvalidDataError, PatchWelcomeError
+from av.error import (
+    ArgumentError,
+    ExperimentalError,
+    FFmpegError,
+    InvalidDataError,
+    PatchWelcomeError,
+)
 from av.format import ContainerFormat
 from av.packet import Packet
 from av.stream import Stream
@@ -32,7 +40,9 @@ OF_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder", 
 """Metadata that tells of the file it was read from, not of the video."""
 
 _COARSEST = Fraction(1, 10_000)
-"""Seconds of a tick in which packets are moved: AVI counts some sound in packets, which are too long for that."""
+"""Seconds of a tick in which packets are moved: AVI counts some sound in packets, which are too
+long for that.
+"""
 
 _REORDERED = 32
 """Packets among which that of the first picture is: codecs reorder at most 16."""
@@ -48,7 +58,9 @@ _REFUSALS = (ArgumentError, ExperimentalError, InvalidDataError, PatchWelcomeErr
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What of a source's streams belongs to the frames: from ``begin`` to ``end`` in seconds, None: to the end."""
+    """What of a source's streams belongs to the frames: from ``begin`` to ``end`` in seconds, None:
+    to the end.
+    """
 
     begin: Fraction
     end: Fraction | None
@@ -59,7 +71,9 @@ class Cut:
         if stamp is None or not packet.size:
             return None
         start, length = stamp * packet.time_base, (packet.duration or 1) * packet.time_base
-        warm_up = length if packet.stream.type == "audio" else 0  # decoders of sound need the packet before
+        warm_up = (
+            length if packet.stream.type == "audio" else 0
+        )  # decoders of sound need the packet before
         if start + length + warm_up <= self.begin or (self.end is not None and start >= self.end):
             return None
         packet.pts = stamp
@@ -84,7 +98,9 @@ def _shift(packet: Packet[Any], seconds: Fraction) -> None:
 def opened(stack: ExitStack, path: Path) -> InputContainer:
     """A local file, opened until ``stack`` ends."""
     options = {"protocol_whitelist": "file"}
-    return stack.enter_context(av.open(str(path), metadata_errors="replace", container_options=options))
+    return stack.enter_context(
+        av.open(str(path), metadata_errors="replace", container_options=options)
+    )
 
 
 def error_text(error: FFmpegError | ValueError) -> str:
@@ -95,8 +111,9 @@ def error_text(error: FFmpegError | ValueError) -> str:
 def first_time(container: InputContainer) -> Fraction:
     """When the first picture of a container is shown, in seconds on its clock.
 
-    That is not always 0: where sound begins before the picture, Matroska moves all streams, having no negative times.
-    The packets say it. A stream's ``start_time`` is a guess, and 0 where FFmpeg may not decode.
+    That is not always 0: where sound begins before the picture, Matroska moves all streams, having
+    no negative times. The packets say it. A stream's ``start_time`` is a guess, and 0 where FFmpeg
+    may not decode.
 
     Args:
         container: Just opened; it is to be opened anew for its packets.
@@ -117,7 +134,10 @@ def chapters(source: InputContainer, cut: Cut) -> list[Chapter]:
     for chapter in source.chapters():
         base = chapter["time_base"] or Fraction(1)
         begin, end = round(cut.begin / base), None if cut.end is None else round(cut.end / base)
-        first, last = max(chapter["start"], begin), chapter["end"] if end is None else min(chapter["end"], end)
+        first, last = (
+            max(chapter["start"], begin),
+            chapter["end"] if end is None else min(chapter["end"], end),
+        )
         if first < last:
             found.append(chapter | {"start": first - begin, "end": last - begin})
     return found
@@ -127,8 +147,11 @@ Timed = tuple[bool, "Packet[Any]"]
 """Whether a packet is of the picture, and the packet."""
 
 
-def in_order(video: InputContainer, other: InputContainer, kept: Sequence[Stream], cut: Cut) -> Iterator[Timed]:
-    """Packets of the first video stream and of ``kept`` streams by the time of decoding; True for the video's.
+def in_order(
+    video: InputContainer, other: InputContainer, kept: Sequence[Stream], cut: Cut
+) -> Iterator[Timed]:
+    """Packets of the first video stream and of ``kept`` streams by the time of decoding; True for
+    the video's.
 
     The first picture is at 0, also where its container begins later, as MPEG-TS does.
     """
@@ -168,8 +191,9 @@ def join(
 ) -> tuple[int, list[str]]:
     """Write the video of one container, and streams, metadata and chapters of another.
 
-    kind: FFmpeg's format. tracks: of ``other``, those that `stdo.video.trial.holds` says yes to. options: of the
-    format. Returns the sound's bytes, and what was left out all the same, one line each.
+    kind: FFmpeg's format. tracks: of ``other``, those that `stdo.video.trial.holds` says yes to.
+    options: of the format. Returns the sound's bytes, and what was left out all the same, one line
+    each.
     """
     with writing(path, kind, tracks, options) as out:
         sound, lost = _copy(out, kind, video, other, tracks, cut)
@@ -179,11 +203,18 @@ def join(
 
 
 def _copy(
-    out: OutputContainer, kind: str, video: InputContainer, other: InputContainer, tracks: Sequence[Track], cut: Cut
+    out: OutputContainer,
+    kind: str,
+    video: InputContainer,
+    other: InputContainer,
+    tracks: Sequence[Track],
+    cut: Cut,
 ) -> tuple[int, list[str]]:
     picture = target(out, video.streams.video[0])
     streams = {each.index: each.added(out, kind) for each in tracks}
-    out.metadata.update({key: value for key, value in other.metadata.items() if key not in OF_CONTAINER})
+    out.metadata.update(
+        {key: value for key, value in other.metadata.items() if key not in OF_CONTAINER}
+    )
     moving = [other.streams[each.index] for each in tracks if each.has_packets]
     packets, lead = _from_zero(kind, in_order(video, other, moving, cut), len(moving))
     out.set_chapters(chapters(other, Cut(cut.begin - lead, cut.end)))
@@ -211,13 +242,17 @@ def _copy(
         last[index] = at
         sound += size if packet.stream.type == "audio" else 0
     lost = [(each, refused[each.index]) for each in tracks if refused[each.index]]
-    return sound, [f"{each}: {count} packets are left out, damaged or out of order" for each, count in lost]
+    return sound, [
+        f"{each}: {count} packets are left out, damaged or out of order" for each, count in lost
+    ]
 
 
 def _from_zero(kind: str, packets: Iterator[Timed], count: int) -> tuple[Iterable[Timed], Fraction]:
-    """The packets, moved so that none is before 0 where the container cannot hold that, and by how much.
+    """The packets, moved so that none is before 0 where the container cannot hold that, and by how
+    much.
 
-    FFmpeg would do the same, but leave the chapters where they are. count: of streams beside the picture.
+    FFmpeg would do the same, but leave the chapters where they are. count: of streams beside the
+    picture.
     """
     if ContainerFormat(kind, "w").flags & _NEGATIVE:
         return packets, Fraction(0)
@@ -231,7 +266,9 @@ def _from_zero(kind: str, packets: Iterator[Timed], count: int) -> tuple[Iterabl
             break
     others_at = [_decoded_at(packet) for is_picture, packet in ahead if not is_picture]
     earliest = min([Fraction(0), *others_at])
-    lead = Fraction(ceil(-earliest * 1000), 1000)  # whole milliseconds, so that pictures stay at theirs in Matroska
+    lead = Fraction(
+        ceil(-earliest * 1000), 1000
+    )  # whole milliseconds, so that pictures stay at theirs in Matroska
 
     def moved() -> Iterator[Timed]:
         for is_picture, packet in chain(ahead, packets):

@@ -29,8 +29,9 @@ def notes_of(
 ) -> tuple[str, ...]:
     """Notes on a stream and its first decoded frame.
 
-    colour, turn: how the frame is converted and turned. guessed_rate: the rate at which frames are placed where the
-    file gives no times, None where it does. layers: what lies beside the picture in its stream.
+    colour, turn: how the frame is converted and turned. guessed_rate: the rate at which frames are
+    placed where the file gives no times, None where it does. layers: what lies beside the picture
+    in its stream.
     """
     videos = len(videos_of(stream.container))
     aspect = stream.sample_aspect_ratio or 1
@@ -45,11 +46,20 @@ def notes_of(
             colour.transfer in _CURVES,
             f"{_CURVES.get(colour.transfer)}: code values are kept, no tone mapping is applied",
         ),
-        (frame.colorspace == 10, "BT.2020 constant luminance is converted as non-constant luminance"),
+        (
+            frame.colorspace == 10,
+            "BT.2020 constant luminance is converted as non-constant luminance",
+        ),
         (has_alpha(stream, frame, layers), "transparency (alpha) is dropped"),
         (layers.other, "a second layer of the picture, such as another eye's view, is dropped"),
-        (not turn.exact, f"a rotation of {turn.degrees} degrees is not applied: only multiples of 90 are"),
-        (turn.exact and turn.degrees > 0, f"rotated {turn.degrees} degrees counterclockwise, as the file asks"),
+        (
+            not turn.exact,
+            f"a rotation of {turn.degrees} degrees is not applied: only multiples of 90 are",
+        ),
+        (
+            turn.exact and turn.degrees > 0,
+            f"rotated {turn.degrees} degrees counterclockwise, as the file asks",
+        ),
         (
             aspect != 1,
             f"pixels are not square (aspect {aspect}): frames keep their stored size, and players are told the aspect",
@@ -59,7 +69,10 @@ def notes_of(
             "two eyes share a frame in a way that only Matroska can tell: MP4 files that are written do not",
         ),
         (bool(left), f"not carried to what is written: {', '.join(left)}"),
-        (guessed_rate is not None, f"the file holds no time stamps: frames are placed at {guessed_rate} per second"),
+        (
+            guessed_rate is not None,
+            f"the file holds no time stamps: frames are placed at {guessed_rate} per second",
+        ),
         (videos > 1, f"{videos} video streams: the first is used"),
     ]
     return tuple(line for holds, line in lines if holds)

@@ -14,18 +14,23 @@ _OF_MP4 = (".mp4", ".m4v", ".mov", ".3gp", ".3g2")
 
 
 def timescale(path: Path, base: Fraction) -> dict[str, str]:
-    """Option of the container by which it counts time in ticks of ``base`` seconds, where it has one.
+    """Option of the container by which it counts time in ticks of ``base`` seconds, where it has
+    one.
 
-    Left alone, FFmpeg's MP4 counts in at least 10,000 ticks a second, and a pause of days is too long for it.
+    Left alone, FFmpeg's MP4 counts in at least 10,000 ticks a second, and a pause of days is too
+    long for it.
     """
-    return {"video_track_timescale": str(base.denominator)} if path.suffix.lower() in _OF_MP4 else {}
+    return (
+        {"video_track_timescale": str(base.denominator)} if path.suffix.lower() in _OF_MP4 else {}
+    )
 
 
 class PacketWriter:
     """Packets on their way into a container, each with the time that its frame is shown.
 
-    Encoders forget those times, and the last packet is often not of the last frame. It lasts to the end of the video
-    nevertheless: MP4 adds up the lengths of packets in the order of decoding, and keeps no other.
+    Encoders forget those times, and the last packet is often not of the last frame. It lasts to the
+    end of the video nevertheless: MP4 adds up the lengths of packets in the order of decoding, and
+    keeps no other.
     """
 
     def __init__(self, out: OutputContainer, base: Fraction) -> None:
@@ -55,7 +60,9 @@ class PacketWriter:
             self._waiting = packet
 
     def _mend(self, packet: Packet[VideoStream]) -> None:
-        """Replace a time of decoding that is none: of one or two frames x265 gives what lay in its memory."""
+        """Replace a time of decoding that is none: of one or two frames x265 gives what lay in its
+        memory.
+        """
         assert packet.pts is not None
         earliest = self._begin - (self._end - self._begin)
         if packet.dts is None or not earliest <= packet.dts <= packet.pts:

@@ -1,4 +1,6 @@
-"""Video files of any container and codec that FFmpeg decodes, as upright RGB frames in the order of their time."""
+"""Video files of any container and codec that FFmpeg decodes, as upright RGB frames in the order of
+their time.
+"""
 
 import contextlib
 import hashlib
@@ -17,7 +19,15 @@ from stdo.core.types import Colour, Frame, UserError, VideoInfo
 from stdo.video.ahead import ahead
 from stdo.video.clock import Clock
 from stdo.video.colour import ToRgb, bit_depth_of, chroma_of, colour_of
-from stdo.video.container import MAX_PIXELS, complaints, decoded, local_file, name_of, opened, packets
+from stdo.video.container import (
+    MAX_PIXELS,
+    complaints,
+    decoded,
+    local_file,
+    name_of,
+    opened,
+    packets,
+)
 from stdo.video.content import Content
 from stdo.video.layers import layers_of
 from stdo.video.marks import marks_of
@@ -26,14 +36,17 @@ from stdo.video.span import Span
 from stdo.video.turn import turn_of
 
 FORMAT = "frames-2"
-"""Part of every fingerprint; changed whenever the same input would give other pixels or times than before."""
+"""Part of every fingerprint; changed whenever the same input would give other pixels or times than
+before.
+"""
 
 _EXACT_LENGTH = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """Containers whose headers say when the video ends; others are estimated by FFmpeg."""
 
 _SLACK = 512
-"""Pixels by which a later frame may be wider or higher than the first before its decoder refuses it. Less would refuse
-what decoders allocate around their frames; and a change of the size is better named with both sizes."""
+"""Pixels by which a later frame may be wider or higher than the first before its decoder refuses
+it. Less would refuse what decoders allocate around their frames; and a change of the size is better
+named with both sizes."""
 
 _SEEK_MARGIN = 1
 """Seconds that we seek ahead of the start, since indices count in the order of decoding."""
@@ -42,17 +55,18 @@ _SEEK_MARGIN = 1
 class VideoFile:
     """The frames of a video file, decoded anew at each iteration.
 
-    Times are those of the container, exact, moved so that the first frame yielded is at 0; variable rates are kept.
-    Frames that carry no time follow at the average rate. A time that is repeated or goes backwards is mended (see
-    `Clock`), and ``info.notes`` says so after the iteration that met it.
+    Times are those of the container, exact, moved so that the first frame yielded is at 0; variable
+    rates are kept. Frames that carry no time follow at the average rate. A time that is repeated or
+    goes backwards is mended (see `Clock`), and ``info.notes`` says so after the iteration that met
+    it.
 
     path: an existing local file; URLs are refused.
-    start, duration: seconds on the file's own time line, counted from its first frame.
-    every: take each ``every``-th frame. max_frames: at most so many frames. height: shrink to so many rows; the width
-    keeps its proportion, made even.
+    start, duration: seconds on the file's own time line, counted from its first frame. every: take
+    each ``every``-th frame. max_frames: at most so many frames. height: shrink to so many rows; the
+    width keeps its proportion, made even.
 
-    Raises UserError for a path, a file or a setting that cannot be used; while iterating, for a file that is damaged
-    or shorter than its header says, and for frames that change their size.
+    Raises UserError for a path, a file or a setting that cannot be used; while iterating, for a
+    file that is damaged or shorter than its header says, and for frames that change their size.
     """
 
     def __init__(
@@ -77,21 +91,26 @@ class VideoFile:
             self._stored = (frame.width, frame.height)
             self._most = min(MAX_PIXELS, (frame.width + _SLACK) * (frame.height + _SLACK))
             self._turn = turn_of(frame)
-            # AVI keeps no times of presentation, and those that FFmpeg makes up go wrong with B-frames.
+            # AVI keeps no times of presentation, and those that FFmpeg makes up go wrong with
+            # B-frames.
             self._by_dts = container.format.name == "avi"
             self._first = None if self._by_dts else frame.pts
             self._info = self._describe(stream, frame)
 
     @property
     def info(self) -> VideoInfo:
-        """What the header and the first frame tell; ``rotation``: degrees counterclockwise that were applied.
+        """What the header and the first frame tell; ``rotation``: degrees counterclockwise that
+        were applied.
 
-        Where the header does not count the frames, the file's packets are counted once, without decoding.
+        Where the header does not count the frames, the file's packets are counted once, without
+        decoding.
         """
         return self._info
 
     def fingerprint(self) -> str:
-        """Hash of the file's content (not its name or date) and of the settings: 32 hexadecimal digits."""
+        """Hash of the file's content (not its name or date) and of the settings: 32 hexadecimal
+        digits.
+        """
         key = f"{FORMAT} file {self._span.key()} {self._content.hash()}"
         return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
@@ -103,7 +122,8 @@ class VideoFile:
     def stretch(self) -> tuple[Fraction, bool]:
         """Where the frames lie on the clock that all streams of the file share.
 
-        Returns the time in seconds of the first frame, and whether frames after the last one are left out.
+        Returns the time in seconds of the first frame, and whether frames after the last one are
+        left out.
         """
         stamp = self._first or 0
         with complaints(self._path), opened(self._path) as (_, stream):
@@ -127,7 +147,9 @@ class VideoFile:
             name=name_of(self._path),
             width=width,
             height=height,
-            frames=self._span.count(self._stored_frames(stream), rate, steady=rate == stream.base_rate),
+            frames=self._span.count(
+                self._stored_frames(stream), rate, steady=rate == stream.base_rate
+            ),
             rate=rate / self._span.every,
             colour=colour,
             bit_depth=bit_depth_of(frame.format),
@@ -154,9 +176,11 @@ class VideoFile:
             return sum(packet.size > 0 for packet in packets(container, other))
 
     def _timed(self) -> Iterator[Frame]:
-        """Frames at their times since the first of the file, from some moment at or before the start of the span.
+        """Frames at their times since the first of the file, from some moment at or before the
+        start of the span.
 
-        Each has the length that the file gives it; that of the last one counts, and is what the header promises.
+        Each has the length that the file gives it; that of the last one counts, and is what the
+        header promises.
         """
         with opened(self._path, self._most) as (container, stream):
             with ahead(self._from_key_frame(container, stream)) as frames:
@@ -176,11 +200,17 @@ class VideoFile:
             if last is not None:
                 exact = container.format.name in _EXACT_LENGTH and wrong is None
                 promised = _promised_end(stream, self._first) if exact else None
-                yield last if promised is None else replace(last, length=clock.until(promised) or last.length)
+                yield (
+                    last
+                    if promised is None
+                    else replace(last, length=clock.until(promised) or last.length)
+                )
             if wrong is not None:
                 raise wrong
 
-    def _converted(self, frames: Iterator[av.VideoFrame], clock: Clock, count: "_Count") -> Iterator[Frame]:
+    def _converted(
+        self, frames: Iterator[av.VideoFrame], clock: Clock, count: "_Count"
+    ) -> Iterator[Frame]:
         """Decoded frames from the start of the span on, as upright RGB."""
         to_rgb = self._converter(self._info.colour)
         try:
@@ -198,17 +228,29 @@ class VideoFile:
             raise self._damaged(count.wanted, clock, isinstance(error, EOFError)) from error
 
     def _complete(self, stream: VideoStream, clock: Clock, rate: Fraction, count: "_Count") -> None:
-        """Note what was mended in all frames of the file. Raises UserError where its header promises more of them."""
-        self._admit(clock.mended, "time stamps were repeated or ran backwards and were moved behind the one before")
-        self._admit(count.changes, "times the colour tags change on the way: each frame is converted by its own")
+        """Note what was mended in all frames of the file. Raises UserError where its header
+        promises more of them.
+        """
+        self._admit(
+            clock.mended,
+            "time stamps were repeated or ran backwards and were moved behind the one before",
+        )
+        self._admit(
+            count.changes,
+            "times the colour tags change on the way: each frame is converted by its own",
+        )
         promised = _promised_end(stream, self._first) or clock.end
         missing = round((promised - clock.end) * rate)
         if missing > max(2, 0.02 * promised * rate):
             what = f"cut short, about {missing} frames that its header promises are missing"
             raise self._short(count.wanted, what)
 
-    def _from_key_frame(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-        """Decode from at or before the start of the span; from the very beginning where seeking does not work."""
+    def _from_key_frame(
+        self, container: InputContainer, stream: VideoStream
+    ) -> Iterator[av.VideoFrame]:
+        """Decode from at or before the start of the span; from the very beginning where seeking
+        does not work.
+        """
         target = self._span.start - _SEEK_MARGIN
         if target <= 0 or self._first is None or stream.time_base is None:
             yield from decoded(container, stream)
@@ -237,7 +279,9 @@ class VideoFile:
             raise self._damaged(wanted, clock)
 
     def _damaged(self, wanted: int, clock: Clock, torn: bool = False) -> UserError:
-        return self._short(wanted, f"{'cut short' if torn else 'damaged'} at about {float(clock.end):.2f} s")
+        return self._short(
+            wanted, f"{'cut short' if torn else 'damaged'} at about {float(clock.end):.2f} s"
+        )
 
     def _short(self, wanted: int, reason: str) -> UserError:
         use = f"; video.max_frames={wanted} uses the frames before that" if wanted else ""
@@ -251,20 +295,26 @@ class VideoFile:
 
 @dataclass(slots=True)
 class _Count:
-    """Of one pass through a file: frames from the start of the span on, and changes of their colour tags."""
+    """Of one pass through a file: frames from the start of the span on, and changes of their colour
+    tags.
+    """
 
     wanted: int = 0
     changes: int = 0
 
 
 def _promised_end(stream: VideoStream, first: int | None) -> Fraction | None:
-    """When the header says the video ends, in seconds since its first frame; None when it does not say."""
+    """When the header says the video ends, in seconds since its first frame; None when it does not
+    say.
+    """
     if first is None or stream.time_base is None:
         return None
     origin = first * stream.time_base
     if stream.duration:
         return ((stream.start_time or 0) + stream.duration) * stream.time_base - origin
-    written = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
+    written = re.fullmatch(
+        r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")
+    )  # Matroska
     if written is None:
         return None
     hours, minutes, seconds = (Fraction(part) for part in written.groups())

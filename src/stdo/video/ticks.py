@@ -10,10 +10,14 @@ from itertools import islice
 from math import lcm
 
 MOST = 2**31 - 1
-"""Largest number that MP4 has for the ticks between two packets, and for those from decoding to showing."""
+"""Largest number that MP4 has for the ticks between two packets, and for those from decoding to
+showing.
+"""
 
 _REACH = 20
-"""Frames by which an encoder may look ahead and reorder: x264 and x265 have at most 16 B-frames in a row."""
+"""Frames by which an encoder may look ahead and reorder: x264 and x265 have at most 16 B-frames in
+a row.
+"""
 
 _DELAY = 4
 """Frames by which decoding begins before showing, at most."""
@@ -29,7 +33,8 @@ class Timeline:
     Attributes:
         stamps: When each frame is shown, in units of ``base``, rising.
         base: Seconds.
-        last: Seconds that the last frame is shown; None: not known, and one average interval is assumed.
+        last: Seconds that the last frame is shown; None: not known, and one average interval is
+            assumed.
     """
 
     stamps: Sequence[int]
@@ -40,7 +45,11 @@ class Timeline:
     def of(cls, pts: Sequence[Fraction], last: Fraction | None = None) -> "Timeline":
         """The timeline of times in seconds, held exactly."""
         per_second = lcm(*(time.denominator for time in pts))
-        return cls([time.numerator * (per_second // time.denominator) for time in pts], Fraction(1, per_second), last)
+        return cls(
+            [time.numerator * (per_second // time.denominator) for time in pts],
+            Fraction(1, per_second),
+            last,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +86,9 @@ def ticks_of(timeline: Timeline, last: Fraction) -> Ticks:
         last: Seconds that the last one is shown.
 
     Returns:
-        The ticks. They are exact unless the times differ by fractions that no usual tick holds, or a pause is too
-        long for fine ticks; the error is then at most half a tick: 0.5 ms where no pause is longer than 12 days.
+        The ticks. They are exact unless the times differ by fractions that no usual tick holds, or
+        a pause is too long for fine ticks; the error is then at most half a tick: 0.5 ms where no
+        pause is longer than 12 days.
     """
     most = _finest(timeline, last)
     exact = timeline.base.denominator
@@ -89,16 +99,24 @@ def ticks_of(timeline: Timeline, last: Fraction) -> Ticks:
 
 
 def held(number: Fraction) -> Fraction:
-    """The nearest fraction whose numerator and denominator have 31 bits, as a manifest and FFmpeg hold them."""
+    """The nearest fraction whose numerator and denominator have 31 bits, as a manifest and FFmpeg
+    hold them.
+    """
     if number < 1:
         return 1 / held(1 / number)
     if number > MOST:
         return Fraction(MOST)
-    return number if max(number.as_integer_ratio()) <= MOST else number.limit_denominator(max(1, int(MOST / number)))
+    return (
+        number
+        if max(number.as_integer_ratio()) <= MOST
+        else number.limit_denominator(max(1, int(MOST / number)))
+    )
 
 
 def _finest(timeline: Timeline, last: Fraction) -> int:
-    """Most ticks per second with which no stretch that a packet may have to bridge counts more than `MOST`."""
+    """Most ticks per second with which no stretch that a packet may have to bridge counts more than
+    `MOST`.
+    """
     stamps = timeline.stamps
     # The first packets are decoded as long before the first frame as reordering takes after it.
     delay = stamps[min(_DELAY, len(stamps) - 1)] - stamps[0]
@@ -108,5 +126,7 @@ def _finest(timeline: Timeline, last: Fraction) -> int:
     to_end = stamps[-1] - stamps[max(0, len(stamps) - 1 - _REACH)]
     if len(stamps) <= _REACH:
         to_end += delay
-    longest = max(first * timeline.base, between * timeline.base, to_end * timeline.base + last, Fraction(1))
+    longest = max(
+        first * timeline.base, between * timeline.base, to_end * timeline.base + last, Fraction(1)
+    )
     return max(1, min(MOST, int(MOST / longest)))

@@ -17,7 +17,9 @@ _LOOKED_AT = 32 << 20
 """Bytes of packets among which the first ones of each stream are looked for."""
 
 _TRIED = 2
-"""Packets of each stream that a container is tried with: what converts a stream's format sees its first packet."""
+"""Packets of each stream that a container is tried with: what converts a stream's format sees its
+first packet.
+"""
 
 _COVERS = {"mjpeg": "jpg", "png": "png", "gif": "gif", "bmp": "bmp", "tiff": "tiff", "webp": "webp"}
 """Codec of a cover -> ending of such a file."""
@@ -53,8 +55,8 @@ class KeptPacket:
 class Track:
     """A stream beside the picture.
 
-    stream: the one whose packets are read. template: a stream of the same kind that has all its parameters; mostly the
-    same. first: its first packets.
+    stream: the one whose packets are read. template: a stream of the same kind that has all its
+    parameters; mostly the same. first: its first packets.
     """
 
     stream: Stream
@@ -90,19 +92,24 @@ class Track:
     def added(self, out: OutputContainer, kind: str) -> Stream:
         """A stream of ``out`` for it, complete where it is an attachment there.
 
-        kind: FFmpeg's format of ``out``. Raises ValueError where such a format has no stream for it.
+        kind: FFmpeg's format of ``out``. Raises ValueError where such a format has no stream for
+            it.
         """
         if self.kind == "cover" and kind == "matroska":
             ending, mime = _cover_type(self.template)
             metadata = self.stream.metadata
             name = metadata.get("filename", f"cover.{ending}")
-            return _described(out.add_attachment(name, metadata.get("mimetype", mime), self.content), metadata)
+            return _described(
+                out.add_attachment(name, metadata.get("mimetype", mime), self.content), metadata
+            )
         if isinstance(self.stream, AttachmentStream):
             name = self.stream.name or f"attachment-{self.index}"
             mime = self.stream.mimetype or "application/octet-stream"
             return _described(out.add_attachment(name, mime, self.content), self.stream.metadata)
         stream = target(out, self.template)
-        if isinstance(stream, VideoStream) and not stream.width:  # a cover that was not decoded; MP4 keeps no size
+        if (
+            isinstance(stream, VideoStream) and not stream.width
+        ):  # a cover that was not decoded; MP4 keeps no size
             stream.width = stream.height = 1
         return stream
 
@@ -133,11 +140,19 @@ def _cover_type(stream: Stream) -> tuple[str, str]:
 
 def target(out: OutputContainer, template: Stream) -> Stream:
     """A stream of ``out`` that takes the packets of another container's stream."""
-    stream = out.add_stream_from_template(template, opaque=True)  # AV1 has another name as a decoder
+    stream = out.add_stream_from_template(
+        template, opaque=True
+    )  # AV1 has another name as a decoder
     stream.time_base = template.time_base
     stream.disposition = template.disposition
-    if isinstance(stream, VideoStream) and isinstance(template, VideoStream) and template.sample_aspect_ratio:
-        stream.codec_context.sample_aspect_ratio = template.sample_aspect_ratio  # AV1 itself does not hold it
+    if (
+        isinstance(stream, VideoStream)
+        and isinstance(template, VideoStream)
+        and template.sample_aspect_ratio
+    ):
+        stream.codec_context.sample_aspect_ratio = (
+            template.sample_aspect_ratio
+        )  # AV1 itself does not hold it
     return _described(stream, template.metadata)
 
 
@@ -158,12 +173,16 @@ def name_of(stream: Stream) -> str:
 
 
 def _is_cover(stream: Stream) -> bool:
-    pictures = Disposition.attached_pic | Disposition.timed_thumbnails  # both: one picture for each chapter
+    pictures = (
+        Disposition.attached_pic | Disposition.timed_thumbnails
+    )  # both: one picture for each chapter
     return stream.type == "video" and stream.disposition & pictures == Disposition.attached_pic
 
 
 def streams_beside(picture: VideoStream) -> list[Stream]:
-    """All streams of the picture's container but videos that are shown over time, and chapters kept as a text track."""
+    """All streams of the picture's container but videos that are shown over time, and chapters kept
+    as a text track.
+    """
     streams = (each for each in picture.container.streams if each.index != picture.index)
     return [each for each in streams if not _is_film(each) and not _of_chapters(each)]
 
@@ -173,14 +192,17 @@ def _is_film(stream: Stream) -> bool:
 
 
 def _of_chapters(stream: Stream) -> bool:
-    """Whether it is the titles or pictures of chapters: MP4 has them as streams, FFmpeg tells them as chapters."""
+    """Whether it is the titles or pictures of chapters: MP4 has them as streams, FFmpeg tells them
+    as chapters.
+    """
     return stream.discard == Discard.all
 
 
 def of_another_program(stream: Stream, picture: VideoStream) -> bool:
     """Whether a broadcast of several programs has the stream in another one than its picture.
 
-    PyAV tells no programs. FFmpeg looks for the best stream of a kind in the program of a given one first.
+    PyAV tells no programs. FFmpeg looks for the best stream of a kind in the program of a given one
+    first.
     """
     return _best_beside(stream) != _best_beside(picture)
 
@@ -194,7 +216,9 @@ def _best_beside(stream: Stream) -> list[int | None]:
 def with_first_packets(
     container: InputContainer, streams: Sequence[Stream], templates: Mapping[int, Stream]
 ) -> list[Track]:
-    """Tracks of the streams. templates: by index, for streams whose parameters their container does not know."""
+    """Tracks of the streams. templates: by index, for streams whose parameters their container does
+    not know.
+    """
     found: dict[int, list[KeptPacket]] = {each.index: [] for each in streams}
     awaited = {each.index for each in streams if each.type in ("audio", "video")}
     seen = 0
@@ -207,11 +231,14 @@ def with_first_packets(
         seen += packet.size
         if not awaited or seen > _LOOKED_AT:
             break
-    return [Track(each, templates.get(each.index, each), tuple(found[each.index])) for each in streams]
+    return [
+        Track(each, templates.get(each.index, each), tuple(found[each.index])) for each in streams
+    ]
 
 
 def demuxed(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Stream]]:
     """The packets of some streams, empty ones last."""
-    # PyAV trips over streams that appear on the way (MPEG-TS), but after the last packet of those it knew.
+    # PyAV trips over streams that appear on the way (MPEG-TS), but after the last packet of those
+    # it knew.
     with contextlib.suppress(IndexError):
         yield from container.demux(list(streams)) if streams else ()

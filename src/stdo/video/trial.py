@@ -1,4 +1,6 @@
-"""Which streams a container holds: tried, since the names of codecs say less. MP4 takes MP3, but not at 11,025 Hz."""
+"""Which streams a container holds: tried, since the names of codecs say less. MP4 takes MP3, but
+not at 11,025 Hz.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,9 @@ def writing(
         with av.open(str(path), "w", format=kind, container_options=settings) as out:
             yield out
         return
-    # PyAV refuses what Matroska has no name of its own for, though it holds all sound that AVI does. It does not ask
-    # FFmpeg's format "tee", which hands everything on to another, but for chapters.
+    # PyAV refuses what Matroska has no name of its own for, though it holds all sound that AVI
+    # does. It does not ask FFmpeg's format "tee", which hands everything on to another, but for
+    # chapters.
     inner = "".join(f":{name}={value}" for name, value in settings.items())
     with av.open(f"[f={kind}{inner}]{_escaped(path)}", "w", format="tee") as out:
         yield out
@@ -52,7 +55,9 @@ def _escaped(path: Path) -> str:
 
 def _by_name(kind: str, track: Track) -> bool:
     """Whether PyAV makes a stream for the track in this format."""
-    with av.open(str(Path("probe")), "w", format=kind) as out:  # nothing is written before there is a header
+    with av.open(
+        str(Path("probe")), "w", format=kind
+    ) as out:  # nothing is written before there is a header
         try:
             track.added(out, kind)
         except (FFmpegError, ValueError):
@@ -65,7 +70,9 @@ def holds(kind: str, track: Track) -> bool:
 
     Its header and the first packets of the track are written into a temporary folder.
     """
-    if track.kind not in CARRIED or (track.template.codec_context is None and track.kind != "attachment"):
+    if track.kind not in CARRIED or (
+        track.template.codec_context is None and track.kind != "attachment"
+    ):
         return False
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "trial"
@@ -82,13 +89,21 @@ def holds(kind: str, track: Track) -> bool:
 
 
 def _comes_back(path: Path, kind: str, track: Track) -> bool:
-    """Whether a file is read with the track in it: MPEG-TS takes anything, as bytes of which nobody knows more."""
+    """Whether a file is read with the track in it: MPEG-TS takes anything, as bytes of which nobody
+    knows more.
+    """
     if track.has_packets and not track.first:  # the header alone tells little of it
         return True
-    reader = kind if kind in av.formats_available and ContainerFormat(kind).is_input else None  # small files
+    reader = (
+        kind if kind in av.formats_available and ContainerFormat(kind).is_input else None
+    )  # small files
     try:
-        with av.open(str(path), format=reader, container_options={"protocol_whitelist": "file"}) as written:
-            return any(each.type == track.template.type and _is_known(each) for each in written.streams)
+        with av.open(
+            str(path), format=reader, container_options={"protocol_whitelist": "file"}
+        ) as written:
+            return any(
+                each.type == track.template.type and _is_known(each) for each in written.streams
+            )
     except (FFmpegError, ValueError):
         return True  # it is too little to be recognised
 

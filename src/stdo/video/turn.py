@@ -1,4 +1,6 @@
-"""Rotation and mirroring that a file asks its player for (the display matrix), applied so that pictures are upright."""
+"""Rotation and mirroring that a file asks its player for (the display matrix), applied so that
+pictures are upright.
+"""
 
 import math
 from dataclasses import dataclass
@@ -15,8 +17,8 @@ from stdo.core.types import U8
 class Turn:
     """A multiple of 90 degrees and mirrorings: rows and columns swapped first, then mirrored.
 
-    degrees: counterclockwise, 0 to 359, as the file says. exact: the file's angle is a multiple of 90 degrees; any
-    other is left alone.
+    degrees: counterclockwise, 0 to 359, as the file says. exact: the file's angle is a multiple of
+    90 degrees; any other is left alone.
     """
 
     swap: bool = False
@@ -40,12 +42,15 @@ class Turn:
 def turn_of(frame: av.VideoFrame) -> Turn:
     """What the display matrix of a decoded frame asks for.
 
-    The matrix maps a pixel at (x, y) to (a·x + c·y, b·x + d·y), in 16.16 fixed point (ISO 14496-12, 6.2.2).
+    The matrix maps a pixel at (x, y) to (a·x + c·y, b·x + d·y), in 16.16 fixed point (ISO 14496-12,
+    6.2.2).
     """
     degrees = frame.rotation % 360
     try:
         extras = cast(SideDataContainer, frame.side_data)
-    except ValueError:  # beside the matrix lies data of a kind that PyAV has no name for, such as EXIF
+    except (
+        ValueError
+    ):  # beside the matrix lies data of a kind that PyAV has no name for, such as EXIF
         return _ROTATIONS.get(degrees, Turn(degrees=degrees, exact=False))
     if Type.DISPLAYMATRIX not in extras:
         return Turn()

@@ -27,27 +27,31 @@ from stdo.video.packets import PacketWriter, timescale
 from stdo.video.ticks import MOST, Timeline, held, ticks_of
 
 _BLIND = 90_000
-"""Ticks per second for times that nobody knows beforehand: they allow a pause of six hours in MP4."""
+"""Ticks per second for times that nobody knows beforehand: they allow a pause of six hours in MP4.
+"""
 
 
 class VideoWriter:
-    """Writes frames; a context manager. The target appears when the block ends well, and never in part.
+    """Writes frames; a context manager. The target appears when the block ends well, and never in
+    part.
 
-    path: a file whose ending picks the container, replaced if it exists; with ``png`` a folder, new or empty, which
-        receives ``00001.png`` and so on. MP4, MOV and NUT keep times exactly, Matroska rounds them to 1 ms.
-    width, height: pixels. rate: average frames per second, a label that players show.
-    timeline: when frames will be shown; the file counts in ticks that hold these times. None: that is not known
-        beforehand, times come with the frames, and are rounded to 1/90000 s.
-    marks: what players are told beside the pixels.
-    codec: a key of `CODECS`. crf, preset: the encoder's own, None: its default. crf=0 is lossless in x264.
-    colour: matrix and range to encode with, tagged in the file; None or ``rgb``: BT.709 from 720 rows on, BT.601
-        below, limited range. Of no meaning where the pixel format is RGB.
-    pixel_format: FFmpeg's name; None: RGB (rgb24, bgr0) for lossless and ffv1, else yuv420p, and yuv444p where a side
-        is odd, which x264 and x265 cannot encode as 4:2:0 (svtav1 can, and knows nothing else).
+    path: a file whose ending picks the container, replaced if it exists; with ``png`` a folder, new
+        or empty, which receives ``00001.png`` and so on. MP4, MOV and NUT keep times exactly,
+        Matroska rounds them to 1 ms.
+    width, height: pixels. rate: average frames per second, a label that players show. timeline:
+    when frames will be shown; the file counts in ticks that hold these times. None: that is not
+    known beforehand, times come with the frames, and are rounded to 1/90000 s. marks: what players
+    are told beside the pixels.
+    codec: a key of `CODECS`. crf, preset: the encoder's own, None: its default. crf=0 is lossless
+    in x264. colour: matrix and range to encode with, tagged in the file; None or ``rgb``: BT.709
+    from 720 rows on, BT.601 below, limited range. Of no meaning where the pixel format is RGB.
+    pixel_format: FFmpeg's name; None: RGB (rgb24, bgr0) for lossless and ffv1, else yuv420p, and
+        yuv444p where a side is odd, which x264 and x265 cannot encode as 4:2:0 (svtav1 can, and
+        knows nothing else).
     options: further ones of FFmpeg's encoder.
 
-    Raises UserError for an unknown codec, a crf out of range, settings that the encoder or the container refuse, and
-    a target that cannot be written.
+    Raises UserError for an unknown codec, a crf out of range, settings that the encoder or the
+    container refuse, and a target that cannot be written.
     """
 
     def __init__(
@@ -89,14 +93,23 @@ class VideoWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._block.__exit__(kind, error, trace)
 
     def write(self, frame: Frame | tuple[Fraction, U8]) -> None:
-        """Append a frame: time in seconds, later than the one before, and uint8 RGB (height, width, 3)."""
+        """Append a frame: time in seconds, later than the one before, and uint8 RGB (height, width,
+        3).
+        """
         pts, rgb_HWC = (frame.pts, frame.rgb_HWC) if isinstance(frame, Frame) else frame
-        assert rgb_HWC.shape == (self.height, self.width, 3), (rgb_HWC.shape, self.height, self.width)
+        assert rgb_HWC.shape == (self.height, self.width, 3), (
+            rgb_HWC.shape,
+            self.height,
+            self.width,
+        )
         self._put(Fraction(pts), rgb_HWC)
         self._frames += 1
 
@@ -119,7 +132,9 @@ class VideoWriter:
     @contextmanager
     def _file(self) -> Iterator[Callable[[Fraction, U8], None]]:
         """A video file under a temporary name; yields what appends a frame to it."""
-        os.environ.setdefault("SVT_LOG", "1")  # the only way to keep SVT-AV1's banner off the terminal
+        os.environ.setdefault(
+            "SVT_LOG", "1"
+        )  # the only way to keep SVT-AV1's banner off the terminal
         base = self._ticks.base if self._ticks else Fraction(1, self._blind())
         options = timescale(self.path, base)
         with _complaints(self.path, self._name), atomic(self.path) as partial:
@@ -145,7 +160,9 @@ class VideoWriter:
             write_boxes(partial, self._marks)
 
     def _blind(self) -> int:
-        """Ticks per second where times are not known: such that frames at the average rate have exact ones."""
+        """Ticks per second where times are not known: such that frames at the average rate have
+        exact ones.
+        """
         both = lcm(_BLIND, self.rate.numerator)
         return both if both <= 10 * _BLIND else _BLIND
 
@@ -158,7 +175,9 @@ class VideoWriter:
         self._stamp = round(pts / base) if before is None else max(round(pts / base), before + 1)
         if before is not None and self._stamp - before > MOST:
             pause = float((self._stamp - before) * base)
-            raise UserError(f"{self.path}: a pause of {pause:g} s can only be written where times are given beforehand")
+            raise UserError(
+                f"{self.path}: a pause of {pause:g} s can only be written where times are given beforehand"
+            )
         return self._stamp, max(1, round(self._last / base))
 
     def _stream(self, out: OutputContainer, base: Fraction) -> VideoStream:
@@ -168,7 +187,9 @@ class VideoWriter:
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = self.width, self.height, self.pixel_format
         context.time_base = stream.time_base = base
-        context.colorspace, context.color_range, context.color_primaries, context.color_trc = tags_of(self.colour)
+        context.colorspace, context.color_range, context.color_primaries, context.color_trc = (
+            tags_of(self.colour)
+        )
         if self._marks.aspect != 1:
             context.sample_aspect_ratio = self._marks.aspect
         stream.metadata.update(tags(self._marks))
@@ -193,8 +214,9 @@ class VideoWriter:
 
 @contextmanager
 def _scheduled_as_before() -> Iterator[None]:
-    """Take back what SVT-AV1 does where it starts as root: it makes its threads real-time, and the one that called it,
-    and so every process that this one starts later. They hold the cores against all else on the machine."""
+    """Take back what SVT-AV1 does where it starts as root: it makes its threads real-time, and the
+    one that called it, and so every process that this one starts later. They hold the cores against
+    all else on the machine."""
     if sys.platform != "linux":
         yield
         return
@@ -222,7 +244,9 @@ def _complaints(path: Path, codec: str) -> Iterator[None]:
     try:
         yield
     except (FFmpegError, OSError) as error:
-        raise UserError(f"{path}: cannot be written with codec={codec} ({error.strerror or error})") from error
+        raise UserError(
+            f"{path}: cannot be written with codec={codec} ({error.strerror or error})"
+        ) from error
     except ValueError as error:
         if isinstance(error, UserError):
             raise

@@ -10,20 +10,24 @@ CHANNELS = range(4, 65, 2)
 
 
 class ECBSR(Backbone):
-    """A plain stack of 3x3 convolutions at the low resolution, in the form that the paper's network has in use.
+    """A plain stack of 3x3 convolutions at the low resolution, in the form that the paper's network
+    has in use.
 
     https://doi.org/10.1145/3474085.3475291 (section 3.1; M4C16 has ``depth=4`` and ``channels=16``)
 
-        lr ─┬─ −mean ─ conv 3→c ─ LeakyReLU ─ depth × (conv c→c ─ LeakyReLU) ─ conv c→3s² ─ PixelShuffle ─ + ─ sr
-            └─ bicubic ────────────────────────────────────────────────────────────────────────────┘
+        lr ─┬─ −mean ─ conv 3→c ─ LeakyReLU ─ depth × (conv c→c ─ LeakyReLU) ─ conv c→3s² ─
+            PixelShuffle ─ + ─ sr └─ bicubic
+            ────────────────────────────────────────────────────────────────────────────┘
 
-    The paper adds the nearest LR pixel; here it is the bicubic picture, as with every backbone. Its training-time edge
-    branches, which fold into the same convolutions, are left out (docs/decisions/0016-small-backbones.md).
+    The paper adds the nearest LR pixel; here it is the bicubic picture, as with every backbone. Its
+    training-time edge branches, which fold into the same convolutions, are left out
+    (docs/decisions/0016-small-backbones.md).
 
     scale: 2, 3 or 4.
-    init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s throughout.
-    residual: ``bicubic`` alone. negative_slope: see `Backbone`; the paper learns a slope for each channel.
-    depth: convolutions between the first and the last, one of `DEPTHS`. channels: of each, one of `CHANNELS`.
+    init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s
+    throughout. residual: ``bicubic`` alone. negative_slope: see `Backbone`; the paper learns a
+    slope for each channel. depth: convolutions between the first and the last, one of `DEPTHS`.
+    channels: of each, one of `CHANNELS`.
     """
 
     BODY = ("body.",)
@@ -44,7 +48,9 @@ class ECBSR(Backbone):
         for name, value, allowed in (("depth", depth, DEPTHS), ("channels", channels, CHANNELS)):
             if not isinstance(value, int) or value not in allowed:
                 kind = "even numbers" if allowed.step == 2 else "numbers"
-                raise UserError(f"backbone.{name}={value}: must be one of the {kind} {allowed[0]} to {allowed[-1]}")
+                raise UserError(
+                    f"backbone.{name}={value}: must be one of the {kind} {allowed[0]} to {allowed[-1]}"
+                )
         self.first = nn.Conv2d(3, channels, 3, padding=1)
         self.body = nn.Sequential()
         for _ in range(depth):

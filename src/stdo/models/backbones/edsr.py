@@ -32,10 +32,11 @@ class EDSR(Backbone):
         upsampler: conv 64→64r² ─ PixelShuffle(r), once with r = 2 or 3, twice with r = 2 for ×4
 
     scale: 2, 3 or 4.
-    init: ``bicubic``: the linear path head – skip – upsampler – last computes bicubic exactly at every scale, and the
-        convolution that ends the body is zero. With ``residual=bicubic`` the last convolution is zero instead.
-        ``paper``: PyTorch's default weights.
-    residual, negative_slope, width: see `Backbone`; with ``residual=bicubic``, the mean is not added again.
+    init: ``bicubic``: the linear path head – skip – upsampler – last computes bicubic exactly at
+        every scale, and the convolution that ends the body is zero. With ``residual=bicubic`` the
+        last convolution is zero instead. ``paper``: PyTorch's default weights.
+    residual, negative_slope, width: see `Backbone`; with ``residual=bicubic``, the mean is not
+        added again.
     """
 
     BODY = ("body.",)
@@ -70,8 +71,9 @@ class EDSR(Backbone):
     def _start_bicubic(self) -> None:
         """Lay bicubic along the linear path.
 
-        The head shifts the colours, the first upsampling filters them. At ×4 that step already computes all sixteen
-        phases: four sub-phases wait side by side in its channels, and the second upsampling only puts them in place.
+        The head shifts the colours, the first upsampling filters them. At ×4 that step already
+        computes all sixteen phases: four sub-phases wait side by side in its channels, and the
+        second upsampling only puts them in place.
         """
         self.check_room(self.head)
         spread(self.head)

@@ -2,10 +2,20 @@
 
 from torch import Tensor, nn
 
-from stdo.models.common import SHIFTS, Backbone, bicubic_kernels, gather, pass_through, silence, spread
+from stdo.models.common import (
+    SHIFTS,
+    Backbone,
+    bicubic_kernels,
+    gather,
+    pass_through,
+    silence,
+    spread,
+)
 
 FAINT = 0.02
-"""Weight of the channels that bicubic does not need, at first. Measured: learns a little faster than 0 and 0.1."""
+"""Weight of the channels that bicubic does not need, at first. Measured: learns a little faster
+than 0 and 0.1.
+"""
 
 
 class ESPCN(Backbone):
@@ -13,14 +23,16 @@ class ESPCN(Backbone):
 
     https://arxiv.org/abs/1609.05158
 
-        lr ─ conv 3→64 ─ ReLU ─ conv 64→64 ─ ReLU ─ conv 64→32 ─ ReLU ─ conv 32→3s² ─ PixelShuffle ─ sr
+        lr ─ conv 3→64 ─ ReLU ─ conv 64→64 ─ ReLU ─ conv 64→32 ─ ReLU ─ conv 32→3s² ─ PixelShuffle ─
+        sr
 
     The last two convolutions repeat the edge instead of padding with zeros.
 
     scale: 2, 3 or 4.
-    init: ``bicubic``: the colours (never negative, so ReLU leaves them alone) pass two layers in channels of their
-        own, the third shifts them in nine ways, the last filters those and hardly hears the others (`FAINT`).
-        With ``residual=bicubic`` the last is zero instead. ``paper``: orthogonal weights.
+    init: ``bicubic``: the colours (never negative, so ReLU leaves them alone) pass two layers in
+        channels of their own, the third shifts them in nine ways, the last filters those and hardly
+        hears the others (`FAINT`). With ``residual=bicubic`` the last is zero instead. ``paper``:
+        orthogonal weights.
     residual, negative_slope, width: see `Backbone`.
     """
 

@@ -1,4 +1,6 @@
-"""FSRCNN: small filters between a shrinking and an expanding layer, and a transposed convolution that enlarges."""
+"""FSRCNN: small filters between a shrinking and an expanding layer, and a transposed convolution
+that enlarges.
+"""
 
 from torch import Tensor, nn
 
@@ -13,19 +15,22 @@ class FSRCNN(Backbone):
 
     https://arxiv.org/abs/1608.00367
 
-        lr ─┬─ conv5 3→56 ─ conv1 56→12 ─ 4 × conv3 12→12 ─ conv1 12→56 ─ transposed conv9 56→3, stride s ─ + ─ sr
-            └─ bicubic ─────────────────────────────────────────────────────────────────────────────────────┘
+        lr ─┬─ conv5 3→56 ─ conv1 56→12 ─ 4 × conv3 12→12 ─ conv1 12→56 ─ transposed conv9 56→3,
+            stride s ─ + ─ sr └─ bicubic
+            ─────────────────────────────────────────────────────────────────────────────────────┘
 
-    Each convolution but the last is followed by a PReLU, with a slope for each channel. The transposed one's filters
-    lie as near to the middle of the s x s pixels of their LR pixel as 9 rows can, half a pixel off at ×2 and ×4.
+    Each convolution but the last is followed by a PReLU, with a slope for each channel. The
+    transposed one's filters lie as near to the middle of the s x s pixels of their LR pixel as 9
+    rows can, half a pixel off at ×2 and ×4.
 
-    The paper predicts the picture itself; here it is the difference from the bicubic one, because twelve channels
-    cannot carry what a start as bicubic needs up to the edge.
+    The paper predicts the picture itself; here it is the difference from the bicubic one, because
+    twelve channels cannot carry what a start as bicubic needs up to the edge.
 
     scale: 2, 3 or 4.
-    init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s, and a Gaussian of
-        standard deviation 0.001 in the last layer.
-    residual: ``bicubic`` alone. negative_slope: of all slopes at first; they are learned. width: see `Backbone`.
+    init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s, and
+        a Gaussian of standard deviation 0.001 in the last layer.
+    residual: ``bicubic`` alone. negative_slope: of all slopes at first; they are learned. width:
+        see `Backbone`.
     """
 
     BODY = ("body.",)
@@ -59,7 +64,9 @@ class FSRCNN(Backbone):
 
     @property
     def reach(self) -> int:
-        """See `Backbone.reach`: two of the first layer, one of each in the middle, and the last's 9 rows over s."""
+        """See `Backbone.reach`: two of the first layer, one of each in the middle, and the last's 9
+        rows over s.
+        """
         return 2 + DEPTH + (2 if self.scale == 2 else 1)
 
     def predict(self, x_NCHW: Tensor) -> Tensor:

@@ -32,7 +32,9 @@ class WideBlock(nn.Module):
     def __init__(self, channels: int, activation: nn.Module) -> None:
         super().__init__()
         inside = 4 * channels
-        self.body = nn.Sequential(_conv(channels, inside, 3, 2.0), activation, _conv(inside, channels, 3, BLOCKS**-0.5))
+        self.body = nn.Sequential(
+            _conv(channels, inside, 3, 2.0), activation, _conv(inside, channels, 3, BLOCKS**-0.5)
+        )
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """(N, channels, h, w) -> the same shape."""
@@ -41,20 +43,23 @@ class WideBlock(nn.Module):
 
 
 class WDSR(Backbone):
-    """Wide-activation super-resolution with weight norm: 16 blocks of 32 channels, 4 times as wide inside.
+    """Wide-activation super-resolution with weight norm: 16 blocks of 32 channels, 4 times as wide
+    inside.
 
     https://arxiv.org/abs/1808.08718
 
         lr ─ −mean ─┬─ conv 3→32 ─ 16 × block ─ conv 32→3s² ─ + ─ PixelShuffle ─ +mean ─ sr
                     └─ conv5 3→3s² ───────────────────────────┘
 
-    The 5x5 skip repeats the edge instead of padding with zeros, so a patch's border does not see a frame of grey.
+    The 5x5 skip repeats the edge instead of padding with zeros, so a patch's border does not see a
+    frame of grey.
 
     scale: 2, 3 or 4.
-    init: ``bicubic``: the skip computes bicubic exactly and the gain of the convolution after the blocks is 0.
-        With ``residual=bicubic`` the skip's gain is 0 as well. ``paper``: random directions with gains 2 and 1/√16 in
-        the blocks and 1 elsewhere.
-    residual, negative_slope, width: see `Backbone`; with ``residual=bicubic``, the mean is not added again.
+    init: ``bicubic``: the skip computes bicubic exactly and the gain of the convolution after the
+        blocks is 0. With ``residual=bicubic`` the skip's gain is 0 as well. ``paper``: random
+        directions with gains 2 and 1/√16 in the blocks and 1 elsewhere.
+    residual, negative_slope, width: see `Backbone`; with ``residual=bicubic``, the mean is not
+        added again.
     """
 
     BODY = ("body.",)

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 
 class TensorBoardTracker:
-    """The training curve and, at the end, figures, pictures and hyperparameters, under ``<run directory>/tensorboard``.
+    """The training curve and, at the end, figures, pictures and hyperparameters, under ``<run
+    directory>/tensorboard``.
 
-    directory: the run directory. facts: those of `COMPARED` go into the HPARAMS page. config: not used.
+    directory: the run directory. facts: those of `COMPARED` go into the HPARAMS page. config: not
+        used.
     """
 
     def __init__(self, directory: Path, facts: Json, config: Json) -> None:  # noqa: ARG002
@@ -50,8 +52,13 @@ class TensorBoardTracker:
             replay(self._directory / CURVES, self._row)
         writer, step = self._open(), int(metrics.get("steps", 0))
         shown = figures(metrics)
-        first = sorted(shown.keys() - self._facts.keys(), key=lambda key: (not key.startswith(("psnr/", "gain/")), key))
-        results = {f"result/{key}": shown[key] for key in first}  # the page shows the first figures of many
+        first = sorted(
+            shown.keys() - self._facts.keys(),
+            key=lambda key: (not key.startswith(("psnr/", "gain/")), key),
+        )
+        results = {
+            f"result/{key}": shown[key] for key in first
+        }  # the page shows the first figures of many
         apart = {key: self._facts[key] for key in COMPARED if key in self._facts}
         writer.add_hparams(apart, results, run_name=".", global_step=step)
         for name, path in pictures(self._directory).items():
@@ -71,7 +78,9 @@ class TensorBoardTracker:
             writer.add_scalar(key, value, step)
 
     def _open(self, step: int | None = None) -> SummaryWriter:
-        """The event file. step: the first one written now; TensorBoard drops what a killed fit wrote from there on."""
+        """The event file. step: the first one written now; TensorBoard drops what a killed fit
+        wrote from there on.
+        """
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 

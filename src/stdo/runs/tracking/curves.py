@@ -14,8 +14,8 @@ from stdo.core.files import atomic, disk_error
 
 CURVES = "curves.csv"
 COLUMNS = ("step", "presentations", "seconds", "loss", "psnr", "lr")
-"""Steps done, patches shown by then, seconds of fitting, mean loss (``optim.loss``: L1 or L2), PSNR of the step's
-patches in dB, learning rate."""
+"""Steps done, patches shown by then, seconds of fitting, mean loss (``optim.loss``: L1 or L2), PSNR
+of the step's patches in dB, learning rate."""
 
 Write = Callable[[Mapping[str, float], int], None]
 """(row, steps done); the keys of the curve are ``train/loss`` and so on."""
@@ -58,10 +58,11 @@ class CurveLogger(Logger):
 
 
 class CurveFile:
-    """curves.csv, row by row. A resumed fit goes on with the file, from the first step that it repeats.
+    """curves.csv, row by row. A resumed fit goes on with the file, from the first step that it
+    repeats.
 
-    Every row is handed to the system at once, in one piece, so that a killed fit loses none. Lightning's CSVLogger
-    deletes the earlier session's file when it starts.
+    Every row is handed to the system at once, in one piece, so that a killed fit loses none.
+    Lightning's CSVLogger deletes the earlier session's file when it starts.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,11 +106,15 @@ def _writer(file: TextIO) -> "csv.DictWriter[str]":
 
 def _text(row: Mapping[str, float]) -> dict[str, str]:
     """All figures of what is counted, seven of what is measured."""
-    return {key: f"{value:.0f}" if key in COLUMNS[:2] else f"{value:.7g}" for key, value in row.items()}
+    return {
+        key: f"{value:.0f}" if key in COLUMNS[:2] else f"{value:.7g}" for key, value in row.items()
+    }
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:
-    """Rows of curves.csv; none when there is no such file. A torn row, of a killed fit, is left out."""
+    """Rows of curves.csv; none when there is no such file. A torn row, of a killed fit, is left
+    out.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [row for row in map(_row, csv.reader(file)) if row]

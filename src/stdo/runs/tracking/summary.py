@@ -12,7 +12,8 @@ PICTURES = ("heatmap.png", "comparison.png")
 
 
 def figures(metrics: Json) -> dict[str, float]:
-    """Every number of metrics.json under one name each, and the gain over bicubic in dB in every protocol.
+    """Every number of metrics.json under one name each, and the gain over bicubic in dB in every
+    protocol.
 
     >>> figures({"psnr": {"frame": 31.5}, "bicubic": {"psnr": {"frame": 30.0}}, "method": "stdo", "chunk_psnr": [1.0]})
     {'psnr/frame': 31.5, 'bicubic/psnr/frame': 30.0, 'gain/frame': 1.5}
@@ -35,15 +36,25 @@ def _flat(node: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, f
 
 
 def chunk_table(metrics: Json) -> list[Json]:
-    """One row a chunk: its number, patches, presentations and PSNR in dB, as far as metrics.json has them."""
-    columns = {"patches": "chunk_patches", "presentations": "chunk_presentations", "psnr": "chunk_psnr"}
+    """One row a chunk: its number, patches, presentations and PSNR in dB, as far as metrics.json
+    has them.
+    """
+    columns = {
+        "patches": "chunk_patches",
+        "presentations": "chunk_presentations",
+        "psnr": "chunk_psnr",
+    }
     present = {name: metrics[key] for name, key in columns.items() if metrics.get(key)}
     rows = zip(*present.values(), strict=True)
-    return [{"chunk": chunk, **dict(zip(present, row, strict=True))} for chunk, row in enumerate(rows)]
+    return [
+        {"chunk": chunk, **dict(zip(present, row, strict=True))} for chunk, row in enumerate(rows)
+    ]
 
 
 def frame_table(directory: Path) -> list[Json]:
-    """The rows of frames.csv, as numbers; None where a figure does not exist. Empty when there is no such file."""
+    """The rows of frames.csv, as numbers; None where a figure does not exist. Empty when there is
+    no such file.
+    """
     rows = read_table(directory, "frames.csv", ("frame",), MAX_FRAMES)
     return [{key: _or_none(value) for key, value in row.items()} for row in rows]
 
@@ -60,11 +71,15 @@ def pictures(directory: Path) -> dict[str, Path]:
 def crop_table(directory: Path) -> list[Json]:
     """crops/crops.json with the paths of the pictures under ``files``; empty when there are none.
 
-    The pictures go elsewhere, so each is checked first: a PNG that lies in the run directory itself.
+    The pictures go elsewhere, so each is checked first: a PNG that lies in the run directory
+    itself.
     """
     listed = read_crops(directory)
     for crop in listed:
         for name in crop["files"]:
             read_crop(directory, crop, name)
     folder = directory / "crops"
-    return [crop | {"files": {name: folder / file for name, file in crop["files"].items()}} for crop in listed]
+    return [
+        crop | {"files": {name: folder / file for name, file in crop["files"].items()}}
+        for crop in listed
+    ]

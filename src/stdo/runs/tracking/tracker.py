@@ -1,4 +1,6 @@
-"""What the pipeline expects of whoever is told of a run, and the default: nobody but the run directory."""
+"""What the pipeline expects of whoever is told of a run, and the default: nobody but the run
+directory.
+"""
 
 import importlib.util
 import shutil
@@ -23,11 +25,15 @@ class Tracker(Protocol):
         ...
 
     def result(self, metrics: Json) -> None:
-        """Take the result, metrics.json's content, and the files beside it. A result told before is not told again."""
+        """Take the result, metrics.json's content, and the files beside it. A result told before is
+        not told again.
+        """
         ...
 
     def close(self, failed: bool) -> None:
-        """End; always called, also after an error or Ctrl-C. failed: the run did not get to its end."""
+        """End; always called, also after an error or Ctrl-C. failed: the run did not get to its
+        end.
+        """
         ...
 
 
@@ -54,7 +60,9 @@ MakeTracker = Callable[[Path, Json], Tracker]
 
 @contextmanager
 def tracked(make: MakeTracker, directory: Path, facts: Json) -> Iterator[Tracker]:
-    """A tracker that is closed whatever happens; in the other processes of a DDP fit one that tells nobody."""
+    """A tracker that is closed whatever happens; in the other processes of a DDP fit one that tells
+    nobody.
+    """
     tracker = (FilesOnly if getattr(rank_zero_only, "rank", 0) else make)(directory, facts)
     try:
         yield tracker
@@ -80,4 +88,6 @@ def forget(directory: Path) -> None:
 def require(package: str, logger: str) -> None:
     """Raise UserError that names the extra to install when a logger's package is missing."""
     if importlib.util.find_spec(package) is None:
-        raise UserError(f"logger={logger}: needs the package {package}; pip install 'stdo[train,{logger}]'")
+        raise UserError(
+            f"logger={logger}: needs the package {package}; pip install 'stdo[train,{logger}]'"
+        )

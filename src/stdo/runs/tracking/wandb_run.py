@@ -1,4 +1,6 @@
-"""Weights & Biases: one W&B run for each run directory, online or offline, never with a question asked."""
+"""Weights & Biases: one W&B run for each run directory, online or offline, never with a question
+asked.
+"""
 
 from __future__ import annotations
 
@@ -31,23 +33,25 @@ PROJECT = "stdo"
 class WandbTracker:
     """One W&B run: configuration, training curve, final figures in all protocols, tables, pictures.
 
-    What the user has set in W&B's own ways (``WANDB_PROJECT`` and its like, ``wandb/settings`` below the current
-    folder, ``~/.config/wandb/settings``) beats every default here, and is beaten by an argument that is given.
+    What the user has set in W&B's own ways (``WANDB_PROJECT`` and its like, ``wandb/settings``
+    below the current folder, ``~/.config/wandb/settings``) beats every default here, and is beaten
+    by an argument that is given.
 
     Args:
-        directory: the run directory; W&B's files lie in its folder ``wandb``, unless ``WANDB_DIR`` is set.
-        facts: kept in the W&B configuration under ``facts``.
+        directory: the run directory; W&B's files lie in its folder ``wandb``, unless ``WANDB_DIR``
+        is set. facts: kept in the W&B configuration under ``facts``.
         config: the resolved configuration.
         project: None: what W&B was told, else `PROJECT`.
-        entity: a user or team. None: what W&B was told, else the account's own.
-        mode: ``online``, ``offline``, or ``auto``: what W&B was told, else online where an API key is configured and
-            the server answers, else offline.
+        entity: a user or team. None: what W&B was told, else the account's own. mode: ``online``,
+        ``offline``, or ``auto``: what W&B was told, else online where an API key is configured and
+        the server answers, else offline.
         group: None: what W&B was told, else the study.
         tags: beside method, backbone, scale, chunks and those of ``WANDB_TAGS``.
         artifact: keep the weights and chunks as an artifact.
 
     Raises:
-        UserError: The package is missing, W&B's settings are none, or online was asked for and cannot be had.
+        UserError: The package is missing, W&B's settings are none, or online was asked for and
+            cannot be had.
     """
 
     def __init__(
@@ -73,7 +77,10 @@ class WandbTracker:
             return
         project, entity = project or told.get("project") or PROJECT, entity or told.get("entity")
         self._memory = Memory(directory / "wandb")
-        if (self._memory.facts.get("project"), self._memory.facts.get("entity")) != (project, entity):
+        if (self._memory.facts.get("project"), self._memory.facts.get("entity")) != (
+            project,
+            entity,
+        ):
             self._memory.clear()
         run_id = told.get("run_id") or self._memory.facts.get("id") or _new_id(directory)
         if run_id != self._memory.facts.get("id"):
@@ -116,7 +123,9 @@ class WandbTracker:
         self._memory.keep_told(metrics)
 
     def close(self, failed: bool) -> None:
-        """End the W&B run and wait for its upload, up to five minutes; what is not sent by then stays on disk."""
+        """End the W&B run and wait for its upload, up to five minutes; what is not sent by then
+        stays on disk.
+        """
         run, self._run = self._run, None
         with self._own_home:
             if run is None:
@@ -128,7 +137,9 @@ class WandbTracker:
 
     def _row(self, metrics: Mapping[str, float], step: int) -> None:
         run = self._open()
-        if step >= run.step:  # a resumed fit repeats steps that W&B already has, with the same values
+        if (
+            step >= run.step
+        ):  # a resumed fit repeats steps that W&B already has, with the same values
             run.log(dict(metrics), step=step)
 
     def _open(self) -> wandb.Run:
@@ -143,7 +154,9 @@ class WandbTracker:
 
 @contextmanager
 def _home(folder: Path) -> Iterator[None]:
-    """Have W&B put the files of its tables here instead of the user's home, unless it was told where."""
+    """Have W&B put the files of its tables here instead of the user's home, unless it was told
+    where.
+    """
     if "WANDB_DATA_DIR" in os.environ:
         yield
         return
@@ -184,19 +197,27 @@ def _init(start: Json, asked: Mode, told: Json) -> wandb.Run:
 
 
 def _tables(directory: Path, metrics: Json) -> Json:
-    """Tables by chunk and by frame, and the pictures; crops of one number show the same place in every run."""
+    """Tables by chunk and by frame, and the pictures; crops of one number show the same place in
+    every run.
+    """
     import wandb
 
     tables = {"chunks": chunk_table(metrics), "frames": frame_table(directory)}
     logged: Json = {
-        f"tables/{name}": wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
+        f"tables/{name}": wandb.Table(
+            columns=list(rows[0]), data=[list(row.values()) for row in rows]
+        )
         for name, rows in tables.items()
         if rows
     }
-    logged |= {f"pictures/{name}": wandb.Image(str(path)) for name, path in pictures(directory).items()}
+    logged |= {
+        f"pictures/{name}": wandb.Image(str(path)) for name, path in pictures(directory).items()
+    }
     for crop in crop_table(directory):
         for name, path in crop["files"].items():
-            caption = f"frame {crop['frame']}, {crop['why']}" + (f", {crop[name]:.2f} dB" if name in crop else "")
+            caption = f"frame {crop['frame']}, {crop['why']}" + (
+                f", {crop[name]:.2f} dB" if name in crop else ""
+            )
             logged.setdefault(f"crops/{name}", []).append(wandb.Image(str(path), caption=caption))
     return logged
 

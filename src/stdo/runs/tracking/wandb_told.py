@@ -1,4 +1,6 @@
-"""What the user has told W&B in W&B's own ways, and what we would have it do where nothing was said."""
+"""What the user has told W&B in W&B's own ways, and what we would have it do where nothing was
+said.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ def told_to_wandb() -> Json:
     Raises:
         UserError: A value is none that W&B takes.
     """
-    # Set before the import: W&B reports on its own working even offline, where nobody has agreed to that.
+    # Set before the import: W&B reports on its own working even offline, where nobody has agreed to
+    # that.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
@@ -44,7 +47,9 @@ def told_to_wandb() -> Json:
         settings.update_from_env_vars(dict(os.environ))
     except ValueError as error:
         raise UserError(f"logger=wandb: W&B's {_complaint(error)}") from error
-    told = {name: getattr(settings, name) for name in settings.model_fields_set - {"settings_system"}}
+    told = {
+        name: getattr(settings, name) for name in settings.model_fields_set - {"settings_system"}
+    }
     if "WANDB_SILENT" not in os.environ:
         told.pop("silent")  # that was us
     return told
@@ -88,16 +93,24 @@ def _who_says(mode: str) -> str:
     for path in (here, wandb.setup().settings.settings_system):
         parser = configparser.ConfigParser(interpolation=None)
         with suppress(OSError, ValueError, configparser.Error):
-            if path and parser.read(path, encoding="utf-8") and parser.has_option("default", "mode"):
+            if (
+                path
+                and parser.read(path, encoding="utf-8")
+                and parser.has_option("default", "mode")
+            ):
                 return f"mode = {mode} in {path}"
     return f"W&B's own setting, mode={mode}"
 
 
 def reachable(asked: Mode) -> Mode:
-    """Online where there is an API key and, unless online was asked for in W&B's own ways, the server answers."""
+    """Online where there is an API key and, unless online was asked for in W&B's own ways, the
+    server answers.
+    """
     import wandb
 
-    settings = wandb.setup(wandb.Settings(mode="online")).settings  # told to be offline, W&B looks for no key
+    settings = wandb.setup(
+        wandb.Settings(mode="online")
+    ).settings  # told to be offline, W&B looks for no key
     try:
         if not wandb.login(prompt=False, verify=False):
             return Mode("offline", "no API key; wandb login asks for one")
