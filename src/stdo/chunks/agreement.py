@@ -37,7 +37,8 @@ def agreement(labels_a: I16, labels_b: I16, chunks: int) -> Agreement:
     for labels in (a, b):
         if labels.min() < 0 or labels.max() >= chunks:
             raise UserError(
-                f"labels {labels.min()} to {labels.max()}: must be 0 to {chunks - 1}, as chunks={chunks}"
+                f"labels {labels.min()} to {labels.max()}: must be 0 to {chunks - 1}, as "
+                f"chunks={chunks}"
             )
     confusion: I64 = np.bincount(a * chunks + b, minlength=chunks**2).reshape(chunks, chunks)
     distance = np.abs(a - b)

@@ -48,7 +48,8 @@ class PatchGrid:
         if self.height < self.patch_h or self.width < self.patch_w:
             raise UserError(
                 f"low-resolution frame {self.width}x{self.height} is smaller than a patch of "
-                f"{self.patch_w}x{self.patch_h}; set patches.width and patches.height to at most the frame's size"
+                f"{self.patch_w}x{self.patch_h}; set patches.width and patches.height to at "
+                "most the frame's size"
             )
 
     @cached_property
@@ -83,7 +84,8 @@ class PatchGrid:
 
     @cached_property
     def owned_rows(self) -> I64:
-        """Bounds of the rows that each patch row owns, (rows, 2): first and past-the-last LR row."""
+        """Bounds of the rows that each patch row owns, (rows, 2): first and past-the-last LR
+        row."""
         return _owned(self.tops, self.patch_h)
 
     @cached_property

@@ -45,7 +45,8 @@ class Sampler(ABC):
         if self.steps > MAX_STEPS:
             most = MAX_STEPS * self.shown / len(label_N)
             raise UserError(
-                f"budget.passes={passes:g}: must be at most {most:.3g} for this video, {MAX_STEPS:,} steps"
+                f"budget.passes={passes:g}: must be at most {most:.3g} for this video, "
+                f"{MAX_STEPS:,} steps"
             )
 
     @property
@@ -231,7 +232,8 @@ class Weighted(_ByLearner):
         if not mass_LC.sum(1).all():
             idle = int(np.flatnonzero(mass_LC.sum(1) == 0)[0])
             raise UserError(
-                f"sampler.weights={self.weights}: network {idle} would see no patch; use sharing=single"
+                f"sampler.weights={self.weights}: network {idle} would see no patch; use "
+                "sharing=single"
             )
         self._share_LC = mass_LC / mass_LC.sum(1, keepdims=True)
 
@@ -266,8 +268,10 @@ def joint_counts(
     sizes: patches of each chunk. ratios, size: as in `Ratios`; with a size the counts add up to it
     exactly. Raises UserError when there is no such set.
 
-    >>> joint_counts([10, 10, 10, 10], [1, 0.5, 0.25, 0]), joint_counts([10, 10, 10, 10], [1, 0.5, 0.25, 0], 0.625)
-    ([10, 5, 2, 0], [10, 10, 5, 0])
+    >>> joint_counts([10, 10, 10, 10], [1, 0.5, 0.25, 0])
+    [10, 5, 2, 0]
+    >>> joint_counts([10, 10, 10, 10], [1, 0.5, 0.25, 0], 0.625)
+    [10, 10, 5, 0]
     """
     if any(not 0 <= ratio <= 1 for ratio in ratios) or not any(ratios):
         raise UserError(f"sampler.ratios={list(ratios)}: must be numbers from 0 to 1, not all 0")
@@ -278,7 +282,8 @@ def joint_counts(
     target = round(size * total) if isinstance(size, float) else size
     if not 0 < target <= total:
         raise UserError(
-            f"sampler.size={size}: must be from 1 to the video's {total} patches, or a share up to 1.0"
+            f"sampler.size={size}: must be from 1 to the video's {total} patches, or a share "
+            "up to 1.0"
         )
     middle = np.zeros(len(sizes), bool)
     middle[1:-1] = wanted[1:-1] > 0
@@ -286,7 +291,8 @@ def joint_counts(
     least = limits[~middle].sum()
     if not least <= target <= limits.sum():
         raise UserError(
-            f"sampler.size={size}: {target} patches; with ratios {list(ratios)} from {least:.0f} to {limits.sum():.0f}"
+            f"sampler.size={size}: {target} patches; with ratios {list(ratios)} from "
+            f"{least:.0f} to {limits.sum():.0f}"
         )
     scaled = np.where(middle, 0.0, limits)
     low, high = 0.0, float(max([1.0, *(np.array(sizes)[middle] / wanted[middle])]))

@@ -51,7 +51,8 @@ def by_score(scores: Scores, chunks: int) -> I16:
     _check(chunks, flat.size, "patches")
     if np.isnan(flat).any():
         raise UserError(
-            f"scores hold {int(np.isnan(flat).sum())} NaN: every patch needs a finite or infinite score"
+            f"scores hold {int(np.isnan(flat).sum())} NaN: every patch needs a finite or "
+            "infinite score"
         )
     labels = np.empty(flat.size, np.int16)
     labels[np.argsort(flat, kind="stable")] = np.arange(flat.size) * chunks // flat.size

@@ -1,4 +1,5 @@
-"""A sampler that shows patches to one network at a time, and divides the work among them as asked."""
+"""A sampler that shows patches to one network at a time, and divides the work among them as
+asked."""
 
 from collections.abc import Sequence
 

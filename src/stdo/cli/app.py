@@ -178,7 +178,10 @@ def _note_direction(job: int, direction: object) -> None:
     otherwise.
     """
     if job == 0 and str(direction).rpartition(".")[2] == "minimize":
-        line = "the sweeper looks for the lowest PSNR; hydra.sweeper.direction=maximize looks for the highest"
+        line = (
+            "the sweeper looks for the lowest PSNR; hydra.sweeper.direction=maximize looks for "
+            "the highest"
+        )
         sys.stderr.write(f"note: {line}\n")
 
 
@@ -191,12 +194,14 @@ def _refuse_processes(trainer: DictConfig) -> None:
     if one or any(name in os.environ for name in RANKS):
         return
     raise UserError(
-        f"trainer.devices={devices}: must be 1 in a sweep; run the jobs one by one, or under torchrun"
+        f"trainer.devices={devices}: must be 1 in a sweep; run the jobs one by one, or under "
+        "torchrun"
     )
 
 
 def _close_sweep(jobs: _Jobs, ended: str | None) -> None:
-    """Print what came of a sweep; exit code 1 when a job failed, or when the sweeper ended early."""
+    """Print what came of a sweep; exit code 1 when a job failed, or when the sweeper ended
+    early."""
     if not jobs.done:
         return
     from stdo.reporting.runs import collect

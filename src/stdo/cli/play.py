@@ -57,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         "--precision",
         default="float32",
         choices=["float32", "bfloat16", "int8"],
-        help="float32 gives the server's pixels; bfloat16 is quicker on CPUs that have it, int8 is quicker still",
+        help="float32 gives the server's pixels; bfloat16 is quicker on CPUs that have it, int8 is "
+        "quicker still",
     )
     parser.add_argument(
         "--device", default="CPU", help="OpenVINO's name of the device; default: CPU"
@@ -141,7 +142,8 @@ def _watched(frames: Iterable[tuple[Fraction, U8]], count: int) -> Iterator[tupl
 
 
 def main(arguments: Sequence[str] | None = None, isolated: bool = True) -> None:
-    """Entry point of ``stdo-play``: exit code 2 and one line for a user's mistake or a bad package."""
+    """Entry point of ``stdo-play``: exit code 2 and one line for a user's mistake or a bad
+    package."""
     prepare()
     try:
         with heeded_twice():
@@ -158,5 +160,8 @@ def main(arguments: Sequence[str] | None = None, isolated: bool = True) -> None:
 def _reason(error: OSError | MemoryError) -> str:
     """What the system refused, in words."""
     if isinstance(error, MemoryError):
-        return "out of memory: the frames are too large for what is free, or for what a player may take"
+        return (
+            "out of memory: the frames are too large for what is free, or for what a player "
+            "may take"
+        )
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)

@@ -84,7 +84,8 @@ def _where(runs: Any, config: DictConfig, study: Study | None) -> list[Path]:
         sweep = Path(config.paths.outputs) / "sweeps" / f"{study.name}.json"
         if not sweep.exists():
             raise UserError(
-                f"study={config.study}: no {sweep} yet; train it with study={config.study}, or give runs=…"
+                f"study={config.study}: no {sweep} yet; train it with study={config.study}, or "
+                "give runs=…"
             )
         return [sweep]
     if runs is None:

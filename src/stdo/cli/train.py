@@ -112,7 +112,10 @@ def summary(info: VideoInfo) -> str:
     colour = f"{info.colour.matrix} {info.colour.range}" if info.colour.matrix != "rgb" else "rgb"
     length = f"{info.frames} frames" if info.frames else "unknown length"
     rate = f"{float(info.rate):.4g} frames/s"
-    line = f"{info.name}: {info.width}x{info.height}, {length}, {rate}, {info.bit_depth} bit {info.chroma}, {colour}"
+    line = (
+        f"{info.name}: {info.width}x{info.height}, {length}, {rate}, {info.bit_depth} bit "
+        f"{info.chroma}, {colour}"
+    )
     return "\n".join([line, *(f"note: {note}" for note in info.notes)])
 
 

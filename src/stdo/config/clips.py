@@ -126,6 +126,7 @@ def _places(saved: Any, outputs: str, directory: Path, setting: str) -> list[Any
             there.append(list(map(str, paths)))
     if not there:
         raise UserError(
-            f"{setting}={saved}: no such file or folder; {setting}= says where this run's video is now"
+            f"{setting}={saved}: no such file or folder; {setting}= says where this run's "
+            "video is now"
         )
     return [paths[0] for paths in there] if isinstance(saved, str) else there

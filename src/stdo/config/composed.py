@@ -1,4 +1,5 @@
-"""The configuration of settings that are Python values, as the command line composes it of words."""
+"""The configuration of settings that are Python values, as the command line composes it of
+words."""
 
 from __future__ import annotations
 

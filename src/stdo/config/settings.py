@@ -92,7 +92,8 @@ def at_home(key: str, path: str) -> str:
     found = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises for a file called ~draft.mkv
     if found == path and (path == "~" or path.startswith("~/")):
         raise UserError(
-            f"{key}={path}: no home folder is known to take the place of ~; set HOME, or give a whole path"
+            f"{key}={path}: no home folder is known to take the place of ~; set HOME, or give "
+            "a whole path"
         )
     return found
 

@@ -83,7 +83,8 @@ def open_study(asked: str) -> Study:
             raise UserError(f"study={asked}: no such file")
     elif asked not in names():
         raise UserError(
-            f"study={asked}: must be one of {', '.join(names())}, or a file of your own such as mine.yaml"
+            f"study={asked}: must be one of {', '.join(names())}, or a file of your own such "
+            "as mine.yaml"
         )
 
     name = path.parent.resolve().name if path.name == FILE else path.stem
@@ -133,7 +134,8 @@ def _check_settings(fixed: Json, swept: Json, asked: str) -> None:
                 )
             if _holds_settings(value):
                 raise UserError(
-                    f"{place}={value}: must be a value or a list; write {key}.…: … for settings below it"
+                    f"{place}={value}: must be a value or a list; write {key}.…: … for "
+                    "settings below it"
                 )
             if part == "swept" and value == []:
                 raise UserError(f"{place}=[]: must have a value at least")

@@ -147,7 +147,8 @@ def refuse_foreign(directory: Path, run: DictConfig) -> None:
         words = [str(key) for key in run[group] if str(key).startswith("_") and key != "_target_"]
         if words:
             raise UserError(
-                f"run={directory}: config.yaml: {group}.{printable(words[0][:60])}: must be left out"
+                f"run={directory}: config.yaml: {group}.{printable(words[0][:60])}: must be "
+                "left out"
             )
 
 

@@ -237,4 +237,7 @@ def how_to_quote(error: OverrideParseException) -> str | None:
         return None
     if not re.fullmatch(r"~?\+{0,2}[A-Za-z_$][\w$.@/-]*", key, re.ASCII):
         return f"{no_such_setting(key.lstrip('+'))}; --help lists them"
-    return f"{key}={value}: cannot be read as it stands; quoted it can: {shlex.quote(f'{key}={quoted(value)}')}"
+    return (
+        f"{key}={value}: cannot be read as it stands; quoted it can: "
+        f"{shlex.quote(f'{key}={quoted(value)}')}"
+    )

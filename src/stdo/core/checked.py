@@ -163,7 +163,8 @@ def _inside(value: Any, kind: Any, step: str, hook: Hook | None) -> tuple[str, A
 
 
 def _part(kind: Any, value: Any) -> Any:
-    """A type without its ranges; of a union, the type that a value of several parts was tried as."""
+    """A type without its ranges; of a union, the type that a value of several parts was
+    tried as."""
     if get_origin(kind) is Annotated:
         return _part(get_args(kind)[0], value)
     if not isinstance(kind, UnionType) and get_origin(kind) is not Union:

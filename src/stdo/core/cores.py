@@ -27,7 +27,8 @@ def usable_cores(groups: Path = _CGROUPS, own: Path = _OWN) -> int:
 
 
 def _folders(groups: Path, own: Path) -> list[Path]:
-    """The folders whose limits hold for this process: of its own group and of all groups around it."""
+    """The folders whose limits hold for this process: of its own group and of all groups
+    around it."""
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):

@@ -32,7 +32,10 @@ FLUSHED = 1 << 26
 OWNER = ".stdo-owner"
 """The file in a private folder that its process holds locked."""
 
-CONTENT = b"stdo: a process that writes here holds this file locked; without one the folder can be removed\n"
+CONTENT = (
+    b"stdo: a process that writes here holds this file locked; "
+    b"without one the folder can be removed\n"
+)
 """What the owner file holds. A folder whose owner file holds anything else is not ours."""
 
 _PREFIX, _SUFFIX = ".stdo-", ".partial"
@@ -272,5 +275,6 @@ def disk_error(error: OSError, folder: Path) -> Exception:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
     return UserError(
-        f"{folder}: the disk is full; free some space, or set paths.cache and paths.outputs elsewhere"
+        f"{folder}: the disk is full; free some space, or set paths.cache and paths.outputs "
+        "elsewhere"
     )

@@ -108,7 +108,8 @@ def shrink(
 def enlarge(
     frame_HWC: U8, first_Y: I64, weights_Y4: F32, first_X: I64, weights_XK: F32, out_YXC: U8
 ) -> None:
-    """Resample a frame, first its rows, then its columns, which need four weights when they grow."""
+    """Resample a frame, first its rows, then its columns, which need four weights when they
+    grow."""
     height, width, channels = frame_HWC.shape
     row_WC = np.zeros((width + weights_XK.shape[1], channels), np.float32)
     wide_4XC = np.zeros(

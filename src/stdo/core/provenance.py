@@ -84,7 +84,8 @@ def _processor() -> str:
     name = facts.get("model name", platform.processor())
     if not {"cpu family", "model"} <= facts.keys():
         return name
-    return f"{name} (family {facts['cpu family']}, model {facts['model']})"  # the name of a virtual one may hide them
+    # the name of a virtual one may hide them
+    return f"{name} (family {facts['cpu family']}, model {facts['model']})"
 
 
 def _git(*arguments: str) -> str | None:
@@ -93,8 +94,12 @@ def _git(*arguments: str) -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, timeout=20, check=False
+        done = subprocess.run(  # noqa: S603
+            ["git", *arguments],  # noqa: S607
+            cwd=root,
+            capture_output=True,
+            timeout=20,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -1,4 +1,5 @@
-"""Being asked to stop: Ctrl-C, SIGTERM, and what a cluster sends before it takes the machine away."""
+"""Being asked to stop: Ctrl-C, SIGTERM, and what a cluster sends before it takes the machine
+away."""
 
 import atexit
 import os

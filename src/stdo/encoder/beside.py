@@ -111,7 +111,10 @@ def _lost(track: Track, tracks: Sequence[Track], member: str) -> str:
         reason = "it begins so late in the file that its format is not known"
     elif any(held_by(kind, [track]) for name, kind in KINDS.items() if name != member):
         others = [str(each) for each in tracks if not held_by(_other(member), [each])]
-        reason = f"{member} does not hold it, and the container that does has no room for {', '.join(others)}"
+        reason = (
+            f"{member} does not hold it, and the container that does has no room for "
+            f"{', '.join(others)}"
+        )
     else:
         reason = "neither MP4 nor Matroska holds it"
     return f"{track} is left out: {reason}"

@@ -72,7 +72,8 @@ def export(
             files = [_file(Path(f"{stem}{suffix}")) for suffix in kind.suffixes]
             written.append({"files": files, "max_difference": difference})
             say(
-                f"{stem.name}: {sum(file['bytes'] for file in files)} bytes, at most {difference:.1e} from PyTorch"
+                f"{stem.name}: {sum(file['bytes'] for file in files)} bytes, at most "
+                f"{difference:.1e} from PyTorch"
             )
         index = {
             "version": VERSION,
@@ -118,7 +119,8 @@ def _size(size: str, grid: PatchGrid) -> tuple[int, int]:
         1 <= height <= most and 1 <= width <= most and height * width * grid.scale**2 <= MAX_PIXELS
     ):
         raise UserError(
-            f"size={size}: {width}x{height} must be from 1 to {most} a side, and small enough for 8K output"
+            f"size={size}: {width}x{height} must be from 1 to {most} a side, and small enough "
+            "for 8K output"
         )
     return height, width
 
@@ -145,7 +147,8 @@ def _difference(network: Backbone, kind: Format, height: int, width: int, stem: 
     )
     if not difference <= TOLERANCE:  # NaN as well
         raise UserError(
-            f"{stem.name}: its runtime differs from PyTorch by {difference:.1e}; at most {TOLERANCE} is good"
+            f"{stem.name}: its runtime differs from PyTorch by {difference:.1e}; at most "
+            f"{TOLERANCE} is good"
         )
     return difference
 

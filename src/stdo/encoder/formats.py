@@ -55,7 +55,8 @@ def format_named(name: str) -> Format:
     for package in FORMATS[name].packages:
         if find_spec(package) is None:
             raise UserError(
-                f"format={name}: needs the package {package}; pip install 'stdo[train,export-{name}]'"
+                f"format={name}: needs the package {package}; pip install "
+                f"'stdo[train,export-{name}]'"
             )
     return FORMATS[name]
 

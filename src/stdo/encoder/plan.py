@@ -155,14 +155,27 @@ def _explained(error: FieldError, clip: Clip, draft: Manifest) -> str:
         "source.width": f"{size}: in a package each side must be {allowed}; {shrunk}",
         "source.height": f"{size}: in a package each side must be {allowed}; {shrunk}",
         "source.width·height": f"{size}: in a package a frame must have {allowed} pixels; {shrunk}",
-        "source.frames": f"{source}: in a package its frames must be {allowed}; video.max_frames takes fewer",
-        "network.params": f"chunks: {network.networks} networks of {network.backbone} have {error.value} "
-        f"weights: in a package they must have {allowed}; {fewer}",
-        "network.networks": f"chunks: {error.value} networks: in a package they must be {allowed}; {fewer}",
-        "network.network_of": f"chunks: {len(network.network_of)}: in a package they must be at most {MAX_CHUNKS}",
-        "patches": f"patches.height, patches.width: {error.value} {patches} in the whole video: in a package they must "
-        f"be {allowed}; raise these settings",
-        "grid.halo": f"patches.halo={grid.halo}: in a package it must be {_fitting_halo(clip)} or less for {patches}",
+        "source.frames": (
+            f"{source}: in a package its frames must be {allowed}; video.max_frames takes fewer"
+        ),
+        "network.params": (
+            f"chunks: {network.networks} networks of {network.backbone} have {error.value} "
+            f"weights: in a package they must have {allowed}; {fewer}"
+        ),
+        "network.networks": (
+            f"chunks: {error.value} networks: in a package they must be {allowed}; {fewer}"
+        ),
+        "network.network_of": (
+            f"chunks: {len(network.network_of)}: in a package they must be at most {MAX_CHUNKS}"
+        ),
+        "patches": (
+            f"patches.height, patches.width: {error.value} {patches} in the whole video: "
+            f"in a package they must be {allowed}; raise these settings"
+        ),
+        "grid.halo": (
+            f"patches.halo={grid.halo}: in a package it must be {_fitting_halo(clip)} or less "
+            f"for {patches}"
+        ),
         "lr.crf": f"degrade.crf={error.value}: in a package it must be {allowed}",
         "lr.preset": f"degrade.preset={error.value}: in a package it must be {allowed}",
     }
@@ -198,7 +211,8 @@ def _check_work(clip: Clip, network: Backbone) -> None:
     if work > MAX_MACS:
         name, most = name_of(network), f"at most {MAX_MACS:.3g}"
         raise UserError(
-            f"backbone={name}: {work:.3g} multiply-accumulates for a frame of {clip.info.width}x{clip.info.height}: "
+            f"backbone={name}: {work:.3g} multiply-accumulates for a frame of "
+            f"{clip.info.width}x{clip.info.height}: "
             f"in a package it must be {most}; take a smaller backbone, or video.height"
         )
 
@@ -225,6 +239,9 @@ def _check_window(clip: Clip, network: Backbone) -> None:
         )
     except UserError as error:
         reason = str(error).partition(": ")[2]
-        settings = f"patches.height={clip.grid.patch_h} patches.width={clip.grid.patch_w} patches.halo={clip.grid.halo}"
+        settings = (
+            f"patches.height={clip.grid.patch_h} patches.width={clip.grid.patch_w} "
+            f"patches.halo={clip.grid.halo}"
+        )
         what = f"players cannot compute {name_of(network)} on patches as large as these"
         raise UserError(f"{settings}: {what} ({reason}); lower these settings") from error

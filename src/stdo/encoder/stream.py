@@ -48,7 +48,10 @@ def write_stream(
     """
     lr = video.lr_video if encoded else _lossless(folder / "lossless.mp4", video, progress)
     if not lr.is_file():
-        remedy = f"remove {lr.with_suffix('.json').name} beside it and deliver again, and it is made anew"
+        remedy = (
+            f"remove {lr.with_suffix('.json').name} beside it and deliver again, and it is "
+            "made anew"
+        )
         raise UserError(f"{lr}: the LR video that the networks were trained on is gone; {remedy}")
     with ExitStack() as stack:
         small = opened(stack, lr)
@@ -80,7 +83,8 @@ def check_stream(package: Package, video: Prepared, progress: Progress = silent)
         if not np.array_equal(lr_HWC, video.lr[t]):
             remedy = f"remove {video.folder} to prepare it anew, and train again (force=true)"
             raise UserError(
-                f"{video.lr_video}: its frame {t} is not the one that the networks were trained on; {remedy}"
+                f"{video.lr_video}: its frame {t} is not the one that the networks were "
+                f"trained on; {remedy}"
             )
 
 

@@ -140,7 +140,10 @@ def check_frames(where: Path, source: FrameSource, video: Prepared, grid: PatchG
     wanted = (len(video.lr), grid.rows, grid.cols)
     kept_TRC = _kept_map(where, source, wanted)
     if kept_TRC is None:
-        return f"{where} does not tell which video it was made on; only size and number of frames were compared"
+        return (
+            f"{where} does not tell which video it was made on; only size and number of frames "
+            "were compared"
+        )
     enlarge = BicubicUpscaler(video.scale)
     for t, kept_RC in enumerate(kept_TRC):
         hr_HWC = np.asarray(video.hr[t])[: video.height, : video.width]

@@ -70,7 +70,8 @@ def measure(
 def pictures_of(
     video: Prepared, reconstructor: Reconstructor, labels: I16
 ) -> Callable[[int], tuple[U8, U8, U8]]:
-    """Frame number -> ground truth, bicubic and SR frame, each (height, width, 3) of native size."""
+    """Frame number -> ground truth, bicubic and SR frame, each (height, width, 3) of native
+    size."""
 
     def pictures(t: int) -> tuple[U8, U8, U8]:
         lr_HWC = np.asarray(video.lr[t])

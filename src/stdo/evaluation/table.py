@@ -141,7 +141,8 @@ def _wrapped(label: str, cells: Sequence[str], separator: str) -> list[str]:
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Columns padded to their widest cell: the first ``left`` to the left, the others to the right."""
+    """Columns padded to their widest cell: the first ``left`` to the left, the others to the
+    right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

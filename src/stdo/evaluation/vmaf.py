@@ -10,13 +10,16 @@ from tempfile import TemporaryDirectory
 from stdo.core.types import U8, Json, UserError, VideoInfo
 from stdo.video.writer import VideoWriter
 
-_FILTER = "[0:v]format=yuv444p[sr];[1:v]format=yuv444p[hr];[sr][hr]libvmaf=log_fmt=json:log_path=vmaf.json"
+_FILTER = (
+    "[0:v]format=yuv444p[sr];[1:v]format=yuv444p[hr];"
+    "[sr][hr]libvmaf=log_fmt=json:log_path=vmaf.json"
+)
 
 
 def has_vmaf(program: str = "ffmpeg") -> bool:
     """Whether this FFmpeg is there and has libvmaf."""
     try:
-        listed = subprocess.run(
+        listed = subprocess.run(  # noqa: S603
             [program, "-hide_banner", "-filters"], capture_output=True, text=True, check=False
         )
     except OSError:
@@ -46,7 +49,8 @@ def vmaf(hr: Path, sr: Path, program: str = "ffmpeg") -> float:
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:
             raise UserError(
-                f"{program}: VMAF of {sr.name} failed ({(done.stderr.strip().splitlines() or ['?'])[-1]})"
+                f"{program}: VMAF of {sr.name} failed "
+                f"({(done.stderr.strip().splitlines() or ['?'])[-1]})"
             )
         log: Json = json.loads((Path(folder) / "vmaf.json").read_text(encoding="utf-8"))
     return float(log["pooled_metrics"]["vmaf"]["mean"])

@@ -87,7 +87,8 @@ class Backbone(nn.Module, ABC):
         residual = residual or self.RESIDUALS[0]
         if residual not in self.RESIDUALS:
             raise UserError(
-                f"backbone.residual={residual}: must be {' or '.join(self.RESIDUALS)} with {self.name()}"
+                f"backbone.residual={residual}: must be {' or '.join(self.RESIDUALS)} with "
+                f"{self.name()}"
             )
         if not 0 <= negative_slope < 1:
             raise UserError(
@@ -137,7 +138,8 @@ class Backbone(nn.Module, ABC):
         """Raise UserError where ``conv`` has too few outputs to begin as `spread` makes it."""
         if conv.out_channels < 3 * len(SHIFTS):
             raise UserError(
-                f"backbone.width={self.width:g}: too narrow to begin as bicubic: use backbone.residual=bicubic"
+                f"backbone.width={self.width:g}: too narrow to begin as bicubic: use "
+                "backbone.residual=bicubic"
             )
 
     @property

@@ -1,4 +1,5 @@
-"""Weights from the web: over https alone, of bounded size, and only the file that a SHA-256 names."""
+"""Weights from the web: over https alone, of bounded size, and only the file that a SHA-256
+names."""
 
 import hashlib
 import re
@@ -60,8 +61,10 @@ def download(address: str, sha256: str | None, folder: Path) -> Path:
         raise UserError(f"weights={address}: must be a file or an https address")
     if sha256 is None:
         raise UserError(
-            f"weights={address}: needs scorer.sha256, the SHA-256 of the file, which is checked before it is read; "
-            "take it from whoever publishes the weights, or download them yourself and run sha256sum"
+            f"weights={address}: needs scorer.sha256, the SHA-256 of the file, which is "
+            "checked before it is read; "
+            "take it from whoever publishes the weights, or download them yourself and run "
+            "sha256sum"
         )
 
     kept = folder / f"{sha256}{_suffix(address)}"
@@ -132,5 +135,6 @@ def _blocks(address: str) -> Iterator[bytes]:
         raise UserError(f"weights={address}: cannot be downloaded ({one_line(error)})") from None
     if received < promised:
         raise UserError(
-            f"weights={address}: cannot be downloaded (it broke off after {received} of {promised} bytes)"
+            f"weights={address}: cannot be downloaded (it broke off after {received} of "
+            f"{promised} bytes)"
         )

@@ -105,11 +105,13 @@ def _named(path: str | Path, meta: Mapping[str, str]) -> tuple[str, int, int]:
         name, scale, count = meta["backbone"], int(meta["scale"]), int(meta["networks"])
     except (KeyError, ValueError):
         raise UserError(
-            f"{path}: not a weights file of stdo (its metadata names no backbone, scale or networks)"
+            f"{path}: not a weights file of stdo (its metadata names no backbone, scale or "
+            "networks)"
         ) from None
     if scale not in SCALES or not 1 <= count <= MAX_NETWORKS:
         raise UserError(
-            f"{path}: scale={scale}, networks={count}: must be one of {SCALES}, and 1 to {MAX_NETWORKS}"
+            f"{path}: scale={scale}, networks={count}: must be one of {SCALES}, and 1 to "
+            f"{MAX_NETWORKS}"
         )
     return name, scale, count
 
@@ -123,7 +125,8 @@ def load_one(path: str | Path, backbone: str, scale: int) -> Backbone:
     held = (meta["backbone"], int(meta["scale"]), len(networks))
     if held != (backbone, scale, 1):
         raise UserError(
-            f"weights={path}: holds {held[2]} x {held[0]} at scale {held[1]}; one {backbone} at scale {scale} is needed"
+            f"weights={path}: holds {held[2]} x {held[0]} at scale {held[1]}; one {backbone} "
+            f"at scale {scale} is needed"
         )
     return networks[0]
 
@@ -146,7 +149,8 @@ def started(factory: BackboneFactory, path: str | Path) -> Backbone:
     for key in ours:
         if theirs[key] != ours[key]:
             raise UserError(
-                f"weights={path}: was trained with backbone.{key}={theirs[key]}; {ours[key]} is asked for"
+                f"weights={path}: was trained with backbone.{key}={theirs[key]}; {ours[key]} "
+                "is asked for"
             )
     for name, tensor in loaded.state_dict().items():
         parent, _, leaf = name.rpartition(".")
@@ -238,7 +242,8 @@ def _settings(path: str | Path, meta: Mapping[str, str]) -> dict[str, float]:
     except (UserError, AttributeError):
         pass
     raise UserError(
-        f"{path}: settings={meta['settings'][:80]!r} of its networks are none of {meta['backbone'][:40]!r}"
+        f"{path}: settings={meta['settings'][:80]!r} of its networks are none of "
+        f"{meta['backbone'][:40]!r}"
     )
 
 

@@ -26,7 +26,8 @@ TABLES: Model = constriction.stream.model.Categorical(perfect=False)
 
 
 def table(odds: F64) -> Model:
-    """Symbols 0 … n - 1 that are drawn with these odds, (n,) finite and 0 or more; not normalised."""
+    """Symbols 0 … n - 1 that are drawn with these odds, (n,) finite and 0 or more; not
+    normalised."""
     return constriction.stream.model.Categorical(odds, perfect=False)
 
 

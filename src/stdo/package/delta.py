@@ -150,7 +150,8 @@ class Layout:
 
 
 def _convs(params: Params) -> list[tuple[str, Sequence[int]]]:
-    """Every parameter as if it were a convolution's weight: the convolution's name, and the shape."""
+    """Every parameter as if it were a convolution's weight: the convolution's name, and the
+    shape."""
     return [(name.removesuffix(".weight"), shape) for name, shape in params]
 
 

@@ -209,7 +209,8 @@ class Manifest(Part, frozen=True):
         return MANIFEST, GRAPH, WEIGHTS, CHUNKS, self.lr.member
 
     def rules(self) -> Iterator[Rule]:
-        """What its fields must keep together; each rule is asked only where those before it hold."""
+        """What its fields must keep together; each rule is asked only where those before it
+        hold."""
         yield from self.source.rules()
         yield from self.network.rules()
         source, lr, grid, scale = self.source, self.lr, self.grid, self.scale
@@ -282,7 +283,8 @@ def from_json(text: bytes) -> Manifest:
         raise UserError(f"{MANIFEST}: is not that of a package of stdo")
     if head != _HEAD:
         raise UserError(
-            f"{MANIFEST}: version={head['version']!r:.40}: this player reads version {_HEAD['version']}"
+            f"{MANIFEST}: version={head['version']!r:.40}: this player reads version "
+            f"{_HEAD['version']}"
         )
     if text != _sealed(text[:-_SEAL] + b"}"):
         raise UserError(f"{MANIFEST}: damaged (its SHA-256 is another)")

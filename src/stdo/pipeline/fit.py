@@ -216,7 +216,8 @@ def _read_scores(path: Path, shape: tuple[int, ...]) -> tuple[F32, float]:
         raise UserError(f"{path}: damaged; force=true trains again") from None
     if scores.shape != shape:
         raise UserError(
-            f"{path}: holds scores of {scores.shape} patches, the video {shape}; force=true trains again"
+            f"{path}: holds scores of {scores.shape} patches, the video {shape}; force=true "
+            "trains again"
         )
     return scores, seconds
 
@@ -230,7 +231,8 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
     border = data.grid.halo * data.video.scale
     past = (phase.past.steps, phase.past.presentations) if phase.past else (0, 0)
     module = Overfit(
-        phase.sharing, job.optimizer, job.schedule, sampler.steps, border, sampler.at_once, job.loss,
+        phase.sharing, job.optimizer, job.schedule, sampler.steps, border, sampler.at_once,
+        job.loss,
         others=(past[0], phase.after),
     )  # fmt: skip
     curve = Curve(sampler.shown, *past, phase.seconds)
@@ -241,7 +243,8 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
             callbacks=[curve, FitProgress(sampler.shown, phase.what), kept],
             logger=loggers,
             plugins=[AtomicCheckpointIO(), *environment(job.trainer)],
-            use_distributed_sampler=False,  # every process sees every step, and takes its share of its patches
+            # every process sees every step, and takes its share of its patches
+            use_distributed_sampler=False,
         )
         trainer.fit(
             module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True
@@ -266,7 +269,8 @@ def _explained(job: Job, sampler: Sampler) -> Iterator[None]:
         if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
             raise
         raise UserError(
-            f"out of memory: lower budget.batch ({sampler.batch_size}), patches.halo ({job.data.grid.halo}), "
+            f"out of memory: lower budget.batch ({sampler.batch_size}), patches.halo "
+            f"({job.data.grid.halo}), "
             "patches.height or patches.width"
         ) from error
 

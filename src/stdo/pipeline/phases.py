@@ -58,8 +58,10 @@ def samplers(start: Start | None, main: MakeSampler, label_N: I64, learner_N: I6
     if left < 1:
         least = least_passes(patches, start.batch, start.share)
         raise UserError(
-            f"budget.passes={start.passes:g}: must be at least {least:g} for this video with init=warm: one network "
-            f"has init.share={start.share:g} of the steps, and each step shows budget.batch={start.batch} of "
+            f"budget.passes={start.passes:g}: must be at least {least:g} for this video with "
+            "init=warm: one network "
+            f"has init.share={start.share:g} of the steps, and each step shows "
+            f"budget.batch={start.batch} of "
             f"{patches} patches"
         )
     return [first, main(label_N, learner_N, passes=left * start.batch / patches)]

@@ -105,7 +105,10 @@ def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Ne
     window, halo = grid.window, f"patches.halo={grid.halo}"
     around = window[0] * window[1] / (grid.patch_h * grid.patch_w)
     ordered = (halo, *sides) if around > 4 else (*sides, halo)
-    what = f"the {grid.patches:,} patches of a frame, each of {window[1]}x{window[0]} LR pixels with its halo,"
+    what = (
+        f"the {grid.patches:,} patches of a frame, each of {window[1]}x{window[0]} LR pixels "
+        "with its halo,"
+    )
     yield Need(what, 3 * grid.pixels, ordered)
     weights = sum(parameter.numel() for parameter in network.parameters())
     kind = getattr(job.shared, "func", job.shared)  # of a partial, the class

@@ -218,7 +218,10 @@ def _draw(
     pictures = pictures_of(video, reconstructor, labels)
     name = method_name(facts["method"])
     which = "" if facts["network"] is None else f", network {facts['network']} for all"
-    title = f"{facts['video']} ×{grid.scale}, {name} {facts['backbone'].upper()}, k={facts['chunks']}{which}"
+    title = (
+        f"{facts['video']} ×{grid.scale}, {name} {facts['backbone'].upper()}, "
+        f"k={facts['chunks']}{which}"
+    )
     frames = sorted({len(video.lr) // 4, 3 * len(video.lr) // 4})
     rows = [
         (

@@ -298,7 +298,8 @@ def _span(manifest: Manifest, start: float | Fraction, duration: float | Fractio
     )
     if first >= last:
         raise UserError(
-            f"start={start} duration={duration}: no frame there; the video has {float(source.seconds):g} s"
+            f"start={start} duration={duration}: no frame there; the video has "
+            f"{float(source.seconds):g} s"
         )
     return range(first, last)
 

@@ -16,20 +16,24 @@ from pathlib import Path
 from typing import Any
 
 _PROCESSES = """
-socket socketpair connect bind listen accept accept4 execve execveat fork vfork kill tkill pidfd_open pidfd_send_signal
+socket socketpair connect bind listen accept accept4 execve execveat fork vfork kill tkill
+pidfd_open pidfd_send_signal
 rt_sigqueueinfo rt_tgsigqueueinfo ptrace process_vm_readv process_vm_writev kcmp
 """
 """Calls that reach the network and other processes."""
 _FILES = """
-creat truncate rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat mkdir mkdirat rmdir mknod mknodat
-chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat setxattr lsetxattr fsetxattr removexattr lremovexattr
+creat truncate rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat mkdir
+mkdirat rmdir mknod mknodat
+chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat setxattr lsetxattr fsetxattr
+removexattr lremovexattr
 fremovexattr utime utimes utimensat futimesat
 """
 """Calls that make, remove or change a file by its name; opening one to write is looked at by its
 arguments.
 """
 _SYSTEM = """
-mount umount2 pivot_root chroot unshare setns bpf perf_event_open userfaultfd keyctl add_key request_key io_uring_setup
+mount umount2 pivot_root chroot unshare setns bpf perf_event_open userfaultfd keyctl add_key
+request_key io_uring_setup
 io_uring_enter io_uring_register setrlimit ioperm iopl init_module finit_module kexec_load reboot
 """
 """Calls that change the system, or lead around these lists."""
@@ -68,7 +72,8 @@ def confine(memory: int) -> list[str]:
             else str(error) or "no seccomp"
         )
         notes.append(
-            f"packages are decoded in a process that is not kept from the network and from files ({why})"
+            "packages are decoded in a process that is not kept from the network and from "
+            f"files ({why})"
         )
     return notes
 

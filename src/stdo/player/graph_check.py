@@ -37,12 +37,14 @@ OPERATIONS = {
     "Add": _Operation((2,), 2, {}),
     "Conv": _Operation(
         (2, 3), 1,
-        {"group": (1, 2**20), "pads": (0, 64), "auto_pad": b"NOTSET", "strides": (1, 1), "dilations": (1, 1),
+        {"group": (1, 2**20), "pads": (0, 64), "auto_pad": b"NOTSET", "strides": (1, 1),
+            "dilations": (1, 1),
          "kernel_shape": (1, 65)},
     ),
     "ConvTranspose": _Operation(
         (2, 3), 1,
-        {"group": (1, 1), "pads": (0, 64), "auto_pad": b"NOTSET", "strides": (1, 4), "dilations": (1, 1),
+        {"group": (1, 1), "pads": (0, 64), "auto_pad": b"NOTSET", "strides": (1, 4),
+            "dilations": (1, 1),
          "kernel_shape": (1, 65), "output_padding": (0, 3)},
     ),
     "DepthToSpace": _Operation((1,), 1, {"blocksize": (2, 4), "mode": b"CRD"}),

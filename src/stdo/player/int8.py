@@ -143,7 +143,8 @@ def _reads(convolution: ov.Node) -> ov.Input:
 def _found(ranges: Mapping[str, Range], name: str) -> Range:
     if name not in ranges:
         raise UserError(
-            f"graph.onnx: {ascii(name)[1:-1]:.40}: a convolution whose range the package does not tell"
+            f"graph.onnx: {ascii(name)[1:-1]:.40}: a convolution whose range the package does "
+            "not tell"
         )
     return ranges[name]
 

@@ -25,7 +25,10 @@ from stdo.core.types import U8, UserError
 from stdo.package.container import Package
 
 _LONGEST = 1 << 16
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from stdo.player.inside import main; main()"
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from stdo.player.inside import "
+    "main; main()"
+)
 
 
 class Isolated:
@@ -150,7 +153,8 @@ class _Process:
             raise UserError(message["error"])
         if "memory" in message:
             raise UserError(
-                f"{self._path}: needs more memory than the {self._memory >> 20} MiB that it may take"
+                f"{self._path}: needs more memory than the {self._memory >> 20} MiB that it "
+                "may take"
             )
         return message
 

@@ -74,7 +74,8 @@ def of_encoder(pixels: int) -> int:
 
 
 def of_decoder(pixels: int, threads: int) -> int:
-    """Bytes that the process may take that decodes and computes, without the frames that it shares."""
+    """Bytes that the process may take that decodes and computes, without the frames that it
+    shares."""
     return limit(pixels, threads) - of_encoder(pixels) - frames_held(pixels, threads) * 3 * pixels
 
 

@@ -12,8 +12,10 @@ from openvino import opset13 as op
 from stdo.core.types import F32, UserError
 
 _OPERATIONS = {
-    "Add", "Broadcast", "Clamp", "Concat", "Constant", "Convert", "Convolution", "ConvolutionBackpropData",
-    "DepthToSpace", "Divide", "GroupConvolution", "Multiply", "PRelu", "Pad", "Parameter", "Relu", "Reshape", "Result",
+    "Add", "Broadcast", "Clamp", "Concat", "Constant", "Convert", "Convolution",
+    "ConvolutionBackpropData",
+    "DepthToSpace", "Divide", "GroupConvolution", "Multiply", "PRelu", "Pad", "Parameter",
+    "Relu", "Reshape", "Result",
     "Round", "ShapeOf", "Subtract", "Transpose", "VariadicSplit",
 }  # fmt: skip
 """What a backbone is made of, between pixels, as OpenVINO reads it. Others are refused: packages
@@ -91,7 +93,8 @@ def _bound(model: ov.Model, weights: Mapping[str, F32], shape: list[int]) -> ov.
     left = [parameter.get_friendly_name() for parameter in model.get_parameters()]
     if left != [PICTURE] or len(model.outputs) != 1:
         raise UserError(
-            f"graph.onnx: its inputs but for weights are {left}: must be [{PICTURE!r}], and one output"
+            f"graph.onnx: its inputs but for weights are {left}: must be [{PICTURE!r}], and "
+            "one output"
         )
     model.reshape(shape)
     return model
@@ -137,7 +140,8 @@ def _check_steps(model: ov.Model) -> None:
     for step in model.get_ordered_ops():
         if step.get_type_name() not in _OPERATIONS:
             raise UserError(
-                f"graph.onnx: step {step.get_type_name()}: must be one of {', '.join(sorted(_OPERATIONS))}"
+                f"graph.onnx: step {step.get_type_name()}: must be one of "
+                f"{', '.join(sorted(_OPERATIONS))}"
             )
         if any(output.get_partial_shape().is_dynamic for output in step.outputs()):
             raise UserError("graph.onnx: a step's size does not follow from the window's")
@@ -149,7 +153,8 @@ def check_held(numbers: int, memory: int) -> None:
     """Raise UserError for more numbers of four bytes than fit into some bytes of memory."""
     if 4 * numbers > memory:
         raise UserError(
-            f"graph.onnx: its steps hold {numbers >> 18} MiB at once for a window: must be at most {memory >> 20} MiB"
+            f"graph.onnx: its steps hold {numbers >> 18} MiB at once for a window: must be at "
+            f"most {memory >> 20} MiB"
         )
 
 

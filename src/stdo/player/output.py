@@ -96,7 +96,8 @@ def _cut(player: Player, origin: Fraction) -> Cut:
 
 
 def _tracks(stack: ExitStack, player: Player) -> tuple[list[Track], Fraction]:
-    """What the package's LR stream holds beside its picture, and when its first picture is shown."""
+    """What the package's LR stream holds beside its picture, and when its first picture is
+    shown."""
     with player.lr.opened() as container:
         origin = first_time(container)
     container = stack.enter_context(player.lr.opened())
@@ -127,6 +128,7 @@ def _carried(out: Path, kind: str, tracks: list[Track]) -> tuple[list[Track], tu
         ]
         if better:
             raise UserError(
-                f"{out}: cannot hold the sound ({name_of(each.template)}); use {' or '.join(better)}"
+                f"{out}: cannot hold the sound ({name_of(each.template)}); use "
+                f"{' or '.join(better)}"
             )
     return kept, tuple(f"{each} is left out: {out} cannot hold it" for each in lost)

@@ -127,7 +127,8 @@ class Networks:
         numbers of the windows.
         """
         with self._request(index, windows_NHWC.shape[1:3]) as request:
-            for at in members:  # in our memory: handed over at each call it would be copied, and looked at for 0.1 ms
+            # in our memory: handed over at each call it would be copied, and looked at for 0.1 ms
+            for at in members:
                 request.set_input_tensor(ov.Tensor(windows_NHWC[at : at + 1], shared_memory=True))
                 request.set_output_tensor(0, ov.Tensor(out_NHWC[at : at + 1], shared_memory=True))
                 request.infer(share_outputs=True)

@@ -36,7 +36,10 @@ def speeds(player: Player, began: float) -> str:
         ("peak memory", _peak(player)),
     ]
     source = player.manifest.source
-    head = f"{count} frames of {source.width}x{source.height}, {player.threads} threads; frames per second\n"
+    head = (
+        f"{count} frames of {source.width}x{source.height}, {player.threads} threads; frames "
+        "per second\n"
+    )
     return head + "\n".join(f"{name:<16}{figure:>9}" for name, figure in rows)
 
 

@@ -49,7 +49,8 @@ def _check_name(out: Path) -> None:
         ) from None
     if len(out.name.encode()) > _LONGEST:
         raise UserError(
-            f"{out.name[:20]}…: a name of {len(out.name.encode())} bytes: must be at most {_LONGEST}"
+            f"{out.name[:20]}…: a name of {len(out.name.encode())} bytes: must be at most "
+            f"{_LONGEST}"
         )
     if not out.name or b"\0" in name:
         raise UserError(f"{out}: is no name of a file")
@@ -94,7 +95,8 @@ def _check_container(out: Path, folder: Path) -> None:
         with av.open(str(trial), "w") as container:
             if container.format.no_file:
                 raise UserError(
-                    f"{out}: its ending means several files ({container.format.name}); use .mp4 or .mkv"
+                    f"{out}: its ending means several files ({container.format.name}); use "
+                    ".mp4 or .mkv"
                 )
             if container.format.flags & _NO_TIMES:
                 raise UserError(f"{out}: its ending means a file without times; use .mp4 or .mkv")

@@ -127,7 +127,8 @@ def lines(
                 continue
             at, mean, low, high = zip(*points, strict=True)
             axes.plot(
-                at, mean, label=series.label, color=series.colour, marker=series.marker, linestyle=series.dashes,
+                at, mean, label=series.label, color=series.colour, marker=series.marker,
+                linestyle=series.dashes,
                 markersize=5.5, linewidth=1.6, markeredgecolor="white", markeredgewidth=0.6,
             )  # fmt: skip
             if x == "chunks" and at[-1] == 1:  # awDNN knows no other number of chunks
@@ -164,7 +165,8 @@ def scatter(
                 at, mean, low, high = zip(*points, strict=True)
                 axes.vlines(at, low, high, color=series.colour, linewidth=1.2)
                 axes.plot(
-                    at, mean, label=series.label, color=series.colour, marker=series.marker, linestyle="none",
+                    at, mean, label=series.label, color=series.colour, marker=series.marker,
+                    linestyle="none",
                     markersize=7.5, markeredgecolor="#333333", markeredgewidth=0.5,
                 )  # fmt: skip
                 for place in zip(at, mean, strict=True) if text else ():
@@ -275,8 +277,8 @@ def _bars_of(
             (max(values), 2, "bottom") if fmean(values) >= 0 else (min(values), -2, "top")
         )
         axes.annotate(
-            f"{fmean(values):+.2f}", (at, tip), (0, gap), textcoords="offset points", fontsize=6.5, color="#333333",
-            ha="center", va=align, rotation=90 if width < 0.15 else 0,
+            f"{fmean(values):+.2f}", (at, tip), (0, gap), textcoords="offset points", fontsize=6.5,
+            color="#333333", ha="center", va=align, rotation=90 if width < 0.15 else 0,
         )  # fmt: skip
         printed = next((row[paper] for row in rows if paper and row[paper] is not None), None)
         if printed is not None:

@@ -218,7 +218,8 @@ def _frame_curves(run: Run, pool: Pool) -> Json | None:
 
 
 def _training_curve(run: Run) -> list[list[float]]:
-    """(presentations, PSNR of the shown patches, seconds): means over equal stretches of the fit."""
+    """(presentations, PSNR of the shown patches, seconds): means over equal stretches of the
+    fit."""
     points = [(row["presentations"], row["psnr"], row["seconds"]) for row in run.curve()]
     points = [point for point in points if all(map(math.isfinite, point))]
     if not points:
@@ -328,7 +329,8 @@ def _left_out_notes(runs: int, pictured: int, crops: int) -> list[str]:
     notes = []
     if pictured < runs:
         notes.append(
-            f"Heat maps and crops are in this page for {pictured} of {runs} runs: of each video and scale the best "
+            f"Heat maps and crops are in this page for {pictured} of {runs} runs: of each "
+            "video and scale the best "
             "of each method by frame PSNR, and of several seeds the first."
         )
     if crops:

@@ -44,7 +44,10 @@ def origin(run: Run, private: bool = False) -> Json:
 
 def _shortened(diff: str | None) -> str | None:
     if diff and len(diff) > DIFF_LIMIT:
-        return f"{diff[:DIFF_LIMIT]}\n… cut here: {len(diff) - DIFF_LIMIT} more characters in provenance.json"
+        return (
+            f"{diff[:DIFF_LIMIT]}\n… cut here: {len(diff) - DIFF_LIMIT} more characters in "
+            "provenance.json"
+        )
     return diff or None
 
 

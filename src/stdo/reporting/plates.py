@@ -1,4 +1,5 @@
-"""Pictures of several runs side by side: patch maps and crops. `stdo.reporting.plots` calls them."""
+"""Pictures of several runs side by side: patch maps and crops. `stdo.reporting.plots` calls
+them."""
 
 import io
 import itertools
@@ -217,7 +218,8 @@ def _picture(axes: Axes, png: bytes, name: str, text: str = "") -> None:
 
 
 def _places(members: Sequence[tuple[str, Run]]) -> dict[tuple[int, ...], list[Json | None]]:
-    """(frame, top, left, height, width) -> the crop of each run there; None where a run has none."""
+    """(frame, top, left, height, width) -> the crop of each run there; None where a run has
+    none."""
     place_of = operator.itemgetter("frame", "top", "left", "height", "width")
     found: list[dict[tuple[int, ...], Json]] = []
     for _, run in members:

@@ -101,7 +101,8 @@ def _check_arguments(kind: str, function: Callable[..., Figure], asked: Mapping[
     for setting in asked:
         if setting not in names:
             raise UserError(
-                f"plot.{setting}={asked[setting]}: {kind} takes {', '.join(names) or 'nothing'} and where"
+                f"plot.{setting}={asked[setting]}: {kind} takes "
+                f"{', '.join(names) or 'nothing'} and where"
             )
     for parameter in taken:
         if parameter.default is Parameter.empty and parameter.name not in asked:

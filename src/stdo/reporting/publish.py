@@ -15,8 +15,8 @@ def published(value: Any) -> Any:
     """Texts, or nested values with texts in them, in which of absolute paths the last name alone is
     kept.
 
-    >>> published(["video.path=/home/me/clips/holiday film.mp4", "cache=~me/cache", "../runs/clip.mp4", 3])
-    ['video.path=holiday film.mp4', 'cache=cache', '../runs/clip.mp4', 3]
+    >>> published(["video.path=/home/me/holiday film.mp4", "cache=~me/cache", "../runs/a.mp4", 3])
+    ['video.path=holiday film.mp4', 'cache=cache', '../runs/a.mp4', 3]
     """
     if isinstance(value, str):
         return _PATH.sub(r"\1", value)

@@ -157,7 +157,7 @@ def command(words: Sequence[str]) -> str:
 
     words: program and arguments, as provenance.json has them.
 
-    >>> command(["train.py", "video.path=/home/me/clips/holiday film.mp4", "sampler.ratios=[1,0.5]"])
+    >>> command(["train.py", "video.path=/home/me/holiday film.mp4", "sampler.ratios=[1,0.5]"])
     "python -m stdo.train 'video.path=holiday film.mp4' 'sampler.ratios=[1,0.5]'"
     """
     return as_typed([published(word) for word in words])

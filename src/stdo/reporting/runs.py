@@ -32,7 +32,8 @@ from stdo.runs.settings import Role, flat, role_of
 CONFIG = "config.yaml"
 
 NAMES = {
-    "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "stdo": "STDO", "jstdo": "JSTDO", "bstdo": "B-STDO",
+    "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "stdo": "STDO", "jstdo": "JSTDO",
+    "bstdo": "B-STDO",
 }  # fmt: skip
 """How the methods are written, in the order in which they are shown; others follow, in capitals."""
 
@@ -191,7 +192,8 @@ def collect(where: Iterable[Path]) -> list[Run]:
     say_left_out(list(bad.values()))
     if unfinished:
         sys.stderr.write(
-            f"note: {unfinished} unfinished {'run is' if unfinished == 1 else 'runs are'} left out\n"
+            f"note: {unfinished} unfinished {'run is' if unfinished == 1 else 'runs are'} left "
+            "out\n"
         )
     return sorted(found.values(), key=_order)
 
@@ -225,7 +227,8 @@ def _order(run: Run) -> tuple[object, ...]:
 
 
 def _directories(path: Path) -> Iterator[Path | None]:
-    """Run directories, finished or not, that a path stands for; None for a job that never got one."""
+    """Run directories, finished or not, that a path stands for; None for a job that never
+    got one."""
     if path.is_file():
         runs = _of_sweep(path)
     elif path.is_dir():

@@ -94,7 +94,8 @@ def _notes(unequal: bool, has_paper: bool, has_seeds: bool) -> list[str]:
     notes = {
         "* shown more or fewer patches than most of its group: not equal work": unequal,
         "n seeds: their mean, and half the range of their frame PSNR": has_seeds,
-        f"paper: {SOURCE}; of a video that is not its own, its mean difference over its videos": has_paper,
+        f"paper: {SOURCE}; of a video that is not its own, its mean difference over its "
+        "videos": has_paper,
     }
     said = [note for note, applies in notes.items() if applies]
     return ["", *said] if said else []

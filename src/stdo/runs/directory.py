@@ -36,9 +36,11 @@ whole.
 """
 
 __all__ = [
-    "CHECKPOINT", "CHUNKS", "DELIVERED", "MAPS", "RESULT", "START_CHECKPOINT", "START_SCORES", "START_WEIGHTS",
+    "CHECKPOINT", "CHUNKS", "DELIVERED", "MAPS", "RESULT", "START_CHECKPOINT", "START_SCORES",
+    "START_WEIGHTS",
     "WEIGHTS", "claimed", "file_name", "read_chunks",
-    "read_result", "refuse_links", "start_directory", "write_chunks", "write_maps", "write_result", "write_rows",
+    "read_result", "refuse_links", "start_directory", "write_chunks", "write_maps",
+    "write_result", "write_rows",
 ]  # fmt: skip
 
 _LINKS_OF_WANDB = ("latest-run", "debug.log", "debug-internal.log", "debug-core.log")
@@ -186,14 +188,16 @@ def read_chunks(
     if shape is not None and labels_TRC.shape != shape:
         here = "x".join(map(str, labels_TRC.shape))
         raise UserError(
-            f"{directory / CHUNKS}: has labels of {here} patches; the video has {'x'.join(map(str, shape))}"
+            f"{directory / CHUNKS}: has labels of {here} patches; the video has "
+            f"{'x'.join(map(str, shape))}"
         )
     known = (
         labels_TRC.size > 0 and labels_TRC.min() >= 0 and labels_TRC.max() < chunks <= MAX_CHUNKS
     )
     if not known or network_of.min() < BICUBIC or network_of.max() >= (networks or chunks):
         raise UserError(
-            f"{directory / CHUNKS}: missing or damaged (a number leads nowhere); force=true trains again"
+            f"{directory / CHUNKS}: missing or damaged (a number leads nowhere); force=true "
+            "trains again"
         )
     return labels_TRC.astype(np.int16), network_of.tolist()
 
@@ -201,7 +205,8 @@ def read_chunks(
 def write_chunks(
     directory: Path, scores_TRC: F32, labels_TRC: I16, network_of: Sequence[int]
 ) -> None:
-    """Write chunks.npz: scores and labels of every patch, and the network that serves each chunk."""
+    """Write chunks.npz: scores and labels of every patch, and the network that serves each
+    chunk."""
     with atomic(directory / CHUNKS) as partial, partial.open("wb") as file:
         np.savez_compressed(file, scores=scores_TRC, labels=labels_TRC, network_of=network_of)
 

@@ -63,7 +63,8 @@ def read_metrics(directory: Path, needed: AbstractSet[str] = NEEDED) -> Json:
     if lacking:
         shown = ", ".join(lacking[:4])
         raise UserError(
-            f"run={printable(str(directory))}: is of another version (no {shown} in its metrics.json)"
+            f"run={printable(str(directory))}: is of another version (no {shown} in its "
+            "metrics.json)"
         )
     checked(found, Metrics, str(directory / "metrics.json"))
     return found
@@ -195,7 +196,8 @@ def read_crop(directory: Path, crop: Json, name: str) -> bytes:
     if (width, height) != (crop["width"], crop["height"]):
         wanted = f"{crop['width']}x{crop['height']}"
         raise UserError(
-            f"{printable(shown)}: has {width}x{height} pixels: must have {wanted}, as crops.json says"
+            f"{printable(shown)}: has {width}x{height} pixels: must have {wanted}, as "
+            "crops.json says"
         )
     return content
 

@@ -98,22 +98,28 @@ RESULT: dict[str, Field] = {
     "video": Field(Text, "name of the video", "all", _ITSELF, page=True),
     "width": Field(Side, "pixels of a frame", "all", _ITSELF, page=True),
     "height": Field(Side, "pixels of a frame", "all", _ITSELF, page=True),
-    "frames": Field(Annotated[int, Meta(ge=1, le=2**31)], "frames of the video", "all", _ITSELF, page=True),
+    "frames": Field(
+        Annotated[int, Meta(ge=1, le=2**31)], "frames of the video", "all", _ITSELF, page=True
+    ),
     "backbone": Field(Word, "architecture of the networks", "all", _ITSELF, page=True),
     "residual": Field(Word, "what the networks predict", columns=_ITSELF),
     "scale": Field(Literal[2, 3, 4], "enlargement of each side", "all", _ITSELF, page=True),
     "method": Field(Annotated[str, Meta(max_length=60)], "method", "all", _ITSELF, page=True),
-    "chunks": Field(Annotated[int, Meta(ge=1, le=32767)], "groups of patches", "all", _ITSELF, page=True),
+    "chunks": Field(
+        Annotated[int, Meta(ge=1, le=32767)], "groups of patches", "all", _ITSELF, page=True
+    ),
     "chunking": Field(Word, "how patches are grouped", "report", _ITSELF, page=True),
     "sharing": Field(Word, "what networks share", "report", _ITSELF, page=True),
     "bicubic_chunks": Field(Chunks, "chunks without a network", columns=_ITSELF),
     "sampler": Field(Word, "what picks the patches of a step", "report", _ITSELF, page=True),
     "scorer": Field(Text, "what measures how hard a patch is", "report", _ITSELF, page=True),
     "init": Field(Word, "how first weights are made", columns=_ITSELF),
-    "network": Field(Chunks | None, "the one network that was measured; null: all", "report", _ITSELF, page=True),
+    "network": Field(Chunks | None, "the one network that was measured; null: "
+        "all", "report", _ITSELF, page=True),
     "seed": Field(Annotated[int, Meta(ge=0, le=2**32 - 1)], "seed", "report", _ITSELF, page=True),
     "patches": Field(Count, "patches of the video", "report", _ITSELF, page=True),
-    "passes": Field(Annotated[float, Meta(ge=0, le=1e9)], "patches seen over patches", "report", _ITSELF, page=True),
+    "passes": Field(Annotated[float, Meta(ge=0, le=1e9)], "patches seen over "
+        "patches", "report", _ITSELF, page=True),
     "batch": Field(Count, "patches per network and step", "report", _ITSELF, page=True),
     "steps": Field(Natural, "optimizer steps", "report", _ITSELF, page=True),
     "precision": Field(Word, "precision of the fit", "report", _ITSELF, page=True),
@@ -121,17 +127,20 @@ RESULT: dict[str, Field] = {
         Annotated[str, Meta(max_length=40, pattern=r"^(cpu|cuda|mps|xla|hpu|xpu)(:\d{1,3})?\Z")],
         "device of the fit", "all", _ITSELF, page=True,
     ),
-    "patch_presentations": Field(Count, "patches seen in training", "all", (("presentations", ""),), page=True),
+    "patch_presentations": Field(Count, "patches seen in "
+        "training", "all", (("presentations", ""),), page=True),
     "psnr": Field(Psnr, "PSNR in dB by protocol", "all", _of("psnr", *_PROTOCOLS), page=True),
     "ssim": Field(Similarity | None, "SSIM, mean of the frames", "all", _ITSELF, page=True),
     "bicubic": Field(
         Bicubic, "figures of bicubic", "all",
         (*_of("bicubic", *_PROTOCOLS, below="psnr."), ("bicubic_ssim", "ssim")), page=True,
     ),
-    "seams": Field(Seams, "PSNR at the edges of patches and inside", columns=_of("seams", "border", "inside")),
+    "seams": Field(Seams, "PSNR at the edges of patches and "
+        "inside", columns=_of("seams", "border", "inside")),
     "params": Field(Natural, "weights of all networks", "all", _ITSELF, page=True),
     "params_base": Field(Natural, "weights that chunks share", "report", _ITSELF, page=True),
-    "params_per_chunk": Field(Natural, "weights that each chunk adds", "report", _ITSELF, page=True),
+    "params_per_chunk": Field(Natural, "weights that each chunk "
+        "adds", "report", _ITSELF, page=True),
     "macs_per_frame": Field(Natural, "multiply-accumulates for a frame", "all", _ITSELF, page=True),
     "seconds": Field(
         Annotated[dict[str, Seconds | None], Meta(max_length=100)], "seconds by step", "all",
@@ -141,7 +150,8 @@ RESULT: dict[str, Field] = {
         Annotated[dict[str, Natural], Meta(max_length=100)], "bytes of the package by part",
         columns=_of("bytes", *PARTS), page=True,
     ),
-    "bitrate_kbps": Field(Seconds, "bits of the package per second of video, in thousands", columns=_ITSELF, page=True),
+    "bitrate_kbps": Field(Seconds, "bits of the package per second of video, in "
+        "thousands", columns=_ITSELF, page=True),
     "delivered": Field(
         Delivered, "what a viewer of the package sees",
         columns=(
@@ -151,7 +161,8 @@ RESULT: dict[str, Field] = {
     ),
     "chunk_psnr": Field(PerChunk, "PSNR of each chunk's pixels", "all", _ITSELF, page=True),
     "chunk_patches": Field(Numbers | None, "patches of each chunk", columns=_ITSELF, page=True),
-    "chunk_presentations": Field(Numbers | None, "patches seen of each chunk", columns=_ITSELF, page=True),
+    "chunk_presentations": Field(Numbers | None, "patches seen of each "
+        "chunk", columns=_ITSELF, page=True),
     "ratios": Field(Numbers | None, "share of each chunk that was trained on", columns=_ITSELF),
     "weights": Field(Numbers | None, "how often a patch of each chunk was drawn", columns=_ITSELF),
     "step_shares": Field(Numbers | None, "share of the steps of each network", columns=_ITSELF),

@@ -193,7 +193,8 @@ SETTINGS: dict[str, Setting] = {
     ),
     "degrade.codec": Setting(
         Text | None,
-        "codec of the LR video: x264, x265, svtav1, lossless; null: bicubic LR frames without a codec",
+        "codec of the LR video: x264, x265, svtav1, lossless; null: bicubic LR frames without "
+        "a codec",
     ),
     "degrade.crf": Setting(
         Annotated[int, Meta(ge=0, le=63)] | None, "quality of the LR video; 0 is best"

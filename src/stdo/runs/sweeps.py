@@ -113,7 +113,8 @@ def best_of(outcomes: Sequence[Outcome], psnr: Callable[[str | None], float | No
 
 
 def failures(outcomes: Sequence[Outcome]) -> str:
-    """What was not done, why, and the command of each, for the end of a sweep; empty when all was."""
+    """What was not done, why, and the command of each, for the end of a sweep; empty when
+    all was."""
     left = [outcome for outcome in outcomes if outcome.status != FINISHED]
     counts = (
         (sum(outcome.status == status for outcome in left), status) for status in (FAILED, BUSY)

@@ -24,10 +24,13 @@ def hush() -> None:
     """Keep Lightning's remarks off the terminal where they do not apply to us."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for remark in (
-        "The 'train_dataloader' does not have many workers",  # batches are one indexed read, no work for workers
-        "You're resuming from a checkpoint that ended before the epoch ended",  # ours starts at any step
+        # batches are one indexed read, no work for workers
+        "The 'train_dataloader' does not have many workers",
+        # ours starts at any step
+        "You're resuming from a checkpoint that ended before the epoch ended",
         "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
-        "The number of training batches \\(.*\\) is smaller than the logging interval",  # the curve has its own steps
+        # the curve has its own steps
+        "The number of training batches \\(.*\\) is smaller than the logging interval",
         "The `srun` command is available on your system but is not used",  # one process needs none
     ):
         warnings.filterwarnings("ignore", message=f".*{remark}")
@@ -192,7 +195,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return loaded
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+        self,
+        checkpoint: dict[str, Any],
+        path: Any,
+        storage_options: Any | None = None,  # noqa: ARG002
     ) -> None:
         """Write under a temporary name, flush, rename."""
         target = Path(os.fspath(path))

@@ -48,7 +48,8 @@ class PatchBatches(Dataset[Batch]):
         return self.gather(patch_B[np.argsort(self._labels[patch_B], kind="stable")])
 
     def gather(self, patch_B: I64) -> Batch:
-        """The windows, targets and chunks of the patches numbered ``patch_B`` over the whole video."""
+        """The windows, targets and chunks of the patches numbered ``patch_B`` over the whole
+        video."""
         grid, scale = self._grid, self._grid.scale
         frame_B, within_B = np.divmod(patch_B, grid.patches)
         if grid.halo:

@@ -68,7 +68,8 @@ def saved_by_step(network: Backbone, window: tuple[int, int], half: bool) -> int
 
 
 def peak_of_pass(network: Backbone, window: tuple[int, int]) -> int:
-    """Bytes of the largest layer's input and output for one patch: what evaluating needs at least."""
+    """Bytes of the largest layer's input and output for one patch: what evaluating needs at
+    least."""
     largest = 0
 
     def measure(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
@@ -101,7 +102,8 @@ def check_memory(needs: Callable[[], Iterator[Need]], device: torch.device) -> N
             remedy = f"; lower {', '.join(each.split('=')[0] for each in (first, *others))}"
             where = "the GPU has" if limit is there else "there are"
             raise UserError(
-                f"{first}: {need.what} takes {need.size / 1e9:,.1f} GB of memory at least, {where} {limit / 1e9:,.1f}"
+                f"{first}: {need.what} takes {need.size / 1e9:,.1f} GB of memory at least, "
+                f"{where} {limit / 1e9:,.1f}"
                 f"{remedy}"
             )
 

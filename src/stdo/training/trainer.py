@@ -54,7 +54,8 @@ SEVERAL = "ddp_find_unused_parameters_true"
 
 
 def check_settings(trainer: Mapping[str, Any]) -> None:
-    """Raise UserError for a setting that is not a user's to make, or that Lightning would misread."""
+    """Raise UserError for a setting that is not a user's to make, or that Lightning would
+    misread."""
     for name, value in trainer.items():
         if name in REFUSED and value is not False and value is not None:
             raise UserError(f"trainer.{name}={value}: must be left out: {REFUSED[name]}")
@@ -115,7 +116,8 @@ def check_processes(built: pl.Trainer, shown: int) -> None:
     """Raise UserError where some process would get no patch of a step. shown: patches of a step."""
     if built.world_size > shown:
         raise UserError(
-            f"trainer.devices: {built.world_size} processes share the {shown} patches of a step: must be at most "
+            f"trainer.devices: {built.world_size} processes share the {shown} patches of a "
+            "step: must be at most "
             f"{shown}; raise budget.batch"
         )
 
@@ -127,7 +129,8 @@ def _check_strategy(strategy: Strategy, trainer: Mapping[str, Any]) -> None:
     )  # what the fit learns of its video would stay in a child
     if forked or not isinstance(strategy, SingleDeviceStrategy | DDPStrategy):
         raise UserError(
-            f"trainer.strategy={trainer.get('strategy')}: must be auto or ddp: networks are small, every process has "
+            f"trainer.strategy={trainer.get('strategy')}: must be auto or ddp: networks are "
+            "small, every process has "
             "them whole and is started by a command"
         )
 

@@ -36,7 +36,8 @@ class Codec:
 
 
 _X26_PRESETS = (
-    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower",
+    "veryslow", "placebo",
 )  # fmt: skip
 _RGB = ("rgb24", "rgb24")
 

@@ -43,16 +43,20 @@ _MATRIX_TAGS = {
 _MATRIX_NUMBERS = {"rgb": 0, "bt709": 1, "fcc": 4, "bt601": 6, "smpte240m": 7, "bt2020": 9}
 _UNTAGGED = (0, 2, 3)  # "RGB" on YCbCr samples says nothing
 _OTHER_MATRICES = {
-    8: "YCgCo", 11: "SMPTE 2085", 12: "chroma-derived", 13: "chroma-derived", 14: "ICtCp", 15: "IPT-C2",
+    8: "YCgCo", 11: "SMPTE 2085", 12: "chroma-derived", 13: "chroma-derived", 14: "ICtCp",
+    15: "IPT-C2",
     16: "YCgCo-Re", 17: "YCgCo-Ro",
 }  # fmt: skip
 _PRIMARIES = {
-    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020", 10: "smpte428",
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film",
+    9: "bt2020", 10: "smpte428",
     11: "smpte431", 12: "smpte432", 22: "ebu3213",
 }  # fmt: skip
 _TRANSFERS = {
-    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 9: "log100", 10: "log316",
-    11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084",
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear",
+    9: "log100", 10: "log316",
+    11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12",
+    16: "smpte2084",
     17: "smpte428", 18: "arib-std-b67",
 }  # fmt: skip
 
@@ -119,7 +123,8 @@ def colour_of(frame: av.VideoFrame, picture: bool = False) -> Colour:
         return Colour("rgb", "full", primaries, transfer)
     if frame.colorspace not in (*_UNTAGGED, *_MATRIX_TAGS):
         raise UserError(
-            f"colour matrix {_OTHER_MATRICES.get(frame.colorspace, frame.colorspace)} is not supported: "
+            f"colour matrix {_OTHER_MATRICES.get(frame.colorspace, frame.colorspace)} is not "
+            "supported: "
             f"re-encode with one of {', '.join(MATRICES)}"
         )
     full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG

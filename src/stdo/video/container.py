@@ -141,7 +141,8 @@ def opened(
             )
         except ArgumentError as error:
             raise UserError(
-                "not a video that FFmpeg can read; playlists, other lists of files, text and raw samples are not read"
+                "not a video that FFmpeg can read; playlists, other lists of files, text and "
+                "raw samples are not read"
             ) from error
         with container:
             stream = _video_stream(container, {"max_pixels": str(most)})

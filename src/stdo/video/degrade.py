@@ -74,7 +74,8 @@ class Degrade:
         if self.codec is None:
             return f"x{self.scale}"
         settings = json.dumps([self.codec, self.crf, self.preset, _WRITTEN])
-        return f"x{self.scale}-{self.codec}-{hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()}"
+        digest = hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()
+        return f"x{self.scale}-{self.codec}-{digest}"
 
     @property
     def live(self) -> bool:

@@ -193,7 +193,8 @@ class Vsd4k(Pictures):
             )
             problem = f"{len(matching)} folders match" if matching else "no folder matches"
             raise UserError(
-                f"video.root={root} video.topic={topic} video.seconds={seconds}: {problem}; there is: {there}"
+                f"video.root={root} video.topic={topic} video.seconds={seconds}: {problem}; "
+                f"there is: {there}"
             )
         files = _listed(matching[0], "*")
         if not files:
@@ -221,7 +222,8 @@ def _listed(folder: Path, pattern: str) -> list[Path]:
         raise UserError(f"video.pattern={pattern}: must be a pattern of names, such as *.png")
     if ".." in Path(pattern).parts or Path(pattern).is_absolute() or "\0" in pattern:
         raise UserError(
-            f"video.pattern={pattern}: must match names within the folder: no .. and no absolute path"
+            f"video.pattern={pattern}: must match names within the folder: no .. and no "
+            "absolute path"
         )
     try:
         matching = [
@@ -277,7 +279,8 @@ def gaps(files: Sequence[Path]) -> list[str]:
         return []
     after = os.fsencode(first.name).decode(errors="replace")
     return [
-        f"{missing} numbers are missing in the names, the first after {after}: the pictures follow without a gap"
+        f"{missing} numbers are missing in the names, the first after {after}: the pictures "
+        "follow without a gap"
     ]
 
 

@@ -37,7 +37,8 @@ class Joined:
             if (info.width, info.height) != (first.width, first.height):
                 sizes = f"{info.width}x{info.height}, the first is {first.width}x{first.height}"
                 raise UserError(
-                    f"video.paths: {path} is {sizes}; set video.height where they differ by scale alone"
+                    f"video.paths: {path} is {sizes}; set video.height where they differ by "
+                    "scale alone"
                 )
         counts = [info.frames for info in infos if info.frames is not None]
         known = len(counts) == len(infos)

@@ -49,7 +49,8 @@ _X264_PACKING = {
 _IN_MP4 = ("side_by_side", "top_bottom")
 _MATROSKA = {
     "side_by_side": ("left_right", "right_left"), "top_bottom": ("top_bottom", "bottom_top"),
-    "checkerboard": ("checkerboard_lr", "checkerboard_rl"), "rows": ("row_interleaved_lr", "row_interleaved_rl"),
+    "checkerboard": ("checkerboard_lr", "checkerboard_rl"),
+    "rows": ("row_interleaved_lr", "row_interleaved_rl"),
     "columns": ("col_interleaved_lr", "col_interleaved_rl"), "frames": ("block_lr", "block_rl"),
 }  # fmt: skip
 LAYOUTS = tuple(_MATROSKA)
@@ -232,7 +233,8 @@ def _light(content: bytes | None) -> tuple[int, int] | None:
 
 
 def _as_text(mastering: Mastering) -> str:
-    """As x264 and x265 take it: green, blue, red, white, and the most luminance before the least."""
+    """As x264 and x265 take it: green, blue, red, white, and the most luminance before the
+    least."""
     (rx, ry, gx, gy, bx, by, wx, wy), (least, most) = mastering.primaries, mastering.luminance
     return f"G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})L({most},{least})"
 

@@ -86,7 +86,8 @@ class Cut:
 
 
 def _shift(packet: Packet[Any], seconds: Fraction) -> None:
-    """Move a packet in time, in ticks that are fine enough. Times that it does not have stay away."""
+    """Move a packet in time, in ticks that are fine enough. Times that it does not have stay
+    away."""
     finer = ceil(packet.time_base / _COARSEST)
     packet.time_base /= finer
     moved = round(seconds / packet.time_base)

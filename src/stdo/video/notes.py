@@ -39,7 +39,8 @@ def notes_of(
     lines = [
         (
             frame.interlaced_frame or stream.codec_context.field_order > 1,
-            "interlaced: frames are used as they are stored, fields woven together; deinterlace the file first",
+            "interlaced: frames are used as they are stored, fields woven together; "
+            "deinterlace the file first",
         ),
         (colour.assumed, _assumption(colour, frame)),
         (
@@ -62,11 +63,13 @@ def notes_of(
         ),
         (
             aspect != 1,
-            f"pixels are not square (aspect {aspect}): frames keep their stored size, and players are told the aspect",
+            f"pixels are not square (aspect {aspect}): frames keep their stored size, and "
+            "players are told the aspect",
         ),
         (
             told_in_matroska_alone(frame) and not turn.degrees,
-            "two eyes share a frame in a way that only Matroska can tell: MP4 files that are written do not",
+            "two eyes share a frame in a way that only Matroska can tell: MP4 files that are "
+            "written do not",
         ),
         (bool(left), f"not carried to what is written: {', '.join(left)}"),
         (

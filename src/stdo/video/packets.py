@@ -1,4 +1,5 @@
-"""Packets of an encoder on their way into a container, each with the time that its frame is shown."""
+"""Packets of an encoder on their way into a container, each with the time that its frame is
+shown."""
 
 from __future__ import annotations
 

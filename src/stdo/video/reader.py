@@ -85,7 +85,8 @@ class VideoFile:
             frame = next(decoded(container, stream), None)
             if frame is None:
                 raise UserError(
-                    "no frame of it can be decoded: it is cut short, damaged, or its frames have more than "
+                    "no frame of it can be decoded: it is cut short, damaged, or its frames "
+                    "have more than "
                     f"{MAX_PIXELS // 10**6} million pixels"
                 )
             self._stored = (frame.width, frame.height)

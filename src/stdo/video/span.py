@@ -66,7 +66,10 @@ class Span:
     def key(self) -> str:
         """The settings in one line, for fingerprints."""
         stride = f" every={self.every}" if self.every > 1 else ""
-        return f"start={self.start} duration={self.duration} max_frames={self.max_frames} height={self.height}{stride}"
+        return (
+            f"start={self.start} duration={self.duration} max_frames={self.max_frames} "
+            f"height={self.height}{stride}"
+        )
 
     def count(self, frames: int | None, rate: Fraction, steady: bool = True) -> int | None:
         """How many of ``frames`` frames the span holds at most, None when neither it nor the source
@@ -96,7 +99,8 @@ class Span:
             return width, height
         if self.height > height:
             raise UserError(
-                f"video.height={self.height}: must be {MIN_HEIGHT} to {height}, the height of the source; "
+                f"video.height={self.height}: must be {MIN_HEIGHT} to {height}, the height of "
+                "the source; "
                 "frames are shrunk, never enlarged"
             )
         return max(2, 2 * round(Fraction(width * self.height, 2 * height))), self.height

@@ -56,7 +56,7 @@ class Degradation(Protocol):
 
     def key(self) -> str: ...  # noqa: D102
 
-    def frames(
+    def frames(  # noqa: D102
         self, hr: Iterable[Frame], info: VideoInfo, timeline: Timeline | None, video: Path
     ) -> Iterator[U8]: ...
 
@@ -192,8 +192,10 @@ def _check_disk(folder: Path, info: VideoInfo, scale: int, with_hr: bool) -> Non
     free = shutil.disk_usage(folder).free
     if need > free:
         raise UserError(
-            f"paths.cache={folder.parent}: preparing {info.frames} frames of {info.width}x{info.height} needs "
-            f"{need / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free; set paths.cache, video.max_frames or video.height"
+            f"paths.cache={folder.parent}: preparing {info.frames} frames of "
+            f"{info.width}x{info.height} needs "
+            f"{need / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free; set paths.cache, "
+            "video.max_frames or video.height"
         )
 
 
@@ -300,7 +302,8 @@ def _stored(folder: Path, meta: Json, progress: Progress) -> Iterator[Frame]:
 
 
 def _kept(stem: Path, frames: Iterable[U8], meta: Callable[[], Json]) -> Iterator[U8]:
-    """The same frames while they are written; then their JSON. Both under a temporary name first."""
+    """The same frames while they are written; then their JSON. Both under a temporary name
+    first."""
     shape: tuple[int, ...] = ()
     count = 0
     with atomic_stream(stem.with_suffix(".u8")) as append:

@@ -67,7 +67,8 @@ class Ticks:
     timeline: Timeline
 
     def stamp(self, t: int, after: int | None) -> int:
-        """Tick at which frame ``t`` is shown, behind that of the frame before, which is ``after``."""
+        """Tick at which frame ``t`` is shown, behind that of the frame before, which is
+        ``after``."""
         nearest = round(self.timeline.stamps[t] * self.timeline.base / self.base)
         return nearest if after is None else max(nearest, after + 1)
 

@@ -70,7 +70,8 @@ class Track:
 
     @property
     def kind(self) -> str:
-        """``audio``, ``subtitle``, ``attachment``, ``cover``, ``data``, ``video`` or ``unknown``."""
+        """``audio``, ``subtitle``, ``attachment``, ``cover``, ``data``, ``video`` or
+        ``unknown``."""
         return "cover" if _is_cover(self.stream) else self.stream.type
 
     @property

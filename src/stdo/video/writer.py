@@ -176,7 +176,8 @@ class VideoWriter:
         if before is not None and self._stamp - before > MOST:
             pause = float((self._stamp - before) * base)
             raise UserError(
-                f"{self.path}: a pause of {pause:g} s can only be written where times are given beforehand"
+                f"{self.path}: a pause of {pause:g} s can only be written where times are "
+                "given beforehand"
             )
         return self._stamp, max(1, round(self._last / base))
 

@@ -1,1 +1,2 @@
-"""The backbones, one file each: a file in this folder that defines a subclass of `Backbone` is one."""
+"""The backbones, one file each: a file in this folder that defines a subclass of `Backbone`
+is one."""

@@ -49,7 +49,8 @@ class ECBSR(Backbone):
             if not isinstance(value, int) or value not in allowed:
                 kind = "even numbers" if allowed.step == 2 else "numbers"
                 raise UserError(
-                    f"backbone.{name}={value}: must be one of the {kind} {allowed[0]} to {allowed[-1]}"
+                    f"backbone.{name}={value}: must be one of the {kind} {allowed[0]} to "
+                    f"{allowed[-1]}"
                 )
         self.first = nn.Conv2d(3, channels, 3, padding=1)
         self.body = nn.Sequential()

@@ -1,4 +1,5 @@
-"""TensorBoard: event files in the run directory. ``tensorboard --logdir outputs`` shows all runs."""
+"""TensorBoard: event files in the run directory. ``tensorboard --logdir outputs`` shows all
+runs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from stdo.runs.tracking.memory import Memory
 
 
 class Tracker(Protocol):
-    """Is told of one run, from the main process alone. Made per job, when the run directory exists."""
+    """Is told of one run, from the main process alone. Made per job, when the run directory
+    exists."""
 
     def loggers(self) -> list[Logger]:
         """Loggers of the training curve; asked for once for each fit."""
@@ -79,7 +80,8 @@ def curve_loggers(directory: Path, tracker: Tracker) -> list[Logger]:
 
 
 def forget(directory: Path) -> None:
-    """Before a run begins anew: drop its curves, and let it be a new run for whoever is told of it."""
+    """Before a run begins anew: drop its curves, and let it be a new run for whoever is told
+    of it."""
     (directory / CURVES).unlink(missing_ok=True)
     shutil.rmtree(directory / "tensorboard", ignore_errors=True)
     Memory(directory / "wandb").clear()

@@ -168,12 +168,14 @@ def _home(folder: Path) -> Iterator[None]:
 
 
 def _new_id(directory: Path) -> str:
-    """An id that tells the run and is used once: W&B takes no run back whose id was deleted there."""
+    """An id that tells the run and is used once: W&B takes no run back whose id was deleted
+    there."""
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', directory.name)[:100]}-{secrets.token_hex(2)}"
 
 
 def _init(start: Json, asked: Mode, told: Json) -> wandb.Run:
-    """Start or resume a W&B run; falls back to offline unless ``logger.mode=online`` was asked for."""
+    """Start or resume a W&B run; falls back to offline unless ``logger.mode=online`` was
+    asked for."""
     import wandb
 
     ours = {name: value for name, value in OURS.items() if name not in told}

@@ -21,7 +21,8 @@ OURS: dict[str, Any] = {
     "console": "off",
     "disable_git": True,
     "disable_code": True,
-    "x_transaction_log_flush_interval": 1,  # a killed run loses no more than that; W&B's own is 15 seconds
+    # a killed run loses no more than that; W&B's own is 15 seconds
+    "x_transaction_log_flush_interval": 1,
     "init_timeout": INIT_SECONDS,
     "finish_timeout": UPLOAD_SECONDS,
     "finish_timeout_raises": True,
