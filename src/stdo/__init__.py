@@ -1,6 +1,5 @@
 """stdo: video delivery by overfitted super-resolution (STDO/JSTDO, CVPR 2023, and the systems it
-compares with).
-"""
+compares with)."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -27,8 +26,7 @@ _PLACES = {
     "results": "stdo.api",
 }
 """Where each name is defined; imported when it is first used, since a player must not wait for what
-trains.
-"""
+trains."""
 
 
 def __getattr__(name: str) -> Any:

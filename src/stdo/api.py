@@ -54,8 +54,9 @@ def open_clip(
 
     Args:
         path: A video file; None: the default clip. For a folder of pictures, settings={"video":
-        "folder"}. scale: LR frames are this many times smaller on each side: 2, 3 or 4. cache:
-        Folder of prepared videos; all clips may share one.
+            "folder"}.
+        scale: LR frames are this many times smaller on each side: 2, 3 or 4.
+        cache: Folder of prepared videos; all clips may share one.
         settings: Others of ``video``, ``degrade`` and ``patches`` by their names on the command
             line, such as {"video.duration": 10, "degrade.codec": "svtav1", "degrade.crf": 35}.
 
@@ -114,7 +115,8 @@ class Recipe:
 
         Raises:
             UserError: A setting is unknown or out of range, does not fit the clip, or the memory is
-            not there. stdo.core.locks.BusyError: Another process is at this run.
+                not there.
+            stdo.core.locks.BusyError: Another process is at this run.
             stdo.core.signals.Stopped: Ctrl-C, after a checkpoint: the same call goes on from there.
         """
         if clip.settings is None:
@@ -166,7 +168,8 @@ class Run:
         Args:
             directory: The run directory.
             video: Where its video file is now; None: where it was, or where it went together with
-            the directory. cache: Folder of prepared videos; None: the one it had.
+                the directory.
+            cache: Folder of prepared videos; None: the one it had.
 
         Raises:
             UserError: It is no finished run; or ``video`` or ``cache`` is given, and the video is
@@ -194,8 +197,7 @@ class Run:
 
     def networks(self) -> list[Backbone]:
         """The networks, on the CPU, ready for inference; `network_of` tells which serves which
-        chunk.
-        """
+        chunk."""
         from stdo.models.weights import load_networks
         from stdo.runs.directory import WEIGHTS
 
@@ -240,8 +242,9 @@ class Packed:
     Attributes:
         path: Where it is.
         bytes: By part: ``lr``, ``audio``, ``models``, ``chunks``, ``graph``, ``manifest`` and
-        ``total``. result: The run's result; ``result.delivered`` is what the viewer sees. notes:
-        What of the source it does not hold, one line each.
+            ``total``.
+        result: The run's result; ``result.delivered`` is what the viewer sees.
+        notes: What of the source it does not hold, one line each.
     """
 
     path: Path

@@ -1,6 +1,5 @@
 """Pack a finished run into what is shipped: ``python -m stdo.deliver run=outputs/…
-weights.bits=8``.
-"""
+weights.bits=8``."""
 
 from stdo.cli.deliver import main
 

@@ -1,6 +1,5 @@
 """Measure a finished run again from its weights: ``python -m stdo.evaluate run=outputs/…
-save=video``.
-"""
+save=video``."""
 
 from stdo.cli.evaluate import main
 

@@ -1,6 +1,5 @@
 """Write a finished run's networks for phones: ``python -m stdo.export run=outputs/…
-format=onnx|executorch|ncnn``.
-"""
+format=onnx|executorch|ncnn``."""
 
 from stdo.cli.export import main
 

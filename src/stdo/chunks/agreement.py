@@ -13,8 +13,9 @@ class Agreement:
     """What two chunkings of the same patches have in common.
 
     same: share of the patches that are in the same chunk. within_one: share that are at most one
-    chunk apart. confusion: number of patches by chunk in the first (rows) and in the second
-    (columns), (chunks, chunks).
+        chunk apart.
+    confusion: number of patches by chunk in the first (rows) and in the second (columns), (chunks,
+        chunks).
     """
 
     same: float

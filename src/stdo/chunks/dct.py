@@ -51,8 +51,8 @@ class BlockDct:
     """The transform of every patch of a frame, in square blocks.
 
     grid: patches of the frame. block: side of a block in pixels, at most the patch's shorter side.
-    Blocks begin in the patch's corner; the last ones are shifted inwards, as the grid does with
-    patches, so that every pixel counts.
+        Blocks begin in the patch's corner; the last ones are shifted inwards, as the grid does with
+        patches, so that every pixel counts.
     """
 
     def __init__(self, grid: PatchGrid, block: int) -> None:
@@ -67,8 +67,7 @@ class BlockDct:
 
     def coefficients(self, luma_HW: F32) -> F32:
         """Coefficients of all blocks side by side, float32 (block rows · block, block columns ·
-        block).
-        """
+        block)."""
         size = len(self._matrix)
         blocks: F32 = luma_HW[self._rows].take(self._cols, axis=1)
         down = self._matrix @ blocks.reshape(-1, size, blocks.shape[1])
@@ -77,8 +76,7 @@ class BlockDct:
 
     def energy(self, coefficients: F32) -> F32:
         """Weighted sum of the absolute coefficients over the block's area, mean over a patch's
-        blocks: (rows, cols).
-        """
+        blocks: (rows, cols)."""
         size = len(self._matrix)
         rows, block_rows, cols, block_cols = self._shape
         split = np.abs(coefficients).reshape(rows * block_rows, size, cols * block_cols, size)
@@ -100,7 +98,8 @@ class Dct:
     order alone.
 
     frames: where features are taken, ``hr`` or ``lr``. block: side of a block in pixels of those
-    frames, 32 in VCA. temporal: weight of T, 0 or more.
+        frames, 32 in VCA.
+    temporal: weight of T, 0 or more.
 
     Where this differs from the published: EPS clusters the histograms of S and T apart, frame by
     frame, and trains on the top clusters; a scorer has to answer one number, so the two are added,
@@ -128,8 +127,7 @@ class Dct:
 
     def scores(self, frames: Pairs, grid: PatchGrid) -> F32:
         """Scores of a whole video in dB, float32 (T, rows, cols); holds the coefficients of two
-        frames.
-        """
+        frames."""
         spatial, temporal = self.features(frames, grid)
         return psnr(np.square(spatial + self.temporal * temporal)).astype(np.float32)
 

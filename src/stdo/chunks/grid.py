@@ -1,6 +1,5 @@
 """Cutting a frame into patches and putting it together again. Needs numpy alone: the client shares
-it.
-"""
+it."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -84,8 +83,8 @@ class PatchGrid:
 
     @cached_property
     def owned_rows(self) -> I64:
-        """Bounds of the rows that each patch row owns, (rows, 2): first and past-the-last LR
-        row."""
+        """Bounds of the rows that each patch row owns, (rows, 2): first and past-the-last
+        LR row."""
         return _owned(self.tops, self.patch_h)
 
     @cached_property
@@ -106,8 +105,7 @@ class PatchGrid:
 
     def window_rows(self, patch: I64) -> I64:
         """LR rows of the windows (patch and halo) of patches numbered ``patch`` (N,): (N, patch_h +
-        2·halo).
-        """
+        2·halo)."""
         offsets = np.arange(-self.halo, self.patch_h + self.halo)
         rows: I64 = np.clip(self.origins[patch, 0, None] + offsets, 0, self.height - 1)
         return rows
@@ -168,8 +166,7 @@ class PatchGrid:
         """Write some HR patches into an HR frame; each writes the pixels that it owns.
 
         frame_HWC: ``scale`` times as large as the LR frame, or cut off at the right and at the
-            bottom. patches_NHWC:
-        (N, scale·patch_h, scale·patch_w, C). patches: their numbers.
+            bottom. patches_NHWC: (N, scale·patch_h, scale·patch_w, C). patches: their numbers.
         """
         scale = self.scale
         for number, patch in zip(patches, patches_NHWC, strict=True):

@@ -25,7 +25,7 @@ class Sampler(ABC):
 
     label_N, learner_N: int64 (N,), the chunk of each patch, and the learner that learns from it.
     batch: patches per learner and step. passes: presentations as a multiple of N; may be a
-    fraction.
+        fraction.
     """
 
     SIDE_BY_SIDE: ClassVar[bool] = True
@@ -61,8 +61,7 @@ class Sampler(ABC):
 
     def chunk_presentations(self, label_N: I64 | None = None) -> list[int]:
         """How many patches of each chunk are shown. label_N: the chunk of each patch; None: as it
-        samples.
-        """
+        samples."""
         label_N = self.label_N if label_N is None else label_N
         counts = np.zeros(int(label_N.max()) + 1, np.int64)
         for step in range(self.steps):
@@ -94,8 +93,7 @@ class _ByLearner(Sampler):
 
 class _Decks(_ByLearner):
     """Patches in random order, each once, then in a new order: like cards of a deck that is
-    shuffled each turn.
-    """
+    shuffled each turn."""
 
     def __init__(
         self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int
@@ -140,11 +138,11 @@ class Ratios(_Decks):
     """JSTDO's joint set (paper section 3.3, Eq. 2): a share of each chunk, usually all of chunk 0,
     none of the last.
 
-    ratios: the share ρ of each chunk's patches, 0 to 1; None takes `decay` with ``factor``. size:
-    µ, the size of the joint set: a whole number of patches, or, as a fraction up to 1.0, a share of
-    the video's. It scales the ratios of the middle chunks, none above 1; the first and the last
-    keep theirs. None: as they come. resample: draw the random subset anew each pass over it,
-    instead of once (the paper).
+    ratios: the share ρ of each chunk's patches, 0 to 1; None takes `decay` with ``factor``.
+    size: µ, the size of the joint set: a whole number of patches, or, as a fraction up to 1.0, a
+        share of the video's. It scales the ratios of the middle chunks, none above 1; the first and
+        the last keep theirs. None: as they come.
+    resample: draw the random subset anew each pass over it, instead of once (the paper).
     """
 
     def __init__(

@@ -19,13 +19,12 @@ from stdo.core.types import F32, F64, U8, Pairs, Upscaler, UserError
 I32 = npt.NDArray[np.int32]
 
 STRIP = 1 << 18
-"""Samples of an image that are worked on at once as floats: as many as stay in a processor's cache.
-"""
+"""Samples of an image that are worked on at once as floats: as many as stay in a
+processor's cache."""
 
 PSNR_CAP = 100.0
 """Decibels: the PSNR of identical images, and of anything better than this. Keeps means and JSON
-finite.
-"""
+finite."""
 
 
 def psnr(mse: npt.ArrayLike, peak: float = 255.0) -> F64:
@@ -49,7 +48,7 @@ def squared_error(hr: U8, sr: U8) -> I32:
     """Squared difference of each pixel, summed over its three channels: ``Σ_c (hr_c − sr_c)²``.
 
     Exact: float32 holds every whole number up to 2²⁴, and adds three of them twice as fast as
-    integers are added here.
+        integers are added here.
 
     Shapes: two uint8 images or stacks of images (…, H, W, 3) -> int32 (…, H, W), 0..3·255².
 
@@ -80,8 +79,8 @@ def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid) -> F32:
     """PSNR in dB of every patch of one frame, over the patch's whole rectangle (without halo).
 
     sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3). Returns float32 (rows, cols), capped at
-    `PSNR_CAP`. Raises UserError where an upscaler made something else: compiled loops would read
-    beyond it.
+        `PSNR_CAP`. Raises UserError where an upscaler made something else: compiled loops would
+        read beyond it.
     """
     from stdo.core import kernels  # not at the start: a run on prepared videos needs none
 
@@ -106,8 +105,7 @@ def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid) -> F32:
 
 class Scorer(Protocol):
     """Says how informative each patch of a video is: the lower its score, the more (chunk 0 has the
-    lowest).
-    """
+    lowest)."""
 
     def key(self) -> str | None:
         """Everything that its scores depend on but the video, the scale and the patches, for the

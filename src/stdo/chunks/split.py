@@ -28,8 +28,8 @@ def by_time(scores: Scores, chunks: int) -> I16:
     """Equal segments of the time line (NAS, CaFM).
 
     scores: float array whose first axis is time; only its shape is used. Returns int16 labels of
-    the same shape, ascending in time; segments differ by at most one frame. Raises UserError when
-    there are more chunks than frames.
+        the same shape, ascending in time; segments differ by at most one frame. Raises UserError
+        when there are more chunks than frames.
     """
     frames = np.shape(scores)[0] if np.ndim(scores) else 0
     _check(chunks, frames, "frames")
@@ -44,8 +44,8 @@ def by_score(scores: Scores, chunks: int) -> I16:
     thresholds).
 
     scores: float array of any shape, PSNR in dB. Returns int16 labels of the same shape: 0 = lowest
-    PSNR = most informative. Sizes are equal to within one whatever the ties; tied patches keep
-    their order in the array. Raises UserError for NaN, and for more chunks than patches.
+        PSNR = most informative. Sizes are equal to within one whatever the ties; tied patches keep
+        their order in the array. Raises UserError for NaN, and for more chunks than patches.
     """
     flat = np.asarray(scores).ravel()
     _check(chunks, flat.size, "patches")

@@ -55,8 +55,7 @@ OmegaConf.register_new_resolver("settings", lambda *, _root_: listing(_root_), r
 @dataclass
 class _Jobs:
     """What became of the jobs of a sweep, whether a sweeper looked for the best of them, and
-    whether one has begun.
-    """
+    whether one has begun."""
 
     done: list[tuple[Sweep, Outcome]] = field(default_factory=list)
     searched: bool = False
@@ -114,8 +113,7 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
 
 def _swept(run: Callable[[], object], jobs: _Jobs) -> str | None:
     """Run Hydra. Returns why a sweeper ended early, where it did: an Optuna search ends with the
-    first failed job.
-    """
+    first failed job."""
     try:
         run()
     except Exception as error:
@@ -131,8 +129,7 @@ def _swept(run: Callable[[], object], jobs: _Jobs) -> str | None:
 
 def _objective(directory: str | Path | None) -> float | None:
     """What a search over settings looks at: the run's PSNR (frame) in dB; None where there is no
-    result.
-    """
+    result."""
     if directory is None:
         return None
     try:
@@ -145,8 +142,7 @@ def _sweep_job(
     task: Callable[[DictConfig], Path | None], config: DictConfig, jobs: _Jobs
 ) -> float | None:
     """Run one job of a sweep and keep what became of it. Returns its PSNR for a search over
-    settings.
-    """
+    settings."""
     runtime = HydraConfig.get()
     settle(config)
     _refuse_processes(config.trainer)
@@ -175,8 +171,7 @@ def _sweep_job(
 
 def _note_direction(job: int, direction: object) -> None:
     """Say it once where a sweeper looks for the smallest PSNR, as Optuna's does unless it is told
-    otherwise.
-    """
+    otherwise."""
     if job == 0 and str(direction).rpartition(".")[2] == "minimize":
         line = (
             "the sweeper looks for the lowest PSNR; hydra.sweeper.direction=maximize looks for "
@@ -187,8 +182,7 @@ def _note_direction(job: int, direction: object) -> None:
 
 def _refuse_processes(trainer: DictConfig) -> None:
     """Raise UserError where Lightning would start processes of its own: each would run the whole
-    sweep again.
-    """
+    sweep again."""
     devices = trainer.get("devices", 1)
     one = devices in (1, "1") or (not isinstance(devices, int | str) and len(devices) == 1)
     if one or any(name in os.environ for name in RANKS):
@@ -252,8 +246,7 @@ def _flags_first(words: Sequence[str]) -> list[str]:
 @contextmanager
 def _mistakes(full: bool) -> Iterator[None]:
     """Exit with one line and code 2 for a user's mistake, 130 for Ctrl-C, 143 for SIGTERM. full:
-    raise mistakes.
-    """
+    raise mistakes."""
     try:
         yield
     except MISTAKES as error:

@@ -1,6 +1,5 @@
 """Pack a finished run into what is shipped: ``python -m stdo.deliver run=outputs/…
-weights.bits=8``.
-"""
+weights.bits=8``."""
 
 from __future__ import annotations
 
@@ -36,8 +35,7 @@ def task(config: DictConfig) -> Path:
 
 def delivery(config: DictConfig) -> Delivery:
     """What the settings ask for. Training has none that say where: its package lies in the run
-    directory.
-    """
+    directory."""
     from stdo.encoder.pack import Delivery
 
     out = config.get("out")
@@ -46,8 +44,7 @@ def delivery(config: DictConfig) -> Delivery:
 
 def pack(directory: Path, clip: Clip, delivery: Delivery, told: Sequence[str] = ()) -> Json:
     """Write a run's package and say where, with its notes but those told before; returns
-    metrics.json's content.
-    """
+    metrics.json's content."""
     from stdo.encoder.pack import deliver
 
     delivered = deliver(directory, clip, delivery)

@@ -1,6 +1,5 @@
 """Measure a finished run again from its weights: ``python -m stdo.evaluate run=outputs/…
-save=video``.
-"""
+save=video``."""
 
 import sys
 from pathlib import Path

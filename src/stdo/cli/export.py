@@ -1,6 +1,5 @@
 """Write a finished run's networks for phones: ``python -m stdo.export run=outputs/…
-format=onnx|executorch|ncnn``.
-"""
+format=onnx|executorch|ncnn``."""
 
 import sys
 from pathlib import Path
@@ -16,8 +15,7 @@ from stdo.runs.directory import read_result
 
 def task(config: DictConfig) -> Path:
     """Export, and print where and how far each network is from PyTorch. Needs no video: only the
-    run directory.
-    """
+    run directory."""
     check(config)
     directory = Path(config.run)
     run = load_config(directory)

@@ -1,6 +1,5 @@
 """Play a package into a file: ``python -m stdo.play movie.stdo out.mp4``. Needs the base install
-alone.
-"""
+alone."""
 
 import argparse
 import sys

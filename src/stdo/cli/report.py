@@ -57,8 +57,7 @@ def _write(
     out: Path, runs: Sequence[Run], plot: dict[str, Any], title: str, html: bool, private: bool
 ) -> list[str]:
     """Write what is asked for into a folder, nothing where the plot is a mistake. Returns the names
-    of the files.
-    """
+    of the files."""
     from stdo.reporting.page import write_page
     from stdo.reporting.plots import draw, save
     from stdo.reporting.results import write_tsv

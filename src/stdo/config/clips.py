@@ -1,6 +1,5 @@
 """The clip of a configuration: of one that is about to run, and of a run directory, wherever its
-video is by now.
-"""
+video is by now."""
 
 from __future__ import annotations
 
@@ -72,8 +71,7 @@ def _own_source(
     run: DictConfig, directory: Path, metrics: Json, asked: Mapping[str, Any]
 ) -> FrameSource:
     """The video of a finished run, at the first of its likely places where it is. Sets
-    ``run.video`` to that place.
-    """
+    ``run.video`` to that place."""
     from stdo.evaluation.identity import check_source
 
     own = next((key for key in VIDEO_PATHS if key in run.video), None)

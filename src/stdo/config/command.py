@@ -13,8 +13,7 @@ from stdo.runs.sweeps import job_command
 
 def command_of() -> list[str]:
     """The words of the command that repeats the job that Hydra is running; without Hydra, those of
-    this process.
-    """
+    this process."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return sys.argv
     runtime = HydraConfig.get()
@@ -24,8 +23,7 @@ def command_of() -> list[str]:
 
 def _flags(words: Sequence[str]) -> list[str]:
     """The words of a command line that choose its configuration files, such as ``--config-dir
-    mine``.
-    """
+    mine``."""
     given, _ = get_args_parser().parse_known_args(list(words))
     flags = {
         name: getattr(given, name.replace("-", "_"))

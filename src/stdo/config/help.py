@@ -60,8 +60,7 @@ def _entry(name: str, default: str) -> Iterator[str]:
 
 def meant(name: str, known: Iterable[str]) -> str:
     """The end of a line about a misspelt name: ``; did you mean chunks?``, or nothing where none is
-    near.
-    """
+    near."""
     near = get_close_matches(name, list(known), 1)
     return f"; did you mean {near[0]}?" if near else ""
 

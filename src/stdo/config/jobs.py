@@ -109,8 +109,7 @@ def build_job(config: DictConfig) -> Job:
 
 def _tried_trainer(config: DictConfig) -> pl.Trainer:
     """Lightning's Trainer as the configuration asks for it. Sets the strategy that several
-    processes need.
-    """
+    processes need."""
     from stdo.training.trainer import check_settings, strategy_for, tried
 
     check_settings(config.trainer)

@@ -1,6 +1,5 @@
 """Settings of a command: former names, home folders, checks of every value before anything is
-decoded or built.
-"""
+decoded or built."""
 
 from __future__ import annotations
 
@@ -26,8 +25,7 @@ ALL_TEXTS = LISTS_OF_TEXTS | {
     name for name, setting in SETTINGS.items() if setting.accepts("any text")
 }
 """Settings that take any text, or several: whatever is typed for them is one, ``1`` and ``true``
-too.
-"""
+too."""
 
 
 def settle(config: Any) -> None:
@@ -153,8 +151,7 @@ def _put(config: Any, key: str, value: Any) -> None:
 
 def _at(config: Any, key: str) -> Any:
     """The value of a setting such as ``sampler.ratios``; ... where the configuration has no such
-    setting.
-    """
+    setting."""
     node = config
     for part in key.split("."):
         node = node[part] if isinstance(node, Mapping) and part in node else ...

@@ -119,8 +119,7 @@ def _part(content: Json, part: str, asked: str) -> Json:
 
 def _check_settings(fixed: Json, swept: Json, asked: str) -> None:
     """Raise UserError for what cannot stand on a command line. Hydra checks that there are such
-    settings.
-    """
+    settings."""
     for part, settings in (("fixed", fixed), ("swept", swept)):
         for key, value in settings.items():
             place = f"study={asked}: {part}: {key}"

@@ -22,8 +22,7 @@ from stdo.runs.files import read_config, settings_of
 
 TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
 """Only what these packages define may be named by a ``_target_``, wherever a configuration comes
-from.
-"""
+from."""
 
 CONFIG_KEYS = ["degrade", "patches", "paths", "scale", "video"]
 """What the configuration of a run directory must have for its clip to be opened again."""
@@ -37,8 +36,7 @@ RENAMED = {
     "stdo.training.data.PatchSize": "stdo.video.clip.PatchSize",
 }
 """What a ``_target_`` of what is `BUILT` was called, and is now: run directories of before have the
-old names.
-"""
+old names."""
 
 
 def conf_dir() -> Path:

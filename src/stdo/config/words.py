@@ -191,8 +191,7 @@ def is_sweep(key: str, typed: str) -> bool:
 
 def _read(typed: str) -> Any:
     """What Hydra makes of a value; ... for a sweep or what a function gives, None for what it
-    cannot read.
-    """
+    cannot read."""
     try:
         override = OverridesParser.create().parse_rule(f"key={typed}", "override")
     except HydraException:
@@ -227,8 +226,7 @@ def _between(typed: str) -> list[str]:
 
 def how_to_quote(error: OverrideParseException) -> str | None:
     """One line for a word that Hydra cannot read and nobody here knows; None where its own line
-    says it all.
-    """
+    says it all."""
     found = re.fullmatch(r"(\+{0,2}[^=]+)=(.*)", error.override, re.DOTALL)
     if not found:
         return None

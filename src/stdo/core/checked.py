@@ -23,8 +23,7 @@ LONGEST = 60
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 """Steps of a place as msgspec writes it. It writes ``[...]`` for a value of a dict, whatever its
-key.
-"""
+key."""
 _WHERE = re.compile(r"(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>\$[^`]*)`)?", re.DOTALL)
 _FIELD = re.compile(
     r"Object (?P<fault>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL
@@ -53,9 +52,9 @@ def checked(value: Any, kind: type[Checked] | Any, file: str, hook: Hook | None 
         value: dicts, lists, texts, numbers, booleans, None. No number is taken for another kind of
             number, nor a boolean for a number; a whole number serves as a float.
         kind: The type, with its ranges.
-        file: What the line calls the file, or the setting: ``manifest.json``. hook: Makes values of
-        types that msgspec does not know, of a type and a plain value; raises ValueError with what
-        is allowed.
+        file: What the line calls the file, or the setting: ``manifest.json``.
+        hook: Makes values of types that msgspec does not know, of a type and a plain value; raises
+            ValueError with what is allowed.
 
     Returns:
         The value, Structs in place of dicts.

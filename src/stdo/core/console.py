@@ -1,6 +1,5 @@
 """What commands print, on terminals and in logs that have other signs than we use; and UTF-8 for
-everything else.
-"""
+everything else."""
 
 from __future__ import annotations
 
@@ -18,8 +17,7 @@ STAND_INS = {
     "²": "^2", "▁": "_", "▂": ".", "▃": ":", "▄": "-", "▅": "=", "▆": "+", "▇": "*", "█": "#",
 }  # fmt: skip
 """What stands for a sign that a terminal lacks. Others are shown by their number, as in
-``caf\\xe9``.
-"""
+``caf\\xe9``."""
 
 _ERRORS = "stdo.stand-ins"
 _TERMINAL = "stdo_terminal"

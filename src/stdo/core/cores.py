@@ -1,6 +1,5 @@
 """How many cores this process may use: those it may run on, and no more than its container's share
-of them.
-"""
+of them."""
 
 import math
 import os

@@ -1,6 +1,5 @@
 """The bicubic kernel, the one of its kind: what degrades, what enlarges and what networks begin as
-use it.
-"""
+use it."""
 
 import numpy as np
 

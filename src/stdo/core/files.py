@@ -42,8 +42,7 @@ _PREFIX, _SUFFIX = ".stdo-", ".partial"
 _NAME = re.compile(rf"{re.escape(_PREFIX)}[a-z0-9_]{{8}}{re.escape(_SUFFIX)}")
 _DEPTH = 2
 """Folders below a run directory that half-written files can lie in: ``network-0/crops`` is the
-deepest.
-"""
+deepest."""
 
 
 @contextmanager
@@ -74,8 +73,7 @@ def atomic(path: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_stream(path: Path) -> Iterator[Callable[[U8], None]]:
     """`atomic` for gigabytes: yields what appends pixels to the file. The disk has most of them
-    before the end.
-    """
+    before the end."""
     with atomic(path) as partial, partial.open("wb") as file, ThreadPoolExecutor(1) as flusher:
         begun = 0
         flushed: Future[None] = flusher.submit(lambda: None)
@@ -120,8 +118,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def _take_place(partial: Path, path: Path, old: Path) -> None:
     """Rename a folder; what lay there before is moved out of the way, and back again where that
-    fails.
-    """
+    fails."""
     replaced = os.path.lexists(path)
     if replaced:
         path.rename(old)
@@ -142,8 +139,7 @@ def scratch(path: Path) -> Iterator[Path]:
 
 def sweep_up(folder: Path) -> None:
     """Remove what killed processes left half-written in a folder and the folders in it; links are
-    not followed.
-    """
+    not followed."""
     _sweep(folder, _DEPTH)
 
 
@@ -162,8 +158,7 @@ def _sweep(folder: Path, depth: int) -> None:
 @contextmanager
 def _private(parent: Path) -> Iterator[Path]:
     """A folder of this process alone, gone after the block; those of killed processes beside it are
-    removed first.
-    """
+    removed first."""
     _forget(parent)
     made = None
     while made is None:

@@ -95,8 +95,7 @@ def open_file(path: Path, most: int) -> BinaryIO:
 
 def read_below(folder: Path, name: str | PurePosixPath, most: int) -> bytes:
     """The content of a file of a folder; see `open_below`. A file that grows while it is read is
-    refused as well.
-    """
+    refused as well."""
     with open_below(folder, name, most) as file:
         return _whole(file, folder / str(name), most)
 

@@ -23,8 +23,7 @@ R = TypeVar("R")
 
 class _Kept(FunctionCache):
     """Numba's files of machine code; a damaged one, or a disk that takes none, costs a compilation
-    and nothing else.
-    """
+    and nothing else."""
 
     def load_overload(self, *asked: Any) -> Any:
         """The code, or None where it has to be compiled."""
@@ -65,8 +64,7 @@ def _whole(value: np.float32) -> np.uint8:
 @compiled
 def _across(row_WC: F32, first_X: I64, weights_XK: F32, out_XC: F32) -> None:
     """Each of X pixels from K on of ``first``. Where W ends, weights are 0, but ``row_WC`` must go
-    on.
-    """
+    on."""
     for x in range(len(first_X)):
         red, green, blue = np.float32(0), np.float32(0), np.float32(0)
         for k in range(weights_XK.shape[1]):
@@ -85,8 +83,7 @@ def shrink(
     frame_HWC: U8, first_Y: I64, weights_YK: F32, first_X: I64, weights_XK: F32, out_YXC: U8
 ) -> None:
     """Resample a frame, first its columns, then its rows; K weights of each axis, from pixel
-    ``first`` on.
-    """
+    ``first`` on."""
     height, width, channels = frame_HWC.shape
     samples_HS = frame_HWC.reshape(height, width * channels)
     row_WC = np.zeros((width + weights_XK.shape[1], channels), np.float32)

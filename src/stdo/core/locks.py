@@ -23,8 +23,8 @@ RANKS = (
     "PMI_RANK",
     "PMIX_RANK",
 )
-"""Where torchrun, Lightning, Slurm, LSF and MPI say which process of a distributed fit this one is.
-"""
+"""Where torchrun, Lightning, Slurm, LSF and MPI say which process of a distributed fit this
+one is."""
 
 _POLL = 0.05
 """Seconds between two tries to get a lock."""
@@ -133,8 +133,7 @@ def _owner(lock: Path) -> str:
 @contextmanager
 def fitting(processes: int) -> Iterator[None]:
     """Say how many processes the fit of this block has; only in a fit of several do `RANKS` mean
-    anything.
-    """
+    anything."""
     global _processes  # noqa: PLW0603 - one fit at a time in a process
     before, _processes = _processes, processes
     try:

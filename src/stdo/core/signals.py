@@ -1,5 +1,5 @@
-"""Being asked to stop: Ctrl-C, SIGTERM, and what a cluster sends before it takes the machine
-away."""
+"""Being asked to stop: Ctrl-C, SIGTERM, and what a cluster sends before it takes the
+machine away."""
 
 import atexit
 import os
@@ -24,8 +24,7 @@ Before = Callable[[int, FrameType | None], Any] | int | None
 
 class Stopped(BaseException):
     """Somebody asked the program to stop. Not an Exception: nothing that mends mistakes may swallow
-    it.
-    """
+    it."""
 
     def __init__(self, number: int) -> None:
         self.name = signal.Signals(number).name

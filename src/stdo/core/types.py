@@ -21,8 +21,7 @@ SCALES = (2, 3, 4)
 
 BICUBIC = -1
 """What stands in place of a network's number where there is none: whole frames are enlarged
-bicubically.
-"""
+bicubically."""
 
 
 class UserError(ValueError):
@@ -40,8 +39,9 @@ class Colour:
     matrix: ``bt601``, ``bt709``, ``bt2020``, ``fcc``, ``smpte240m``, or ``rgb`` (no conversion).
     range: ``limited`` (16–235) or ``full`` (0–255).
     primaries, transfer: FFmpeg's names as tagged, ``unknown`` where untagged; carried along, never
-    applied. assumed: the file did not say, so the matrix was guessed from the height (HD is BT.709,
-    SD is BT.601).
+        applied.
+    assumed: the file did not say, so the matrix was guessed from the height (HD is BT.709, SD is
+        BT.601).
     """
 
     matrix: str
@@ -56,7 +56,8 @@ class Stereo:
     """How the pictures of two eyes share one frame.
 
     layout: one of ``side_by_side``, ``top_bottom``, ``frames``, ``checkerboard``, ``rows``,
-    ``columns``. right_first: the right eye's picture comes first.
+        ``columns``.
+    right_first: the right eye's picture comes first.
     """
 
     layout: str
@@ -96,7 +97,7 @@ class Marks:
     """What a file tells its player beside the pixels. Every writer of ours passes it on.
 
     aspect: width of a pixel by its height. light: brightest pixel and brightest average of a frame,
-    in cd/m2 (MaxCLL, MaxFALL).
+        in cd/m2 (MaxCLL, MaxFALL).
     """
 
     aspect: Fraction = Fraction(1)
@@ -114,11 +115,13 @@ UNMARKED = Marks()
 class VideoInfo:
     """What is known of a video before its frames are decoded.
 
-    width, height: pixels of the frames that the source yields, upright and after shrinking. frames:
-    how many frames the source will yield at most, from the container's header; None when it does
-    not say. rate: average frames per second.
-    marks: what players are told beside the pixels, for frames as the source yields them. notes:
-    what a user should know (interlaced, matrix assumed, tone curve not applied), one line each.
+    width, height: pixels of the frames that the source yields, upright and after shrinking.
+    frames: how many frames the source will yield at most, from the container's header; None when it
+        does not say.
+    rate: average frames per second.
+    marks: what players are told beside the pixels, for frames as the source yields them.
+    notes: what a user should know (interlaced, matrix assumed, tone curve not applied), one line
+        each.
     """
 
     name: str
@@ -171,8 +174,7 @@ class FrameSource(Protocol):
 
     def fingerprint(self) -> str:
         """Hash of the content and of every setting that shapes the frames: the key of the prepared
-        video.
-        """
+        video."""
         ...
 
     def __iter__(self) -> Iterator[Frame]: ...
@@ -183,8 +185,7 @@ class Progress(Protocol):
 
     def __call__(self, items: Iterable[T], total: int | None, label: str) -> Iterable[T]:
         """Yield ``items``; ``total`` is how many there are, None when unknown, ``label`` what is
-        being done.
-        """
+        being done."""
         ...
 
 

@@ -1,6 +1,5 @@
 """What of a source goes into its package beside the picture: decided by trial, before training as
-after it.
-"""
+after it."""
 
 from __future__ import annotations
 
@@ -30,8 +29,7 @@ KINDS = dict(zip(STREAMS, ("mp4", "matroska"), strict=True))
 
 _STEP, _STEPS = 2 << 20, 64
 """Bytes between the places at which such a file is looked at, at least; and how many places, at
-most.
-"""
+most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class Beside:
     """What is carried of a source.
 
     container: the source, None: nothing is carried. member: the LR stream's name. tracks: of
-    ``container``, what goes in. notes: what is left out, one line each.
+        ``container``, what goes in. notes: what is left out, one line each.
     """
 
     container: InputContainer | None

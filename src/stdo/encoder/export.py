@@ -27,8 +27,7 @@ VERSION = 1
 INDEX = "export.json"
 TOLERANCE = 1e-3
 """Largest difference from PyTorch that is let pass, on outputs of about 0 … 1: a quarter of a grey
-level.
-"""
+level."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Export:
     """How networks are exported.
 
     format: a key of `stdo.encoder.formats.FORMATS`. size: of the input in LR pixels: ``patch``
-    (with its halo), ``frame``, or ``WIDTHxHEIGHT``. out: the folder; None: ``export-<format>`` in
-    the run directory.
+        (with its halo), ``frame``, or ``WIDTHxHEIGHT``. out: the folder; None: ``export-<format>``
+        in the run directory.
     """
 
     format: str
@@ -52,9 +51,9 @@ def export(
     the folder.
 
     patches: as the run had them. say: receives one line for each network. Nothing is written unless
-    all of it is good. Raises UserError for an unknown format or size, a format whose packages are
-    not installed, a run that is not finished, a folder that is something else, and a network that
-    its runtime computes differently.
+        all of it is good. Raises UserError for an unknown format or size, a format whose packages
+        are not installed, a run that is not finished, a folder that is something else, and a
+        network that its runtime computes differently.
     """
     kind = format_named(wanted.format)
     grid = _grid(patches, read_result(directory, {"scale", "height", "width"}))
@@ -136,8 +135,7 @@ def _target(directory: Path, wanted: Export) -> Path:
 
 def _difference(network: Backbone, kind: Format, height: int, width: int, stem: Path) -> float:
     """How far the format's runtime is from PyTorch, at most. Raises UserError where that is too
-    far.
-    """
+    far."""
     lr_NCHW = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = network(lr_NCHW).numpy()

@@ -1,6 +1,5 @@
 """The formats of `stdo.encoder.export`: how each is written, and run by its own runtime. Server
-only.
-"""
+only."""
 
 import shutil
 import subprocess
@@ -28,9 +27,10 @@ class Format:
     """One format of exported networks.
 
     writer: one of the networks, height and width of LR -> what writes them all. run: path without
-    suffix, LR (1, 3, h, w) float32 -> what the format's own runtime makes of it, (1, 3, s·h, s·w),
-    in full float32. suffixes: of the files of one network. packages: converter and runtime. inputs,
-    outputs: what the runtime calls them. layout: of both; a runtime without batches takes CHW.
+        suffix, LR (1, 3, h, w) float32 -> what the format's own runtime makes of it, (1, 3, s·h,
+        s·w), in full float32.
+    suffixes: of the files of one network. packages: converter and runtime. inputs, outputs: what
+        the runtime calls them. layout: of both; a runtime without batches takes CHW.
     """
 
     writer: Callable[[Backbone, int, int], Write]
@@ -48,8 +48,7 @@ class Format:
 
 def format_named(name: str) -> Format:
     """A format whose packages are there. Raises UserError for an unknown one, and names the extra
-    to install.
-    """
+    to install."""
     if name not in FORMATS:
         raise UserError(f"format={name}: must be one of {', '.join(FORMATS)}")
     for package in FORMATS[name].packages:

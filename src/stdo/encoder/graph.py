@@ -1,6 +1,5 @@
 """A backbone as ONNX, its weights left outside for a package, or inside. Server only: needs torch
-and onnxscript.
-"""
+and onnxscript."""
 
 import copy
 import logging
@@ -16,8 +15,7 @@ from stdo.models.common import Backbone, plain
 
 OPSET = 18
 """The oldest set of operators that PyTorch exports to without a conversion; every current runtime
-knows it.
-"""
+knows it."""
 
 INPUT, OUTPUT = "lr", "sr"
 
@@ -26,8 +24,9 @@ def export_graph(network: Backbone, size: tuple[int, int] | None = None) -> byte
     """The architecture of ``network`` as an ONNX model without weights.
 
     Inputs: ``lr`` (batch, 3, height, width) float32 in [0, 1], all sizes free, and one for each
-    entry of the plain network's ``state_dict``, by that name; the slopes (channels,) of a PRelu are
-    (1, channels, 1, 1) here. Output: ``sr`` (batch, 3, scale·height, scale·width), not clamped.
+        entry of the plain network's ``state_dict``, by that name; the slopes (channels,) of a PRelu
+        are (1, channels, 1, 1) here. Output: ``sr`` (batch, 3, scale·height, scale·width), not
+        clamped.
     size: fixes height and width, and the batch at 1.
     """
     network = plain(network).cpu()
@@ -51,8 +50,7 @@ def export_graph(network: Backbone, size: tuple[int, int] | None = None) -> byte
 
 def with_weights(graph: bytes, network: Backbone) -> bytes:
     """What `export_graph` made, with the weights of a plain network inside: ``lr`` is its only
-    input.
-    """
+    input."""
     model = onnx.load_from_string(graph)
     state = network.state_dict()
     lr = [each for each in model.graph.input if each.name == INPUT]
@@ -91,8 +89,7 @@ def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
 
 def _filled(network: Backbone) -> Backbone:
     """A copy with random weights, since the exporter leaves out what is zero or equal to another
-    tensor.
-    """
+    tensor."""
     filled = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(0)
     for parameter in filled.parameters():

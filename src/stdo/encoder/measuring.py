@@ -20,8 +20,7 @@ _EXACT = Fraction(1, 10**6)
 
 def measured(manifest: Manifest, package: Path, video: Prepared, progress: Progress) -> Manifest:
     """Play a package as a viewer would. Its manifest with how near it is to the truth, and what
-    convolutions read.
-    """
+    convolutions read."""
     player, network = Player(package), manifest.network
     observed = player.networks.observe()
     quality = _compared(player, video, progress)

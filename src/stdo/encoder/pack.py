@@ -36,8 +36,7 @@ from stdo.video.ticks import Ticks, Timeline, held
 
 ROUNDED = 8
 """Weights of this many bits or fewer are rounded; those of more are sent as numbers of 16 or 32
-bits.
-"""
+bits."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Delivery:
     """How a run is packed.
 
     bits: of a weight: 32, 16, 8, 6 or 4. out: the package; None: ``<video>.stdo`` in the run
-    directory. unpacked: a folder rather than a file.
+        directory. unpacked: a folder rather than a file.
     """
 
     bits: int = 8
@@ -64,8 +63,7 @@ class Delivery:
 @dataclass(frozen=True)
 class Delivered:
     """A written package, the run's metrics with its bytes, and what could not be carried, one line
-    each.
-    """
+    each."""
 
     path: Path
     metrics: Json

@@ -49,8 +49,7 @@ class Networks:
     @classmethod
     def expected(cls, build: Callable[[int], Sharing], chunks: int, bicubic: int) -> Networks:
         """Those that ``build(chunks)`` would make, where ``bicubic`` chunks have none; at most two
-        are built.
-        """
+        are built."""
         few = build(min(chunks, bicubic + 2))
         count = 1 if few.networks < few.served else chunks - bicubic
         return cls(
@@ -75,8 +74,7 @@ class Networks:
 
 def stream_notes(clip: Clip) -> tuple[str, ...]:
     """What the package will not hold of the source, one line each. Raises UserError where the
-    source is damaged.
-    """
+    source is damaged."""
     with beside(clip.source) as carried:
         return carried.notes
 
@@ -137,8 +135,7 @@ def printable_name(info: VideoInfo) -> str:
 
 def _explained(error: FieldError, clip: Clip, draft: Manifest) -> str:
     """What a value out of the manifest's range means to whoever sets a run up: settings, what is
-    allowed, a way out.
-    """
+    allowed, a way out."""
     info, grid, network, allowed = clip.info, clip.grid, draft.network, error.allowed
     source = (
         f"video.path={clip.source.path}"

@@ -29,8 +29,7 @@ WINDOWS = 12
 
 EVERY = 5
 """Of their positions, neighbours of which are alike, every so many-th is looked at: 6,000 at the
-paper's patch size.
-"""
+paper's patch size."""
 
 DAMPING = 0.01
 """Share of the mean energy that is added to every input, so that none is taken to be unused."""
@@ -78,8 +77,7 @@ def _merged(seen: Sequence[Mapping[str, "_Inputs"]]) -> dict[str, "_Inputs"]:
 
 def windows_of(clip: Clip, labels_TRC: I16, network_of: Sequence[int], seed: int = 0) -> list[U8]:
     """For each network up to `WINDOWS` windows of its patches, drawn over the whole video: uint8
-    (N, h, w, 3).
-    """
+    (N, h, w, 3)."""
     grid, network_N = clip.grid, np.asarray(network_of)[labels_TRC.ravel()]
     drawn = []
     for number in range(max(network_of) + 1):

@@ -29,8 +29,7 @@ from stdo.video.writer import VideoWriter
 @dataclass(frozen=True, slots=True)
 class Muxed:
     """A written LR stream. audio_bytes: of its sound's packets. notes: what could not be carried,
-    one line each.
-    """
+    one line each."""
 
     path: Path
     audio_bytes: int
@@ -44,7 +43,7 @@ def write_stream(
     folder.
 
     encoded: `stdo.video.store.prepare` kept an LR video, since there was a codec; otherwise the LR
-    frames are encoded without loss. Raises UserError where the LR video is gone.
+        frames are encoded without loss. Raises UserError where the LR video is gone.
     """
     lr = video.lr_video if encoded else _lossless(folder / "lossless.mp4", video, progress)
     if not lr.is_file():
@@ -76,8 +75,7 @@ def write_stream(
 
 def check_stream(package: Package, video: Prepared, progress: Progress = silent) -> None:
     """Raise UserError unless the package's LR stream gives exactly the frames that the networks
-    were trained on.
-    """
+    were trained on."""
     frames = LrVideo(lambda: package.file(package.manifest.lr.member), package.manifest).frames()
     for t, lr_HWC in enumerate(progress(frames, len(video.lr), "check")):
         if not np.array_equal(lr_HWC, video.lr[t]):

@@ -66,7 +66,6 @@ def _span(kernel: int, stride: int, padding: int) -> tuple[int, int]:
 
 def _taps(kernel: int, stride: int, padding: int, phase: int, before: int) -> tuple[I64, I64]:
     """Along a side: the weights that make output ``phase`` of a position, and where the numbers lie
-    that they read.
-    """
+    that they read."""
     taps = np.arange((phase + padding) % stride, kernel, stride)
     return taps, (phase + padding - taps) // stride + before

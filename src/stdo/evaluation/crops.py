@@ -1,6 +1,5 @@
 """Which crops of a video to show: where our result matters most, and, to be fair, where it is
-worst.
-"""
+worst."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -112,8 +111,7 @@ def _apart(value_TRC: F64, count: int, taken: Place | None = None) -> list[Place
 
 def _best(gain_TRC: F64, shut: Sequence[Mask]) -> Place | None:
     """Place of the largest gain outside the first mask that leaves any; None when nothing is gained
-    anywhere.
-    """
+    anywhere."""
     for mask in shut:
         allowed = np.where(mask, 0, gain_TRC)
         if allowed.max() > 0:
@@ -178,8 +176,8 @@ def save_crops(
     """Write the crops as PNG files, with crops.json that says what they show.
 
     pictures: frame number -> its ground truth, bicubic and our result, uint8 (H, W, 3) of native
-    size. Each entry: frame, row, col, why, the rectangle in HR pixels, its PSNR in dB by bicubic
-    and by us, and the files.
+        size. Each entry: frame, row, col, why, the rectangle in HR pixels, its PSNR in dB by
+        bicubic and by us, and the files.
     """
     folder.mkdir(exist_ok=True)
     entries: list[Json] = []

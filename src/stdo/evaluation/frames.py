@@ -1,6 +1,5 @@
 """Any frames against the ground truth: a decoded video file or a played package, by the metrics
-that runs have.
-"""
+that runs have."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -12,8 +11,7 @@ from stdo.video.store import Prepared
 
 def truth(video: Prepared) -> Iterator[U8]:
     """The frames of a prepared video as the source has them: uint8 (height, width, 3), without
-    padding.
-    """
+    padding."""
     for t in range(len(video.hr)):
         yield video.hr[t][: video.height, : video.width]
 
@@ -22,7 +20,7 @@ def compare(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) ->
     """PSNR and SSIM of full frames, as docs/protocol.md defines them.
 
     name: what the frames are called in a message. hr, sr: uint8 (height, width, 3) in the same
-    order. One pass; memory does not grow with their number.
+        order. One pass; memory does not grow with their number.
 
     Returns ``psnr`` {``frame``, ``pooled``, ``y``} in dB and ``ssim`` (None where a side is too
     short for it). Raises UserError where the numbers of frames or their sizes differ.

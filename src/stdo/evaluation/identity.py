@@ -34,14 +34,12 @@ _MOST = 1 << 31
 
 SAME = 0.01
 """dB by which bicubic's figures of a patch may differ: they are computed the same way from the same
-pixels.
-"""
+pixels."""
 
 
 def fingerprint_of(source: FrameSource) -> str:
     """What a run keeps of its video: the version of our conversion, then the hash of content and
-    settings.
-    """
+    settings."""
     return f"{FORMAT} {source.fingerprint()}"
 
 

@@ -17,8 +17,7 @@ Sink = Callable[[Frame], None]
 @dataclass(frozen=True)
 class Measured:
     """What one pass found. ours, bicubic: all protocols. rows: one per frame. patch maps: dB, (T,
-    rows, cols).
-    """
+    rows, cols)."""
 
     ours: Json
     bicubic: Json

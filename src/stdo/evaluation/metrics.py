@@ -1,6 +1,5 @@
 """How close a reconstruction is to the ground truth, in every protocol of docs/protocol.md, from
-one pass.
-"""
+one pass."""
 
 from dataclasses import dataclass, field
 
@@ -59,7 +58,7 @@ def ssim(x_HW: F32, y_HW: F32) -> float | None:
     window is applied as two passes of shifted additions.
 
     Shapes: two float32 (H, W) -> a float up to 1; None where a side is too short to be mirrored (5
-    pixels or fewer).
+        pixels or fewer).
 
     >>> ssim(np.full((16, 16), 90, np.float32), np.full((16, 16), 90, np.float32))
     1.0
@@ -182,8 +181,7 @@ class Comparison:
 @dataclass
 class _Seams:
     """Squared error beside the lines where two patches meet, up to ``scale`` pixels away, and of
-    all other pixels.
-    """
+    all other pixels."""
 
     grid: PatchGrid
     border: _Pool = field(default_factory=_Pool)
@@ -205,8 +203,7 @@ class _Seams:
 
 def _beside(lines: I64, reach: int, length: int) -> npt.NDArray[np.bool_]:
     """Which of ``length`` pixels lie within ``reach`` of a line; line n is that between pixels n -
-    1 and n.
-    """
+    1 and n."""
     near = np.zeros(length, bool)
     for line in lines:
         near[line - reach : line + reach] = True
@@ -253,7 +250,7 @@ class Meter:
             (rows, cols), each patch's chunk.
 
         Returns: ``psnr`` and ``y`` (RGB and luma PSNR in dB) and ``ssim`` (None where a side has 5
-        pixels or fewer).
+            pixels or fewer).
         """
         error = squared_error(hr_HWC, sr_HWC)
         if self._whole.frames % CAFM_EVERY == 0:
@@ -321,8 +318,7 @@ def _psnr_of(error_RC: I64, pixels_RC: I64) -> F32:
 
 def _per_patch(error_HW: I32, grid: PatchGrid) -> tuple[I64, I64]:
     """Sum of the error over the native pixels that each patch owns, and their number: both (rows,
-    cols).
-    """
+    cols)."""
     height, width = error_HW.shape
     tops, lefts = grid.owned_rows[:, 0] * grid.scale, grid.owned_cols[:, 0] * grid.scale
     by_row = np.add.reduceat(error_HW, tops, axis=0, dtype=np.int64)

@@ -1,6 +1,5 @@
 """Two pictures of a result: where in the frame it is good (`heatmap`), and what that looks like
-(`comparison`).
-"""
+(`comparison`)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -67,9 +66,9 @@ def heatmap(
     scale for all.
 
     path: PNG file to write.
-    grid: patches of the LR frame; each is drawn over the native HR pixels that it owns. frames: for
-    each frame its name, its pixels uint8 (H, W, 3), and its maps; the first map is what the gain of
-    the others is counted from.
+    grid: patches of the LR frame; each is drawn over the native HR pixels that it owns.
+    frames: for each frame its name, its pixels uint8 (H, W, 3), and its maps; the first map is what
+        the gain of the others is counted from.
     title: heading of the picture.
     """
     height, width = frames[0][1].shape[:2]
@@ -112,8 +111,7 @@ def _map_captions(maps: PatchMaps) -> list[tuple[str, str]]:
 
 def _colour_scale(maps: Sequence[F32]) -> tuple[Normalize, str]:
     """Colours from the lowest PSNR to about the highest: a few still or black patches must not eat
-    the whole range.
-    """
+    the whole range."""
     values = np.concatenate([values.ravel() for values in maps])
     usual = values[values < PSNR_CAP] if (values < PSNR_CAP).any() else values
     low, high = float(usual.min()), float(np.percentile(usual, 95))
@@ -124,8 +122,7 @@ def _colour_scale(maps: Sequence[F32]) -> tuple[Normalize, str]:
 
 def _draw_map(axes: Axes, grid: PatchGrid, values_RC: F32, *, norm: Normalize, zoom: float) -> None:
     """Colour each patch's own pixels and print its value where that fits. zoom: picture pixels per
-    frame pixel.
-    """
+    frame pixel."""
     width, height = axes.get_xlim()[1], axes.get_ylim()[0]
     x = np.minimum(np.append(grid.owned_cols[:, 0], grid.width) * grid.scale, width)
     y = np.minimum(np.append(grid.owned_rows[:, 0], grid.height) * grid.scale, height)
@@ -153,8 +150,7 @@ def _draw_map(axes: Axes, grid: PatchGrid, values_RC: F32, *, norm: Normalize, z
 
 def _text_fit(width: float, height: float) -> tuple[float, int]:
     """Font size (at most 9 points) and rotation with which four figures fill a cell measured in
-    points best.
-    """
+    points best."""
     level, upright = min(width / 2.7, height / 1.35, 9.0), min(height / 2.7, width / 1.35, 9.0)
     return (level, 0) if level >= min(upright, 6.0) else (upright, 90)
 
@@ -173,8 +169,10 @@ def comparison(
     path: PNG file to write.
     grid: patches of the LR frame.
     crops: what to show, from `choose_crops`; one row each, beside the frame with the crop marked in
-    it. pictures: frame number -> its ground truth, bicubic and our result, uint8 (H, W, 3) of
-    native size. name: what to call our result.
+        it.
+    pictures: frame number -> its ground truth, bicubic and our result, uint8 (H, W, 3) of native
+        size.
+    name: what to call our result.
     title: heading of the picture.
     """
     panel, caption, top = 288, 84, 58

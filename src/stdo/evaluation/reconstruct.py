@@ -18,8 +18,7 @@ BATCH = 8
 
 def device_of(name: object) -> torch.device:
     """The device that a run was trained on, where this machine has it and it works; else the GPU,
-    else the CPU.
-    """
+    else the CPU."""
     try:
         device = torch.device(str(name))
         torch.ones(1, device=device).item()
@@ -69,8 +68,7 @@ class Reconstructor:
 
     def frames(self, lr_THWC: Frames, labels: I16) -> Iterator[tuple[U8, U8]]:
         """SR frame (scale·height, scale·width, 3) and its patches, for every LR frame. labels: (T,
-        rows, cols).
-        """
+        rows, cols)."""
         for t in range(len(lr_THWC)):
             patches = self.patches(np.asarray(lr_THWC[t]), labels[t])
             yield self.grid.assemble(patches), patches

@@ -21,7 +21,7 @@ def closing_table(metrics: Json) -> str:
     cost.
 
     metrics: the content of metrics.json. Figures that are None are shown as –. No line is longer
-    than 80 characters, save a name that is.
+        than 80 characters, save a name that is.
     """
     metrics = harmless(metrics)  # the run may be somebody else's
     ours, bicubic = _figures(metrics), _figures(metrics["bicubic"])
@@ -49,8 +49,7 @@ def closing_table(metrics: Json) -> str:
 
 def _seams(metrics: Json) -> list[str]:
     """PSNR beside the lines where patches meet and elsewhere, ours and bicubic's, which knows no
-    patches.
-    """
+    patches."""
     ours, bicubic = metrics["seams"], metrics["bicubic"]["seams"]
     return [
         f"{part} {number(ours[part], 2)} dB (bicubic {number(bicubic[part], 2)})"
@@ -141,8 +140,8 @@ def _wrapped(label: str, cells: Sequence[str], separator: str) -> list[str]:
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Columns padded to their widest cell: the first ``left`` to the left, the others to the
-    right."""
+    """Columns padded to their widest cell: the first ``left`` to the left, the others to
+    the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

@@ -29,8 +29,7 @@ def has_vmaf(program: str = "ffmpeg") -> bool:
 
 def keep(path: Path, frames: Iterable[tuple[Fraction, U8]], info: VideoInfo) -> Path:
     """Write frames without loss, so that FFmpeg can read them: (time in seconds, uint8 (height,
-    width, 3)).
-    """
+    width, 3))."""
     with VideoWriter(path, info.width, info.height, info.rate, "ffv1") as writer:
         for frame in frames:
             writer.write(frame)

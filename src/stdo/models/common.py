@@ -1,6 +1,5 @@
 """What every backbone shares: the base class, exact bicubic kernels and the initial weights built
-from them.
-"""
+from them."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -20,13 +19,11 @@ INITS = ("bicubic", "paper")
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
 """What has filters. A transposed one keeps them as (inputs, outputs, rows, columns), an ordinary
-one outputs first.
-"""
+one outputs first."""
 
 SHIFTS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 """Shifted in these nine ways by one 3x3 convolution, a colour shows the next one the 5x5 pixels
-that bicubic needs.
-"""
+that bicubic needs."""
 
 
 class Backbone(nn.Module, ABC):
@@ -38,7 +35,7 @@ class Backbone(nn.Module, ABC):
     scale: 2, 3 or 4.
     init: ``bicubic`` or ``paper``; changes the first weights only, never the architecture.
     residual: ``none``: predicts the picture. ``bicubic``: predicts its difference from the bicubic
-    one. None: as published, the first of `RESIDUALS`.
+        one. None: as published, the first of `RESIDUALS`.
     negative_slope: slope of the activations below zero, less than 1; 0 is ReLU, as published. A
         ReLU that is negative for every pixel of a video learns nothing more, and large steps can
         silence a whole layer so.
@@ -59,18 +56,15 @@ class Backbone(nn.Module, ABC):
 
     SHUFFLED: ClassVar[bool] = False
     """Whether the pixels that `predict` makes of an LR pixel still lie in its channels, and
-    `forward` shuffles them.
-    """
+    `forward` shuffles them."""
 
     COLOUR: ClassVar[str] = "rgb"
     """What others' weights of this architecture are made for, ``rgb`` or ``ycbcr``, where nothing
-    says so.
-    """
+    says so."""
 
     MEAN: ClassVar[float] = 0.0
     """Grey that `predict` takes from a picture before its layers, so that black is not the zero
-    that padding shows.
-    """
+    that padding shows."""
 
     def __init__(
         self,
@@ -115,8 +109,7 @@ class Backbone(nn.Module, ABC):
     @classmethod
     def name(cls) -> str:
         """What the command line calls it: the class's name in small letters, which is its file's as
-        well.
-        """
+        well."""
         return cls.__name__.lower()
 
     @property
@@ -149,8 +142,7 @@ class Backbone(nn.Module, ABC):
 
     def forward(self, lr_NCHW: Tensor) -> Tensor:
         """LR (N, 3, h, w) float in [0, 1] -> SR (N, 3, scale·h, scale·w), not clamped. The input is
-        left alone.
-        """
+        left alone."""
         up_NCHW = lr_NCHW if self.upsample is None else self.upsample(lr_NCHW)
         out_NCHW = self.predict(up_NCHW if self.ENLARGED else lr_NCHW)
         if self.residual == "bicubic":  # before the shuffle: one of a sum is quicker than two
@@ -165,7 +157,7 @@ class Backbone(nn.Module, ABC):
         difference from bicubic.
 
         Shapes: (N, 3, h, w) or (N, 3, scale·h, scale·w) -> (N, 3, scale·h, scale·w), or (N,
-        3·scale², h, w) where it is to be `SHUFFLED`. The input is left alone.
+            3·scale², h, w) where it is to be `SHUFFLED`. The input is left alone.
         """
 
 
@@ -268,8 +260,7 @@ def _zero_bias(conv: nn.Conv2d, rows: slice) -> None:
 
 def plain(backbone: Backbone) -> Backbone:
     """A copy for use rather than training: weight norm folded into the weights, no gradients,
-    evaluation mode.
-    """
+    evaluation mode."""
     folded = copy.deepcopy(backbone)
     for parent in list(folded.modules()):
         for name, child in list(parent.named_children()):

@@ -13,8 +13,7 @@ from stdo.models.registry import build
 @dataclass(frozen=True, slots=True)
 class Cost:
     """params: of the plain network (weight norm folded). macs: multiply-accumulates for one LR
-    picture.
-    """
+    picture."""
 
     params: int
     macs: int
@@ -62,8 +61,7 @@ def macs_per_patch(
     """Multiply-accumulates for one patch of each chunk.
 
     network_of: the chunks' networks, or `BICUBIC`, which is counted as `count` does, but has no
-        halo. window, patch:
-    height and width of a patch with its halo and without, in LR pixels.
+        halo. window, patch: height and width of a patch with its halo and without, in LR pixels.
     """
     bicubic = 3 * patch[0] * patch[1] * bicubic_kernels(scale).numel()
     macs = [

@@ -99,8 +99,7 @@ class Deltas(Sharing):
 
     def _fold(self, chunks: list[int]) -> None:
         """Make every convolution ready for these chunks: all at once, since one by one costs as
-        much for each.
-        """
+        much for each."""
         weight = next(self.backbone.parameters())
         device = "cpu" if weight.is_meta else weight.device.type
         with torch.autocast(device, enabled=False):  # weights are kept and folded in full precision
@@ -111,8 +110,7 @@ class Deltas(Sharing):
 
 class _Foldable(nn.Module):
     """A convolution with the weights that it has for each of some chunks, of which one has its
-    turn.
-    """
+    turn."""
 
     def __init__(self, conv: Convolution) -> None:
         super().__init__()

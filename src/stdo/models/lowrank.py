@@ -104,16 +104,14 @@ class LowRank(Deltas):
 
 def sides_of(weight: Sequence[int]) -> tuple[int, int]:
     """Height and width of the matrix that a low-rank difference is: of a convolution with a weight
-    of this shape.
-    """
+    of this shape."""
     outputs, inputs, rows, columns = weight
     return outputs * rows, inputs * columns
 
 
 class Factors(nn.Module):
     """The difference (high, wide) of one convolution for one chunk: a product of two matrices, at
-    first 0.
-    """
+    first 0."""
 
     def __init__(self, high: int, wide: int, rank: int) -> None:
         super().__init__()
@@ -124,8 +122,7 @@ class Factors(nn.Module):
 
 def balanced(factors: Factors) -> Tensor:
     """Both factors in one, (rank, high + wide), with rows that are orthogonal and as strong on
-    either side.
-    """
+    either side."""
     left, values, right = torch.linalg.svd(
         factors.left.double() @ factors.right.double(), full_matrices=False
     )

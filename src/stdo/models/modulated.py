@@ -1,6 +1,5 @@
 """One network for all chunks with a small modulation for each: CaFM, and what becomes of it with
-other chunks.
-"""
+other chunks."""
 
 from collections.abc import Sequence
 

@@ -20,8 +20,7 @@ from stdo.models.weights import load_one, one_line, read_safetensors
 COLOURS = ("auto", "rgb", "ycbcr")
 STRIP_PIXELS = 2**19
 """HR pixels computed at once: bounds the memory whatever the frame's size (64 float32 channels of
-it are 128 MiB).
-"""
+it are 128 MiB)."""
 
 _TO_YCBCR = torch.tensor(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
@@ -78,15 +77,13 @@ class PretrainedUpscaler:
 
     def key(self) -> str:
         """Identifies the result: backbone, scale, colour space, upsampling and the content of the
-        weights.
-        """
+        weights."""
         return self._key
 
     @torch.inference_mode()
     def __call__(self, lr_HWC: U8) -> U8:
         """Upscale one frame, in horizontal strips with exactly the context that the network
-        reaches.
-        """
+        reaches."""
         scale, reach = self.network.scale, self.network.reach
         height, width, _ = lr_HWC.shape
         rows = max(1, STRIP_PIXELS // (width * scale * scale))
@@ -158,8 +155,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     """The tensors of a PyTorch file, in order; a single dict inside it (``state_dict``, ``params``)
-    is opened.
-    """
+    is opened."""
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:

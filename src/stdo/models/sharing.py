@@ -39,8 +39,7 @@ class Sharing(nn.Module, ABC):
     @property
     def learners(self) -> int:
         """How many sets of weights are trained side by side, each with batches and a loss of its
-        own.
-        """
+        own."""
         return self.served if self.ONE_EACH else 1
 
     def learner_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
@@ -58,8 +57,7 @@ class Sharing(nn.Module, ABC):
 
     def network_of(self, labels: npt.NDArray[np.integer[Any]]) -> I64:
         """Chunk numbers of any shape -> numbers of the networks they use, 0 … networks - 1; or
-        `BICUBIC`.
-        """
+        `BICUBIC`."""
         return self._numbered(labels, self.networks)
 
     def _numbered(self, labels: npt.NDArray[np.integer[Any]], count: int) -> I64:
@@ -171,8 +169,7 @@ class Independent(Sharing):
 
 def by_chunk(lr_NCHW: Tensor, chunk_N: Tensor, network: Callable[[Tensor, int], Tensor]) -> Tensor:
     """Call ``network(part_NCHW, chunk)`` once for every chunk that is present; results in the order
-    of the input.
-    """
+    of the input."""
     if bool((chunk_N[1:] < chunk_N[:-1]).any()):
         order_N = chunk_N.argsort(stable=True)
         sorted_NCHW = by_chunk(lr_NCHW[order_N.to(lr_NCHW.device)], chunk_N[order_N], network)

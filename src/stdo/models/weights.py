@@ -22,8 +22,7 @@ from stdo.models.sharing import BackboneFactory, Sharing
 
 BASE, DELTAS = "base", {3: "modulation", 2: "difference"}
 """What the names of the tensors begin with that are there beside the networks; of deltas, by their
-dimensions.
-"""
+dimensions."""
 
 
 MAX_BYTES, MAX_NETWORKS = 1 << 32, 32767
@@ -99,8 +98,7 @@ def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
 
 def _named(path: str | Path, meta: Mapping[str, str]) -> tuple[str, int, int]:
     """Backbone, scale and number of networks, as the metadata say: a few bytes that decide what is
-    built.
-    """
+    built."""
     try:
         name, scale, count = meta["backbone"], int(meta["scale"]), int(meta["networks"])
     except (KeyError, ValueError):

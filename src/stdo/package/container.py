@@ -60,8 +60,7 @@ class Package:
     @classmethod
     def open(cls, path: str | Path) -> "Package":
         """Open a package. Raises UserError, in one line, where it is missing, damaged or not a
-        package.
-        """
+        package."""
         path = Path(path)
         with complaints(path):
             return cls._of(path, _folder(path) if path.is_dir() else _file(path))
@@ -69,8 +68,7 @@ class Package:
     @classmethod
     def held(cls, path: Path, descriptors: Mapping[str, int]) -> "Package":
         """A package that another process has opened, of its `descriptors`. path: for messages.
-        Raises as `open`.
-        """
+        Raises as `open`."""
         with complaints(path):
             return cls._of(
                 path, {name: os.fdopen(number, "rb") for name, number in descriptors.items()}
@@ -150,8 +148,9 @@ def write_package(
     """Write a package, whole or not at all; one that exists is replaced.
 
     members: content of all members but the manifest, or the files that hold it. unpacked: a folder
-    rather than a ZIP. Returns the manifest with the members' sizes and digests. Raises UserError
-    for a manifest out of range, a member that is too large, and a target that cannot be written.
+        rather than a ZIP. Returns the manifest with the members' sizes and digests. Raises
+        UserError for a manifest out of range, a member that is too large, and a target that cannot
+        be written.
     """
     path = Path(path)
     assert sorted(members) == sorted(manifest.names[1:]), sorted(members)
@@ -248,8 +247,7 @@ def _file(path: Path) -> dict[str, BinaryIO]:
 
 def _zip(file: BinaryIO) -> dict[str, Place]:
     """Where the members of a ZIP are, after every byte around them has been compared with what we
-    write.
-    """
+    write."""
     whole = Place(file, 0)
     reader = whole.file()  # with a position of its own, where processes share the open file
     directory = _directory(reader, whole.bytes)
@@ -278,8 +276,7 @@ def _zip(file: BinaryIO) -> dict[str, Place]:
 
 def _directory(file: BinaryIO, size: int) -> bytes:
     """The ZIP's directory, which the end record says where to find: small, and at the end of the
-    file.
-    """
+    file."""
     file.seek(max(0, size - _END.size))
     tail = file.read(_END.size)
     if len(tail) < _END.size or tail[:4] != b"PK\5\6":
@@ -297,8 +294,7 @@ def _directory(file: BinaryIO, size: int) -> bytes:
 
 def _entry(info: zipfile.ZipInfo, position: int) -> bytes:
     """A member in the directory (APPNOTE 4.3.12): written by Unix, version 2.0, stored, no flags,
-    on 1980-01-01.
-    """
+    on 1980-01-01."""
     name, size, rights = info.filename.encode(), info.file_size, info.external_attr
     sizes = (info.CRC, size, size, len(name), 0, 0)
     return (

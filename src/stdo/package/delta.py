@@ -3,9 +3,9 @@ is sent.
 
 A delta names convolutions and holds one array for each, of one of two kinds:
 
-    modulation            (outputs / 2, 2, 3)    mixes the two outputs of each pair low-rank
-    difference   (rank, height + width) left column and right row of each rank of a matrix (height,
-    width)
+    modulation            (outputs / 2, 2, 3)    mixes the two outputs of each pair
+    low-rank difference   (rank, height + width) left column and right row of each rank of a matrix
+    (height, width)
 
 The matrix is the filters', (outputs · rows, inputs · columns). All deltas of a package are of one
 kind and change the same convolutions, or nothing; all differences are of one rank, as far as a
@@ -25,8 +25,7 @@ from stdo.package.limits import WEIGHTS
 
 MODULATION_BITS = 8
 """At least: a modulation is under 1 % of its network and multiplies all of it, no place to save
-bits.
-"""
+bits."""
 
 LOWRANK_BITS = 4
 """At most: fewer bits for more ranks are worth more (docs/decisions/0018)."""
@@ -64,7 +63,7 @@ class Layout:
     """What the deltas of a package change.
 
     convs: name and shape of the weight of each convolution; none where there are no deltas. rank:
-    of low-rank differences, up to 255; 0: they are modulations.
+        of low-rank differences, up to 255; 0: they are modulations.
     """
 
     convs: Params = ()
@@ -80,8 +79,7 @@ class Layout:
     @classmethod
     def read(cls, header: bytes, params: Params) -> "Layout":
         """The inverse of `header`. Raises UserError where there are no such convolutions, or cannot
-        be such deltas.
-        """
+        be such deltas."""
         flags = -(-len(params) // 8)
         if len(header) not in (0, flags, flags + 1) or header[flags:] == b"\0":
             raise damaged(WEIGHTS, f"its header is not that of {len(params)} tensors")
@@ -105,8 +103,7 @@ class Layout:
 
     def header(self, params: Params) -> bytes:
         """Nothing without deltas; else a bit for each of ``params``, and the rank in one byte where
-        there is one.
-        """
+        there is one."""
         changed = {f"{name}.weight" for name, _ in self.convs}
         mask = np.packbits([name in changed for name, _ in params]).tobytes()
         return (mask + bytes([self.rank] if self.rank else [])) if changed else b""
@@ -124,8 +121,7 @@ class Layout:
 
     def rows(self, delta: Mapping[str, F32]) -> list[F32]:
         """A delta as rows of numbers; those of one row are of one kind and share a step. An empty
-        one has none.
-        """
+        one has none."""
         return (
             list(chain(*(_rows(delta[name], weight) for name, weight in self.convs)))
             if delta

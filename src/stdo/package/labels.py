@@ -47,7 +47,7 @@ class Labels:
     below ``chunks``.
 
     data: what `encode` wrote. shape: (T, rows, cols). Raises UserError, at once or when the segment
-    is first needed, where the data does not hold such labels.
+        is first needed, where the data does not hold such labels.
     """
 
     def __init__(self, data: bytes, shape: tuple[int, int, int], chunks: int) -> None:
@@ -109,8 +109,7 @@ def _span(patches: int) -> int:
 
 class _Context:
     """What is known of every patch of a segment before its next label. Encoder and decoder keep the
-    same one.
-    """
+    same one."""
 
     def __init__(self, labels_P: I64, chunks: int) -> None:
         self.labels_P, self._last = labels_P, chunks - 1
@@ -125,8 +124,7 @@ class _Context:
 
     def odds(self) -> F64:
         """Odds of SAME, UP, DOWN and OTHER for every patch, (P, 4); 0 for a label that does not
-        exist.
-        """
+        exist."""
         odds, labels_P = self._counts[self._number_P()].astype(np.float64), self.labels_P
         odds[:, UP] *= labels_P < self._last
         odds[:, DOWN] *= labels_P > 0

@@ -1,6 +1,5 @@
 """Names of a package's members, how much of anything there may be, and the types that its manifest
-is written with.
-"""
+is written with."""
 
 from fractions import Fraction
 from typing import Annotated, Any
@@ -56,8 +55,7 @@ def matching(pattern: str) -> Meta:
 
 def ratio_of(_: type, told: Any) -> Fraction:
     """A fraction, which the manifest holds as numerator and denominator. Raises ValueError with
-    what is allowed.
-    """
+    what is allowed."""
     try:
         return Fraction(*msgspec.convert(told, _Ratio))
     except msgspec.ValidationError as error:

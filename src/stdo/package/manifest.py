@@ -70,8 +70,7 @@ Ranges = Annotated[tuple[tuple[Range, ...], ...], Meta(max_length=MAX_NETWORKS)]
 
 class Stream(Part, frozen=True):
     """The LR video: its member, size in pixels, how it was encoded, and how many bytes of it are
-    sound.
-    """
+    sound."""
 
     member: _Stream
     width: Side
@@ -97,10 +96,11 @@ class Network(Part, frozen=True):
         backbone: The architecture.
         params: Name and shape of each tensor, in the order of weights.bin.
         networks: How many.
-        network_of: The network that serves each chunk, or `stdo.core.types.BICUBIC`. reach: How
-        many LR pixels away a pixel still changes the result, see
-        `stdo.models.common.Backbone.reach`. residual: What the networks predict, see
-        `stdo.models.common.Backbone`; the graph does what it says. Older packages do not tell.
+        network_of: The network that serves each chunk, or `stdo.core.types.BICUBIC`.
+        reach: How many LR pixels away a pixel still changes the result, see
+            `stdo.models.common.Backbone.reach`.
+        residual: What the networks predict, see `stdo.models.common.Backbone`; the graph does what
+            it says. Older packages do not tell.
         ranges: For each network the smallest and the largest number that each of its convolutions
             reads, over the whole video, in the order of their weights in ``params``; None where
             that was not measured.
@@ -158,8 +158,7 @@ class Psnr(Part, frozen=True):
 
 class Figures(Part, frozen=True):
     """What the server measured on the frames that the client made. ssim: None where a side is too
-    short for it.
-    """
+    short for it."""
 
     psnr: Psnr
     ssim: Annotated[float, Meta(ge=-1, le=1)] | None
@@ -299,8 +298,7 @@ def from_json(text: bytes) -> Manifest:
 
 def _check_ranges(fields: Json) -> None:
     """Raise UserError for more ranges than any package has, before they are made into numbers that
-    take room.
-    """
+    take room."""
     network = fields.get("network")
     ranges: Any = network.get("ranges") if isinstance(network, dict) else None
     if isinstance(ranges, list):

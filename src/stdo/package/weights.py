@@ -25,8 +25,7 @@ from stdo.package.limits import BITS, WEIGHTS
 
 SPREADS = 32
 """Tables of either shape, Laplace and Gauss; a step of a quarter between two costs at most 0.5 % of
-the bits.
-"""
+the bits."""
 
 Tensors = dict[str, F32]
 """Parameter name -> array, in the order of the network's state."""
@@ -37,9 +36,9 @@ class Weights:
     """What is sent: k networks, or one base and k deltas.
 
     networks: plain, all with the same names and shapes. deltas: for each network what it changes in
-    the base, see `stdo.package.delta`; nothing is an empty one. steps: for each of ``networks``
-    whose weights are multiples of a step already: parameter name -> step of each row, as `quantise`
-    gives it.
+        the base, see `stdo.package.delta`; nothing is an empty one. steps: for each of ``networks``
+        whose weights are multiples of a step already: parameter name -> step of each row, as
+        `quantise` gives it.
     """
 
     networks: Sequence[Tensors]
@@ -58,8 +57,7 @@ def params_of(tensors: Tensors) -> list[tuple[str, tuple[int, ...]]]:
 
 def encode(weights: Weights, bits: int) -> bytes:
     """Code ``weights`` with ``bits``, one of `BITS`. Raises UserError for other bits, and for what
-    bits cannot hold.
-    """
+    bits cannot hold."""
     if bits not in BITS:
         raise UserError(f"weights.bits={bits}: must be one of {', '.join(map(str, BITS))}")
     params = params_of(weights.networks[0])
@@ -301,8 +299,7 @@ def _encode_symbols(symbols: Symbols, spread: U8, bits: int) -> bytes:
 
 def _decode_symbols(data: bytes | memoryview, spread: U8, lengths: I64, bits: int) -> F32:
     """The inverse of `_encode_symbols`, as float32. spread, lengths: table and number of symbols of
-    each row.
-    """
+    each row."""
     odds = _tables(bits)
     cheapest = -np.log2(odds.max(axis=1) / odds.sum(axis=1))
     if 8 * len(data) + 64 < float(

@@ -52,14 +52,16 @@ class Job:
         directory: The run directory.
         config: Its configuration as text, kept beside the result.
         facts: What is known before the run starts and belongs into metrics.json (method, backbone,
-        seed, …). data: The clip, how it is scored and split.
+            seed, …).
+        data: The clip, how it is scored and split.
         backbone: Builds one network.
         shared: ``backbone`` and the number of chunks -> the networks.
         sampler: Chunk and learner of each patch -> which patches are shown.
         optimizer: See `stdo.training.module.Optimizer`.
         schedule: See `stdo.training.module.Schedule`.
         trainer: A Lightning Trainer but for ``callbacks``, ``plugins``, ``logger`` and the number
-        of epochs. checkpoint_seconds: Between two checkpoints.
+            of epochs.
+        checkpoint_seconds: Between two checkpoints.
         command: The words of the command that repeats this run, for its provenance.
         tracker: Who is told of the run beside its directory.
         start: A first phase, in which one network learns for all chunks.
@@ -196,8 +198,7 @@ def _start(
 
 def _read_weights(path: Path, backbone: Backbone) -> Tensors:
     """The parameters that the first phase has left. Raises UserError unless they are those of this
-    backbone.
-    """
+    backbone."""
     tensors, _ = read_safetensors(path)
     known = {name: tensor.shape for name, tensor in backbone.state_dict().items()}
     if {name: tensor.shape for name, tensor in tensors.items()} != known:
@@ -207,8 +208,7 @@ def _read_weights(path: Path, backbone: Backbone) -> Tensors:
 
 def _read_scores(path: Path, shape: tuple[int, ...]) -> tuple[F32, float]:
     """The scores that the first phase has left, (T, rows, cols) in dB, and the seconds that it
-    took.
-    """
+    took."""
     tensors, meta = read_safetensors(path)
     try:
         scores, seconds = tensors["scores"].numpy().astype(np.float32), float(meta["seconds"])
@@ -224,8 +224,7 @@ def _read_scores(path: Path, shape: tuple[int, ...]) -> tuple[F32, float]:
 
 def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, float]:
     """Train one phase, or resume it. Returns its Trainer, and the seconds of this phase and those
-    before it.
-    """
+    before it."""
     data, sampler, last = job.data, phase.sampler, phase.checkpoint
     data.show(sampler)
     border = data.grid.halo * data.video.scale

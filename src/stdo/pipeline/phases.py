@@ -11,8 +11,7 @@ from stdo.core.types import I64, UserError
 
 MakeSampler = Callable[..., Sampler]
 """(chunk of each patch, learner of each patch) -> which patches are shown; takes batch, passes and
-seed by name.
-"""
+seed by name."""
 
 
 @dataclass(frozen=True)

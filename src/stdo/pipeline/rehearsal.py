@@ -32,8 +32,8 @@ _PATCHES = 1 << 22
 
 
 _HALO = 64
-"""Widest ``patches.halo`` where the network sees less: more is memory and arithmetic for nothing.
-"""
+"""Widest ``patches.halo`` where the network sees less: more is memory and arithmetic for
+nothing."""
 
 
 def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int) -> None:

@@ -109,9 +109,9 @@ def evaluate(
         directory: The run directory.
         clip: What the run was trained on.
         save: ``video`` or ``png`` keeps the SR frames.
-        prepare_seconds: What preparing the clip took; None: unknown, or as noted before. only: Use
-        this one network for every chunk (paper, Table 1); all is then written into
-        ``network-<only>``.
+        prepare_seconds: What preparing the clip took; None: unknown, or as noted before.
+        only: Use this one network for every chunk (paper, Table 1); all is then written into
+            ``network-<only>``.
 
     Returns:
         The content of metrics.json.
@@ -172,8 +172,7 @@ def _evaluate(
 
 def alone(directory: Path, clip: Clip) -> list[Json]:
     """Measure the first and the last chunk's network, each for every patch (paper, Table 1), unless
-    that was done.
-    """
+    that was done."""
     last = max(read_chunks(directory)[1])
     if not last:
         return []

@@ -11,8 +11,7 @@ REACH = 2
 
 def enlarge(lr_HWC: U8, scale: int) -> U8:
     """The pixels of `stdo.video.degrade.BicubicUpscaler`, to one level: (h, w, 3) -> (scale·h,
-    scale·w, 3) uint8.
-    """
+    scale·w, 3) uint8."""
     rows = _along_rows(lr_HWC.astype(np.float32), scale)
     frame_WHC = _along_rows(np.ascontiguousarray(rows.swapaxes(0, 1)), scale)
     np.rint(frame_WHC, out=frame_WHC)

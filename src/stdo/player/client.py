@@ -36,32 +36,30 @@ if TYPE_CHECKING:
 
 _GROUP = 1 << 22
 """HR pixels of the windows that are computed together: of a frame of 1080p all, of huge ones a part
-after another.
-"""
+after another."""
 
 WAIT = 600.0
 """Seconds after which a frame that does not come counts as lost. Deep networks take long on large
-frames.
-"""
+frames."""
 
 _MAX_THREADS = 64
 
 WHOLE = 150_000
 """LR pixels of the largest window: a frame of 480x270 with its halo. Larger frames run whole in
-several bands.
-"""
+several bands."""
 
 
 class Player:
     """The frames of a package in order, as often as it is iterated over.
 
     path: a ``.stdo`` file or an unpacked package. start, duration: seconds of the video; frames
-    with ``start <= time < start + duration`` are played, None: to the end. max_network_bytes: as if
-    only so many bytes of weights.bin had arrived: networks are taken in its order while they fit,
-    patches of the others are bicubic. threads: frames computed at once, None: one for each core
-    that this process may use. precision, device: see `stdo.player.runtime.Networks`. isolated:
-    decode and compute in another process, which has a limit of memory and of time and can neither
-    write files nor use a network: for packages of strangers. It ends with the player.
+        with ``start <= time < start + duration`` are played, None: to the end. max_network_bytes:
+        as if only so many bytes of weights.bin had arrived: networks are taken in its order while
+        they fit, patches of the others are bicubic.
+    threads: frames computed at once, None: one for each core that this process may use. precision,
+        device: see `stdo.player.runtime.Networks`. isolated: decode and compute in another process,
+        which has a limit of memory and of time and can neither write files nor use a network: for
+        packages of strangers. It ends with the player.
 
     Yields (time in seconds, uint8 RGB of native size (height, width, 3)). With
     ``precision="float32"`` the pixels equal those of the server's reconstruction to one level,
@@ -120,8 +118,7 @@ class Player:
 
     def _grids(self) -> tuple[PatchGrid, PatchGrid | None]:
         """The package's grid, and one of fewer and larger windows, where such give the same pixels
-        sooner.
-        """
+        sooner."""
         grid, network = self.manifest.patch_grid, self.manifest.network
         whole = grid.coarsest(min(WHOLE, self.networks.largest))
         pays = grid.halo >= network.reach and whole.pixels < grid.pixels

@@ -29,8 +29,7 @@ removexattr lremovexattr
 fremovexattr utime utimes utimensat futimesat
 """
 """Calls that make, remove or change a file by its name; opening one to write is looked at by its
-arguments.
-"""
+arguments."""
 _SYSTEM = """
 mount umount2 pivot_root chroot unshare setns bpf perf_event_open userfaultfd keyctl add_key
 request_key io_uring_setup
@@ -39,8 +38,7 @@ io_uring_enter io_uring_register setrlimit ioperm iopl init_module finit_module 
 """Calls that change the system, or lead around these lists."""
 _UNKNOWN = ("openat2", "clone3")
 """Calls whose arguments seccomp cannot see: as if the kernel had none, so that the older ones are
-used instead.
-"""
+used instead."""
 _CLONE_THREAD = 0x10000
 _STACK = 1 << 20
 
@@ -80,8 +78,7 @@ def confine(memory: int) -> list[str]:
 
 def _small_stacks() -> None:
     """Let threads have stacks of 1 MiB. RLIMIT_DATA counts all of a stack, and some twenty threads
-    have 8 MiB each.
-    """
+    have 8 MiB each."""
     with suppress(AttributeError):  # of a C library other than glibc
         libc, attributes = ctypes.CDLL(None), ctypes.create_string_buffer(256)
         libc.pthread_attr_init(attributes)
@@ -118,8 +115,7 @@ def _data() -> int | None:
 
 def _forbid() -> None:
     """Load the filter. Raises ImportError without pyseccomp, RuntimeError without libseccomp,
-    OSError as the kernel.
-    """
+    OSError as the kernel."""
     if sys.platform != "linux":
         raise OSError("Linux alone has seccomp")
     import pyseccomp as seccomp

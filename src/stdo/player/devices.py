@@ -22,7 +22,8 @@ def usable_device(core: ov.Core, device: str, precision: str) -> tuple[str, dict
     Args:
         core: OpenVINO.
         device: Its name of the device. ``CPU.0``, the first CPU, is the CPU, whose plugin takes no
-        numbers. precision: OpenVINO's name of the precision.
+            numbers.
+        precision: OpenVINO's name of the precision.
 
     Raises:
         UserError: No network can be run there.

@@ -86,14 +86,12 @@ _FIELDS: dict[str, dict[int, str]] = {
     "side": {1: "", 2: ""},  # number, name
 }
 """onnx.proto, as far as it is needed: message -> number of a field -> the message in it; empty: a
-number or bytes.
-"""
+number or bytes."""
 
 
 def check_graph(data: bytes) -> None:
     """Raise UserError for a graph that is damaged, or has anything in it that no backbone's graph
-    has.
-    """
+    has."""
     model = _parse("model", data)
     graphs = _messages(model, 7)
     if len(graphs) != 1:
@@ -185,8 +183,7 @@ def _text(message: _Message, field: int) -> str:
 
 def _parse(kind: str, data: bytes) -> _Message:
     """A message of a kind in `_FIELDS`. Raises UserError where it is damaged, or has a field that
-    is not there.
-    """
+    is not there."""
     message: _Message = {}
     for field, content in _fields(data):
         inner = _FIELDS[kind].get(field)

@@ -35,8 +35,7 @@ NOBODY = 3
 
 def main() -> None:
     """Serve the process that started this one until it is done, or gone. Its settings are the first
-    message.
-    """
+    message."""
     for number in ASKING:  # Ctrl-C reaches both processes; the other one decides
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -71,8 +70,7 @@ def _broken(path: str, error: Exception) -> str:
 
 def _received(connection: "Connection[Any, Any]") -> dict[str, Any]:
     """The next message; the end of this process where nobody wants more. FFmpeg has an EOFError of
-    its own.
-    """
+    its own."""
     try:
         message: dict[str, Any] = json.loads(connection.recv_bytes(LONGEST))
     except (EOFError, OSError):
@@ -117,8 +115,7 @@ def _frames(player: Player, descriptor: int) -> U8:
 
 def _play(player: Player, parent: "Connection[Any, Any]", frames: U8) -> None:
     """Compute all frames of the span in order, each into a slot that the other process has given
-    back.
-    """
+    back."""
     free = deque(range(len(frames)))
     pending: deque[tuple[int, Future[U8]]] = deque()
     pool = ThreadPoolExecutor(player.threads, thread_name_prefix="stdo-play")

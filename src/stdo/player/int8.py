@@ -56,8 +56,7 @@ class Observed:
 
     def ranges(self, networks: int, names: Sequence[str]) -> Ranges:
         """Of so many networks' convolutions with these weights, to six digits; (0, 0) where one was
-        never used.
-        """
+        never used."""
         return tuple(
             tuple(self._range(network, name) for name in names) for network in range(networks)
         )
@@ -71,8 +70,7 @@ class Observed:
 
 def weight_levels(core: ov.Core, device: str, settings: Mapping[str, object]) -> int:
     """How many levels weights may have there so that sums of products are right: tried on the
-    largest ones.
-    """
+    largest ones."""
     right = np.allclose(_largest_sums(core, device, settings, WEIGHT_LEVELS), _SUM, rtol=0.01)
     return WEIGHT_LEVELS if right else FEWER_LEVELS
 
@@ -82,8 +80,7 @@ _SUM = 16 * 3 * 3
 
 def _largest_sums(core: ov.Core, device: str, settings: Mapping[str, object], levels: int) -> F32:
     """Sums of the largest weights times the largest numbers, as they come out there; each should be
-    `_SUM`.
-    """
+    `_SUM`."""
     ones = np.ones((1, 16, 8, 8), np.float32)
     read, weights = (
         op.parameter(ones.shape, np.float32),
@@ -151,8 +148,7 @@ def _found(ranges: Mapping[str, Range], name: str) -> Range:
 
 def _around_zero(low: float, high: float) -> Range:
     """The range with 0 in it, moved by half a step at most so that 0 is a level: as what surrounds
-    a window is.
-    """
+    a window is."""
     low, high = min(low, 0.0), max(high, 0.0)
     step = (high - low) / (LEVELS - 1) or 1.0
     below = round(-low / step)

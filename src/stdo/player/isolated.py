@@ -96,8 +96,7 @@ class Isolated:
 
 class _Process:
     """One process, ready to play. It ends with this object, by `kill`, or with the process that
-    holds this object.
-    """
+    holds this object."""
 
     def __init__(
         self,
@@ -141,8 +140,7 @@ class _Process:
 
     def receive(self, wait: float) -> dict[str, Any]:
         """What it says next. Raises UserError where it found the package bad, is gone, or says
-        nothing in time.
-        """
+        nothing in time."""
         try:
             if not self._pipe.poll(wait):
                 raise UserError(f"{self._path}: a frame did not come within {wait:g} s")
@@ -209,8 +207,7 @@ def _kill(process: "subprocess.Popen[bytes]", pipe: "Connection[Any, Any]") -> N
 
 def _shared(size: int) -> int:
     """A descriptor of memory that two processes can map, and neither can shorten under the other's
-    hands.
-    """
+    hands."""
     if not hasattr(os, "memfd_create"):
         with tempfile.TemporaryFile() as file:
             file.truncate(size)

@@ -21,21 +21,19 @@ from stdo.video.container import videos_of
 
 FORMATS = dict(zip(STREAMS, ("mov", "matroska"), strict=True))
 """FFmpeg's readers. Said, not probed: a playlist in place of the video would open files of its
-choice.
-"""
+choice."""
 
 _DECODED = "h264,hevc,av1,libdav1d"  # what is carried along is copied, never decoded
 _LIMITS = {"protocol_whitelist": "none"}  # nothing but the member is opened
 _INDEX = 256 << 20
 """Bytes that the list of packets may take in the process that copies sound: four million packets
-and more.
-"""
+and more."""
 _ROUNDED = 128
 """Pixels that decoders add to a side at most, for blocks and vectors."""
 
 _THREADS = 4
-"""Of the decoder, at most as many frames as it keeps for them; networks take the rest of the cores.
-"""
+"""Of the decoder, at most as many frames as it keeps for them; networks take the rest of
+the cores."""
 
 
 class LrVideo:
@@ -119,8 +117,7 @@ class LrVideo:
     @property
     def _largest(self) -> dict[str, str]:
         """What decoders may allocate for a frame; they round its sides up. A stream may change its
-        size on the way.
-        """
+        size on the way."""
         lr = self._lr
         return {"max_pixels": str((lr.width + _ROUNDED) * (lr.height + _ROUNDED))}
 

@@ -22,8 +22,7 @@ _HELD = 128 * _MIB
 
 _DECODER = 160 * _MIB
 """Of the process that decodes, beside what follows: Python, OpenVINO, and what is unused between
-allocations.
-"""
+allocations."""
 _PER_LR_PIXEL = 40
 """Of the LR decoder: the frames that it refers to and those of its threads, and one in RGB."""
 _PER_THREAD_COMPUTING = 20 * _MIB
@@ -32,8 +31,7 @@ _NETWORKS, _NETWORKS_PER_THREAD = 384 * _MIB, 96 * _MIB
 """Of networks at most, even where more is left: more of them ready makes nothing quicker."""
 VIEWER = 4
 """Threads on which every package plays: what a window may need does not depend on who packs it, and
-on what.
-"""
+on what."""
 
 _LEAN = "sync-lookahead=0:bframes=0:ref=1:sliced-threads=1"
 _TIERS = (
@@ -43,8 +41,7 @@ _TIERS = (
     (1 << 26, f"rc-lookahead=0:{_LEAN}:subme=0:mbtree=0:weightp=0", 18),
 )
 """Pixels up to which x264 has some settings, and the bytes that it takes for a pixel then, as
-measured.
-"""
+measured."""
 _ENCODER_THREADS = 6
 
 
@@ -68,8 +65,7 @@ def encoder_options(pixels: int, threads: int) -> dict[str, str]:
 
 def of_encoder(pixels: int) -> int:
     """Bytes that the process takes that encodes: itself, x264, and two copies of a frame on their
-    way to it.
-    """
+    way to it."""
     return _BASE + (_tier(pixels)[2] + 6) * pixels
 
 

@@ -1,6 +1,5 @@
 """One network as OpenVINO computes it: its graph, its weights and a window's size, from pixels to
-pixels. Checked.
-"""
+pixels. Checked."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,16 +18,14 @@ _OPERATIONS = {
     "Round", "ShapeOf", "Subtract", "Transpose", "VariadicSplit",
 }  # fmt: skip
 """What a backbone is made of, between pixels, as OpenVINO reads it. Others are refused: packages
-come from anywhere.
-"""
+come from anywhere."""
 TRANSPOSED = "ConvolutionBackpropData"
 """A transposed convolution."""
 PICTURE = "lr"
 """Name of what the pixels become: the graph's input."""
 MAX_HELD = 3 * 2**25
 """Numbers that the steps of a network may hold at once for one window, whatever else a player has;
-384 MiB.
-"""
+384 MiB."""
 MAX_MACS = 2**44
 """Multiply-accumulates for one frame, all its windows together: five minutes on one core."""
 
@@ -40,7 +37,8 @@ def network_model(
     scale·w, 3).
 
     graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``, by name. Raises
-    UserError for a graph that is damaged or is no backbone's, and for weights that do not fit it.
+        UserError for a graph that is damaged or is no backbone's, and for weights that do not fit
+        it.
     """
     height, width = window
     with complaints():
@@ -102,8 +100,7 @@ def _bound(model: ov.Model, weights: Mapping[str, F32], shape: list[int]) -> ov.
 
 def _on_pixels(model: ov.Model, shape: list[int]) -> ov.Model:
     """The model from uint8 (N, h, w, 3) to uint8 (N, scale·h, scale·w, 3), as stdo.models.pixels
-    converts them.
-    """
+    converts them."""
     pixels = op.parameter(shape, np.uint8, name="pixels")
     image = op.divide(op.convert(pixels, "f32"), op.constant(np.float32(255)))
     image = op.transpose(image, op.constant(np.array([0, 3, 1, 2])), name=PICTURE)
@@ -135,8 +132,7 @@ def macs(model: ov.Model) -> float:
 
 def _check_steps(model: ov.Model) -> None:
     """Raise UserError for a graph that is none of a backbone: other operations, or more work than
-    one may have.
-    """
+    one may have."""
     for step in model.get_ordered_ops():
         if step.get_type_name() not in _OPERATIONS:
             raise UserError(
@@ -168,8 +164,7 @@ def check_work(work: float) -> None:
 
 def held(model: ov.Model) -> int:
     """How many numbers are in memory at once, at most, when steps run in order. Weights are not
-    counted.
-    """
+    counted."""
     steps = [step for step in model.get_ordered_ops() if step.get_type_name() != "Constant"]
     sources = [{value.get_node().get_name() for value in step.input_values()} for step in steps]
     last = {name: at for at, names in enumerate(sources) for name in names}
@@ -191,9 +186,8 @@ def _scratch(step: ov.Node) -> float:
     """Numbers that a step makes beside its result.
 
     A transposed convolution with one output channel makes all products of a filter before it adds
-    them up (measured:
-    684 MiB for 200x200 numbers and 65x65 weights), elsewhere and on other processors more of them
-    may do so.
+    them up (measured: 684 MiB for 200x200 numbers and 65x65 weights), elsewhere and on other
+    processors more of them may do so.
     """
     if step.get_type_name() != TRANSPOSED:
         return 0.0

@@ -1,6 +1,5 @@
 """What becomes of played frames: a video with the package's sound, or pictures. Whole, or not there
-at all.
-"""
+at all."""
 
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -88,8 +87,7 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
 
 def _cut(player: Player, origin: Fraction) -> Cut:
     """The stretch that is played, on the clock of the LR stream, whose first picture is shown at
-    ``origin``.
-    """
+    ``origin``."""
     source, span = player.manifest.source, player.span
     end = None if span.stop == source.frames else origin + source.pts(span.stop)
     return Cut(origin + source.pts(span.start), end)

@@ -36,8 +36,7 @@ further off (docs/decisions/0021)."""
 
 WAIT = 600.0
 """Seconds after which a network that others use counts as dead: the largest take half a minute for
-each window.
-"""
+each window."""
 
 RESIDENT = 128
 """Networks that are kept ready at once by default; each holds a few MB for every thread."""
@@ -61,11 +60,12 @@ class Networks:
     """The networks of a package, made ready when they are first used. Threads may share one.
 
     graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``. weights: of each
-    network, by name. scale: 2, 3 or 4. threads: how many windows are computed at once. precision:
-    one of `PRECISIONS`. device: OpenVINO's name of it. resident: how many networks stay ready.
-    ranges: for each network what its convolutions read, by the name of their weights; ``int8``
-    needs them. memory: bytes that the steps of all networks may hold together; beyond it, fewer
-    windows are computed at once and fewer networks stay ready.
+        network, by name.
+    scale: 2, 3 or 4. threads: how many windows are computed at once. precision: one of
+        `PRECISIONS`. device: OpenVINO's name of it. resident: how many networks stay ready. ranges:
+        for each network what its convolutions read, by the name of their weights; ``int8`` needs
+        them. memory: bytes that the steps of all networks may hold together; beyond it, fewer
+        windows are computed at once and fewer networks stay ready.
 
     Raises UserError for a graph that is damaged or is no backbone's, weights that do not fit it, a
     precision or a device that is not there.
@@ -108,8 +108,7 @@ class Networks:
 
     def prepare(self, index: int, window: _Window) -> None:
         """Make network ``index`` ready for windows of a height and width, which takes a tenth of a
-        second.
-        """
+        second."""
         with self._request(index, window):
             pass
 
@@ -123,8 +122,7 @@ class Networks:
         """Write the patches that network ``index`` makes of some windows, rounded to 8 bit.
 
         windows_NHWC: uint8 (N, h, w, 3). out_NHWC: uint8 (N, scale·h, scale·w, 3), C-contiguous as
-            they are. members:
-        numbers of the windows.
+            they are. members: numbers of the windows.
         """
         with self._request(index, windows_NHWC.shape[1:3]) as request:
             # in our memory: handed over at each call it would be copied, and looked at for 0.1 ms
@@ -138,8 +136,7 @@ class Networks:
     @property
     def largest(self) -> int:
         """LR pixels of a window above which the memory of one window is more than quickness is
-        worth.
-        """
+        worth."""
         side, numbers = 64, min(_LARGE, self._budget // self._threads)
         return numbers * side * side // self._steps((side, side)) if self._weights else numbers
 
@@ -158,8 +155,7 @@ class Networks:
 
     def _steps(self, window: _Window) -> int:
         """How many numbers the steps of a network hold for one window of that size; all networks
-        are alike in this.
-        """
+        are alike in this."""
         return self._costs(window)[0]
 
     def _costs(self, window: _Window) -> tuple[int, float]:

@@ -20,8 +20,7 @@ _HELD = 48
 
 def speeds(player: Player, began: float) -> str:
     """A table in frames per second, as text. began: `time.perf_counter` when the package was
-    opened.
-    """
+    opened."""
     count = min(len(player), _FRAMES)
     next(iter(player.lent()))
     first = time.perf_counter() - began

@@ -87,8 +87,7 @@ def _check_folder(out: Path) -> None:
 
 def _check_container(out: Path, folder: Path) -> None:
     """Write a video of one frame into the container that the ending names: it must be one file with
-    H.264 in it.
-    """
+    H.264 in it."""
     trial, before = folder / f"trial{out.suffix}", {*folder.iterdir()}
     refused = UserError(f"{out}: is no video that can be written; use .mp4 or .mkv")
     try:

@@ -28,8 +28,7 @@ _PLACE = ("video", "backbone", "scale")
 
 def _points(rows: Sequence[Json], x: str, y: str) -> list[tuple[float, float, float, float]]:
     """(x, mean y, lowest y, highest y) of the rows that have both, by x; seeds of one point share
-    the mean of x.
-    """
+    the mean of x."""
     points: dict[Any, list[tuple[float, float]]] = {}
     for row in rows:
         if row[x] is not None and row[y] is not None:
@@ -45,8 +44,7 @@ def _panels(
     rows: Sequence[Json], used: Sequence[str], title: str, wide: float = 4.6
 ) -> tuple[Figure, list[tuple[Axes, list[Json]]]]:
     """A figure with a panel for each video, backbone and scale among the rows, unless the series
-    tell them apart.
-    """
+    tell them apart."""
     groups: dict[tuple[Any, ...], list[Json]] = {}
     keys = [key for key in _PLACE if key not in used]
     for row in rows:

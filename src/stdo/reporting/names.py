@@ -26,8 +26,7 @@ def names(runs: Sequence[Run]) -> list[str]:
 
 def _telling(runs: Sequence[Run]) -> list[str]:
     """Settings, as few as it takes one after the other, that tell apart all runs that differ in
-    any.
-    """
+    any."""
 
     def kinds(keys: Sequence[str]) -> int:
         return len({tuple(run.shaping.get(key) for key in keys) for run in runs})

@@ -42,8 +42,7 @@ def write_page(path: Path, runs: Sequence[Run], title: str, private: bool = Fals
 
 def render(data: Json) -> str:
     """The whole document. Whatever is in ``data`` ends up as data: nothing in it can become markup
-    or program.
-    """
+    or program."""
     parts = {
         "title": html.escape(data["title"]),
         "style": _asset("report.css") + _colours(data["methods"]),
@@ -61,8 +60,7 @@ def _inert(data: Json) -> str:
 
 def _colours(methods: Sequence[Json]) -> str:
     """The methods' colours as CSS variables ``--m0``, ``--m1``, … in the order of ``methods``, for
-    light and dark.
-    """
+    light and dark."""
     looks = [*(look(method["key"]) for method in methods), BICUBIC]
     names = [*(f"--m{index}" for index in range(len(methods))), "--bicubic"]
 

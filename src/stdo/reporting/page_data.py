@@ -1,6 +1,5 @@
 """What the HTML report knows about its runs, as one JSON value: small figures of all runs, pictures
-of the best.
-"""
+of the best."""
 
 import base64
 import math
@@ -79,8 +78,7 @@ def page_data(runs: Sequence[Run], title: str, private: bool = False) -> Json:
 
 def _names(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
     """A name of its own for every run of one video, scale and backbone; a point is what its seeds
-    share.
-    """
+    share."""
     seeds = [run.metrics["seed"] for run in runs]
     labels = [
         f"{point}, seed {seed}" if seed else point
@@ -93,8 +91,7 @@ def _names(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
 
 def _with_own_videos(runs: Sequence[Run]) -> list[Run]:
     """The runs; a video that was cut, shrunk or coded in another way gets another name, as no
-    figure fits both.
-    """
+    figure fits both."""
 
     def codec(run: Run) -> str:
         degrade = run.settings.get("degrade") or {}
@@ -132,8 +129,7 @@ def _told_apart(
 
 def _home(run: Run) -> Path:
     """The run directory, also of a run whose networks were measured one by one in folders of their
-    own.
-    """
+    own."""
     return run.directory if run.metrics["network"] is None else run.directory.parent
 
 
@@ -180,8 +176,7 @@ def _finite(value: Json) -> Json:
 
 def best_of_each_method(entries: Sequence[Json]) -> list[int]:
     """Which runs get maps and crops: of each video and scale the best of each method, and of its
-    seeds the first.
-    """
+    seeds the first."""
     first: dict[tuple[object, ...], int] = {}
     for index, entry in enumerate(entries):
         key = *(entry[name] for name in ("video", "scale", "backbone", "method")), entry["point"]
@@ -218,8 +213,8 @@ def _frame_curves(run: Run, pool: Pool) -> Json | None:
 
 
 def _training_curve(run: Run) -> list[list[float]]:
-    """(presentations, PSNR of the shown patches, seconds): means over equal stretches of the
-    fit."""
+    """(presentations, PSNR of the shown patches, seconds): means over equal stretches of
+    the fit."""
     points = [(row["presentations"], row["psnr"], row["seconds"]) for row in run.curve()]
     points = [point for point in points if all(map(math.isfinite, point))]
     if not points:
@@ -238,8 +233,7 @@ def _spread(count: int, most: int) -> list[int]:
 
 def _maps(run: Run, pool: Pool) -> Json | None:
     """Patch PSNR of some frames as hundredths of a dB, uint16 in base64, and the patches' edges in
-    pixels.
-    """
+    pixels."""
     maps = run.maps()
     if maps is None:
         return None
@@ -302,8 +296,7 @@ def _add_crops(runs: Sequence[tuple[Run, Json]], pool: Pool) -> int:
 
 def _worth_showing(crops: Sequence[Json]) -> list[Json]:
     """Those that every run has first; of the gains only such as show no place again, of whatever
-    frame.
-    """
+    frame."""
     kept: list[Json] = []
     for crop in sorted(crops, key=lambda crop: crop["why"] != HARDEST):
         if crop["why"] != GAIN or not any(_overlap(crop, other) > 0.5 for other in kept):

@@ -22,8 +22,8 @@ def paper_figure(backbone: str, method: str, video: str, scale: int) -> float | 
     """The paper's PSNR in dB; None where it prints none.
 
     backbone, method: our names (``wdsr``, ``jstdo``), or `FIRST_ALONE` and `LAST_ALONE`. video: the
-    name of a VSD4K video as `stdo.video.images.Vsd4k` gives it (``game_15s``), or as the paper does
-    (``game-15s``).
+        name of a VSD4K video as `stdo.video.images.Vsd4k` gives it (``game_15s``), or as the paper
+        does (``game-15s``).
 
     >>> paper_figure("wdsr", "stdo", "game_45s", 4)
     37.76
@@ -65,8 +65,7 @@ def paper_frames(video: str) -> int | None:
 @cache
 def _psnr() -> dict[tuple[str, str, str, int], float]:
     """(backbone, method, video, scale) -> dB. Where tables agree on a figure, they agree to the
-    last digit.
-    """
+    last digit."""
     rows = [row | {"backbone": "WDSR"} for row in _table("table1_one_model")] + _table(
         "table2_psnr"
     )
@@ -81,8 +80,7 @@ def _psnr() -> dict[tuple[str, str, str, int], float]:
 
 def paper_macs(backbone: str, scale: int) -> float | None:
     """The paper's "FLOPs" of a 48×48 LR patch in units of 10⁹ (a multiplication and its addition
-    count once).
-    """
+    count once)."""
     for row in _table("table3_cost"):
         if (row["backbone"].lower(), int(row["scale"])) == (backbone, scale):
             return float(row["flops_g"])

@@ -34,7 +34,8 @@ def heatmaps(runs: Sequence[Run], frame: int | None = None, title: str = "") -> 
     to the first run.
 
     runs: one after the other for each video, backbone and scale; of several seeds the first is
-    shown. frame: which frame; None takes the middle one.
+        shown.
+    frame: which frame; None takes the middle one.
     """
     groups = []
     for members in _groups(runs):
@@ -127,8 +128,7 @@ def _panel(
     aspect: float,
 ) -> None:
     """One map. scale: its colours, and the format of the numbers, which are printed where there is
-    room.
-    """
+    room."""
     norm, colours, digits = scale
     rows, cols = values_RC.shape
     axes.imshow(

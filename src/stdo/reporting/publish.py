@@ -7,8 +7,7 @@ _PATH = re.compile(
     r"""(?:(?<![^\s=\[\](){},'"|;])|(?<=:)(?!//))(?:file://)?(?:~[\w.-]*)?/+(?:[^/,\]]+/+)*([^/,\]]*)"""
 )
 """A path that begins at the root or in a home folder, and its last name. Relative paths stay as
-they were typed.
-"""
+they were typed."""
 
 
 def published(value: Any) -> Any:

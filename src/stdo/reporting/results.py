@@ -1,6 +1,5 @@
 """results.tsv: one flat row for each run, with the paper's figures and the run's provenance beside
-ours.
-"""
+ours."""
 
 import csv
 import math
@@ -45,15 +44,13 @@ def rows(runs: Sequence[Run]) -> list[Json]:
 
 def write_tsv(path: Path, runs: Sequence[Run]) -> None:
     """Write `rows` as tab-separated values with a heading; decibels and seconds are rounded to four
-    digits.
-    """
+    digits."""
     write_table(path, rows(runs))
 
 
 def write_table(path: Path, table: Sequence[Json]) -> None:
     """Write rows that have the same columns as tab-separated values with a heading, numbers to four
-    digits.
-    """
+    digits."""
     with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]), dialect="excel-tab", lineterminator="\n")
         writer.writeheader()
@@ -78,8 +75,7 @@ def _at(value: Any, path: str) -> Any:
 
 def over(run: Run, method: str, runs: Sequence[Run]) -> float | None:
     """Difference of the ``frame`` PSNR in dB to another method under the same conditions with equal
-    work, if it ran.
-    """
+    work, if it ran."""
     if run.metrics["method"] == method:
         return None
     others = [
@@ -116,8 +112,7 @@ def _conditions(run: Run) -> dict[str, str]:
 
 def _of_paper(run: Run) -> Json:
     """The paper's PSNR where our video is one of its videos, whole, and its mean differences for
-    any other.
-    """
+    any other."""
     facts = run.metrics
     method, backbone, scale = facts["method"], facts["backbone"], facts["scale"]
     if facts["network"] is not None:
@@ -169,8 +164,7 @@ def _difference(a: float | None, b: float | None) -> float | None:
 
 def _text(value: object) -> str:
     """A cell: whole numbers whole, other numbers to four digits after the point, lists with spaces
-    between.
-    """
+    between."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -184,6 +178,5 @@ def _text(value: object) -> str:
 
 def _inert(text: str) -> str:
     """A text that no spreadsheet takes for a formula: with an apostrophe before the signs that
-    formulas begin with.
-    """
+    formulas begin with."""
     return f"'{text}" if text.startswith(_FORMULAS) else text

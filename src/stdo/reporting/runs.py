@@ -56,7 +56,7 @@ class Run:
     """One finished run.
 
     directory: where it lies. metrics: the content of metrics.json. provenance: that of
-    provenance.json, empty where there is none. config: its configuration as YAML text.
+        provenance.json, empty where there is none. config: its configuration as YAML text.
     """
 
     directory: Path
@@ -77,8 +77,7 @@ class Run:
     @property
     def name(self) -> str:
         """Method and what sets it apart from others of its kind, whatever the seed: ``JSTDO k=4
-        ratios 1 .5 .25 0``.
-        """
+        ratios 1 .5 .25 0``."""
         facts = self.metrics
         text = self.method if facts["chunking"] == "whole" else f"{self.method} k={facts['chunks']}"
         if facts.get("bicubic_chunks"):
@@ -101,8 +100,7 @@ class Run:
     @cached_property
     def shaping(self) -> dict[str, str]:
         """Every setting that shapes the result, but for the seed and nulls: ``patches.halo`` ->
-        ``4``.
-        """
+        ``4``."""
         facts = {key: str(self.metrics[key]) for key in _SHAPING_FACTS} | {
             key: str(value) for key, value in _SINCE.items()
         }
@@ -114,24 +112,21 @@ class Run:
 
     def frames(self) -> list[dict[str, float]]:
         """frames.csv: one row a frame; NaN where a figure does not exist. Empty when there is no
-        such file.
-        """
+        such file."""
         return read_table(
             self.directory, "frames.csv", ("frame", "psnr"), int(self.metrics["frames"])
         )
 
     def curve(self) -> list[dict[str, float]]:
         """curves.csv: step, presentations, seconds, loss, psnr, lr. Empty when there is no such
-        file.
-        """
+        file."""
         return read_table(
             self.directory, "curves.csv", ("presentations", "psnr", "seconds"), _CURVE_ROWS
         )
 
     def maps(self) -> tuple[F32, F32] | None:
         """Patch PSNR in dB of our result and of bicubic, float32 (T, rows, cols); None when they
-        were not kept.
-        """
+        were not kept."""
         wanted = {"ours": ("f", 3), "bicubic": ("f", 3)}
         try:
             found = read_arrays(self.directory, MAPS, wanted, int(self.metrics["patches"]))
@@ -147,8 +142,7 @@ class Run:
 
     def crops(self) -> list[Json]:
         """The entries of crops/crops.json, whose files `picture` reads; empty where there is no
-        such file.
-        """
+        such file."""
         return harmless(read_crops(self.directory))  # type: ignore[no-any-return]
 
     def picture(self, crop: Json, name: str) -> bytes:

@@ -55,8 +55,7 @@ class Series:
 
 def series_of(rows: Sequence[Json], by: Sequence[str]) -> list[Series]:
     """Rows by the values of some columns. Series of one method share its colour, each paler than
-    the one before.
-    """
+    the one before."""
     groups: dict[tuple[str, ...], list[Json]] = {}
     for row in rows:
         groups.setdefault(tuple(said(column, row[column]) for column in by), []).append(row)
@@ -83,8 +82,7 @@ def series_of(rows: Sequence[Json], by: Sequence[str]) -> list[Series]:
 
 def said(column: str, value: Any) -> str:
     """A value as it stands in legends and headings: ``×4`` of a scale, ``chunks 4`` of most
-    columns.
-    """
+    columns."""
     if column == "method":
         return method_name(str(value))
     if column in ("video", "backbone", "run"):

@@ -28,12 +28,10 @@ START_WEIGHTS, START_SCORES = (
     Path("checkpoints") / "scores.safetensors",
 )
 """Where the phases of a fit resume; and what the first one leaves to the main one, the scores
-written last.
-"""
+written last."""
 _WRITTEN_TO = re.compile(r"crops|checkpoints|sr|tensorboard|wandb|network-\d+")
 """Folders of a run directory that more is written into; others, such as packages, are replaced as a
-whole.
-"""
+whole."""
 
 __all__ = [
     "CHECKPOINT", "CHUNKS", "DELIVERED", "MAPS", "RESULT", "START_CHECKPOINT", "START_SCORES",

@@ -112,8 +112,7 @@ def read_config(directory: Path) -> str:
 
 def _check_yaml(content: str) -> None:
     """Raise ValueError for what a few bytes of YAML can blow up: references, and many or deeply
-    nested values.
-    """
+    nested values."""
     if "*" not in content and len(content) < 1 << 14:  # nearly all; parsing twice takes a while
         return
     depth = 0
@@ -139,8 +138,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
 def settings_of(config: str, place: str) -> Json:
     """The configuration of a run as nested dicts; texts in it cannot steer a terminal. Empty where
-    there is none.
-    """
+    there is none."""
     try:
         _check_yaml(config)
         found = yaml.load(config, _Loader)  # noqa: S506 - a SafeLoader
@@ -155,8 +153,7 @@ def settings_of(config: str, place: str) -> Json:
 
 def harmless(value: Any) -> Any:
     """The same nested values with every text made `printable`. Raises ValueError for a number of
-    very many digits.
-    """
+    very many digits."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
@@ -168,8 +165,7 @@ def harmless(value: Any) -> Any:
 
 def read_crops(directory: Path) -> list[Json]:
     """The entries of crops/crops.json; `read_crop` reads their pictures. Empty where there is no
-    such file.
-    """
+    such file."""
     try:
         found: list[Json] = _json(directory, "crops/crops.json", MAX_METRICS)
     except FileNotFoundError:
@@ -259,7 +255,8 @@ def read_arrays(
         directory: The run directory.
         name: Of the file.
         wanted: Array -> the kind of its numbers (``f`` or ``i``, as NumPy calls them) and its
-        dimensions. count: How many numbers each must have; None for any number.
+            dimensions.
+        count: How many numbers each must have; None for any number.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -282,8 +279,7 @@ def read_arrays(
 
 def _check_end(file: BinaryIO) -> None:
     """Refuse a ZIP whose directory is long, which Python reads as a whole; it stands at the end,
-    without a comment.
-    """
+    without a comment."""
     file.seek(max(0, file.seek(0, io.SEEK_END) - _END.size - _LOCATOR))
     tail = file.read()
     end = tail[-_END.size :]

@@ -179,8 +179,7 @@ NEEDED_BY_REPORT = frozenset(name for name, field in RESULT.items() if field.nee
 
 def columns() -> Iterator[tuple[str, str, str]]:
     """The columns of results.tsv that are figures of metrics.json: name, field, path below the
-    field.
-    """
+    field."""
     for name, field in RESULT.items():
         for column, path in field.columns:
             yield column or name, name, path

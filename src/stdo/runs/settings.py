@@ -83,8 +83,7 @@ Size = Count | Annotated[float, Meta(gt=0, le=1)]
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 SAMPLERS = ("sampler", "init.sampler")
 """Where a configuration has a sampler: of the networks of the chunks, and of the network that is
-trained first.
-"""
+trained first."""
 
 GROUPS: dict[str, Role] = {
     **dict.fromkeys(
@@ -96,8 +95,7 @@ GROUPS: dict[str, Role] = {
     "video._target_": Role.NONE,  # frames are known by their content
 }
 """What the settings of a group mean for the result where they do not say otherwise; else they are
-conditions.
-"""
+conditions."""
 
 _SAMPLER = {
     "ratios": Setting(
@@ -316,8 +314,7 @@ def role_of(name: str) -> Role:
 
 def flat(settings: Any, above: str = "") -> Iterator[tuple[str, Any]]:
     """Nested settings as pairs of name and value: ``patches.halo``, 4. Former names become those of
-    now.
-    """
+    now."""
     for key, value in settings.items():
         name = f"{above}{key}"
         if isinstance(value, Mapping):

@@ -1,6 +1,5 @@
 """Sweeps: what became of each job, kept beside the runs, so that a failed one loses nothing and is
-not forgotten.
-"""
+not forgotten."""
 
 import json
 import math
@@ -16,8 +15,7 @@ from stdo.runs.files import MAX_JSON, read_jobs
 
 FINISHED, FAILED, BUSY = "finished", "failed", "busy"
 """BUSY: another process, such as the same sweep started twice, is at the job; only that one records
-it.
-"""
+it."""
 
 LOCK_SECONDS = 60.0
 
@@ -25,8 +23,7 @@ LOCK_SECONDS = 60.0
 @dataclass(frozen=True)
 class Outcome:
     """One job of a sweep. command: repeats it alone. directory: of the run, where it got that far.
-    error: one line.
-    """
+    error: one line."""
 
     command: str
     directory: str | None
@@ -84,7 +81,8 @@ def job_command(
 
     Args:
         overrides: as the job was given them. Those of Hydra's own are dropped, but for where files
-        are searched. flags: of Hydra's, that choose configuration files.
+            are searched.
+        flags: of Hydra's, that choose configuration files.
         study: as the user named it, for Hydra knows its name alone. Nothing else of it is swept
             again.
     """

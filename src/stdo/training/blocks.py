@@ -8,13 +8,11 @@ from stdo.chunks.sample import Sampler as PatchSampler
 
 WATCH_EVERY = 10
 """Steps between points of the training curve: for people to watch, and not worth a pass over the
-pixels each time.
-"""
+pixels each time."""
 
 LONGEST = 64
 """Patches in a block of more than one step: held in memory together, and shown before anybody can
-stop the fit.
-"""
+stop the fit."""
 
 
 def is_watched(step: int, steps: int) -> bool:

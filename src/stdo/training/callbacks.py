@@ -183,8 +183,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read one. Raises UserError where it is damaged, or holds more than tensors and plain
-        values.
-        """
+        values."""
         try:
             loaded: dict[str, Any] = super().load_checkpoint(path, *args, **kwargs)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:

@@ -48,8 +48,8 @@ class PatchBatches(Dataset[Batch]):
         return self.gather(patch_B[np.argsort(self._labels[patch_B], kind="stable")])
 
     def gather(self, patch_B: I64) -> Batch:
-        """The windows, targets and chunks of the patches numbered ``patch_B`` over the whole
-        video."""
+        """The windows, targets and chunks of the patches numbered ``patch_B`` over the
+        whole video."""
         grid, scale = self._grid, self._grid.scale
         frame_B, within_B = np.divmod(patch_B, grid.patches)
         if grid.halo:
@@ -74,7 +74,7 @@ class PatchData(pl.LightningDataModule):
     result and makes `scores` and `labels`, both (T, rows, cols); `show` then says which patches the
     fit shows. `rescore` makes chunks anew, between two phases of a fit.
     `score_seconds`: what scoring took, also when the cache had the scores; None when that is
-    unknown.
+        unknown.
     """
 
     def __init__(self, clip: Clip, scorer: Scorer, split: Split, chunks: int) -> None:

@@ -18,8 +18,7 @@ from stdo.models.pixels import without_halo
 @dataclass(frozen=True)
 class Loss:
     """A mean over differences. gradient: makes them, in place, its gradient, times what comes from
-    above, a scalar.
-    """
+    above, a scalar."""
 
     mean: Callable[[Tensor], Tensor]
     gradient: Callable[[Tensor, Tensor], Tensor]
@@ -46,7 +45,8 @@ def loss_of(kind: str, sr_NCHW: Tensor, hr_NHWC: Tensor, border: int = 0) -> tup
     pictures are read straight through, four times as fast.
 
     kind: a key of `LOSSES`. sr_NCHW: a network's result, around [0, 1], any float type. hr_NHWC:
-    uint8 (N, H, W, 3). border: pixels on every side of ``sr`` that ``hr`` is without.
+        uint8 (N, H, W, 3).
+    border: pixels on every side of ``sr`` that ``hr`` is without.
     """
     with torch.no_grad():
         difference_NHWC = hr_NHWC.float().div_(255)

@@ -19,8 +19,7 @@ from stdo.models.common import Backbone, Convolution
 
 PER_PATCH = 32
 """Bytes that a patch of the video takes beside its pixels: score, label, learner, and its place in
-an order.
-"""
+an order."""
 
 PER_STEP = 24
 """Bytes that a step takes before it is done, where learners have turns."""
@@ -34,8 +33,7 @@ _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_
 @dataclass(frozen=True)
 class Need:
     """Something that takes memory. what: as a user knows it. settings: what makes it smaller, the
-    first one most.
-    """
+    first one most."""
 
     what: str
     size: int
@@ -110,8 +108,7 @@ def check_memory(needs: Callable[[], Iterator[Need]], device: torch.device) -> N
 
 def host_memory() -> int | None:
     """Bytes of memory that this process may have: the machine's, or less where a container or a
-    limit says so.
-    """
+    limit says so."""
     found = []
     with contextlib.suppress(ValueError, OSError, AttributeError):
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

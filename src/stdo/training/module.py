@@ -20,13 +20,11 @@ from stdo.training.loss import loss_of
 
 EXPLODED = 10.0
 """A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less
-than a tenth.
-"""
+than a tenth."""
 
 Optimizer = Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]
 """Two groups of parameters -> what moves them; ``filters`` of a group says whether it holds the
-convolutions' banks.
-"""
+convolutions' banks."""
 Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
 
@@ -120,8 +118,7 @@ class Overfit(pl.LightningModule):
 
 def filters_of(module: nn.Module) -> list[nn.Parameter]:
     """The filter banks of all convolutions, where they are weight-normalised the directions, and
-    low-rank factors.
-    """
+    low-rank factors."""
     found = []
     for part in module.modules():
         if isinstance(part, Convolution):

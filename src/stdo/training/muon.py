@@ -1,6 +1,5 @@
 """Muon: steps of one length in every direction that a layer knows. What a short fit learns fastest
-with.
-"""
+with."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -11,8 +10,7 @@ from torch import Tensor, nn
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the iteration, chosen by Muon's author to be steep at zero: singular values end
-near 1.
-"""
+near 1."""
 
 ITERATIONS = 5
 
@@ -31,9 +29,9 @@ class Muon(torch.optim.Optimizer):
     matrices alone.
 
     Args:
-        params: Parameter groups; those with ``filters=True`` hold filter banks. lr: Learning rate
-        of the filters: the singular values of a step. For a matrix that is higher than wide they
-        are multiplied by the root of height over width.
+        params: Parameter groups; those with ``filters=True`` hold filter banks.
+        lr: Learning rate of the filters: the singular values of a step. For a matrix that is higher
+            than wide they are multiplied by the root of height over width.
         adam_lr: Adam's learning rate for the other parameters.
         momentum: Nesterov momentum of the gradient.
         betas: Adam's.

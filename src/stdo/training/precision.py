@@ -20,8 +20,7 @@ def resolve(precision: str, accelerator: str) -> str:
 
 def cpu_has_bf16() -> bool:
     """Whether this CPU has bf16 dot products (AVX512-BF16, AMX, or Arm's bf16), as the kernel lists
-    its flags.
-    """
+    its flags."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,6 +1,5 @@
 """How many processes a fit has, and what keeps Lightning from starting or joining others where it
-has one.
-"""
+has one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
@@ -67,8 +66,7 @@ def processes_of(trainer: Callable[..., pl.Trainer]) -> int:
 
 def _devices(devices: Any, accelerator: Any) -> int:
     """How many devices Lightning will take, as its own ``parse_devices`` reads them; 1 where that
-    is not clear.
-    """
+    is not clear."""
     if isinstance(devices, str) and "," in devices:
         return len([each for each in devices.split(",") if each.strip()])
     if isinstance(devices, Sized) and not isinstance(devices, str):

@@ -89,8 +89,7 @@ def _index(file: BinaryIO) -> tuple[int, int, int] | None:
 
 def _inserted(moov: bytearray, more: Sequence[bytes], moves_from: int | None) -> bytearray | None:
     """The index with more boxes in the first track's sample entry. moves_from: where what comes
-    after it begins.
-    """
+    after it begins."""
     begin, end = 0, len(moov)
     sizes = []
     for name in (*_WAY, None):
@@ -115,8 +114,7 @@ def _inserted(moov: bytearray, more: Sequence[bytes], moves_from: int | None) ->
 
 def _move(moov: bytearray, begin: int, end: int, moves_from: int, by: int) -> bool:
     """Add to every offset of frames that lie behind the index. Returns whether all of them still
-    fit.
-    """
+    fit."""
     for at, until, kind in _boxes(moov, begin, end):
         if kind in _WAY and not _move(moov, at + 8, until, moves_from, by):
             return False

@@ -1,6 +1,5 @@
 """A clip: a video at high and at low resolution with its grid of patches. What a run learns, and is
-measured on.
-"""
+measured on."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,8 +23,7 @@ class PatchSize:
 
     def grid(self, height: int, width: int, scale: int) -> PatchGrid:
         """Grid for LR frames of this size. The paper's patches are 48×54 at ×2 and ×4, 64×60 at ×3
-        (w×h).
-        """
+        (w×h)."""
         long, short = (64, 60) if scale == 3 else (54, 48)
         paper = [(short, long), (long, short)] if scale == 3 else [(long, short), (short, long)]
         choices = [(self.height or h, self.width or w) for h, w in paper]
@@ -89,7 +87,6 @@ class Clip:
 
     def prepare(self, watch: Callable[[Pairs], None]) -> Prepared:
         """`video`, which ``watch`` sees while it is made: (LR, HR) frames in order, where any have
-        to be made.
-        """
+        to be made."""
         self._watch = watch
         return self.video

@@ -4,13 +4,11 @@ from fractions import Fraction
 
 RESET = 1
 """Seconds: a step back of at least this much is a clock that was set anew, as where recordings were
-joined.
-"""
+joined."""
 
 _LEAST = Fraction(1, 1000)
 """Seconds: a shorter length of a frame means that its file does not know it; Matroska counts in
-such steps.
-"""
+such steps."""
 
 
 class Clock:
@@ -21,7 +19,7 @@ class Clock:
     right again; from a clock that was set back on, all stamps are shifted. ``mended`` counts both.
 
     rate: average frames per second. time_base: seconds of one tick. first: stamp of the first
-    frame, None: the first that is seen.
+        frame, None: the first that is seen.
     """
 
     def __init__(self, rate: Fraction, time_base: Fraction, first: int | None) -> None:
@@ -40,14 +38,12 @@ class Clock:
     @property
     def length(self) -> Fraction | None:
         """How many seconds the last frame seen is shown, as far as its packet says; None where it
-        does not.
-        """
+        does not."""
         return self._plausible(self._own * self._tick)
 
     def until(self, end: Fraction) -> Fraction | None:
         """How many seconds the last frame seen is shown where the video ends at ``end``; None where
-        that is before.
-        """
+        that is before."""
         return self._plausible(end - (self._last or Fraction(0)))
 
     def _plausible(self, said: Fraction) -> Fraction | None:

@@ -1,6 +1,5 @@
 """The codecs that stdo writes, all that there is to know of each in one place. Needs the standard
-library alone.
-"""
+library alone."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -73,8 +72,7 @@ LOSSY = tuple(name for name, codec in CODECS.items() if codec.lossy)
 
 def codec_of(name: str, crf: int | None = None, preset: str | int | None = None) -> Codec:
     """The codec of that name. Raises UserError for an unknown codec, and a crf or preset that it
-    does not have.
-    """
+    does not have."""
     if name not in CODECS:
         raise UserError(f"codec={name}: must be one of {', '.join(CODECS)}")
     codec = CODECS[name]

@@ -69,8 +69,7 @@ _EXACT = (
 
 _VECTORISED = "gbrp"
 """Where swscale writes RGB in planes it uses vector instructions: the bits of ``rgb24`` in a
-quarter of its time.
-"""
+quarter of its time."""
 
 
 def is_grey(pixel_format: VideoFormat) -> bool:
@@ -211,8 +210,7 @@ class FromRgb:
 
 def tags_of(colour: Colour) -> tuple[int, int, int, int]:
     """Matrix, range, primaries and transfer of ``colour`` as the numbers that files carry (ITU-T
-    H.273).
-    """
+    H.273)."""
     primaries = {name: number for number, name in _PRIMARIES.items()}
     transfers = {name: number for number, name in _TRANSFERS.items()}
     return (

@@ -45,18 +45,15 @@ _FORMATS = ",".join(sorted(av.formats_available - _NOT_VIDEO))
 _BUFFER = 1 << 20
 _THOROUGH = {"probesize": str(1 << 50), "analyzeduration": str(10**15), "fflags": "nobuffer"}
 """Read as far as it takes to know the parameters of every stream, and keep none of what was read on
-the way.
-"""
+the way."""
 _FRAME_BY_FRAME = ("h264", "mpeg4", "rv30", "rv40")
 """Decoders that mark a frame whose holes they filled; with several frames at once some leave before
-their mark.
-"""
+their mark."""
 
 
 def local_file(path: str | Path) -> Path:
     """The absolute path of an existing, readable, regular, non-empty file; UserError for anything
-    else.
-    """
+    else."""
     found = Path(path).absolute()
     try:
         if not found.exists():
@@ -78,8 +75,7 @@ def local_file(path: str | Path) -> Path:
 
 def name_of(path: Path) -> str:
     """What a file is called in results and pictures: its name without ending, as text, though it
-    may be no UTF-8.
-    """
+    may be no UTF-8."""
     return os.fsencode(path.stem).decode(errors="replace")
 
 
@@ -117,9 +113,9 @@ def opened(
         path: A local file.
         most: Pixels of a frame; a decoder that meets a larger one refuses it before it allocates.
         beside: Whether the packets of other streams are wanted as well; otherwise the container
-        passes over them. thorough: Whether to read on until the parameters of every stream are
-        known, if need be the whole file. Such a container tells of its streams; its packets are not
-        to be read.
+            passes over them.
+        thorough: Whether to read on until the parameters of every stream are known, if need be the
+            whole file. Such a container tells of its streams; its packets are not to be read.
 
     Raises:
         UserError: It is a playlist, holds no video, or one of an unknown codec or of frames of over

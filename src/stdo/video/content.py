@@ -25,8 +25,7 @@ class Content:
 
     def hash(self) -> str:
         """32 hexadecimal digits. Raises UserError when they are not those of the first call, or
-        cannot be had.
-        """
+        cannot be had."""
         try:
             state = [_state(file) for file in self._files]
             if self._hash is None or state != self._state:

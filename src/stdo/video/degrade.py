@@ -44,9 +44,9 @@ class Degrade:
     """How LR frames are made of HR frames.
 
     scale: 2, 3 or 4. codec: None for the plain rounded bicubic, or the codec that the LR video is
-    sent with: then the LR frames are the *decoded* ones, because that is what the viewer has;
-    ``lossless`` gives those of None, with their video. crf, preset: the codec's own; None leaves
-    the encoder's default.
+        sent with: then the LR frames are the *decoded* ones, because that is what the viewer has;
+        ``lossless`` gives those of None, with their video. crf, preset: the codec's own; None
+        leaves the encoder's default.
     """
 
     scale: int
@@ -80,8 +80,7 @@ class Degrade:
     @property
     def live(self) -> bool:
         """Whether each LR frame is there as soon as its HR frame; with a codec, all of them are
-        encoded first.
-        """
+        encoded first."""
         return self.codec is None
 
     def frames(
@@ -93,7 +92,8 @@ class Degrade:
             hr: HR frames whose size ``scale`` divides.
             info: Of their source: rate, colour and marks of the LR video.
             timeline: When they are shown; None: not known yet, which a codec does not like: times
-            are then rounded. video: Where the encoded LR video is kept when there is a codec.
+                are then rounded.
+            video: Where the encoded LR video is kept when there is a codec.
         """
         small = (Frame(frame.pts, downscale(frame.rgb_HWC, self.scale)) for frame in hr)
         if self.codec is None:

@@ -61,8 +61,7 @@ def blend(picture_HWC: U8, box: Box, colour_HWC: F32, alpha_HW: F32) -> None:
 
 def disc(size: int) -> F32:
     """Coverage of a disc that fills a square of ``size`` pixels, with a soft rim: (size, size), 0
-    to 1.
-    """
+    to 1."""
     y, x = np.ogrid[:size, :size]
     distance_HW = np.hypot(y + 0.5 - size / 2, x + 0.5 - size / 2)
     coverage_HW: F32 = np.clip(size / 2 - distance_HW, 0, 1).astype(np.float32)
@@ -71,8 +70,7 @@ def disc(size: int) -> F32:
 
 def fractal(rng: np.random.Generator, height: int, width: int, slope: float) -> F32:
     """Random texture whose amplitude falls as 1 / frequency ** slope, as in natural pictures: (H,
-    W), 0 to 1.
-    """
+    W), 0 to 1."""
     noise = np.fft.rfft2(rng.standard_normal((height, width)))
     frequency = np.hypot(
         np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width)[None] * height
@@ -86,8 +84,7 @@ def fractal(rng: np.random.Generator, height: int, width: int, slope: float) -> 
 
 def leaves(rng: np.random.Generator, width: int, height: int) -> U8:
     """A "dead leaves" picture: textured discs of all sizes that hide one another, as in natural
-    scenes.
-    """
+    scenes."""
     picture_HWC = _tinted(
         fractal(rng, height, width, 1.2), np.array([70, 90, 80]), np.array([190, 200, 170])
     )
@@ -132,8 +129,7 @@ def lettering(text: str, scale: int) -> F32:
 
 def _leaf_radii(rng: np.random.Generator, count: int, height: int) -> list[int]:
     """Radii whose density falls as 1 / r ** 3, the law that makes the picture look alike at all
-    scales.
-    """
+    scales."""
     smallest, largest = max(2.0, height / 110), max(3.0, height / 4)
     u = rng.random(count)
     inverse = smallest**-2 - u * (smallest**-2 - largest**-2)

@@ -101,8 +101,7 @@ class Pictures:
 
     def fingerprint(self) -> str:
         """Hash of names, sizes and contents of the pictures used, of rate and height: 32
-        hexadecimal digits.
-        """
+        hexadecimal digits."""
         key = f"{FORMAT} pictures {self._rate} {self._span.height} {self._content.hash()}"
         return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
@@ -125,9 +124,11 @@ class ImageFolder(Pictures):
     """The pictures of a folder, in natural order (``2.png`` before ``10.png``).
 
     path: the folder; its subfolders are looked at where the pattern names them. rate: pictures per
-    second. pattern: which names, as a shell would match them, so that hidden ones (``._0001.png``,
-    as macOS leaves them) need a dot in the pattern; among them, those that end in one of `SUFFIXES`
-    are read. start, duration, max_frames, height, every: as in `VideoFile`.
+        second.
+    pattern: which names, as a shell would match them, so that hidden ones (``._0001.png``, as macOS
+        leaves them) need a dot in the pattern; among them, those that end in one of `SUFFIXES` are
+        read. start, duration, max_frames,
+    height, every: as in `VideoFile`.
 
     Raises UserError for a pattern that leads out of the folder.
     """
@@ -159,9 +160,8 @@ class Vsd4k(Pictures):
     ``<root>/game_15/DIV2K_train_HR/``.
 
     root: the data set, or any folder above or at the video. topic: ``game``, ``vlog``, ``inter``
-        and so on; seconds:
-    15, 30, 45 and so on. rate: the videos are of 30 frames per second. max_frames, height: as in
-    `VideoFile`.
+        and so on; seconds: 15, 30, 45 and so on. rate: the videos are of 30 frames per second.
+        max_frames, height: as in `VideoFile`.
 
     The published folders hold, after the ``30 · seconds`` frames of the video, a second copy of
     every tenth of them for testing; these are left out, since they would be shown twice.

@@ -1,6 +1,5 @@
 """Transparency, and other layers, that lie beside the picture in its own stream, where decoders do
-not look.
-"""
+not look."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,16 +27,14 @@ class Layers:
 
 def has_alpha(stream: VideoStream, frame: av.VideoFrame, layers: Layers) -> bool:
     """Whether a video has transparency: in its pixels, beside each block of Matroska, or in a layer
-    of HEVC.
-    """
+    of HEVC."""
     beside = stream.metadata.get("alpha_mode", "0") not in ("", "0")
     return beside or layers.alpha or any(part.is_alpha for part in frame.format.components)
 
 
 def layers_of(path: Path) -> Layers:
     """What the first packet of an HEVC stream and its header hold beside the picture; of other
-    codecs nothing.
-    """
+    codecs nothing."""
     with opened(path) as (container, stream):
         if stream.codec_context.codec.canonical_name != "hevc":
             return Layers()
@@ -51,8 +48,7 @@ def layers_of(path: Path) -> Layers:
 
 def _tells_of_alpha(unit: bytes) -> bool:
     """Whether a NAL unit is supplemental information on an alpha channel; only its first message is
-    looked at.
-    """
+    looked at."""
     return (unit[0] >> 1 & 63) in _SEI and len(unit) > 2 and unit[2] == _ALPHA
 
 

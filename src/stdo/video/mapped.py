@@ -9,8 +9,7 @@ from stdo.core.types import I64, U8
 
 RESIDENT = 256 << 20
 """Bytes of the memory map that may stay in this process before they are handed back to the page
-cache.
-"""
+cache."""
 
 
 class FrameStore:
@@ -58,8 +57,7 @@ class FrameStore:
 
     def gather_pixels(self, t_N: I64, rows_NH: I64, cols_NW: I64) -> U8:
         """Rectangles given by the rows and columns of their pixels, which may repeat: uint8 (N, H,
-        W, 3).
-        """
+        W, 3)."""
         self._touch(rows_NH.size * self._all.strides[1])
         return self._all[t_N[:, None, None], rows_NH[:, :, None], cols_NW[:, None, :]]
 

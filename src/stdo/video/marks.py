@@ -21,8 +21,7 @@ from stdo.video.turn import Turn
 
 MAX_ASPECT = 100
 """Most that a pixel may be wider than high, or higher than wide; what is beyond is taken for a
-damaged header.
-"""
+damaged header."""
 
 _SIDES = 4096
 """Largest numerator and denominator of an aspect that x264 writes."""
@@ -59,8 +58,7 @@ PROJECTIONS = tuple(_PROJECTIONS.values())
 
 def side_data(frame: av.VideoFrame) -> dict[Type, bytes]:
     """What lies beside the pixels of a decoded frame; nothing where PyAV has no name for one of its
-    kinds.
-    """
+    kinds."""
     try:
         return {each.type: bytes(each) for each in cast(SideDataContainer, frame.side_data)}
     except ValueError:
@@ -154,8 +152,7 @@ def lost(frame: av.VideoFrame, turn: Turn) -> list[str]:
 
 def coded(codec: str, marks: Marks) -> dict[str, str]:
     """Options of an encoder that write the marks into its stream; of codecs that have none,
-    nothing.
-    """
+    nothing."""
     parts: list[str] = []
     if codec in ("x264", "lossless"):
         parts += [f"mastering-display={_as_text(marks.mastering)}"] if marks.mastering else []
@@ -182,8 +179,7 @@ def tags(marks: Marks) -> dict[str, str]:
 
 def write_boxes(path: Path, marks: Marks) -> None:
     """Write the marks of two eyes and of a sphere into a finished MP4 or MOV; other files are left
-    as they are.
-    """
+    as they are."""
     stereo = marks.stereo
     boxes = []
     if stereo and not stereo.right_first and stereo.layout in _IN_MP4:

@@ -1,6 +1,5 @@
 """Copying packets of sound, subtitles and pictures between containers, moved in time. Nothing is
-decoded.
-"""
+decoded."""
 
 from __future__ import annotations
 
@@ -41,8 +40,7 @@ OF_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder", 
 
 _COARSEST = Fraction(1, 10_000)
 """Seconds of a tick in which packets are moved: AVI counts some sound in packets, which are too
-long for that.
-"""
+long for that."""
 
 _REORDERED = 32
 """Packets among which that of the first picture is: codecs reorder at most 16."""
@@ -59,8 +57,7 @@ _REFUSALS = (ArgumentError, ExperimentalError, InvalidDataError, PatchWelcomeErr
 @dataclass(frozen=True, slots=True)
 class Cut:
     """What of a source's streams belongs to the frames: from ``begin`` to ``end`` in seconds, None:
-    to the end.
-    """
+    to the end."""
 
     begin: Fraction
     end: Fraction | None
@@ -86,8 +83,8 @@ class Cut:
 
 
 def _shift(packet: Packet[Any], seconds: Fraction) -> None:
-    """Move a packet in time, in ticks that are fine enough. Times that it does not have stay
-    away."""
+    """Move a packet in time, in ticks that are fine enough. Times that it does not have
+    stay away."""
     finer = ceil(packet.time_base / _COARSEST)
     packet.time_base /= finer
     moved = round(seconds / packet.time_base)
@@ -193,8 +190,8 @@ def join(
     """Write the video of one container, and streams, metadata and chapters of another.
 
     kind: FFmpeg's format. tracks: of ``other``, those that `stdo.video.trial.holds` says yes to.
-    options: of the format. Returns the sound's bytes, and what was left out all the same, one line
-    each.
+        options: of the format. Returns the sound's bytes, and what was left out all the same, one
+        line each.
     """
     with writing(path, kind, tracks, options) as out:
         sound, lost = _copy(out, kind, video, other, tracks, cut)

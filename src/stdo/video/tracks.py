@@ -18,8 +18,7 @@ _LOOKED_AT = 32 << 20
 
 _TRIED = 2
 """Packets of each stream that a container is tried with: what converts a stream's format sees its
-first packet.
-"""
+first packet."""
 
 _COVERS = {"mjpeg": "jpg", "png": "png", "gif": "gif", "bmp": "bmp", "tiff": "tiff", "webp": "webp"}
 """Codec of a cover -> ending of such a file."""
@@ -56,7 +55,7 @@ class Track:
     """A stream beside the picture.
 
     stream: the one whose packets are read. template: a stream of the same kind that has all its
-    parameters; mostly the same. first: its first packets.
+        parameters; mostly the same. first: its first packets.
     """
 
     stream: Stream
@@ -182,8 +181,7 @@ def _is_cover(stream: Stream) -> bool:
 
 def streams_beside(picture: VideoStream) -> list[Stream]:
     """All streams of the picture's container but videos that are shown over time, and chapters kept
-    as a text track.
-    """
+    as a text track."""
     streams = (each for each in picture.container.streams if each.index != picture.index)
     return [each for each in streams if not _is_film(each) and not _of_chapters(each)]
 
@@ -194,8 +192,7 @@ def _is_film(stream: Stream) -> bool:
 
 def _of_chapters(stream: Stream) -> bool:
     """Whether it is the titles or pictures of chapters: MP4 has them as streams, FFmpeg tells them
-    as chapters.
-    """
+    as chapters."""
     return stream.discard == Discard.all
 
 
@@ -218,8 +215,7 @@ def with_first_packets(
     container: InputContainer, streams: Sequence[Stream], templates: Mapping[int, Stream]
 ) -> list[Track]:
     """Tracks of the streams. templates: by index, for streams whose parameters their container does
-    not know.
-    """
+    not know."""
     found: dict[int, list[KeptPacket]] = {each.index: [] for each in streams}
     awaited = {each.index for each in streams if each.type in ("audio", "video")}
     seen = 0

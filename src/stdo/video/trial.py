@@ -1,6 +1,5 @@
 """Which streams a container holds: tried, since the names of codecs say less. MP4 takes MP3, but
-not at 11,025 Hz.
-"""
+not at 11,025 Hz."""
 
 from __future__ import annotations
 
@@ -90,8 +89,7 @@ def holds(kind: str, track: Track) -> bool:
 
 def _comes_back(path: Path, kind: str, track: Track) -> bool:
     """Whether a file is read with the track in it: MPEG-TS takes anything, as bytes of which nobody
-    knows more.
-    """
+    knows more."""
     if track.has_packets and not track.first:  # the header alone tells little of it
         return True
     reader = (

@@ -1,6 +1,5 @@
 """Rotation and mirroring that a file asks its player for (the display matrix), applied so that
-pictures are upright.
-"""
+pictures are upright."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ class Turn:
     """A multiple of 90 degrees and mirrorings: rows and columns swapped first, then mirrored.
 
     degrees: counterclockwise, 0 to 359, as the file says. exact: the file's angle is a multiple of
-    90 degrees; any other is left alone.
+        90 degrees; any other is left alone.
     """
 
     swap: bool = False

@@ -27,8 +27,8 @@ from stdo.video.packets import PacketWriter, timescale
 from stdo.video.ticks import MOST, Timeline, held, ticks_of
 
 _BLIND = 90_000
-"""Ticks per second for times that nobody knows beforehand: they allow a pause of six hours in MP4.
-"""
+"""Ticks per second for times that nobody knows beforehand: they allow a pause of six hours
+in MP4."""
 
 
 class VideoWriter:
@@ -38,13 +38,14 @@ class VideoWriter:
     path: a file whose ending picks the container, replaced if it exists; with ``png`` a folder, new
         or empty, which receives ``00001.png`` and so on. MP4, MOV and NUT keep times exactly,
         Matroska rounds them to 1 ms.
-    width, height: pixels. rate: average frames per second, a label that players show. timeline:
-    when frames will be shown; the file counts in ticks that hold these times. None: that is not
-    known beforehand, times come with the frames, and are rounded to 1/90000 s. marks: what players
-    are told beside the pixels.
+    width, height: pixels. rate: average frames per second, a label that players show.
+    timeline: when frames will be shown; the file counts in ticks that hold these times. None: that
+        is not known beforehand, times come with the frames, and are rounded to 1/90000 s.
+    marks: what players are told beside the pixels.
     codec: a key of `CODECS`. crf, preset: the encoder's own, None: its default. crf=0 is lossless
-    in x264. colour: matrix and range to encode with, tagged in the file; None or ``rgb``: BT.709
-    from 720 rows on, BT.601 below, limited range. Of no meaning where the pixel format is RGB.
+        in x264.
+    colour: matrix and range to encode with, tagged in the file; None or ``rgb``: BT.709 from 720
+        rows on, BT.601 below, limited range. Of no meaning where the pixel format is RGB.
     pixel_format: FFmpeg's name; None: RGB (rgb24, bgr0) for lossless and ffv1, else yuv420p, and
         yuv444p where a side is odd, which x264 and x265 cannot encode as 4:2:0 (svtav1 can, and
         knows nothing else).
@@ -102,8 +103,7 @@ class VideoWriter:
 
     def write(self, frame: Frame | tuple[Fraction, U8]) -> None:
         """Append a frame: time in seconds, later than the one before, and uint8 RGB (height, width,
-        3).
-        """
+        3)."""
         pts, rgb_HWC = (frame.pts, frame.rgb_HWC) if isinstance(frame, Frame) else frame
         assert rgb_HWC.shape == (self.height, self.width, 3), (
             rgb_HWC.shape,
@@ -161,8 +161,7 @@ class VideoWriter:
 
     def _blind(self) -> int:
         """Ticks per second where times are not known: such that frames at the average rate have
-        exact ones.
-        """
+        exact ones."""
         both = lcm(_BLIND, self.rate.numerator)
         return both if both <= 10 * _BLIND else _BLIND
 

@@ -25,9 +25,11 @@ class ECBSR(Backbone):
 
     scale: 2, 3 or 4.
     init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s
-    throughout. residual: ``bicubic`` alone. negative_slope: see `Backbone`; the paper learns a
-    slope for each channel. depth: convolutions between the first and the last, one of `DEPTHS`.
-    channels: of each, one of `CHANNELS`.
+        throughout.
+    residual: ``bicubic`` alone. negative_slope: see `Backbone`; the paper learns a slope for each
+        channel.
+    depth: convolutions between the first and the last, one of `DEPTHS`. channels: of each, one of
+        `CHANNELS`.
     """
 
     BODY = ("body.",)

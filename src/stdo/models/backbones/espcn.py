@@ -14,8 +14,7 @@ from stdo.models.common import (
 
 FAINT = 0.02
 """Weight of the channels that bicubic does not need, at first. Measured: learns a little faster
-than 0 and 0.1.
-"""
+than 0 and 0.1."""
 
 
 class ESPCN(Backbone):

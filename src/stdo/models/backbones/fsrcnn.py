@@ -1,6 +1,5 @@
 """FSRCNN: small filters between a shrinking and an expanding layer, and a transposed convolution
-that enlarges.
-"""
+that enlarges."""
 
 from torch import Tensor, nn
 
@@ -65,8 +64,7 @@ class FSRCNN(Backbone):
     @property
     def reach(self) -> int:
         """See `Backbone.reach`: two of the first layer, one of each in the middle, and the last's 9
-        rows over s.
-        """
+        rows over s."""
         return 2 + DEPTH + (2 if self.scale == 2 else 1)
 
     def predict(self, x_NCHW: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ class VDSR(Backbone):
 
     scale: 2, 3 or 4.
     init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s
-    throughout. residual: ``bicubic`` alone: it was the first to predict the residual.
+        throughout.
+    residual: ``bicubic`` alone: it was the first to predict the residual.
     negative_slope, width: see `Backbone`.
     """
 

@@ -80,8 +80,7 @@ class TensorBoardTracker:
 
     def _open(self, step: int | None = None) -> SummaryWriter:
         """The event file. step: the first one written now; TensorBoard drops what a killed fit
-        wrote from there on.
-        """
+        wrote from there on."""
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 

@@ -113,8 +113,7 @@ def _text(row: Mapping[str, float]) -> dict[str, str]:
 
 def read_curve(path: Path) -> list[dict[str, float]]:
     """Rows of curves.csv; none when there is no such file. A torn row, of a killed fit, is left
-    out.
-    """
+    out."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [row for row in map(_row, csv.reader(file)) if row]

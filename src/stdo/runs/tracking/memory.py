@@ -13,8 +13,7 @@ _BYTES = 1 << 20
 
 class Memory:
     """A small JSON file in the tracker's folder of the run directory. Damaged or missing, it is
-    empty.
-    """
+    empty."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "stdo.json"

@@ -38,8 +38,7 @@ def _flat(node: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, f
 
 def chunk_table(metrics: Json) -> list[Json]:
     """One row a chunk: its number, patches, presentations and PSNR in dB, as far as metrics.json
-    has them.
-    """
+    has them."""
     columns = {
         "patches": "chunk_patches",
         "presentations": "chunk_presentations",
@@ -54,8 +53,7 @@ def chunk_table(metrics: Json) -> list[Json]:
 
 def frame_table(directory: Path) -> list[Json]:
     """The rows of frames.csv, as numbers; None where a figure does not exist. Empty when there is
-    no such file.
-    """
+    no such file."""
     rows = read_table(directory, "frames.csv", ("frame",), MAX_FRAMES)
     return [{key: _or_none(value) for key, value in row.items()} for row in rows]
 

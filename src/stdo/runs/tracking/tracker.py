@@ -1,6 +1,5 @@
 """What the pipeline expects of whoever is told of a run, and the default: nobody but the run
-directory.
-"""
+directory."""
 
 import importlib.util
 import shutil
@@ -27,14 +26,12 @@ class Tracker(Protocol):
 
     def result(self, metrics: Json) -> None:
         """Take the result, metrics.json's content, and the files beside it. A result told before is
-        not told again.
-        """
+        not told again."""
         ...
 
     def close(self, failed: bool) -> None:
         """End; always called, also after an error or Ctrl-C. failed: the run did not get to its
-        end.
-        """
+        end."""
         ...
 
 
@@ -62,8 +59,7 @@ MakeTracker = Callable[[Path, Json], Tracker]
 @contextmanager
 def tracked(make: MakeTracker, directory: Path, facts: Json) -> Iterator[Tracker]:
     """A tracker that is closed whatever happens; in the other processes of a DDP fit one that tells
-    nobody.
-    """
+    nobody."""
     tracker = (FilesOnly if getattr(rank_zero_only, "rank", 0) else make)(directory, facts)
     try:
         yield tracker
@@ -80,8 +76,8 @@ def curve_loggers(directory: Path, tracker: Tracker) -> list[Logger]:
 
 
 def forget(directory: Path) -> None:
-    """Before a run begins anew: drop its curves, and let it be a new run for whoever is told
-    of it."""
+    """Before a run begins anew: drop its curves, and let it be a new run for whoever is
+    told of it."""
     (directory / CURVES).unlink(missing_ok=True)
     shutil.rmtree(directory / "tensorboard", ignore_errors=True)
     Memory(directory / "wandb").clear()

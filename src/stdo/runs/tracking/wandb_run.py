@@ -1,6 +1,5 @@
 """Weights & Biases: one W&B run for each run directory, online or offline, never with a question
-asked.
-"""
+asked."""
 
 from __future__ import annotations
 
@@ -39,12 +38,13 @@ class WandbTracker:
 
     Args:
         directory: the run directory; W&B's files lie in its folder ``wandb``, unless ``WANDB_DIR``
-        is set. facts: kept in the W&B configuration under ``facts``.
+            is set.
+        facts: kept in the W&B configuration under ``facts``.
         config: the resolved configuration.
         project: None: what W&B was told, else `PROJECT`.
-        entity: a user or team. None: what W&B was told, else the account's own. mode: ``online``,
-        ``offline``, or ``auto``: what W&B was told, else online where an API key is configured and
-        the server answers, else offline.
+        entity: a user or team. None: what W&B was told, else the account's own.
+        mode: ``online``, ``offline``, or ``auto``: what W&B was told, else online where an API key
+            is configured and the server answers, else offline.
         group: None: what W&B was told, else the study.
         tags: beside method, backbone, scale, chunks and those of ``WANDB_TAGS``.
         artifact: keep the weights and chunks as an artifact.
@@ -124,8 +124,7 @@ class WandbTracker:
 
     def close(self, failed: bool) -> None:
         """End the W&B run and wait for its upload, up to five minutes; what is not sent by then
-        stays on disk.
-        """
+        stays on disk."""
         run, self._run = self._run, None
         with self._own_home:
             if run is None:
@@ -155,8 +154,7 @@ class WandbTracker:
 @contextmanager
 def _home(folder: Path) -> Iterator[None]:
     """Have W&B put the files of its tables here instead of the user's home, unless it was told
-    where.
-    """
+    where."""
     if "WANDB_DATA_DIR" in os.environ:
         yield
         return
@@ -200,8 +198,7 @@ def _init(start: Json, asked: Mode, told: Json) -> wandb.Run:
 
 def _tables(directory: Path, metrics: Json) -> Json:
     """Tables by chunk and by frame, and the pictures; crops of one number show the same place in
-    every run.
-    """
+    every run."""
     import wandb
 
     tables = {"chunks": chunk_table(metrics), "frames": frame_table(directory)}

@@ -1,6 +1,5 @@
 """What the user has told W&B in W&B's own ways, and what we would have it do where nothing was
-said.
-"""
+said."""
 
 from __future__ import annotations
 
@@ -105,8 +104,7 @@ def _who_says(mode: str) -> str:
 
 def reachable(asked: Mode) -> Mode:
     """Online where there is an API key and, unless online was asked for in W&B's own ways, the
-    server answers.
-    """
+    server answers."""
     import wandb
 
     settings = wandb.setup(
