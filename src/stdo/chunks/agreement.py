@@ -12,10 +12,11 @@ from stdo.core.types import F64, I16, I64, UserError
 class Agreement:
     """What two chunkings of the same patches have in common.
 
-    same: share of the patches that are in the same chunk. within_one: share that are at most one
-        chunk apart.
-    confusion: number of patches by chunk in the first (rows) and in the second (columns), (chunks,
-        chunks).
+    Attributes:
+        same: Share of the patches that are in the same chunk.
+        within_one: Share that are at most one chunk apart.
+        confusion: Number of patches by chunk in the first (rows) and in the second (columns),
+            (chunks, chunks).
     """
 
     same: float
@@ -27,8 +28,11 @@ def agreement(labels_a: I16, labels_b: I16, chunks: int) -> Agreement:
     """Compare two labellings of the same patches. Equal-sized chunks drawn by lot agree on 1 /
     chunks of them.
 
-    labels_a, labels_b: int16 of one shape, 0..chunks − 1. Raises UserError for other shapes or
-        labels.
+    Args:
+        labels_a, labels_b: int16 of one shape, 0..chunks − 1.
+
+    Raises:
+        UserError: For other shapes or labels.
 
     >>> agreement(np.int16([0, 0, 1, 2]), np.int16([0, 1, 1, 0]), 3).same
     0.5

@@ -50,9 +50,11 @@ def frequency_weights(size: int) -> F32:
 class BlockDct:
     """The transform of every patch of a frame, in square blocks.
 
-    grid: patches of the frame. block: side of a block in pixels, at most the patch's shorter side.
-        Blocks begin in the patch's corner; the last ones are shifted inwards, as the grid does with
-        patches, so that every pixel counts.
+    Args:
+        grid: Patches of the frame.
+        block: Side of a block in pixels, at most the patch's shorter side. Blocks begin in the
+            patch's corner; the last ones are shifted inwards, as the grid does with patches, so
+            that every pixel counts.
     """
 
     def __init__(self, grid: PatchGrid, block: int) -> None:
@@ -97,9 +99,10 @@ class Dct:
     PSNR's scale, but it is **dB of feature energy, not PSNR**: it compares with other scores by its
     order alone.
 
-    frames: where features are taken, ``hr`` or ``lr``. block: side of a block in pixels of those
-        frames, 32 in VCA.
-    temporal: weight of T, 0 or more.
+    Attributes:
+        frames: Where features are taken, ``hr`` or ``lr``.
+        block: Side of a block in pixels of those frames, 32 in VCA.
+        temporal: Weight of T, 0 or more.
 
     Where this differs from the published: EPS clusters the histograms of S and T apart, frame by
     frame, and trains on the top clusters; a scorer has to answer one number, so the two are added,

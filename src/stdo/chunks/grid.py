@@ -119,7 +119,8 @@ class PatchGrid:
     def extract(self, frame_HWC: U8, patches: range | None = None) -> U8:
         """Windows of one LR frame (height, width, C): (N, patch_h + 2·halo, patch_w + 2·halo, C).
 
-        patches: numbers of theirs; None: all.
+        Args:
+            patches: Numbers of theirs; None: all.
         """
         assert frame_HWC.shape[:2] == (self.height, self.width), frame_HWC.shape
         halo, height, width = self.halo, self.patch_h + 2 * self.halo, self.patch_w + 2 * self.halo
@@ -150,8 +151,11 @@ class PatchGrid:
     def assemble(self, patches_NHWC: U8) -> U8:
         """Put HR patches (without halo) together: the inverse of `extract` of `hr`.
 
-        patches_NHWC: (patches, scale·patch_h, scale·patch_w, C). Returns (scale·height,
-            scale·width, C).
+        Args:
+            patches_NHWC: (patches, scale·patch_h, scale·patch_w, C).
+
+        Returns:
+            (scale·height, scale·width, C).
         """
         scale = self.scale
         expected = (self.patches, self.patch_h * scale, self.patch_w * scale)
@@ -165,8 +169,11 @@ class PatchGrid:
     def place(self, frame_HWC: U8, patches_NHWC: U8, patches: range) -> None:
         """Write some HR patches into an HR frame; each writes the pixels that it owns.
 
-        frame_HWC: ``scale`` times as large as the LR frame, or cut off at the right and at the
-            bottom. patches_NHWC: (N, scale·patch_h, scale·patch_w, C). patches: their numbers.
+        Args:
+            frame_HWC: ``scale`` times as large as the LR frame, or cut off at the right and at the
+                bottom.
+            patches_NHWC: (N, scale·patch_h, scale·patch_w, C).
+            patches: Their numbers.
         """
         scale = self.scale
         for number, patch in zip(patches, patches_NHWC, strict=True):

@@ -23,9 +23,11 @@ class Sampler(ABC):
     a step shows depends on nothing but ``seed`` and the step's number, so a fit can resume
     anywhere.
 
-    label_N, learner_N: int64 (N,), the chunk of each patch, and the learner that learns from it.
-    batch: patches per learner and step. passes: presentations as a multiple of N; may be a
-        fraction.
+    Args:
+        label_N, learner_N: int64 (N,), the chunk of each patch, and the learner that learns from
+            it.
+        batch: Patches per learner and step.
+        passes: Presentations as a multiple of N; may be a fraction.
     """
 
     SIDE_BY_SIDE: ClassVar[bool] = True
@@ -138,11 +140,12 @@ class Ratios(_Decks):
     """JSTDO's joint set (paper section 3.3, Eq. 2): a share of each chunk, usually all of chunk 0,
     none of the last.
 
-    ratios: the share ρ of each chunk's patches, 0 to 1; None takes `decay` with ``factor``.
-    size: µ, the size of the joint set: a whole number of patches, or, as a fraction up to 1.0, a
-        share of the video's. It scales the ratios of the middle chunks, none above 1; the first and
-        the last keep theirs. None: as they come.
-    resample: draw the random subset anew each pass over it, instead of once (the paper).
+    Args:
+        ratios: The share ρ of each chunk's patches, 0 to 1; None takes `decay` with ``factor``.
+        size: µ, the size of the joint set: a whole number of patches, or, as a fraction up to 1.0,
+            a share of the video's. It scales the ratios of the middle chunks, none above 1; the
+            first and the last keep theirs. None: as they come.
+        resample: Draw the random subset anew each pass over it, instead of once (the paper).
     """
 
     def __init__(
@@ -200,8 +203,9 @@ class Weighted(_ByLearner):
     """Every patch may be drawn at any time, with replacement, those of some chunks more often
     (weighted JSTDO).
 
-    weights: of one patch of each chunk, 0 or more, on any scale; None: falling evenly from chunk 0
-        to the last.
+    Args:
+        weights: Of one patch of each chunk, 0 or more, on any scale; None: falling evenly from
+            chunk 0 to the last.
     """
 
     def __init__(
@@ -263,8 +267,12 @@ def joint_counts(
 ) -> list[int]:
     """Patches that each chunk gives to the joint set, ``|ρ_i ⊙ D_i|`` (paper, Eq. 2).
 
-    sizes: patches of each chunk. ratios, size: as in `Ratios`; with a size the counts add up to it
-    exactly. Raises UserError when there is no such set.
+    Args:
+        sizes: Patches of each chunk.
+        ratios, size: As in `Ratios`; with a size the counts add up to it exactly.
+
+    Raises:
+        UserError: When there is no such set.
 
     >>> joint_counts([10, 10, 10, 10], [1, 0.5, 0.25, 0])
     [10, 5, 2, 0]

@@ -78,9 +78,14 @@ def strips(images: U8) -> Iterator[slice]:
 def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid) -> F32:
     """PSNR in dB of every patch of one frame, over the patch's whole rectangle (without halo).
 
-    sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3). Returns float32 (rows, cols), capped at
-        `PSNR_CAP`. Raises UserError where an upscaler made something else: compiled loops would
-        read beyond it.
+    Args:
+        sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3).
+
+    Returns:
+        float32 (rows, cols), capped at `PSNR_CAP`.
+
+    Raises:
+        UserError: Where an upscaler made something else: compiled loops would read beyond it.
     """
     from stdo.core import kernels  # not at the start: a run on prepared videos needs none
 
@@ -118,8 +123,9 @@ class Scorer(Protocol):
     def scores(self, frames: Pairs, grid: PatchGrid) -> F32:
         """Scores of a whole video, float32 (T, rows, cols), finite; reads it once, in order.
 
-        frames: LR frames uint8 (height, width, 3) with their HR frames (scale·height, scale·width,
-            3).
+        Args:
+            frames: LR frames uint8 (height, width, 3) with their HR frames (scale·height,
+                scale·width, 3).
         """
         ...
 
@@ -128,8 +134,9 @@ class Scorer(Protocol):
 class ByPsnr:
     """Scores are the PSNR in dB of what ``upscale`` makes of a patch, against HR.
 
-    upscale: bicubic, general weights or any callable; where it has a ``key()``, its scores are kept
-        in the cache.
+    Attributes:
+        upscale: Bicubic, general weights or any callable; where it has a ``key()``, its scores are
+            kept in the cache.
     """
 
     upscale: Upscaler

@@ -27,9 +27,14 @@ def whole(scores: Scores, chunks: int = 1) -> I16:
 def by_time(scores: Scores, chunks: int) -> I16:
     """Equal segments of the time line (NAS, CaFM).
 
-    scores: float array whose first axis is time; only its shape is used. Returns int16 labels of
-        the same shape, ascending in time; segments differ by at most one frame. Raises UserError
-        when there are more chunks than frames.
+    Args:
+        scores: Float array whose first axis is time; only its shape is used.
+
+    Returns:
+        int16 labels of the same shape, ascending in time; segments differ by at most one frame.
+
+    Raises:
+        UserError: When there are more chunks than frames.
     """
     frames = np.shape(scores)[0] if np.ndim(scores) else 0
     _check(chunks, frames, "frames")
@@ -43,9 +48,15 @@ def by_score(scores: Scores, chunks: int) -> I16:
     """Equal-sized groups of similar PSNR, hardest first (STDO; the paper's Eq. 1 with evenly set
     thresholds).
 
-    scores: float array of any shape, PSNR in dB. Returns int16 labels of the same shape: 0 = lowest
-        PSNR = most informative. Sizes are equal to within one whatever the ties; tied patches keep
-        their order in the array. Raises UserError for NaN, and for more chunks than patches.
+    Args:
+        scores: Float array of any shape, PSNR in dB.
+
+    Returns:
+        int16 labels of the same shape: 0 = lowest PSNR = most informative. Sizes are equal to
+        within one whatever the ties; tied patches keep their order in the array.
+
+    Raises:
+        UserError: For NaN, and for more chunks than patches.
     """
     flat = np.asarray(scores).ravel()
     _check(chunks, flat.size, "patches")

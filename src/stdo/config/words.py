@@ -68,7 +68,9 @@ def _word(word: str, sweeps: bool) -> str:
 class _Value:
     """The value of one setting.
 
-    key: of the setting. sweeps: whether the command is a sweep.
+    Args:
+        key: Of the setting.
+        sweeps: Whether the command is a sweep.
     """
 
     def __init__(self, key: str, sweeps: bool) -> None:

@@ -23,7 +23,8 @@ def provenance(command: Sequence[str]) -> Json:
     """Everything a reader needs to judge or repeat a run; for the run directory, not for
     publication.
 
-    command: its words, as in ``sys.argv``.
+    Args:
+        command: Its words, as in ``sys.argv``.
     """
     return {
         "command": [Path(command[0]).name, *command[1:]],

@@ -36,12 +36,14 @@ class UserError(ValueError):
 class Colour:
     """How YCbCr samples were turned into RGB.
 
-    matrix: ``bt601``, ``bt709``, ``bt2020``, ``fcc``, ``smpte240m``, or ``rgb`` (no conversion).
-    range: ``limited`` (16–235) or ``full`` (0–255).
-    primaries, transfer: FFmpeg's names as tagged, ``unknown`` where untagged; carried along, never
-        applied.
-    assumed: the file did not say, so the matrix was guessed from the height (HD is BT.709, SD is
-        BT.601).
+    Attributes:
+        matrix: ``bt601``, ``bt709``, ``bt2020``, ``fcc``, ``smpte240m``, or ``rgb`` (no
+            conversion).
+        range: ``limited`` (16–235) or ``full`` (0–255).
+        primaries, transfer: FFmpeg's names as tagged, ``unknown`` where untagged; carried along,
+            never applied.
+        assumed: The file did not say, so the matrix was guessed from the height (HD is BT.709, SD
+            is BT.601).
     """
 
     matrix: str
@@ -55,9 +57,10 @@ class Colour:
 class Stereo:
     """How the pictures of two eyes share one frame.
 
-    layout: one of ``side_by_side``, ``top_bottom``, ``frames``, ``checkerboard``, ``rows``,
-        ``columns``.
-    right_first: the right eye's picture comes first.
+    Attributes:
+        layout: One of ``side_by_side``, ``top_bottom``, ``frames``, ``checkerboard``, ``rows``,
+            ``columns``.
+        right_first: The right eye's picture comes first.
     """
 
     layout: str
@@ -68,10 +71,11 @@ class Stereo:
 class Projection:
     """How a frame is laid on a sphere around the viewer (spherical video v2).
 
-    kind: ``equirectangular``, ``equirectangular_part`` (with ``bounds``) or ``cubemap``.
-    angles: yaw, pitch and roll of the viewer's first look, in degrees times 2**16.
-    bounds: left, top, right and bottom edge of the part, as shares of the whole times 2**32.
-    padding: pixels around each face of a cube map.
+    Attributes:
+        kind: ``equirectangular``, ``equirectangular_part`` (with ``bounds``) or ``cubemap``.
+        angles: Yaw, pitch and roll of the viewer's first look, in degrees times 2**16.
+        bounds: Left, top, right and bottom edge of the part, as shares of the whole times 2**32.
+        padding: Pixels around each face of a cube map.
     """
 
     kind: str
@@ -84,8 +88,9 @@ class Projection:
 class Mastering:
     """The display that an HDR video was graded on (SMPTE ST 2086).
 
-    primaries: x and y of red, green, blue and white, in 1/50000. luminance: least and most, in
-        1/10000 cd/m2.
+    Attributes:
+        primaries: x and y of red, green, blue and white, in 1/50000.
+        luminance: Least and most, in 1/10000 cd/m2.
     """
 
     primaries: tuple[int, int, int, int, int, int, int, int]
@@ -96,8 +101,9 @@ class Mastering:
 class Marks:
     """What a file tells its player beside the pixels. Every writer of ours passes it on.
 
-    aspect: width of a pixel by its height. light: brightest pixel and brightest average of a frame,
-        in cd/m2 (MaxCLL, MaxFALL).
+    Attributes:
+        aspect: Width of a pixel by its height.
+        light: Brightest pixel and brightest average of a frame, in cd/m2 (MaxCLL, MaxFALL).
     """
 
     aspect: Fraction = Fraction(1)
@@ -115,13 +121,14 @@ UNMARKED = Marks()
 class VideoInfo:
     """What is known of a video before its frames are decoded.
 
-    width, height: pixels of the frames that the source yields, upright and after shrinking.
-    frames: how many frames the source will yield at most, from the container's header; None when it
-        does not say.
-    rate: average frames per second.
-    marks: what players are told beside the pixels, for frames as the source yields them.
-    notes: what a user should know (interlaced, matrix assumed, tone curve not applied), one line
-        each.
+    Attributes:
+        width, height: Pixels of the frames that the source yields, upright and after shrinking.
+        frames: How many frames the source will yield at most, from the container's header; None
+            when it does not say.
+        rate: Average frames per second.
+        marks: What players are told beside the pixels, for frames as the source yields them.
+        notes: What a user should know (interlaced, matrix assumed, tone curve not applied), one
+            line each.
     """
 
     name: str
@@ -142,9 +149,10 @@ class VideoInfo:
 class Frame:
     """One decoded frame.
 
-    pts: seconds since the first frame of the source's time line, exact.
-    rgb_HWC: uint8 RGB, (height, width, 3), C-contiguous.
-    length: seconds that it is shown, where the source knows.
+    Attributes:
+        pts: Seconds since the first frame of the source's time line, exact.
+        rgb_HWC: uint8 RGB, (height, width, 3), C-contiguous.
+        length: Seconds that it is shown, where the source knows.
     """
 
     pts: Fraction

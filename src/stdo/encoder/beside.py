@@ -36,8 +36,11 @@ most."""
 class Beside:
     """What is carried of a source.
 
-    container: the source, None: nothing is carried. member: the LR stream's name. tracks: of
-        ``container``, what goes in. notes: what is left out, one line each.
+    Attributes:
+        container: The source, None: nothing is carried.
+        member: The LR stream's name.
+        tracks: Of ``container``, what goes in.
+        notes: What is left out, one line each.
     """
 
     container: InputContainer | None

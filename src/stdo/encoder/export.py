@@ -34,9 +34,10 @@ level."""
 class Export:
     """How networks are exported.
 
-    format: a key of `stdo.encoder.formats.FORMATS`. size: of the input in LR pixels: ``patch``
-        (with its halo), ``frame``, or ``WIDTHxHEIGHT``. out: the folder; None: ``export-<format>``
-        in the run directory.
+    Attributes:
+        format: A key of `stdo.encoder.formats.FORMATS`.
+        size: Of the input in LR pixels: ``patch`` (with its halo), ``frame``, or ``WIDTHxHEIGHT``.
+        out: The folder; None: ``export-<format>`` in the run directory.
     """
 
     format: str
@@ -50,10 +51,14 @@ def export(
     """Write the networks of a finished run, each compared with PyTorch in its own runtime; return
     the folder.
 
-    patches: as the run had them. say: receives one line for each network. Nothing is written unless
-        all of it is good. Raises UserError for an unknown format or size, a format whose packages
-        are not installed, a run that is not finished, a folder that is something else, and a
-        network that its runtime computes differently.
+    Args:
+        patches: As the run had them.
+        say: Receives one line for each network. Nothing is written unless all of it is good.
+
+    Raises:
+        UserError: For an unknown format or size, a format whose packages are not installed, a run
+            that is not finished, a folder that is something else, and a network that its runtime
+            computes differently.
     """
     kind = format_named(wanted.format)
     grid = _grid(patches, read_result(directory, {"scale", "height", "width"}))

@@ -26,11 +26,14 @@ Write = Callable[[Backbone, Path], None]
 class Format:
     """One format of exported networks.
 
-    writer: one of the networks, height and width of LR -> what writes them all. run: path without
-        suffix, LR (1, 3, h, w) float32 -> what the format's own runtime makes of it, (1, 3, s·h,
-        s·w), in full float32.
-    suffixes: of the files of one network. packages: converter and runtime. inputs, outputs: what
-        the runtime calls them. layout: of both; a runtime without batches takes CHW.
+    Attributes:
+        writer: One of the networks, height and width of LR -> what writes them all.
+        run: Path without suffix, LR (1, 3, h, w) float32 -> what the format's own runtime makes of
+            it, (1, 3, s·h, s·w), in full float32.
+        suffixes: Of the files of one network.
+        packages: Converter and runtime.
+        inputs, outputs: What the runtime calls them.
+        layout: Of both; a runtime without batches takes CHW.
     """
 
     writer: Callable[[Backbone, int, int], Write]

@@ -68,7 +68,8 @@ def _keep_slopes(model: onnx.ModelProto, names: list[str], network: Backbone) ->
     """Name the slopes of each PRelu as the network does: the exporter gives them the shape of a
     picture, and a number.
 
-    network: as it was exported, so that its content tells which are whose.
+    Args:
+        network: As it was exported, so that its content tells which are whose.
     """
     lost = set(names) - {tensor.name for tensor in model.graph.initializer}
     state = network.state_dict()

@@ -43,8 +43,10 @@ bits."""
 class Delivery:
     """How a run is packed.
 
-    bits: of a weight: 32, 16, 8, 6 or 4. out: the package; None: ``<video>.stdo`` in the run
-        directory. unpacked: a folder rather than a file.
+    Attributes:
+        bits: Of a weight: 32, 16, 8, 6 or 4.
+        out: The package; None: ``<video>.stdo`` in the run directory.
+        unpacked: A folder rather than a file.
     """
 
     bits: int = 8

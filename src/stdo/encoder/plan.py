@@ -39,7 +39,10 @@ _SURE = 2**17
 class Networks:
     """The networks that a run has or will have.
 
-    one: any of them. count: how many. network_of: as in the manifest, each number once.
+    Attributes:
+        one: Any of them.
+        count: How many.
+        network_of: As in the manifest, each number once.
     """
 
     one: Backbone

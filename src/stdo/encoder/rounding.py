@@ -49,8 +49,9 @@ def rounded(weights: Weights, bits: int, backbone: Backbone, windows: Sequence[U
     """The weights as multiples of steps, 8 bits or fewer, chosen to change the networks' results
     least.
 
-    backbone: the architecture. windows: for each network LR windows that it will see, uint8 (N, h,
-        w, 3).
+    Args:
+        backbone: The architecture.
+        windows: For each network LR windows that it will see, uint8 (N, h, w, 3).
     """
     assert bits <= 8, bits
     seen = [
@@ -178,7 +179,8 @@ def _gptq(rows: F32, step: F32, bits: int, covariance: F64) -> F32:
     """Rows (outputs, n) as multiples of their steps, such that the outputs change least for inputs
     so distributed.
 
-    step: of each weight, (outputs, n).
+    Args:
+        step: Of each weight, (outputs, n).
     """
     count = len(covariance)
     energy = covariance + np.eye(count) * (

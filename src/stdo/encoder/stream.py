@@ -42,8 +42,12 @@ def write_stream(
     """Write ``lr.mp4``, or ``lr.mkv`` where MP4 cannot hold the source's other streams, into a
     folder.
 
-    encoded: `stdo.video.store.prepare` kept an LR video, since there was a codec; otherwise the LR
-        frames are encoded without loss. Raises UserError where the LR video is gone.
+    Args:
+        encoded: `stdo.video.store.prepare` kept an LR video, since there was a codec; otherwise the
+            LR frames are encoded without loss.
+
+    Raises:
+        UserError: Where the LR video is gone.
     """
     lr = video.lr_video if encoded else _lossless(folder / "lossless.mp4", video, progress)
     if not lr.is_file():

@@ -31,8 +31,10 @@ _VISIBLE_LOSS = 0.1  # dB; a smaller loss cannot be seen, and says nothing
 class Crop:
     """One patch worth showing.
 
-    frame, row, col: its place. why: one of `GAIN`, `LOSS`, `LOWEST`, `HARDEST`. bicubic, ours: the
-        patch's PSNR in dB.
+    Attributes:
+        frame, row, col: Its place.
+        why: One of `GAIN`, `LOSS`, `LOWEST`, `HARDEST`.
+        bicubic, ours: The patch's PSNR in dB.
     """
 
     frame: int
@@ -51,8 +53,9 @@ def choose_crops(bicubic_TRC: F32, ours_TRC: F32, count: int = 4) -> list[Crop]:
     of our lowest PSNR; it comes last. The others come from different times and places as far as the
     video has them, and only from where something is gained.
 
-    bicubic_TRC, ours_TRC: PSNR of each patch in dB, (frames, rows, cols).
-    count: how many at most.
+    Args:
+        bicubic_TRC, ours_TRC: PSNR of each patch in dB, (frames, rows, cols).
+        count: How many at most.
     """
     assert bicubic_TRC.shape == ours_TRC.shape, (bicubic_TRC.shape, ours_TRC.shape)
     gain_TRC = 10 ** (-bicubic_TRC.astype(np.float64) / 10) - 10 ** (
@@ -67,7 +70,8 @@ def hardest(bicubic_TRC: F32, ours_TRC: F32, count: int = 4) -> list[Crop]:
     """The patches that bicubic does worst, apart from each other: the same for every run of one
     video.
 
-    bicubic_TRC, ours_TRC: PSNR of each patch in dB, (frames, rows, cols).
+    Args:
+        bicubic_TRC, ours_TRC: PSNR of each patch in dB, (frames, rows, cols).
     """
     error_TRC = 10 ** (-bicubic_TRC.astype(np.float64) / 10)
     return [_crop(place, HARDEST, bicubic_TRC, ours_TRC) for place in _apart(error_TRC, count)]
@@ -81,7 +85,8 @@ def _apart(value_TRC: F64, count: int, taken: Place | None = None) -> list[Place
     """Up to ``count`` places of the largest values above 0, from different times and places as far
     as there are any.
 
-    taken: a place to keep away from in space, and not to return.
+    Args:
+        taken: A place to keep away from in space, and not to return.
     """
     grids = np.ogrid[tuple(map(slice, value_TRC.shape))]
     frames, rows, cols = value_TRC.shape
@@ -134,7 +139,8 @@ def _index(flat: np.intp, shape: tuple[int, ...]) -> Place:
 def window(crop: Crop, grid: PatchGrid, images: tuple[U8, U8, U8]) -> tuple[int, int, int, int]:
     """The part of a patch that shows best what the crop was chosen for.
 
-    images: ground truth, bicubic and our result of the crop's frame, uint8 (H, W, 3).
+    Args:
+        images: Ground truth, bicubic and our result of the crop's frame, uint8 (H, W, 3).
 
     Returns (top, left, height, width) in HR pixels: up to `CROP` a side, inside the patch and the
     frame.
@@ -175,9 +181,10 @@ def save_crops(
 ) -> None:
     """Write the crops as PNG files, with crops.json that says what they show.
 
-    pictures: frame number -> its ground truth, bicubic and our result, uint8 (H, W, 3) of native
-        size. Each entry: frame, row, col, why, the rectangle in HR pixels, its PSNR in dB by
-        bicubic and by us, and the files.
+    Args:
+        pictures: Frame number -> its ground truth, bicubic and our result, uint8 (H, W, 3) of
+            native size. Each entry: frame, row, col, why, the rectangle in HR pixels, its PSNR in
+            dB by bicubic and by us, and the files.
     """
     folder.mkdir(exist_ok=True)
     entries: list[Json] = []

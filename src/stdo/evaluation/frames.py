@@ -19,8 +19,10 @@ def truth(video: Prepared) -> Iterator[U8]:
 def compare(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) -> Json:
     """PSNR and SSIM of full frames, as docs/protocol.md defines them.
 
-    name: what the frames are called in a message. hr, sr: uint8 (height, width, 3) in the same
-        order. One pass; memory does not grow with their number.
+    Args:
+        name: What the frames are called in a message.
+        hr, sr: uint8 (height, width, 3) in the same order. One pass; memory does not grow with
+            their number.
 
     Returns ``psnr`` {``frame``, ``pooled``, ``y``} in dB and ``ssim`` (None where a side is too
     short for it). Raises UserError where the numbers of frames or their sizes differ.

@@ -110,7 +110,8 @@ def check_labels(
     """Raise UserError unless a run's labels belong to a video of this length and to this grid of
     patches.
 
-    known: whether the video is known to be the run's own, so that its labels are at fault.
+    Args:
+        known: Whether the video is known to be the run's own, so that its labels are at fault.
     """
     wanted = (len(video.lr), grid.rows, grid.cols)
     if labels_TRC.shape != wanted:

@@ -35,7 +35,9 @@ def measure(
 ) -> Measured:
     """Measure a reconstruction on the full, native frames.
 
-    labels: int16 (T, rows, cols). sink: receives every SR frame, cropped to the native size.
+    Args:
+        labels: int16 (T, rows, cols).
+        sink: Receives every SR frame, cropped to the native size.
     """
     grid, height, width = reconstructor.grid, video.height, video.width
     chunks = len(reconstructor.network_of)

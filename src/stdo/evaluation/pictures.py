@@ -65,11 +65,12 @@ def heatmap(
     """Draw patch PSNR over some frames, as the paper's Figures 1 and 3: one row a frame, one colour
     scale for all.
 
-    path: PNG file to write.
-    grid: patches of the LR frame; each is drawn over the native HR pixels that it owns.
-    frames: for each frame its name, its pixels uint8 (H, W, 3), and its maps; the first map is what
-        the gain of the others is counted from.
-    title: heading of the picture.
+    Args:
+        path: PNG file to write.
+        grid: Patches of the LR frame; each is drawn over the native HR pixels that it owns.
+        frames: For each frame its name, its pixels uint8 (H, W, 3), and its maps; the first map is
+            what the gain of the others is counted from.
+        title: Heading of the picture.
     """
     height, width = frames[0][1].shape[:2]
     panel_h = int(np.clip(430 * np.sqrt(height / width), 90, 900))
@@ -166,14 +167,15 @@ def comparison(
 ) -> None:
     """Draw crops of ground truth, bicubic and our result side by side, enlarged without smoothing.
 
-    path: PNG file to write.
-    grid: patches of the LR frame.
-    crops: what to show, from `choose_crops`; one row each, beside the frame with the crop marked in
-        it.
-    pictures: frame number -> its ground truth, bicubic and our result, uint8 (H, W, 3) of native
-        size.
-    name: what to call our result.
-    title: heading of the picture.
+    Args:
+        path: PNG file to write.
+        grid: Patches of the LR frame.
+        crops: What to show, from `choose_crops`; one row each, beside the frame with the crop
+            marked in it.
+        pictures: Frame number -> its ground truth, bicubic and our result, uint8 (H, W, 3) of
+            native size.
+        name: What to call our result.
+        title: Heading of the picture.
     """
     panel, caption, top = 288, 84, 58
     height, width = pictures(crops[0].frame)[0].shape[:2]

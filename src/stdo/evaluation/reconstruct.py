@@ -35,8 +35,10 @@ def device_of(name: object) -> torch.device:
 class Reconstructor:
     """Super-resolves frames patch by patch, each patch with its chunk's network, in float32.
 
-    networks: plain backbones, in evaluation mode, on ``device``. network_of: the network that
-        serves each chunk, or `BICUBIC`: its patches are those of the whole frame enlarged.
+    Attributes:
+        networks: Plain backbones, in evaluation mode, on ``device``.
+        network_of: The network that serves each chunk, or `BICUBIC`: its patches are those of the
+            whole frame enlarged.
     """
 
     networks: Sequence[nn.Module]
@@ -48,8 +50,12 @@ class Reconstructor:
     def patches(self, lr_HWC: U8, labels: I16) -> U8:
         """Every patch of one frame as its network makes it, rounded to 8 bit.
 
-        lr_HWC: uint8 (height, width, 3). labels: int16 (rows, cols).
-        Returns uint8 (patches, s·h, s·w, 3), without halo.
+        Args:
+            lr_HWC: uint8 (height, width, 3).
+            labels: int16 (rows, cols).
+
+        Returns:
+            uint8 (patches, s·h, s·w, 3), without halo.
         """
         windows = torch.from_numpy(self.grid.extract(lr_HWC))
         chosen = np.asarray(self.network_of)[labels.ravel()]

@@ -20,8 +20,9 @@ def closing_table(metrics: Json) -> str:
     """What a run ends with: our figures, bicubic's and the difference, chunk by chunk, and what it
     cost.
 
-    metrics: the content of metrics.json. Figures that are None are shown as –. No line is longer
-        than 80 characters, save a name that is.
+    Args:
+        metrics: The content of metrics.json. Figures that are None are shown as –. No line is
+            longer than 80 characters, save a name that is.
     """
     metrics = harmless(metrics)  # the run may be somebody else's
     ours, bicubic = _figures(metrics), _figures(metrics["bicubic"])

@@ -40,7 +40,11 @@ def vmaf(hr: Path, sr: Path, program: str = "ffmpeg") -> float:
     """Mean VMAF, 0 to 100, of a video against its ground truth, by libvmaf's default model (made
     for 1080 rows).
 
-    hr, sr: files without loss, see `keep`. Raises UserError with FFmpeg's last line when it fails.
+    Args:
+        hr, sr: Files without loss, see `keep`.
+
+    Raises:
+        UserError: With FFmpeg's last line when it fails.
     """
     with TemporaryDirectory() as folder:
         inputs = ["-i", str(sr.absolute()), "-i", str(hr.absolute())]

@@ -32,14 +32,16 @@ class Backbone(nn.Module, ABC):
         lr ─┬─ predict ─ + ─ sr            residual=bicubic: predict makes what bicubic upsampling
             lacks └─ bicubic ──┘
 
-    scale: 2, 3 or 4.
-    init: ``bicubic`` or ``paper``; changes the first weights only, never the architecture.
-    residual: ``none``: predicts the picture. ``bicubic``: predicts its difference from the bicubic
-        one. None: as published, the first of `RESIDUALS`.
-    negative_slope: slope of the activations below zero, less than 1; 0 is ReLU, as published. A
-        ReLU that is negative for every pixel of a video learns nothing more, and large steps can
-        silence a whole layer so.
-    width: channels of the layers in between, as a share of the published ones: above 0, up to 1.
+    Args:
+        scale: 2, 3 or 4.
+        init: ``bicubic`` or ``paper``; changes the first weights only, never the architecture.
+        residual: ``none``: predicts the picture. ``bicubic``: predicts its difference from the
+            bicubic one. None: as published, the first of `RESIDUALS`.
+        negative_slope: Slope of the activations below zero, less than 1; 0 is ReLU, as published. A
+            ReLU that is negative for every pixel of a video learns nothing more, and large steps
+            can silence a whole layer so.
+        width: Channels of the layers in between, as a share of the published ones: above 0, up to
+            1.
 
     Raises UserError for any other value.
     """
@@ -183,7 +185,9 @@ class Bicubic(nn.Module):
     instead of renormalising the kernel there. Never in half precision, not even under autocast: a
     picture would lose a quarter of a grey level.
 
-    shuffled: False leaves the pixels that an LR pixel becomes in its channels, (N, 3·scale², h, w).
+    Args:
+        shuffled: False leaves the pixels that an LR pixel becomes in its channels, (N, 3·scale², h,
+            w).
     """
 
     kernels: Tensor

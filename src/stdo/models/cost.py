@@ -60,8 +60,10 @@ def macs_per_patch(
 ) -> list[int]:
     """Multiply-accumulates for one patch of each chunk.
 
-    network_of: the chunks' networks, or `BICUBIC`, which is counted as `count` does, but has no
-        halo. window, patch: height and width of a patch with its halo and without, in LR pixels.
+    Args:
+        network_of: The chunks' networks, or `BICUBIC`, which is counted as `count` does, but has no
+            halo.
+        window, patch: Height and width of a patch with its halo and without, in LR pixels.
     """
     bicubic = 3 * patch[0] * patch[1] * bicubic_kernels(scale).numel()
     macs = [

@@ -20,8 +20,9 @@ class Deltas(Sharing):
     Deltas are folded into the convolutions before these see a batch, so a chunk's network costs
     what the base costs.
 
-    seed: of the first weights; the base starts as the network that `Single` would build.
-        bicubic_chunks: see `Sharing`.
+    Args:
+        seed: Of the first weights; the base starts as the network that `Single` would build.
+        bicubic_chunks: See `Sharing`.
     """
 
     def __init__(

@@ -32,8 +32,9 @@ class LowRank(Deltas):
     ``left`` is zero at first, so that all networks begin as the base. The base goes on learning
     from the patches of all chunks. Biases are the base's.
 
-    rank: of each difference, 1 to 255; where the matrix is smaller, its shorter side. seed,
-        bicubic_chunks: see `Deltas`.
+    Args:
+        rank: Of each difference, 1 to 255; where the matrix is smaller, its shorter side.
+        seed, bicubic_chunks: See `Deltas`.
 
     Raises UserError for another rank.
     """

@@ -23,7 +23,8 @@ class Modulated(Deltas):
 
     Being linear, the modulation folds into the convolution before it.
 
-    seed, bicubic_chunks: see `Deltas`.
+    Args:
+        seed, bicubic_chunks: See `Deltas`.
     """
 
     def __init__(

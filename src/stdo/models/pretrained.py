@@ -32,20 +32,23 @@ class PretrainedUpscaler:
     """A backbone with general weights: LR frame (h, w, 3) uint8 RGB -> SR frame (s·h, s·w, 3) uint8
     RGB.
 
-    weights: a file or an https address (kept in ``cache``). Either `save_networks`' own format with
-        one network, or a state dict (PyTorch or safetensors) whose convolutions have our shapes in
-        our order, under any names; in safetensors, which keeps no order, the names sorted with
-        their numbers must give it.
-    backbone, scale: what to load the weights into. In our own format the file says what is
-        predicted (`Backbone`, residual); foreign weights are taken as published.
-    colour: what the network was trained on. ``ycbcr`` is full-range BT.601 (JPEG) in [0, 1];
-        ``auto`` takes what the backbone's paper and its ports use for foreign weights
-        (`Backbone.COLOUR`), else ``rgb``.
-    bicubic_a: sharpness of the upsampling inside networks that have one (SRCNN, VDSR); -0.5 is
-        MATLAB's and ours. Use -0.75 for weights trained behind OpenCV's or torch's plain bicubic.
-    sha256: what the file must be; needed for an address, so that nobody on the way, nor whoever
-        owns it by then, can put other weights in its place.
-    device: where to run. cache: folder for downloads, by default torch's.
+    Args:
+        weights: A file or an https address (kept in ``cache``). Either `save_networks`' own format
+            with one network, or a state dict (PyTorch or safetensors) whose convolutions have our
+            shapes in our order, under any names; in safetensors, which keeps no order, the names
+            sorted with their numbers must give it.
+        backbone, scale: What to load the weights into. In our own format the file says what is
+            predicted (`Backbone`, residual); foreign weights are taken as published.
+        colour: What the network was trained on. ``ycbcr`` is full-range BT.601 (JPEG) in [0, 1];
+            ``auto`` takes what the backbone's paper and its ports use for foreign weights
+            (`Backbone.COLOUR`), else ``rgb``.
+        bicubic_a: Sharpness of the upsampling inside networks that have one (SRCNN, VDSR); -0.5 is
+            MATLAB's and ours. Use -0.75 for weights trained behind OpenCV's or torch's plain
+            bicubic.
+        sha256: What the file must be; needed for an address, so that nobody on the way, nor whoever
+            owns it by then, can put other weights in its place.
+        device: Where to run.
+        cache: Folder for downloads, by default torch's.
 
     Nothing is ever unpickled into code. Raises UserError, one line, for whatever cannot be loaded.
     """

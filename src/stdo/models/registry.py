@@ -34,8 +34,12 @@ BACKBONES = _found()
 def build(name: str, scale: int, **options: Any) -> Backbone:
     """A new backbone, its weights drawn from torch's global generator.
 
-    name: a key of `BACKBONES`. options: the backbone's own arguments (``init``, ``residual``,
-        `Backbone.settings`). Raises UserError for an unknown name, scale, init or residual.
+    Args:
+        name: A key of `BACKBONES`.
+        options: The backbone's own arguments (``init``, ``residual``, `Backbone.settings`).
+
+    Raises:
+        UserError: For an unknown name, scale, init or residual.
     """
     if name not in BACKBONES:
         raise UserError(f"backbone={name}: must be one of {', '.join(BACKBONES)}")

@@ -22,10 +22,11 @@ class Sharing(nn.Module, ABC):
     ``sharing(lr_NCHW, chunk_N)`` is how training sees the chunks, ``sharing.network(chunk)`` how
     all that follows does.
 
-    chunks: how many chunks there are; chunk numbers are 0 … chunks - 1.
-    bicubic_chunks: how many of the last, the easiest, have no network: whole frames are enlarged
-        bicubically for them. Their patches are shown to no learner, but for the one network of a
-        first phase.
+    Args:
+        chunks: How many chunks there are; chunk numbers are 0 … chunks - 1.
+        bicubic_chunks: How many of the last, the easiest, have no network: whole frames are
+            enlarged bicubically for them. Their patches are shown to no learner, but for the one
+            network of a first phase.
     """
 
     ONE_EACH: ClassVar[bool] = False
@@ -72,7 +73,8 @@ class Sharing(nn.Module, ABC):
         """A plain backbone for ``chunk``: a detached copy in evaluation mode with weight norm
         folded in.
 
-        chunk: one that has a network, 0 … served - 1.
+        Args:
+            chunk: One that has a network, 0 … served - 1.
         """
 
     @abstractmethod
@@ -119,7 +121,9 @@ class Sharing(nn.Module, ABC):
 class Single(Sharing):
     """One network for all chunks.
 
-    seed: of the network's first weights. bicubic_chunks: see `Sharing`.
+    Args:
+        seed: Of the network's first weights.
+        bicubic_chunks: See `Sharing`.
     """
 
     def __init__(
@@ -142,8 +146,9 @@ class Single(Sharing):
 class Independent(Sharing):
     """One network per chunk, all trained in one fit.
 
-    seed: chunk k starts with the weights that a network built alone with seed + k would have.
-    bicubic_chunks: see `Sharing`.
+    Args:
+        seed: Chunk k starts with the weights that a network built alone with seed + k would have.
+        bicubic_chunks: See `Sharing`.
     """
 
     ONE_EACH = True

@@ -194,7 +194,8 @@ def _fit(
 ) -> bool:
     """Whether all deltas change the same convolutions, each by numbers of the right shape.
 
-    known: the shapes of the network's parameters.
+    Args:
+        known: The shapes of the network's parameters.
     """
     changing = [_shapes(delta) for delta in deltas if delta]
     if not changing:
@@ -208,8 +209,9 @@ def _fit(
 def delta_shape(known: Mapping[str, torch.Size], name: str, rank: int) -> tuple[int, ...] | None:
     """The shape of what changes the convolution of this name; None where there is none.
 
-    known: the shapes of the network's parameters. rank: of low-rank differences, up to `MAX_RANK`;
-        0: modulations.
+    Args:
+        known: The shapes of the network's parameters.
+        rank: Of low-rank differences, up to `MAX_RANK`; 0: modulations.
     """
     weight, bias = known.get(f"{name}.weight"), known.get(f"{name}.bias")
     if weight is None or len(weight) != 4 or bias is None or not 0 <= rank <= MAX_RANK:

@@ -147,10 +147,16 @@ def write_package(
 ) -> Manifest:
     """Write a package, whole or not at all; one that exists is replaced.
 
-    members: content of all members but the manifest, or the files that hold it. unpacked: a folder
-        rather than a ZIP. Returns the manifest with the members' sizes and digests. Raises
-        UserError for a manifest out of range, a member that is too large, and a target that cannot
-        be written.
+    Args:
+        members: Content of all members but the manifest, or the files that hold it.
+        unpacked: A folder rather than a ZIP.
+
+    Returns:
+        The manifest with the members' sizes and digests.
+
+    Raises:
+        UserError: For a manifest out of range, a member that is too large, and a target that cannot
+            be written.
     """
     path = Path(path)
     assert sorted(members) == sorted(manifest.names[1:]), sorted(members)

@@ -62,8 +62,9 @@ def fold(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
 class Layout:
     """What the deltas of a package change.
 
-    convs: name and shape of the weight of each convolution; none where there are no deltas. rank:
-        of low-rank differences, up to 255; 0: they are modulations.
+    Attributes:
+        convs: Name and shape of the weight of each convolution; none where there are no deltas.
+        rank: Of low-rank differences, up to 255; 0: they are modulations.
     """
 
     convs: Params = ()

@@ -46,8 +46,13 @@ class Labels:
     """The labels of a package, read segment by segment: ``labels[t]`` is int16 (rows, cols), each
     below ``chunks``.
 
-    data: what `encode` wrote. shape: (T, rows, cols). Raises UserError, at once or when the segment
-        is first needed, where the data does not hold such labels.
+    Args:
+        data: What `encode` wrote.
+        shape: (T, rows, cols).
+
+    Raises:
+        UserError: At once or when the segment is first needed, where the data does not hold such
+            labels.
     """
 
     def __init__(self, data: bytes, shape: tuple[int, int, int], chunks: int) -> None:

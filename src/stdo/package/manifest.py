@@ -174,8 +174,9 @@ class Member(Part, frozen=True):
 class Manifest(Part, frozen=True):
     """Everything that a player has to know before it reads another member.
 
-    quality, bicubic: None until they are measured. members: all but the manifest itself;
-        `write_package` fills it in.
+    Attributes:
+        quality, bicubic: None until they are measured.
+        members: All but the manifest itself; `write_package` fills it in.
     """
 
     generator: _Line

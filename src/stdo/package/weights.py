@@ -35,10 +35,12 @@ Tensors = dict[str, F32]
 class Weights:
     """What is sent: k networks, or one base and k deltas.
 
-    networks: plain, all with the same names and shapes. deltas: for each network what it changes in
-        the base, see `stdo.package.delta`; nothing is an empty one. steps: for each of ``networks``
-        whose weights are multiples of a step already: parameter name -> step of each row, as
-        `quantise` gives it.
+    Attributes:
+        networks: Plain, all with the same names and shapes.
+        deltas: For each network what it changes in the base, see `stdo.package.delta`; nothing is
+            an empty one.
+        steps: For each of ``networks`` whose weights are multiples of a step already: parameter
+            name -> step of each row, as `quantise` gives it.
     """
 
     networks: Sequence[Tensors]

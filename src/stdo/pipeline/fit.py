@@ -109,8 +109,10 @@ class _Phase:
     """One phase of a fit. checkpoint: where it resumes. keep: write one at its end as well, since
     more follows.
 
-    what: how the progress bar calls it. past: the phase before it, which took so many seconds.
-        after: steps to follow.
+    Attributes:
+        what: How the progress bar calls it.
+        past: The phase before it, which took so many seconds.
+        after: Steps to follow.
     """
 
     sharing: Sharing

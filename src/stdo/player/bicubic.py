@@ -23,8 +23,9 @@ def enlarge_part(lr_HWC: U8, scale: int, top: int, left: int, height: int, width
     """What `enlarge` makes of a part of a frame, the pixels around it being seen: (scale·height,
     scale·width, 3).
 
-    top, left, height, width: of the part in LR pixels. One patch at a time stays in the processor's
-        cache.
+    Args:
+        top, left, height, width: Of the part in LR pixels. One patch at a time stays in the
+            processor's cache.
     """
     above, before = max(top - REACH, 0), max(left - REACH, 0)
     seen_HWC = lr_HWC[above : top + height + REACH, before : left + width + REACH]

@@ -52,14 +52,17 @@ several bands."""
 class Player:
     """The frames of a package in order, as often as it is iterated over.
 
-    path: a ``.stdo`` file or an unpacked package. start, duration: seconds of the video; frames
-        with ``start <= time < start + duration`` are played, None: to the end. max_network_bytes:
-        as if only so many bytes of weights.bin had arrived: networks are taken in its order while
-        they fit, patches of the others are bicubic.
-    threads: frames computed at once, None: one for each core that this process may use. precision,
-        device: see `stdo.player.runtime.Networks`. isolated: decode and compute in another process,
-        which has a limit of memory and of time and can neither write files nor use a network: for
-        packages of strangers. It ends with the player.
+    Args:
+        path: A ``.stdo`` file or an unpacked package.
+        start, duration: Seconds of the video; frames with ``start <= time < start + duration`` are
+            played, None: to the end.
+        max_network_bytes: As if only so many bytes of weights.bin had arrived: networks are taken
+            in its order while they fit, patches of the others are bicubic.
+        threads: Frames computed at once, None: one for each core that this process may use.
+        precision, device: See `stdo.player.runtime.Networks`.
+        isolated: Decode and compute in another process, which has a limit of memory and of time and
+            can neither write files nor use a network: for packages of strangers. It ends with the
+            player.
 
     Yields (time in seconds, uint8 RGB of native size (height, width, 3)). With
     ``precision="float32"`` the pixels equal those of the server's reconstruction to one level,
@@ -195,7 +198,8 @@ class Player:
         """The SR frame, uint8 (height, width, 3) of native size, of an LR frame and its patches'
         chunks.
 
-        out: where it is written; None: a new array.
+        Args:
+            out: Where it is written; None: a new array.
         """
         source = self.manifest.source
         frame = np.empty((source.height, source.width, 3), np.uint8) if out is None else out

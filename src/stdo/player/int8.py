@@ -98,7 +98,9 @@ def _largest_sums(core: ov.Core, device: str, settings: Mapping[str, object], le
 def quantised(model: ov.Model, ranges: Mapping[str, Range], levels: int) -> ov.Model:
     """The model with convolutions in 8 bits, in place.
 
-    ranges: by the name of a convolution's weights. levels: of weights, see `weight_levels`.
+    Args:
+        ranges: By the name of a convolution's weights.
+        levels: Of weights, see `weight_levels`.
     """
     convolutions = _convolutions(model)
     reads = [_reads(each) for _, each in convolutions]

@@ -39,8 +39,9 @@ the cores."""
 class LrVideo:
     """The frames of a package's LR stream, as `stdo.video.reader.VideoFile` gives those of a file.
 
-    open_file: opens the member for reading, anew at each call. manifest: says its name and how
-        large its frames are.
+    Args:
+        open_file: Opens the member for reading, anew at each call.
+        manifest: Says its name and how large its frames are.
     """
 
     def __init__(

@@ -36,9 +36,12 @@ def network_model(
     """The model of a network, from a window to a patch: uint8 (1, h, w, 3) to uint8 (1, scale·h,
     scale·w, 3).
 
-    graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``, by name. Raises
-        UserError for a graph that is damaged or is no backbone's, and for weights that do not fit
-        it.
+    Args:
+        graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``, by name.
+
+    Raises:
+        UserError: For a graph that is damaged or is no backbone's, and for weights that do not fit
+            it.
     """
     height, width = window
     with complaints():

@@ -59,13 +59,18 @@ def core() -> ov.Core:
 class Networks:
     """The networks of a package, made ready when they are first used. Threads may share one.
 
-    graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``. weights: of each
-        network, by name.
-    scale: 2, 3 or 4. threads: how many windows are computed at once. precision: one of
-        `PRECISIONS`. device: OpenVINO's name of it. resident: how many networks stay ready. ranges:
-        for each network what its convolutions read, by the name of their weights; ``int8`` needs
-        them. memory: bytes that the steps of all networks may hold together; beyond it, fewer
-        windows are computed at once and fewer networks stay ready.
+    Args:
+        graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``.
+        weights: Of each network, by name.
+        scale: 2, 3 or 4.
+        threads: How many windows are computed at once.
+        precision: One of `PRECISIONS`.
+        device: OpenVINO's name of it.
+        resident: How many networks stay ready.
+        ranges: For each network what its convolutions read, by the name of their weights; ``int8``
+            needs them.
+        memory: Bytes that the steps of all networks may hold together; beyond it, fewer windows are
+            computed at once and fewer networks stay ready.
 
     Raises UserError for a graph that is damaged or is no backbone's, weights that do not fit it, a
     precision or a device that is not there.
@@ -121,8 +126,10 @@ class Networks:
     def run(self, index: int, windows_NHWC: U8, out_NHWC: U8, members: Iterable[int]) -> None:
         """Write the patches that network ``index`` makes of some windows, rounded to 8 bit.
 
-        windows_NHWC: uint8 (N, h, w, 3). out_NHWC: uint8 (N, scale·h, scale·w, 3), C-contiguous as
-            they are. members: numbers of the windows.
+        Args:
+            windows_NHWC: uint8 (N, h, w, 3).
+            out_NHWC: uint8 (N, scale·h, scale·w, 3), C-contiguous as they are.
+            members: Numbers of the windows.
         """
         with self._request(index, windows_NHWC.shape[1:3]) as request:
             # in our memory: handed over at each call it would be copied, and looked at for 0.1 ms

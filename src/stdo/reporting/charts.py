@@ -114,7 +114,10 @@ def lines(
     """One line for each series over a column, a panel for each video, backbone and scale; bicubic
     is a dashed line.
 
-    rows: of results.tsv. by: the columns whose values make a series. log: a logarithmic x axis.
+    Args:
+        rows: Of results.tsv.
+        by: The columns whose values make a series.
+        log: A logarithmic x axis.
     """
     figure, panels = _panels(rows, by, title)
     for axes, members in panels:
@@ -149,7 +152,8 @@ def scatter(
     """Quality against what it costs: a point for each point of the study, its seeds' range as a
     bar.
 
-    text: the column that is written beside each point. The other arguments are as in `lines`.
+    Args:
+        text: The column that is written beside each point. The other arguments are as in `lines`.
     """
     figure, panels = _panels(rows, [*by, text or ""], title)
     for axes, members in panels:
@@ -191,7 +195,8 @@ def bars(
     """Series side by side for each video, backbone and scale, with the range of their seeds; a
     strip for each video.
 
-    paper: a column with the paper's figure, drawn as a short black line on each bar.
+    Args:
+        paper: A column with the paper's figure, drawn as a short black line on each bar.
     """
     places = list(dict.fromkeys(_place(row) for row in rows))
     varying = [

@@ -21,9 +21,10 @@ _TABLE4_VIDEO = "game-15s"
 def paper_figure(backbone: str, method: str, video: str, scale: int) -> float | None:
     """The paper's PSNR in dB; None where it prints none.
 
-    backbone, method: our names (``wdsr``, ``jstdo``), or `FIRST_ALONE` and `LAST_ALONE`. video: the
-        name of a VSD4K video as `stdo.video.images.Vsd4k` gives it (``game_15s``), or as the paper
-        does (``game-15s``).
+    Args:
+        backbone, method: Our names (``wdsr``, ``jstdo``), or `FIRST_ALONE` and `LAST_ALONE`.
+        video: The name of a VSD4K video as `stdo.video.images.Vsd4k` gives it (``game_15s``), or as
+            the paper does (``game-15s``).
 
     >>> paper_figure("wdsr", "stdo", "game_45s", 4)
     37.76
@@ -35,7 +36,8 @@ def paper_gain(backbone: str, method: str, over: str, scale: int) -> float | Non
     """The paper's mean difference in dB between two methods over the videos of which it prints
     both; None for none.
 
-    over: the method that the difference is counted from.
+    Args:
+        over: The method that the difference is counted from.
 
     >>> round(paper_gain("wdsr", "jstdo", "stdo", 4), 2)
     -0.48

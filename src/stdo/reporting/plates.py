@@ -33,9 +33,10 @@ def heatmaps(runs: Sequence[Run], frame: int | None = None, title: str = "") -> 
     """Patch PSNR of one frame: bicubic and every run on one colour scale, below it the differences
     to the first run.
 
-    runs: one after the other for each video, backbone and scale; of several seeds the first is
-        shown.
-    frame: which frame; None takes the middle one.
+    Args:
+        runs: One after the other for each video, backbone and scale; of several seeds the first is
+            shown.
+        frame: Which frame; None takes the middle one.
     """
     groups = []
     for members in _groups(runs):
@@ -161,7 +162,8 @@ def crops(runs: Sequence[Run], title: str = "") -> Figure:
     """The patches that are hardest for bicubic: a row each, with the truth, bicubic and every run,
     and their PSNR.
 
-    runs: as in `heatmaps`.
+    Args:
+        runs: As in `heatmaps`.
     """
     groups = [(members, places) for members in _groups(runs) if (places := _places(members))]
     if not groups:

@@ -37,9 +37,10 @@ _ALLOWED: dict[str, tuple[Any, str]] = {
 def draw(runs: Sequence[Run], plot: Mapping[str, Any], title: str) -> Figure:
     """Draw what a study's ``plot`` asks for.
 
-    plot: ``kind`` (lines, bars, scatter, heatmaps, crops), ``where`` (column of results.tsv -> the
-        value or values that are wanted), and the arguments of the function of that name. Columns
-        are those of results.tsv.
+    Args:
+        plot: ``kind`` (lines, bars, scatter, heatmaps, crops), ``where`` (column of results.tsv ->
+            the value or values that are wanted), and the arguments of the function of that name.
+            Columns are those of results.tsv.
 
     Raises UserError for an unknown kind, column or argument, and when no run is left.
     """

@@ -150,7 +150,8 @@ def command(words: Sequence[str]) -> str:
     """The command as it was typed, fit for publication: of absolute paths the last name alone is
     kept.
 
-    words: program and arguments, as provenance.json has them.
+    Args:
+        words: Program and arguments, as provenance.json has them.
 
     >>> command(["train.py", "video.path=/home/me/holiday film.mp4", "sampler.ratios=[1,0.5]"])
     "python -m stdo.train 'video.path=holiday film.mp4' 'sampler.ratios=[1,0.5]'"

@@ -55,8 +55,11 @@ def method_name(method: str) -> str:
 class Run:
     """One finished run.
 
-    directory: where it lies. metrics: the content of metrics.json. provenance: that of
-        provenance.json, empty where there is none. config: its configuration as YAML text.
+    Attributes:
+        directory: Where it lies.
+        metrics: The content of metrics.json.
+        provenance: That of provenance.json, empty where there is none.
+        config: Its configuration as YAML text.
     """
 
     directory: Path

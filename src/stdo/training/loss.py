@@ -44,9 +44,11 @@ def loss_of(kind: str, sr_NCHW: Tensor, hr_NHWC: Tensor, border: int = 0) -> tup
     The backward pass overwrites the differences. Networks work channels-last: in that order both
     pictures are read straight through, four times as fast.
 
-    kind: a key of `LOSSES`. sr_NCHW: a network's result, around [0, 1], any float type. hr_NHWC:
-        uint8 (N, H, W, 3).
-    border: pixels on every side of ``sr`` that ``hr`` is without.
+    Args:
+        kind: A key of `LOSSES`.
+        sr_NCHW: A network's result, around [0, 1], any float type.
+        hr_NHWC: uint8 (N, H, W, 3).
+        border: Pixels on every side of ``sr`` that ``hr`` is without.
     """
     with torch.no_grad():
         difference_NHWC = hr_NHWC.float().div_(255)

@@ -44,8 +44,9 @@ class Need:
 def saved_by_step(network: Backbone, window: tuple[int, int], half: bool) -> int:
     """Bytes that a backward pass keeps of one patch: found by a pass over tensors without content.
 
-    window: height and width of the padded patch in LR pixels. half: in 16-bit arithmetic, which
-        halves most of it.
+    Args:
+        window: Height and width of the padded patch in LR pixels.
+        half: In 16-bit arithmetic, which halves most of it.
     """
     seen: set[int] = set()
     size = 0
@@ -90,7 +91,9 @@ def _on_meta(network: Backbone) -> Backbone:
 def check_memory(needs: Callable[[], Iterator[Need]], device: torch.device) -> None:
     """Raise UserError for the first need that is larger than all the memory there is.
 
-    needs: yields them, what can be told without effort first. device: where networks are trained.
+    Args:
+        needs: Yields them, what can be told without effort first.
+        device: Where networks are trained.
     """
     host, there = host_memory(), _device_memory(device)
     for need in needs():

@@ -36,11 +36,17 @@ class Overfit(pl.LightningModule):
     `loss.LOSSES`. With one batch per network and one Adam, which works element by element, that is
     the same as separate fits.
 
-    steps: steps of this phase. border: SR pixels of halo to cut off
-    before the loss. at_once: how many learners each step shows patches to; None: all. loss: a key
-    of `loss.LOSSES`. others: steps of the phases before and after this one: the learning rate moves
-    over all of them. watched: mean loss, PSNR and learning rate of the step just done, where it is
-    a point of the curve.
+    Args:
+        steps: Steps of this phase.
+        border: SR pixels of halo to cut off before the loss.
+        at_once: How many learners each step shows patches to; None: all.
+        loss: A key of `loss.LOSSES`.
+        others: Steps of the phases before and after this one: the learning rate moves over all of
+            them.
+
+    Attributes:
+        watched: Mean loss, PSNR and learning rate of the step just done, where it is a point of the
+            curve.
     """
 
     automatic_optimization = False

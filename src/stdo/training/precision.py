@@ -9,7 +9,8 @@ def resolve(precision: str, accelerator: str) -> str:
     """Lightning's name of the precision; ``auto`` is bf16 where the hardware multiplies it
     natively, else fp32.
 
-    accelerator: Lightning's (``auto``, ``cpu``, ``gpu``, ``cuda``, …).
+    Args:
+        accelerator: Lightning's (``auto``, ``cpu``, ``gpu``, ``cuda``, …).
     """
     if precision != "auto":
         return precision

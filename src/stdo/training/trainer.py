@@ -141,7 +141,8 @@ def _guilty(
     """Of settings that differ from the usual ones, the one without which a Trainer is built; all
     where there is none.
 
-    make: builds a Trainer; further arguments take the place of settings.
+    Args:
+        make: Builds a Trainer; further arguments take the place of settings.
     """
     known = inspect.signature(pl.Trainer).parameters
     for name, value in odd.items():

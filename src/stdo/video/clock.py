@@ -18,8 +18,10 @@ class Clock:
     repeated or a little early is moved one tick behind its predecessor, so that later ones are
     right again; from a clock that was set back on, all stamps are shifted. ``mended`` counts both.
 
-    rate: average frames per second. time_base: seconds of one tick. first: stamp of the first
-        frame, None: the first that is seen.
+    Args:
+        rate: Average frames per second.
+        time_base: Seconds of one tick.
+        first: Stamp of the first frame, None: the first that is seen.
     """
 
     def __init__(self, rate: Fraction, time_base: Fraction, first: int | None) -> None:

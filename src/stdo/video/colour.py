@@ -147,8 +147,9 @@ class ToRgb:
     Shrinking is swscale's bicubic, whose kernel widens with the ratio, so that it does not alias;
     the result is the same whatever the number of threads.
 
-    colour: how the samples are to be understood.
-    width, height: size of the result in pixels, before rotation.
+    Args:
+        colour: How the samples are to be understood.
+        width, height: Size of the result in pixels, before rotation.
     """
 
     def __init__(self, colour: Colour, width: int, height: int) -> None:
@@ -179,8 +180,9 @@ class ToRgb:
 class FromRgb:
     """Turns RGB frames into frames of an encoder's pixel format, tagged with what was done.
 
-    colour: matrix and range of the result; ``rgb`` for an RGB pixel format.
-    pixel_format: FFmpeg's name, such as ``yuv420p``.
+    Args:
+        colour: Matrix and range of the result; ``rgb`` for an RGB pixel format.
+        pixel_format: FFmpeg's name, such as ``yuv420p``.
     """
 
     def __init__(self, colour: Colour, pixel_format: str) -> None:

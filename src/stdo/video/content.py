@@ -11,8 +11,10 @@ from stdo.core.types import UserError
 class Content:
     """Hash of the whole content of files, which must not change while they are in use.
 
-    name: what errors call it. files: the files, in order. named: their names belong to what is
-        hashed.
+    Args:
+        name: What errors call it.
+        files: The files, in order.
+        named: Their names belong to what is hashed.
 
     Files are read again only when their state (device, inode, size, times) is no longer the one
     that was hashed.

@@ -43,10 +43,12 @@ class BicubicUpscaler:
 class Degrade:
     """How LR frames are made of HR frames.
 
-    scale: 2, 3 or 4. codec: None for the plain rounded bicubic, or the codec that the LR video is
-        sent with: then the LR frames are the *decoded* ones, because that is what the viewer has;
-        ``lossless`` gives those of None, with their video. crf, preset: the codec's own; None
-        leaves the encoder's default.
+    Attributes:
+        scale: 2, 3 or 4.
+        codec: None for the plain rounded bicubic, or the codec that the LR video is sent with: then
+            the LR frames are the *decoded* ones, because that is what the viewer has; ``lossless``
+            gives those of None, with their video.
+        crf, preset: The codec's own; None leaves the encoder's default.
     """
 
     scale: int

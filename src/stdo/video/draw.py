@@ -40,8 +40,9 @@ class Box:
 def blend(picture_HWC: U8, box: Box, colour_HWC: F32, alpha_HW: F32) -> None:
     """Lay a colour over a box of a picture, in place; what falls outside the picture is left out.
 
-    colour_HWC: levels 0 to 255, of the box's size or one that broadcasts to it. alpha_HW: 0 to 1,
-        of its size.
+    Args:
+        colour_HWC: Levels 0 to 255, of the box's size or one that broadcasts to it.
+        alpha_HW: 0 to 1, of its size.
     """
     top, left = max(box.top, 0), max(box.left, 0)
     bottom, right = (

@@ -34,7 +34,10 @@ class Pictures:
     """A list of picture files as a video of constant rate; read one at a time, upright, all of one
     size.
 
-    files: in the order of time. name: of the video. rate: pictures per second.
+    Args:
+        files: In the order of time.
+        name: Of the video.
+        rate: Pictures per second.
 
     Raises UserError for a picture that cannot be read or whose size differs from the first.
     """
@@ -123,12 +126,13 @@ class Pictures:
 class ImageFolder(Pictures):
     """The pictures of a folder, in natural order (``2.png`` before ``10.png``).
 
-    path: the folder; its subfolders are looked at where the pattern names them. rate: pictures per
-        second.
-    pattern: which names, as a shell would match them, so that hidden ones (``._0001.png``, as macOS
-        leaves them) need a dot in the pattern; among them, those that end in one of `SUFFIXES` are
-        read. start, duration, max_frames,
-    height, every: as in `VideoFile`.
+    Args:
+        path: The folder; its subfolders are looked at where the pattern names them.
+        rate: Pictures per second.
+        pattern: Which names, as a shell would match them, so that hidden ones (``._0001.png``, as
+            macOS leaves them) need a dot in the pattern; among them, those that end in one of
+            `SUFFIXES` are read.
+        start, duration, max_frames, height, every: As in `VideoFile`.
 
     Raises UserError for a pattern that leads out of the folder.
     """
@@ -159,9 +163,12 @@ class Vsd4k(Pictures):
     """One video of VSD4K: ``<root>/game/game_15s_1/DIV2K_train_HR/00001.png`` or
     ``<root>/game_15/DIV2K_train_HR/``.
 
-    root: the data set, or any folder above or at the video. topic: ``game``, ``vlog``, ``inter``
-        and so on; seconds: 15, 30, 45 and so on. rate: the videos are of 30 frames per second.
-        max_frames, height: as in `VideoFile`.
+    Args:
+        root: The data set, or any folder above or at the video.
+        topic: ``game``, ``vlog``, ``inter`` and so on
+        seconds: 15, 30, 45 and so on.
+        rate: The videos are of 30 frames per second.
+        max_frames, height: As in `VideoFile`.
 
     The published folders hold, after the ``30 · seconds`` frames of the video, a second copy of
     every tenth of them for testing; these are left out, since they would be shown twice.
@@ -243,7 +250,8 @@ def is_hidden(name: Path, pattern: str = "") -> bool:
     """Whether a shell would pass over a file: its name, or that of a folder on the way, begins with
     a dot.
 
-    name: relative to the folder in which the pattern was looked for.
+    Args:
+        name: Relative to the folder in which the pattern was looked for.
     """
     asked = [part for part in Path(pattern).parts if part.startswith(".")]
     return any(

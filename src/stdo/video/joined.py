@@ -13,8 +13,9 @@ from stdo.video.reader import VideoFile
 class Joined:
     """Video files end to end; all must have the same size, after shrinking.
 
-    paths: the files, in order. start, duration, max_frames, height, every: as in `VideoFile`, for
-        each of them.
+    Args:
+        paths: The files, in order.
+        start, duration, max_frames, height, every: As in `VideoFile`, for each of them.
     """
 
     def __init__(

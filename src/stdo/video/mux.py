@@ -189,9 +189,13 @@ def join(
 ) -> tuple[int, list[str]]:
     """Write the video of one container, and streams, metadata and chapters of another.
 
-    kind: FFmpeg's format. tracks: of ``other``, those that `stdo.video.trial.holds` says yes to.
-        options: of the format. Returns the sound's bytes, and what was left out all the same, one
-        line each.
+    Args:
+        kind: FFmpeg's format.
+        tracks: Of ``other``, those that `stdo.video.trial.holds` says yes to.
+        options: Of the format.
+
+    Returns:
+        The sound's bytes, and what was left out all the same, one line each.
     """
     with writing(path, kind, tracks, options) as out:
         sound, lost = _copy(out, kind, video, other, tracks, cut)

@@ -29,9 +29,11 @@ def notes_of(
 ) -> tuple[str, ...]:
     """Notes on a stream and its first decoded frame.
 
-    colour, turn: how the frame is converted and turned. guessed_rate: the rate at which frames are
-        placed where the file gives no times, None where it does. layers: what lies beside the
-        picture in its stream.
+    Args:
+        colour, turn: How the frame is converted and turned.
+        guessed_rate: The rate at which frames are placed where the file gives no times, None where
+            it does.
+        layers: What lies beside the picture in its stream.
     """
     videos = len(videos_of(stream.container))
     aspect = stream.sample_aspect_ratio or 1

@@ -58,10 +58,12 @@ class VideoFile:
     goes backwards is mended (see `Clock`), and ``info.notes`` says so after the iteration that met
     it.
 
-    path: an existing local file; URLs are refused.
-    start, duration: seconds on the file's own time line, counted from its first frame.
-    every: take each ``every``-th frame. max_frames: at most so many frames. height: shrink to so
-        many rows; the width keeps its proportion, made even.
+    Args:
+        path: An existing local file; URLs are refused.
+        start, duration: Seconds on the file's own time line, counted from its first frame.
+        every: Take each ``every``-th frame.
+        max_frames: At most so many frames.
+        height: Shrink to so many rows; the width keeps its proportion, made even.
 
     Raises UserError for a path, a file or a setting that cannot be used; while iterating, for a
     file that is damaged or shorter than its header says, and for frames that change their size.

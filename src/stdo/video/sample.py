@@ -66,9 +66,11 @@ class GeneratedClip:
     pan along a skyline. Grain throughout. Frame t depends on t, the size and the seed alone, so
     runs repeat exactly.
 
-    width, height: pixels, 16 or more; content scales with the size. rate: frames per second. span:
-        which of the frames to yield; its height is not looked at, since frames are drawn at their
-        size.
+    Args:
+        width, height: Pixels, 16 or more; content scales with the size.
+        rate: Frames per second.
+        span: Which of the frames to yield; its height is not looked at, since frames are drawn at
+            their size.
     """
 
     def __init__(

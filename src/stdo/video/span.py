@@ -15,12 +15,13 @@ MIN_HEIGHT = 16
 class Span:
     """A stretch of a video's time line, and the height that its frames are shrunk to.
 
-    start, duration: seconds, exact; frames with ``start <= time < start + duration`` are taken,
-        None: to the end.
-    every: take each ``every``-th of these frames: 1 takes all, 6 a sixth of them, over the whole
-        stretch.
-    max_frames: at most so many frames, None: all.
-    height: rows after shrinking, None: as stored.
+    Attributes:
+        start, duration: Seconds, exact; frames with ``start <= time < start + duration`` are taken,
+            None: to the end.
+        every: Take each ``every``-th of these frames: 1 takes all, 6 a sixth of them, over the
+            whole stretch.
+        max_frames: At most so many frames, None: all.
+        height: Rows after shrinking, None: as stored.
     """
 
     start: Fraction = Fraction(0)
@@ -77,7 +78,8 @@ class Span:
         """How many of ``frames`` frames the span holds at most, None when neither it nor the source
         limits them.
 
-        steady: frames are evenly spaced, so that a time says how many frames come before it.
+        Args:
+            steady: Frames are evenly spaced, so that a time says how many frames come before it.
         """
         limits = [] if frames is None else [frames]
         if steady and frames is not None:

@@ -65,9 +65,13 @@ class Degradation(Protocol):
 class Prepared:
     """A video ready for chunking and training.
 
-    hr: frames padded to a multiple of ``scale`` (T, scale·h, scale·w, 3). lr: (T, h, w, 3). height,
-        width: native HR size; pixels beyond it are padding. pts: seconds. last: seconds that the
-        last frame is shown. folder: where what is derived from the video may be cached.
+    Attributes:
+        hr: Frames padded to a multiple of ``scale`` (T, scale·h, scale·w, 3).
+        lr: (T, h, w, 3).
+        height, width: Native HR size; pixels beyond it are padding.
+        pts: seconds.
+        last: Seconds that the last frame is shown.
+        folder: Where what is derived from the video may be cached.
     """
 
     info: VideoInfo
@@ -101,8 +105,9 @@ def prepare(
 ) -> Prepared:
     """Decode and degrade a video, or find it prepared already.
 
-    watch: is given the frames while they are made, where anything is missing and the degradation is
-        live. It takes them all.
+    Args:
+        watch: Is given the frames while they are made, where anything is missing and the
+            degradation is live. It takes them all.
 
     Checks the disk before decoding. Raises UserError for a full disk, an unwritable cache, or a bad
     video.

@@ -54,8 +54,10 @@ class KeptPacket:
 class Track:
     """A stream beside the picture.
 
-    stream: the one whose packets are read. template: a stream of the same kind that has all its
-        parameters; mostly the same. first: its first packets.
+    Attributes:
+        stream: The one whose packets are read.
+        template: A stream of the same kind that has all its parameters; mostly the same.
+        first: Its first packets.
     """
 
     stream: Stream
@@ -92,8 +94,11 @@ class Track:
     def added(self, out: OutputContainer, kind: str) -> Stream:
         """A stream of ``out`` for it, complete where it is an attachment there.
 
-        kind: FFmpeg's format of ``out``. Raises ValueError where such a format has no stream for
-            it.
+        Args:
+            kind: FFmpeg's format of ``out``.
+
+        Raises:
+            ValueError: Where such a format has no stream for it.
         """
         if self.kind == "cover" and kind == "matroska":
             ending, mime = _cover_type(self.template)

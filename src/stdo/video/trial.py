@@ -27,7 +27,8 @@ def writing(
 ) -> Iterator[OutputContainer]:
     """Open a file of FFmpeg's format ``kind`` for writing these tracks beside a picture.
 
-    options: of the format.
+    Args:
+        options: Of the format.
     """
     settings = dict(options or {})
     if all(_by_name(kind, each) for each in tracks):

@@ -16,8 +16,9 @@ from stdo.core.types import U8
 class Turn:
     """A multiple of 90 degrees and mirrorings: rows and columns swapped first, then mirrored.
 
-    degrees: counterclockwise, 0 to 359, as the file says. exact: the file's angle is a multiple of
-        90 degrees; any other is left alone.
+    Attributes:
+        degrees: Counterclockwise, 0 to 359, as the file says.
+        exact: The file's angle is a multiple of 90 degrees; any other is left alone.
     """
 
     swap: bool = False

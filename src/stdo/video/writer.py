@@ -35,21 +35,23 @@ class VideoWriter:
     """Writes frames; a context manager. The target appears when the block ends well, and never in
     part.
 
-    path: a file whose ending picks the container, replaced if it exists; with ``png`` a folder, new
-        or empty, which receives ``00001.png`` and so on. MP4, MOV and NUT keep times exactly,
-        Matroska rounds them to 1 ms.
-    width, height: pixels. rate: average frames per second, a label that players show.
-    timeline: when frames will be shown; the file counts in ticks that hold these times. None: that
-        is not known beforehand, times come with the frames, and are rounded to 1/90000 s.
-    marks: what players are told beside the pixels.
-    codec: a key of `CODECS`. crf, preset: the encoder's own, None: its default. crf=0 is lossless
-        in x264.
-    colour: matrix and range to encode with, tagged in the file; None or ``rgb``: BT.709 from 720
-        rows on, BT.601 below, limited range. Of no meaning where the pixel format is RGB.
-    pixel_format: FFmpeg's name; None: RGB (rgb24, bgr0) for lossless and ffv1, else yuv420p, and
-        yuv444p where a side is odd, which x264 and x265 cannot encode as 4:2:0 (svtav1 can, and
-        knows nothing else).
-    options: further ones of FFmpeg's encoder.
+    Args:
+        path: A file whose ending picks the container, replaced if it exists; with ``png`` a folder,
+            new or empty, which receives ``00001.png`` and so on. MP4, MOV and NUT keep times
+            exactly, Matroska rounds them to 1 ms.
+        width, height: pixels.
+        rate: Average frames per second, a label that players show.
+        timeline: When frames will be shown; the file counts in ticks that hold these times. None:
+            that is not known beforehand, times come with the frames, and are rounded to 1/90000 s.
+        marks: What players are told beside the pixels.
+        codec: A key of `CODECS`.
+        crf, preset: The encoder's own, None: its default. crf=0 is lossless in x264.
+        colour: Matrix and range to encode with, tagged in the file; None or ``rgb``: BT.709 from
+            720 rows on, BT.601 below, limited range. Of no meaning where the pixel format is RGB.
+        pixel_format: FFmpeg's name; None: RGB (rgb24, bgr0) for lossless and ffv1, else yuv420p,
+            and yuv444p where a side is odd, which x264 and x265 cannot encode as 4:2:0 (svtav1 can,
+            and knows nothing else).
+        options: Further ones of FFmpeg's encoder.
 
     Raises UserError for an unknown codec, a crf out of range, settings that the encoder or the
     container refuse, and a target that cannot be written.

@@ -23,13 +23,14 @@ class ECBSR(Backbone):
     training-time edge branches, which fold into the same convolutions, are left out
     (docs/decisions/0016-small-backbones.md).
 
-    scale: 2, 3 or 4.
-    init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s
-        throughout.
-    residual: ``bicubic`` alone. negative_slope: see `Backbone`; the paper learns a slope for each
-        channel.
-    depth: convolutions between the first and the last, one of `DEPTHS`. channels: of each, one of
-        `CHANNELS`.
+    Args:
+        scale: 2, 3 or 4.
+        init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s
+            throughout.
+        residual: ``bicubic`` alone.
+        negative_slope: See `Backbone`; the paper learns a slope for each channel.
+        depth: Convolutions between the first and the last, one of `DEPTHS`.
+        channels: Of each, one of `CHANNELS`.
     """
 
     BODY = ("body.",)

@@ -31,12 +31,14 @@ class EDSR(Backbone):
                                 └──────────────────────┘
         upsampler: conv 64→64r² ─ PixelShuffle(r), once with r = 2 or 3, twice with r = 2 for ×4
 
-    scale: 2, 3 or 4.
-    init: ``bicubic``: the linear path head – skip – upsampler – last computes bicubic exactly at
-        every scale, and the convolution that ends the body is zero. With ``residual=bicubic`` the
-        last convolution is zero instead. ``paper``: PyTorch's default weights.
-    residual, negative_slope, width: see `Backbone`; with ``residual=bicubic``, the mean is not
-        added again.
+    Args:
+        scale: 2, 3 or 4.
+        init: ``bicubic``: the linear path head – skip – upsampler – last computes bicubic exactly
+            at every scale, and the convolution that ends the body is zero. With
+            ``residual=bicubic`` the last convolution is zero instead. ``paper``: PyTorch's default
+            weights.
+        residual, negative_slope, width: See `Backbone`; with ``residual=bicubic``, the mean is not
+            added again.
     """
 
     BODY = ("body.",)

@@ -27,12 +27,13 @@ class ESPCN(Backbone):
 
     The last two convolutions repeat the edge instead of padding with zeros.
 
-    scale: 2, 3 or 4.
-    init: ``bicubic``: the colours (never negative, so ReLU leaves them alone) pass two layers in
-        channels of their own, the third shifts them in nine ways, the last filters those and hardly
-        hears the others (`FAINT`). With ``residual=bicubic`` the last is zero instead. ``paper``:
-        orthogonal weights.
-    residual, negative_slope, width: see `Backbone`.
+    Args:
+        scale: 2, 3 or 4.
+        init: ``bicubic``: the colours (never negative, so ReLU leaves them alone) pass two layers
+            in channels of their own, the third shifts them in nine ways, the last filters those and
+            hardly hears the others (`FAINT`). With ``residual=bicubic`` the last is zero instead.
+            ``paper``: orthogonal weights.
+        residual, negative_slope, width: See `Backbone`.
     """
 
     BODY = ("first", "second", "third")

@@ -25,11 +25,13 @@ class FSRCNN(Backbone):
     The paper predicts the picture itself; here it is the difference from the bicubic one, because
     twelve channels cannot carry what a start as bicubic needs up to the edge.
 
-    scale: 2, 3 or 4.
-    init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s, and
-        a Gaussian of standard deviation 0.001 in the last layer.
-    residual: ``bicubic`` alone. negative_slope: of all slopes at first; they are learned. width:
-        see `Backbone`.
+    Args:
+        scale: 2, 3 or 4.
+        init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s,
+            and a Gaussian of standard deviation 0.001 in the last layer.
+        residual: ``bicubic`` alone.
+        negative_slope: Of all slopes at first; they are learned.
+        width: See `Backbone`.
     """
 
     BODY = ("body.",)

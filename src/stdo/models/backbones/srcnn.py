@@ -12,12 +12,13 @@ class SRCNN(Backbone):
 
         lr ─ bicubic ×s ─ conv9 3→64 ─ ReLU ─ conv5 64→32 ─ ReLU ─ conv5 32→3 ─ sr
 
-    scale: 2, 3 or 4.
-    init: ``bicubic``: the colours pass through three channels of their own; where bicubic
-        overshoots below black, ReLU cuts it to black, as a picture must be anyway. With
-        ``residual=bicubic`` the last convolution is zero instead. ``paper`` keeps PyTorch's default
-        weights.
-    residual, negative_slope, width: see `Backbone`.
+    Args:
+        scale: 2, 3 or 4.
+        init: ``bicubic``: the colours pass through three channels of their own; where bicubic
+            overshoots below black, ReLU cuts it to black, as a picture must be anyway. With
+            ``residual=bicubic`` the last convolution is zero instead. ``paper`` keeps PyTorch's
+            default weights.
+        residual, negative_slope, width: See `Backbone`.
     """
 
     BODY = ("first", "second")

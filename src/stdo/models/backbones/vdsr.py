@@ -13,11 +13,12 @@ class VDSR(Backbone):
         lr ─ bicubic ×s ─┬─ conv 3→64 ─ ReLU ─ 18 × (conv 64→64 ─ ReLU) ─ conv 64→3 ─ + ─ sr
                          └────────────────────────────────────────────────────────────┘
 
-    scale: 2, 3 or 4.
-    init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s
-        throughout.
-    residual: ``bicubic`` alone: it was the first to predict the residual.
-    negative_slope, width: see `Backbone`.
+    Args:
+        scale: 2, 3 or 4.
+        init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s
+            throughout.
+        residual: ``bicubic`` alone: it was the first to predict the residual.
+        negative_slope, width: See `Backbone`.
     """
 
     BODY = ("body.",)

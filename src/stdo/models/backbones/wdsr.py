@@ -54,12 +54,13 @@ class WDSR(Backbone):
     The 5x5 skip repeats the edge instead of padding with zeros, so a patch's border does not see a
     frame of grey.
 
-    scale: 2, 3 or 4.
-    init: ``bicubic``: the skip computes bicubic exactly and the gain of the convolution after the
-        blocks is 0. With ``residual=bicubic`` the skip's gain is 0 as well. ``paper``: random
-        directions with gains 2 and 1/√16 in the blocks and 1 elsewhere.
-    residual, negative_slope, width: see `Backbone`; with ``residual=bicubic``, the mean is not
-        added again.
+    Args:
+        scale: 2, 3 or 4.
+        init: ``bicubic``: the skip computes bicubic exactly and the gain of the convolution after
+            the blocks is 0. With ``residual=bicubic`` the skip's gain is 0 as well. ``paper``:
+            random directions with gains 2 and 1/√16 in the blocks and 1 elsewhere.
+        residual, negative_slope, width: See `Backbone`; with ``residual=bicubic``, the mean is not
+            added again.
     """
 
     BODY = ("body.",)

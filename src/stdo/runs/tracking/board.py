@@ -27,8 +27,10 @@ class TensorBoardTracker:
     """The training curve and, at the end, figures, pictures and hyperparameters, under ``<run
     directory>/tensorboard``.
 
-    directory: the run directory. facts: those of `COMPARED` go into the HPARAMS page. config: not
-        used.
+    Args:
+        directory: The run directory.
+        facts: Those of `COMPARED` go into the HPARAMS page.
+        config: Not used.
     """
 
     def __init__(self, directory: Path, facts: Json, config: Json) -> None:  # noqa: ARG002

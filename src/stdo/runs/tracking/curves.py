@@ -24,7 +24,10 @@ Write = Callable[[Mapping[str, float], int], None]
 class CurveLogger(Logger):
     """Passes what Lightning logs on to a function, from the main process alone.
 
-    name: what is logged to. write: takes a row. close: called at the end of a fit, however it ends.
+    Args:
+        name: What is logged to.
+        write: Takes a row.
+        close: Called at the end of a fit, however it ends.
     """
 
     def __init__(self, name: str, write: Write, close: Callable[[], None] = lambda: None) -> None:

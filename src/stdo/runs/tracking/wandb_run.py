@@ -234,7 +234,8 @@ def _weights(directory: Path, run_id: str, metrics: Json) -> wandb.Artifact:
 def _sync(run: wandb.Run, shared: bool) -> str:
     """How to send what is on disk: also the parts of the run that were killed earlier.
 
-    shared: whether the folder is one that the user has set, and holds other runs as well.
+    Args:
+        shared: Whether the folder is one that the user has set, and holds other runs as well.
     """
     parts = Path(str(run.settings.sync_dir)).parent
     mine = f"-{run.id}" if shared else ""
