@@ -83,7 +83,7 @@ def make_package(
             tuple(weights.params_of(tensors)),
             networks,
             tuple(range(networks)),
-            network.reach,
+            network.receptive_radius,
         ),
         quantiser=Quantiser(8),
         quality=None,

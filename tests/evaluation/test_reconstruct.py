@@ -46,7 +46,7 @@ def whole(network: torch.nn.Module, lr_HWC: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("name", "residual"), VARIANTS)
 def test_with_a_halo_as_wide_as_the_network_sees_seams_vanish(name: str, residual: str) -> None:
     network = disturbed(name, 2, residual=residual)
-    halo = min(network.reach, 24)
+    halo = min(network.receptive_radius, 24)
     lr = frame(26, 30)
     grid = PatchGrid(26, 30, 10, 12, halo, 2)
     labels = np.zeros((grid.rows, grid.cols), np.int16)

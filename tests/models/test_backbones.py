@@ -115,7 +115,7 @@ def test_learns_to_beat_bicubic(name: str, residual: str) -> None:
 @pytest.mark.parametrize(("name", "residual", "scale"), EVERY)
 def test_reach_is_how_far_an_input_pixel_matters(name: str, residual: str, scale: int) -> None:
     net = plain(build(name, scale, init="paper", residual=residual)).double()
-    reach = net.reach
+    reach = net.receptive_radius
     lr = torch.rand(1, 3, 1, reach + 4, dtype=torch.float64)
     changed = lr.clone()
     changed[..., 0] = 1 - changed[..., 0]
@@ -245,7 +245,7 @@ def test_ecbsr_comes_in_every_size(depth: int, channels: int, scale: int) -> Non
         sum(p.numel() for p in network.parameters())
         == 28 * channels + inner + (9 * channels + 1) * 3 * scale**2
     )
-    assert network.reach == depth + 2
+    assert network.receptive_radius == depth + 2
     assert network.settings == {"negative_slope": 0.1, "depth": depth, "channels": channels}
     assert network.label == f"ecbsr-m{depth}c{channels}"
 

@@ -73,7 +73,7 @@ def test_reach_is_exactly_how_far_gradients_come_from(scale: int) -> None:
     block = slice(middle * scale, (middle + 1) * scale)
     network(lr_NCHW)[..., block, block].square().sum().backward()
     rows = lr_NCHW.grad.abs().sum((0, 1, 3)).nonzero().ravel()
-    assert int((rows - middle).abs().max()) == network.reach
+    assert int((rows - middle).abs().max()) == network.receptive_radius
 
 
 @pytest.mark.parametrize("scale", SCALES)

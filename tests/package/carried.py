@@ -141,7 +141,9 @@ def packed(path: Path, folder: Path, **span: float) -> tuple[Path, Muxed]:
         source=Source.of(video.width, video.height, frames, video.info.rate, video.info.colour),
         lr=Stream(muxed.path.name, width, height, "x264", None, None, muxed.audio_bytes),
         grid=Patches(height, width, 0),
-        network=Network("espcn", tuple(weights.params_of(tensors)), 1, (BICUBIC,), network.reach),
+        network=Network(
+            "espcn", tuple(weights.params_of(tensors)), 1, (BICUBIC,), network.receptive_radius
+        ),
         quantiser=Quantiser(32),
         quality=None,
         bicubic=None,

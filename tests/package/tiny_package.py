@@ -163,7 +163,7 @@ def make(
             tuple(weights.params_of(tensors[0])),
             networks,
             network_of,
-            plain_networks[0].reach,
+            plain_networks[0].receptive_radius,
             plain_networks[0].residual,
         ),
         quantiser=Quantiser(bits),

@@ -101,7 +101,7 @@ def test_a_frame_of_one_network_runs_whole_where_the_halo_holds_all_it_sees(
     """The same pixels, in fewer and larger windows; also in bands, and not where the halo is one
     pixel short.
     """
-    reach = build(backbone, scale).reach
+    reach = build(backbone, scale).receptive_radius
     halo = reach - 1 if cut == "patches" else reach
     if cut == "bands":
         monkeypatch.setattr("stdo.player.client.WHOLE", (45 + 2 * halo) * (20 + 2 * halo))

@@ -41,7 +41,7 @@ class Tiny(Backbone):
         self.last.weight.data *= 0.1
 
     @property
-    def reach(self) -> int:
+    def receptive_radius(self) -> int:
         return 2
 
     def predict(self, x_NCHW: Tensor) -> Tensor:

@@ -93,31 +93,33 @@ class PatchGrid:
         return _owned(self.lefts, self.patch_w)
 
     @property
-    def window(self) -> tuple[int, int]:
-        """Height and width of a window, a patch with its halo, in LR pixels."""
+    def padded_patch(self) -> tuple[int, int]:
+        """Height and width of a padded patch, a patch with its halo, in LR pixels."""
         return self.patch_h + 2 * self.halo, self.patch_w + 2 * self.halo
 
     @property
     def pixels(self) -> int:
-        """LR pixels of all windows of a frame together: what networks have to compute."""
-        height, width = self.window
+        """LR pixels of all padded patches of a frame together: what networks have to compute."""
+        height, width = self.padded_patch
         return self.patches * height * width
 
     def window_rows(self, patch: I64) -> I64:
-        """LR rows of the windows (patch and halo) of patches numbered ``patch`` (N,): (N, patch_h +
-        2·halo)."""
+        """LR rows of the padded patches (patch and halo) of patches numbered ``patch`` (N,): (N,
+        patch_h + 2·halo)."""
         offsets = np.arange(-self.halo, self.patch_h + self.halo)
         rows: I64 = np.clip(self.origins[patch, 0, None] + offsets, 0, self.height - 1)
         return rows
 
     def window_cols(self, patch: I64) -> I64:
-        """LR columns of the windows of patches numbered ``patch`` (N,): (N, patch_w + 2·halo)."""
+        """LR columns of the padded patches of patches numbered ``patch`` (N,): (N, patch_w +
+        2·halo)."""
         offsets = np.arange(-self.halo, self.patch_w + self.halo)
         cols: I64 = np.clip(self.origins[patch, 1, None] + offsets, 0, self.width - 1)
         return cols
 
     def extract(self, frame_HWC: U8, patches: range | None = None) -> U8:
-        """Windows of one LR frame (height, width, C): (N, patch_h + 2·halo, patch_w + 2·halo, C).
+        """Padded patches of one LR frame (height, width, C): (N, patch_h + 2·halo, patch_w +
+        2·halo, C).
 
         Args:
             patches: Numbers of theirs; None: all.
@@ -133,8 +135,8 @@ class PatchGrid:
         return np.stack([padded[top : top + height, left : left + width] for top, left in origins])
 
     def coarsest(self, pixels: int) -> "PatchGrid":
-        """The same frame and halo in the fewest bands of full width whose windows have at most
-        ``pixels`` LR pixels.
+        """The same frame and halo in the fewest bands of full width whose padded patches have at
+        most ``pixels`` LR pixels.
 
         Where not even bands of one row are that small, they have one row.
         """

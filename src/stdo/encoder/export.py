@@ -109,7 +109,7 @@ def _size(size: str, grid: PatchGrid) -> tuple[int, int]:
     """Height and width of the input."""
     sides = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", size)
     if size == "patch":
-        height, width = grid.window
+        height, width = grid.padded_patch
     elif size == "frame":
         height, width = grid.height, grid.width
     elif sides:

@@ -148,7 +148,12 @@ def _contents(
     labels_TRC, network_of = chunk_of.astype(np.int16)[labels_TRC], numbers.tolist()
     one = networks[0]
     network = Network(
-        name_of(one), _params(coded), len(networks), tuple(network_of), one.reach, one.residual
+        name_of(one),
+        _params(coded),
+        len(networks),
+        tuple(network_of),
+        one.receptive_radius,
+        one.residual,
     )
     manifest = Manifest(
         generator=f"stdo {__version__}",

@@ -70,7 +70,7 @@ class Networks:
             params,
             self.count,
             self.network_of,
-            self.one.reach,
+            self.one.receptive_radius,
             self.one.residual,
         )
 
@@ -197,7 +197,9 @@ def _fitting_halo(clip: Clip) -> int:
     most = MAX_WINDOWS // (grid.patches * clip.scale**2)  # LR pixels of a padded patch
     return (
         bisect_right(
-            range(clip.grid.halo), most, key=lambda halo: prod(replace(grid, halo=halo).window)
+            range(clip.grid.halo),
+            most,
+            key=lambda halo: prod(replace(grid, halo=halo).padded_patch),
         )
         - 1
     )
@@ -207,7 +209,7 @@ def _check_work(clip: Clip, network: Backbone) -> None:
     """Raise UserError where a frame costs more than players compute."""
     from stdo.player.model import MAX_MACS
 
-    work = count(network, clip.scale, *clip.grid.window).macs * clip.grid.patches
+    work = count(network, clip.scale, *clip.grid.padded_patch).macs * clip.grid.patches
     if work > MAX_MACS:
         name, most = name_of(network), f"at most {MAX_MACS:.3g}"
         raise UserError(
@@ -220,7 +222,7 @@ def _check_work(clip: Clip, network: Backbone) -> None:
 def _check_window(clip: Clip, network: Backbone) -> None:
     """Raise UserError where players would refuse to compute patches as large as these."""
     scale = clip.scale
-    height, width = clip.grid.window
+    height, width = clip.grid.padded_patch
     if height * width * scale**2 <= _SURE:
         return
     from stdo.encoder.graph import export_graph

@@ -45,18 +45,20 @@ def _arrays(tensors: Mapping[str, Tensor]) -> Tensors:
     return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
 
-def rounded(weights: Weights, bits: int, backbone: Backbone, windows: Sequence[U8]) -> Weights:
+def rounded(
+    weights: Weights, bits: int, backbone: Backbone, padded_patches: Sequence[U8]
+) -> Weights:
     """The weights as multiples of steps, 8 bits or fewer, chosen to change the networks' results
     least.
 
     Args:
         backbone: The architecture.
-        windows: For each network LR windows that it will see, uint8 (N, h, w, 3).
+        padded_patches: For each network LR padded patches that it will see, uint8 (N, h, w, 3).
     """
     assert bits <= 8, bits
     seen = [
         _inputs(backbone, state, part)
-        for state, part in zip(weights.folded(), windows, strict=True)
+        for state, part in zip(weights.folded(), padded_patches, strict=True)
     ]
     if weights.deltas:  # all of them see what is made by one base
         seen = [_merged(seen)]
@@ -77,7 +79,7 @@ def _merged(seen: Sequence[Mapping[str, "_Inputs"]]) -> dict[str, "_Inputs"]:
 
 
 def windows_of(clip: Clip, labels_TRC: I16, network_of: Sequence[int], seed: int = 0) -> list[U8]:
-    """For each network up to `WINDOWS` windows of its patches, drawn over the whole video: uint8
+    """For each network up to `WINDOWS` padded patches, drawn over the whole video: uint8
     (N, h, w, 3)."""
     grid, network_N = clip.grid, np.asarray(network_of)[labels_TRC.ravel()]
     drawn = []
@@ -124,7 +126,7 @@ class _Inputs:
 
 
 @torch.no_grad()
-def _inputs(backbone: Backbone, state: Tensors, windows: U8) -> dict[str, _Inputs]:
+def _inputs(backbone: Backbone, state: Tensors, padded_patches: U8) -> dict[str, _Inputs]:
     """What every convolution of a network reads, by name."""
     found: dict[str, _Inputs] = {}
 
@@ -144,8 +146,8 @@ def _inputs(backbone: Backbone, state: Tensors, windows: U8) -> dict[str, _Input
     ]
     try:
         tensors = {name: torch.from_numpy(tensor) for name, tensor in state.items()}
-        for window in torch.from_numpy(windows):
-            functional_call(backbone, tensors, to_float(window[None]))
+        for padded_patch in torch.from_numpy(padded_patches):
+            functional_call(backbone, tensors, to_float(padded_patch[None]))
     finally:
         for hook in hooks:
             hook.remove()

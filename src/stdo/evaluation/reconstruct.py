@@ -13,7 +13,7 @@ from stdo.models.pixels import to_float, to_uint8, without_halo
 from stdo.video.degrade import BicubicUpscaler
 
 BATCH = 8
-"""Windows that go through a network at once: enough to fill a CPU, bounded in memory."""
+"""Padded patches that go through a network at once: enough to fill a CPU, bounded in memory."""
 
 
 def device_of(name: object) -> torch.device:
@@ -57,7 +57,7 @@ class Reconstructor:
         Returns:
             uint8 (patches, s·h, s·w, 3), without halo.
         """
-        windows = torch.from_numpy(self.grid.extract(lr_HWC))
+        padded_patches = torch.from_numpy(self.grid.extract(lr_HWC))
         chosen = np.asarray(self.network_of)[labels.ravel()]
         grid, scale = self.grid, self.grid.scale
         out = np.empty((grid.patches, grid.patch_h * scale, grid.patch_w * scale, 3), np.uint8)
@@ -67,7 +67,7 @@ class Reconstructor:
             for members in np.array_split(
                 np.flatnonzero(chosen == index), -(-int((chosen == index).sum()) // BATCH)
             ):
-                lr_NCHW = to_float(windows[members].to(self.device))
+                lr_NCHW = to_float(padded_patches[members].to(self.device))
                 sr_NCHW = without_halo(self.networks[index](lr_NCHW), grid.halo * scale)
                 out[members] = to_uint8(sr_NCHW).cpu().numpy()
         return out

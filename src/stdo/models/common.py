@@ -139,7 +139,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def reach(self) -> int:
+    def receptive_radius(self) -> int:
         """How many LR pixels away an input pixel still changes an output pixel."""
 
     def forward(self, lr_NCHW: Tensor) -> Tensor:

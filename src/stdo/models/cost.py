@@ -55,7 +55,7 @@ def macs_per_patch(
     networks: Sequence[Backbone],
     network_of: Sequence[int],
     scale: int,
-    window: tuple[int, int],
+    padded_patch: tuple[int, int],
     patch: tuple[int, int],
 ) -> list[int]:
     """Multiply-accumulates for one patch of each chunk.
@@ -63,11 +63,11 @@ def macs_per_patch(
     Args:
         network_of: The chunks' networks, or `BICUBIC`, which is counted as `count` does, but has no
             halo.
-        window, patch: Height and width of a patch with its halo and without, in LR pixels.
+        padded_patch, patch: Height and width of a patch with its halo and without, in LR pixels.
     """
     bicubic = 3 * patch[0] * patch[1] * bicubic_kernels(scale).numel()
     macs = [
-        *(count(network, scale, *window).macs for network in networks),
+        *(count(network, scale, *padded_patch).macs for network in networks),
         bicubic,
     ]  # `BICUBIC` is the last
     return [macs[number] for number in network_of]

@@ -87,7 +87,7 @@ class PretrainedUpscaler:
     def __call__(self, lr_HWC: U8) -> U8:
         """Upscale one frame, in horizontal strips with exactly the context that the network
         reaches."""
-        scale, reach = self.network.scale, self.network.reach
+        scale, reach = self.network.scale, self.network.receptive_radius
         height, width, _ = lr_HWC.shape
         rows = max(1, STRIP_PIXELS // (width * scale * scale))
         sr_HWC = np.empty((height * scale, width * scale, 3), np.uint8)

@@ -29,7 +29,7 @@ MAX_WEIGHTS = (
 MAX_RANGE = 1e6  # of what convolutions read, either way
 MAX_RANGES = 2**17  # networks times convolutions
 MAX_PATCHES = 2**27  # of the whole video; 256 MiB of labels
-MAX_WINDOWS = 2**26  # HR pixels of all windows of one frame; 200 MB as RGB
+MAX_WINDOWS = 2**26  # HR pixels of all padded patches of one frame; 200 MB as RGB
 MAX_BYTES = {
     MANIFEST: 2**24,
     GRAPH: 2**20,

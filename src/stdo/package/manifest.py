@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import Meta, to_builtins
+from msgspec import Meta, field, to_builtins
 
 from stdo.chunks.grid import PatchGrid
 from stdo.core.checked import checked, refused
@@ -97,8 +97,8 @@ class Network(Part, frozen=True):
         params: Name and shape of each tensor, in the order of weights.bin.
         networks: How many.
         network_of: The network that serves each chunk, or `stdo.core.types.BICUBIC`.
-        reach: How many LR pixels away a pixel still changes the result, see
-            `stdo.models.common.Backbone.reach`.
+        receptive_radius: How many LR pixels away a pixel still changes the result, see
+            `stdo.models.common.Backbone.receptive_radius`.
         residual: What the networks predict, see `stdo.models.common.Backbone`; the graph does what
             it says. Older packages do not tell.
         ranges: For each network the smallest and the largest number that each of its convolutions
@@ -113,7 +113,7 @@ class Network(Part, frozen=True):
         tuple[Annotated[int, Meta(ge=BICUBIC, lt=MAX_NETWORKS)], ...],
         Meta(min_length=1, max_length=MAX_CHUNKS),
     ]
-    reach: _Padding
+    receptive_radius: _Padding = field(name="reach")
     residual: _Residual = "none"
     ranges: Ranges | None = None
 
@@ -221,8 +221,8 @@ class Manifest(Part, frozen=True):
         yield size == needed, "lr.width, lr.height", size, f"{needed}, the source's by the scale"
         fits = grid.patch_h <= lr.height and grid.patch_w <= lr.width
         yield fits, "grid", (grid.patch_w, grid.patch_h), f"at most {size}"
-        windows = self.patch_grid
-        patches, pixels = windows.patches * source.frames, windows.pixels * scale**2
+        padded_patches = self.patch_grid
+        patches, pixels = padded_patches.patches * source.frames, padded_patches.pixels * scale**2
         yield patches <= MAX_PATCHES, "patches", patches, f"at most {MAX_PATCHES}"
         yield pixels <= MAX_WINDOWS, "grid.halo", grid.halo, "smaller for patches of this size"
         if self.members:
@@ -291,9 +291,9 @@ def from_json(text: bytes) -> Manifest:
     del fields["sha256"]
     _check_ranges(fields)
     found: Manifest = checked(fields, Manifest, MANIFEST, ratio_of)
-    for holds, field, value, allowed in found.rules():
+    for holds, place, value, allowed in found.rules():
         if not holds:
-            raise refused(MANIFEST, field, value, allowed)
+            raise refused(MANIFEST, place, value, allowed)
     return found
 
 

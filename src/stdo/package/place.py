@@ -60,14 +60,14 @@ class Place:
 
     def file(self, digests: list[bytes] | None = None) -> io.BufferedReader:
         """It as a seekable binary file. digests: of its blocks, where they must be as they were."""
-        return io.BufferedReader(_Window(self, digests), 1 << 16)
+        return io.BufferedReader(_Size(self, digests), 1 << 16)
 
 
 def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=_DIGEST).digest()
 
 
-class _Window(io.RawIOBase):
+class _Size(io.RawIOBase):
     """The bytes of a place as a file."""
 
     def __init__(self, place: Place, digests: list[bytes] | None) -> None:

@@ -300,7 +300,11 @@ def _save(
         sharing.network_of(np.arange(sharing.chunks)).tolist(),
     )
     macs = macs_per_patch(
-        sharing.distinct(), network_of, data.video.scale, grid.window, (grid.patch_h, grid.patch_w)
+        sharing.distinct(),
+        network_of,
+        data.video.scale,
+        grid.padded_patch,
+        (grid.patch_h, grid.patch_w),
     )
     label_N = _flat(data)
     shown_C = np.sum([sampler.chunk_presentations(label_N) for sampler in phases], axis=0)

@@ -50,9 +50,11 @@ def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int) -> N
             not there.
     """
     data = job.data
-    farthest = max(_HALO, network.reach)
+    farthest = max(_HALO, network.receptive_radius)
     if data.grid.halo > farthest:
-        sees = f"{network.label} sees {network.reach} LR pixels around a patch and no more"
+        sees = (
+            f"{network.label} sees {network.receptive_radius} LR pixels around a patch and no more"
+        )
         raise UserError(f"patches.halo={data.grid.halo}: must be at most {farthest}: {sees}")
     frames = data.clip.info.frames
     if not frames:
@@ -102,13 +104,11 @@ def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Ne
         f"the list of {steps:,} steps", steps * PER_STEP, (f"budget.passes={settings['passes']:g}",)
     )
 
-    window, halo = grid.window, f"patches.halo={grid.halo}"
-    around = window[0] * window[1] / (grid.patch_h * grid.patch_w)
+    padded_patch, halo = grid.padded_patch, f"patches.halo={grid.halo}"
+    around = padded_patch[0] * padded_patch[1] / (grid.patch_h * grid.patch_w)
     ordered = (halo, *sides) if around > 4 else (*sides, halo)
-    what = (
-        f"the {grid.patches:,} patches of a frame, each of {window[1]}x{window[0]} LR pixels "
-        "with its halo,"
-    )
+    size = f"{padded_patch[1]}x{padded_patch[0]} LR pixels"
+    what = f"the {grid.patches:,} patches of a frame, each of {size} with its halo,"
     yield Need(what, 3 * grid.pixels, ordered)
     weights = sum(parameter.numel() for parameter in network.parameters())
     kind = getattr(job.shared, "func", job.shared)  # of a partial, the class
@@ -119,15 +119,14 @@ def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Ne
     )
 
     at_once = min(BATCH, grid.patches)
-    size = f"{window[1]}x{window[0]} LR pixels"
     yield Need(
         f"evaluating {at_once} padded patches of {size}",
-        at_once * peak_of_pass(network, window),
+        at_once * peak_of_pass(network, padded_patch),
         ordered,
         True,
     )
     shown = f"budget.batch={batch}"
     smaller = (shown, *ordered) if batch > 16 * around else (*ordered, shown)
     half = "16" in str(settings["precision"])
-    each = saved_by_step(network, window, half) + 12 * window[0] * window[1]
+    each = saved_by_step(network, padded_patch, half) + 12 * padded_patch[0] * padded_patch[1]
     yield Need(f"a step of {batch} padded patches of {size}", batch * each, smaller, on_device=True)

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from stdo.player.runtime import Networks
 
 _GROUP = 1 << 22
-"""HR pixels of the windows that are computed together: of a frame of 1080p all, of huge ones a part
-after another."""
+"""HR pixels of the padded patches that are computed together: of a frame of 1080p all, of huge ones
+a part after another."""
 
 WAIT = 600.0
 """Seconds after which a frame that does not come counts as lost. Deep networks take long on large
@@ -45,8 +45,8 @@ frames."""
 _MAX_THREADS = 64
 
 WHOLE = 150_000
-"""LR pixels of the largest window: a frame of 480x270 with its halo. Larger frames run whole in
-several bands."""
+"""LR pixels of the largest padded patch: a frame of 480x270 with its halo. Larger frames run whole
+in several bands."""
 
 
 class Player:
@@ -120,11 +120,11 @@ class Player:
         )
 
     def _grids(self) -> tuple[PatchGrid, PatchGrid | None]:
-        """The package's grid, and one of fewer and larger windows, where such give the same pixels
-        sooner."""
+        """The package's grid, and one of fewer and larger padded patches, where such give the same
+        pixels sooner."""
         grid, network = self.manifest.patch_grid, self.manifest.network
         whole = grid.coarsest(min(WHOLE, self.networks.largest))
-        pays = grid.halo >= network.reach and whole.pixels < grid.pixels
+        pays = grid.halo >= network.receptive_radius and whole.pixels < grid.pixels
         played = whole if pays and len(network.network_of) == 1 else grid
         self.networks.check(played, self._memory_of_networks(VIEWER))
         return grid, whole if pays else None
@@ -183,7 +183,7 @@ class Player:
                     ):  # side by side, where frames would ask for one after the other
                         grid_of_it, members_of = self._plan(labels_RC)
                         for index in members_of:
-                            pool.submit(self.networks.prepare, index, grid_of_it.window)
+                            pool.submit(self.networks.prepare, index, grid_of_it.padded_patch)
                     pending.append(
                         (self.manifest.source.pts(t), pool.submit(self.frame, lr_HWC, labels_RC))
                     )
@@ -204,7 +204,7 @@ class Player:
         source = self.manifest.source
         frame = np.empty((source.height, source.width, 3), np.uint8) if out is None else out
         grid, members_of = self._plan(labels_RC)
-        height, width = grid.window
+        height, width = grid.padded_patch
         at_once = max(1, _GROUP // (height * width * self._scale**2))
         for first in range(0, grid.patches, at_once):
             self._patches(
@@ -217,14 +217,14 @@ class Player:
     ) -> None:
         """Compute some patches of a frame, into it."""
         scale, border = self._scale, grid.halo * self._scale
-        windows = grid.extract(lr_HWC, patches)
-        made = np.empty((len(patches), *(scale * side for side in grid.window), 3), np.uint8)
+        padded_patches = grid.extract(lr_HWC, patches)
+        made = np.empty((len(patches), *(scale * side for side in grid.padded_patch), 3), np.uint8)
         inner = made[:, border : made.shape[1] - border, border : made.shape[2] - border]
         bicubic = np.ones(len(patches), bool)
         for index, members in members_of.items():
             here = members[(members >= patches.start) & (members < patches.stop)] - patches.start
             bicubic[here] = False
-            self.networks.run(index, windows, made, here.tolist())
+            self.networks.run(index, padded_patches, made, here.tolist())
         for at in np.flatnonzero(
             bicubic
         ).tolist():  # the chunk has no network, or it has not arrived
@@ -234,7 +234,7 @@ class Player:
 
     def _plan(self, labels_RC: I16) -> tuple[PatchGrid, dict[int, I64]]:
         """How a frame is cut up, and its networks, where they have arrived, each with the numbers
-        of its windows.
+        of its padded patches.
 
         A frame whose patches share one network runs whole where the halo holds all that the network
         sees: the pixels are the same, and the overlap of the halos is saved.

@@ -150,7 +150,7 @@ def _found(ranges: Mapping[str, Range], name: str) -> Range:
 
 def _around_zero(low: float, high: float) -> Range:
     """The range with 0 in it, moved by half a step at most so that 0 is a level: as what surrounds
-    a window is."""
+    a padded patch is."""
     low, high = min(low, 0.0), max(high, 0.0)
     step = (high - low) / (LEVELS - 1) or 1.0
     below = round(-low / step)

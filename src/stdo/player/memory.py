@@ -26,12 +26,12 @@ allocations."""
 _PER_LR_PIXEL = 40
 """Of the LR decoder: the frames that it refers to and those of its threads, and one in RGB."""
 _PER_THREAD_COMPUTING = 20 * _MIB
-"""Of a thread: its stack, the windows of its frame and the patches made of them."""
+"""Of a thread: its stack, the padded patches of its frame and the patches made of them."""
 _NETWORKS, _NETWORKS_PER_THREAD = 384 * _MIB, 96 * _MIB
 """Of networks at most, even where more is left: more of them ready makes nothing quicker."""
 VIEWER = 4
-"""Threads on which every package plays: what a window may need does not depend on who packs it, and
-on what."""
+"""Threads on which every package plays: what a padded patch may need does not depend on who packs
+it, and on what."""
 
 _LEAN = "sync-lookahead=0:bframes=0:ref=1:sliced-threads=1"
 _TIERS = (
@@ -76,7 +76,7 @@ def of_decoder(pixels: int, threads: int) -> int:
 
 
 def of_networks(pixels: int, lr_pixels: int, threads: int) -> int:
-    """Bytes that the steps of networks may hold in that process; where one window needs more,
+    """Bytes that the steps of networks may hold in that process; where one padded patch needs more,
     nothing plays.
 
     Args:

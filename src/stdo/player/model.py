@@ -1,5 +1,5 @@
-"""One network as OpenVINO computes it: its graph, its weights and a window's size, from pixels to
-pixels. Checked."""
+"""One network as OpenVINO computes it: its graph, its weights and a padded patch's size, from
+pixels to pixels. Checked."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,17 +24,21 @@ TRANSPOSED = "ConvolutionBackpropData"
 PICTURE = "lr"
 """Name of what the pixels become: the graph's input."""
 MAX_HELD = 3 * 2**25
-"""Numbers that the steps of a network may hold at once for one window, whatever else a player has;
-384 MiB."""
+"""Numbers that the steps of a network may hold at once for one padded patch, whatever else a player
+has; 384 MiB."""
 MAX_MACS = 2**44
-"""Multiply-accumulates for one frame, all its windows together: five minutes on one core."""
+"""Multiply-accumulates for one frame, all its padded patches together: five minutes on one core."""
 
 
 def network_model(
-    core: ov.Core, graph: bytes, weights: Mapping[str, F32], scale: int, window: tuple[int, int]
+    core: ov.Core,
+    graph: bytes,
+    weights: Mapping[str, F32],
+    scale: int,
+    padded_patch: tuple[int, int],
 ) -> ov.Model:
-    """The model of a network, from a window to a patch: uint8 (1, h, w, 3) to uint8 (1, scale·h,
-    scale·w, 3).
+    """The model of a network, from a padded patch to a patch: uint8 (1, h, w, 3) to uint8 (1,
+    scale·h, scale·w, 3).
 
     Args:
         graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``, by name.
@@ -43,7 +47,7 @@ def network_model(
         UserError: For a graph that is damaged or is no backbone's, and for weights that do not fit
             it.
     """
-    height, width = window
+    height, width = padded_patch
     with complaints():
         model = _bound(core.read_model(graph), weights, [1, 3, height, width])
         model = _on_pixels(model, [1, height, width, 3])
@@ -118,7 +122,7 @@ def _on_pixels(model: ov.Model, shape: list[int]) -> ov.Model:
 
 
 def macs(model: ov.Model) -> float:
-    """Multiply-accumulates for one window.
+    """Multiply-accumulates for one padded patch.
 
     A convolution multiplies all that makes one channel by each result, a transposed one all that
     one channel makes by each number that it reads.
@@ -143,7 +147,7 @@ def _check_steps(model: ov.Model) -> None:
                 f"{', '.join(sorted(_OPERATIONS))}"
             )
         if any(output.get_partial_shape().is_dynamic for output in step.outputs()):
-            raise UserError("graph.onnx: a step's size does not follow from the window's")
+            raise UserError("graph.onnx: a step's size does not follow from the padded patch's")
     check_held(held(model), 4 * MAX_HELD)
     check_work(macs(model))
 
@@ -152,8 +156,8 @@ def check_held(numbers: int, memory: int) -> None:
     """Raise UserError for more numbers of four bytes than fit into some bytes of memory."""
     if 4 * numbers > memory:
         raise UserError(
-            f"graph.onnx: its steps hold {numbers >> 18} MiB at once for a window: must be at "
-            f"most {memory >> 20} MiB"
+            f"graph.onnx: its steps hold {numbers >> 18} MiB at once for a padded patch: "
+            f"must be at most {memory >> 20} MiB"
         )
 
 

@@ -1,8 +1,8 @@
-"""Networks on the viewer's device, by OpenVINO: windows of pixels in, patches of pixels out. No
-torch here.
+"""Networks on the viewer's device, by OpenVINO: padded patches of pixels in, patches of pixels out.
+No torch here.
 
-Windows go through a network one by one, each on one core: batches are no quicker, and cores that
-share a window wait for each other (docs/decisions/0010-runtime.md).
+Padded patches go through a network one by one, each on one core: batches are no quicker, and cores
+that share a padded patch wait for each other (docs/decisions/0010-runtime.md).
 """
 
 import contextlib
@@ -36,15 +36,15 @@ further off (docs/decisions/0021)."""
 
 WAIT = 600.0
 """Seconds after which a network that others use counts as dead: the largest take half a minute for
-each window."""
+each padded patch."""
 
 RESIDENT = 128
 """Networks that are kept ready at once by default; each holds a few MB for every thread."""
 
 _LARGE = 3 * 2**23
-"""Numbers that a window should hold at most, where there is a choice: 96 MiB."""
+"""Numbers that a padded patch should hold at most, where there is a choice: 96 MiB."""
 
-_Window = tuple[int, int]
+_Size = tuple[int, int]
 """Height and width in LR pixels."""
 
 
@@ -63,14 +63,14 @@ class Networks:
         graph: ONNX; input ``lr`` (N, 3, h, w) and one for each tensor of ``weights``.
         weights: Of each network, by name.
         scale: 2, 3 or 4.
-        threads: How many windows are computed at once.
+        threads: How many padded patches are computed at once.
         precision: One of `PRECISIONS`.
         device: OpenVINO's name of it.
         resident: How many networks stay ready.
         ranges: For each network what its convolutions read, by the name of their weights; ``int8``
             needs them.
-        memory: Bytes that the steps of all networks may hold together; beyond it, fewer windows are
-            computed at once and fewer networks stay ready.
+        memory: Bytes that the steps of all networks may hold together; beyond it, fewer padded
+            patches are computed at once and fewer networks stay ready.
 
     Raises UserError for a graph that is damaged or is no backbone's, weights that do not fit it, a
     precision or a device that is not there.
@@ -104,17 +104,17 @@ class Networks:
         self._threads, self._resident, self._budget = threads, resident, memory // 4
         self._device, self._settings = usable_device(self._core, device, PRECISIONS[precision])
         self._levels = weight_levels(self._core, device, self._settings) if self._ranges else 0
-        self._ready: OrderedDict[tuple[int, _Window], _Pool] = OrderedDict()
-        self._costs_of: dict[_Window, tuple[int, float]] = {}
+        self._ready: OrderedDict[tuple[int, _Size], _Pool] = OrderedDict()
+        self._costs_of: dict[_Size, tuple[int, float]] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._weights)
 
-    def prepare(self, index: int, window: _Window) -> None:
-        """Make network ``index`` ready for windows of a height and width, which takes a tenth of a
-        second."""
-        with self._request(index, window):
+    def prepare(self, index: int, padded_patch: _Size) -> None:
+        """Make network ``index`` ready for padded patches of a height and width, which takes a
+        tenth of a second."""
+        with self._request(index, padded_patch):
             pass
 
     def observe(self) -> Observed:
@@ -124,12 +124,12 @@ class Networks:
         return self._observed
 
     def run(self, index: int, windows_NHWC: U8, out_NHWC: U8, members: Iterable[int]) -> None:
-        """Write the patches that network ``index`` makes of some windows, rounded to 8 bit.
+        """Write the patches that network ``index`` makes of some padded patches, rounded to 8 bit.
 
         Args:
             windows_NHWC: uint8 (N, h, w, 3).
             out_NHWC: uint8 (N, scale·h, scale·w, 3), C-contiguous as they are.
-            members: Numbers of the windows.
+            members: Numbers of the padded patches.
         """
         with self._request(index, windows_NHWC.shape[1:3]) as request:
             # in our memory: handed over at each call it would be copied, and looked at for 0.1 ms
@@ -142,70 +142,71 @@ class Networks:
 
     @property
     def largest(self) -> int:
-        """LR pixels of a window above which the memory of one window is more than quickness is
-        worth."""
+        """LR pixels of a padded patch above which the memory of one padded patch is more than
+        quickness is worth."""
         side, numbers = 64, min(_LARGE, self._budget // self._threads)
         return numbers * side * side // self._steps((side, side)) if self._weights else numbers
 
     def check(self, grid: PatchGrid, memory: int) -> None:
-        """Raise UserError for frames that take longer, or windows that take more memory, than they
-        may.
+        """Raise UserError for frames that take longer, or padded patches that take more memory,
+        than they may.
 
         Args:
             grid: Of the frames.
-            memory: Bytes that the steps of a network may hold for one window.
+            memory: Bytes that the steps of a network may hold for one padded patch.
         """
         if self._weights:
-            numbers, work = self._costs(grid.window)
+            numbers, work = self._costs(grid.padded_patch)
             check_held(numbers, memory)
             check_work(work * grid.patches)
 
-    def _steps(self, window: _Window) -> int:
-        """How many numbers the steps of a network hold for one window of that size; all networks
-        are alike in this."""
-        return self._costs(window)[0]
+    def _steps(self, padded_patch: _Size) -> int:
+        """How many numbers the steps of a network hold for one padded patch of that size; all
+        networks are alike in this."""
+        return self._costs(padded_patch)[0]
 
-    def _costs(self, window: _Window) -> tuple[int, float]:
-        """Numbers that are held, and multiply-accumulates, for one window."""
+    def _costs(self, padded_patch: _Size) -> tuple[int, float]:
+        """Numbers that are held, and multiply-accumulates, for one padded patch."""
         with self._lock:
-            if window not in self._costs_of:
-                model = self._model(0, window)
-                self._costs_of[window] = held(model), macs(model)
-            return self._costs_of[window]
+            if padded_patch not in self._costs_of:
+                model = self._model(0, padded_patch)
+                self._costs_of[padded_patch] = held(model), macs(model)
+            return self._costs_of[padded_patch]
 
-    def _numbers(self, window: _Window) -> int:
+    def _numbers(self, padded_patch: _Size) -> int:
         """What a network holds that is made ready for one thread: steps and weights."""
-        return self._steps(window) + self._size
+        return self._steps(padded_patch) + self._size
 
-    def _requests(self, window: _Window) -> int:
-        """How many windows of a size may be computed at once, in every network."""
+    def _requests(self, padded_patch: _Size) -> int:
+        """How many padded patches of a size may be computed at once, in every network."""
         return max(
-            1, min(self._threads, self._budget // (self._numbers(window) * len(self._weights)))
+            1,
+            min(self._threads, self._budget // (self._numbers(padded_patch) * len(self._weights))),
         )
 
     @contextlib.contextmanager
-    def _request(self, index: int, window: _Window) -> Iterator[ov.InferRequest]:
+    def _request(self, index: int, padded_patch: _Size) -> Iterator[ov.InferRequest]:
         """Network ``index`` for oneself alone, for the length of a block."""
-        pool = self._pool(index, window)
-        request = pool.taken(functools.partial(self._made, index, window))
+        pool = self._pool(index, padded_patch)
+        request = pool.taken(functools.partial(self._made, index, padded_patch))
         try:
             yield request
         finally:
             pool.give(request)
 
-    def _pool(self, index: int, window: _Window) -> "_Pool":
-        requests = self._requests(window)
-        most = self._budget // (self._numbers(window) * requests)
+    def _pool(self, index: int, padded_patch: _Size) -> "_Pool":
+        requests = self._requests(padded_patch)
+        most = self._budget // (self._numbers(padded_patch) * requests)
         with self._lock:
-            pool = self._ready.setdefault((index, window), _Pool(requests))
-            self._ready.move_to_end((index, window))
+            pool = self._ready.setdefault((index, padded_patch), _Pool(requests))
+            self._ready.move_to_end((index, padded_patch))
             if len(self._ready) > max(1, min(self._resident, most)):
                 self._ready.popitem(last=False)
         return pool
 
-    def _made(self, index: int, window: _Window) -> ov.InferRequest:
+    def _made(self, index: int, padded_patch: _Size) -> ov.InferRequest:
         with complaints():
-            model = self._model(index, window)
+            model = self._model(index, padded_patch)
             if self._ranges:
                 model = quantised(model, self._ranges[index], self._levels)
             if self._observed is not None:
@@ -214,8 +215,10 @@ class Networks:
                 model, self._device, self._settings
             ).create_infer_request()
 
-    def _model(self, index: int, window: _Window) -> ov.Model:
-        return network_model(self._core, self._graph, self._weights[index], self._scale, window)
+    def _model(self, index: int, padded_patch: _Size) -> ov.Model:
+        return network_model(
+            self._core, self._graph, self._weights[index], self._scale, padded_patch
+        )
 
 
 class _Pool:

@@ -67,18 +67,18 @@ def _peak(player: Player) -> str:
 
 
 def _networks(player: Player, work: list[tuple[U8, I16]]) -> float:
-    """Frames per second of the networks alone: windows in memory, results dropped."""
+    """Frames per second of the networks alone: padded patches in memory, results dropped."""
     grid, network_of = player.manifest.patch_grid, np.asarray(player.manifest.network.network_of)
-    sides = [player.manifest.scale * side for side in grid.window]
+    sides = [player.manifest.scale * side for side in grid.padded_patch]
     jobs = [(grid.extract(lr_HWC), network_of[labels_RC.ravel()]) for lr_HWC, labels_RC in work]
 
     def run(job: tuple[U8, I16]) -> None:
-        windows, chosen = job
-        patches = np.empty((len(windows), *sides, 3), np.uint8)
+        padded_patches, chosen = job
+        patches = np.empty((len(padded_patches), *sides, 3), np.uint8)
         for index in np.unique(chosen).tolist():
             if 0 <= index < len(player.networks):
                 player.networks.run(
-                    index, windows, patches, np.flatnonzero(chosen == index).tolist()
+                    index, padded_patches, patches, np.flatnonzero(chosen == index).tolist()
                 )
 
     with ThreadPoolExecutor(player.threads) as pool:

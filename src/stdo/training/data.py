@@ -20,8 +20,8 @@ from stdo.video.clip import Clip
 from stdo.video.store import Prepared, cached_array
 
 Batch = dict[str, torch.Tensor]
-"""lr: uint8 (B, h, w, 3) windows; hr: uint8 (B, s·h, s·w, 3) patches without halo; chunk, patch:
-int64 (B,), the chunk and the number over the whole video."""
+"""lr: uint8 (B, h, w, 3) padded patches; hr: uint8 (B, s·h, s·w, 3) patches without halo; chunk,
+patch: int64 (B,), the chunk and the number over the whole video."""
 
 
 class PatchBatches(Dataset[Batch]):
@@ -48,7 +48,7 @@ class PatchBatches(Dataset[Batch]):
         return self.gather(patch_B[np.argsort(self._labels[patch_B], kind="stable")])
 
     def gather(self, patch_B: I64) -> Batch:
-        """The windows, targets and chunks of the patches numbered ``patch_B`` over the
+        """The padded patches, targets and chunks of the patches numbered ``patch_B`` over the
         whole video."""
         grid, scale = self._grid, self._grid.scale
         frame_B, within_B = np.divmod(patch_B, grid.patches)

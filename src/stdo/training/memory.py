@@ -41,11 +41,11 @@ class Need:
     on_device: bool = False
 
 
-def saved_by_step(network: Backbone, window: tuple[int, int], half: bool) -> int:
+def saved_by_step(network: Backbone, padded_patch: tuple[int, int], half: bool) -> int:
     """Bytes that a backward pass keeps of one patch: found by a pass over tensors without content.
 
     Args:
-        window: Height and width of the padded patch in LR pixels.
+        padded patch: Height and width of the padded patch in LR pixels.
         half: In 16-bit arithmetic, which halves most of it.
     """
     seen: set[int] = set()
@@ -62,11 +62,11 @@ def saved_by_step(network: Backbone, window: tuple[int, int], half: bool) -> int
 
     held: list[Tensor] = []
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        _on_meta(network)(torch.empty(1, 3, *window, device="meta"))
+        _on_meta(network)(torch.empty(1, 3, *padded_patch, device="meta"))
     return size // 2 if half else size
 
 
-def peak_of_pass(network: Backbone, window: tuple[int, int]) -> int:
+def peak_of_pass(network: Backbone, padded_patch: tuple[int, int]) -> int:
     """Bytes of the largest layer's input and output for one patch: what evaluating needs at
     least."""
     largest = 0
@@ -80,7 +80,7 @@ def peak_of_pass(network: Backbone, window: tuple[int, int]) -> int:
         if isinstance(module, Convolution):
             module.register_forward_hook(measure)
     with torch.no_grad():
-        probe(torch.empty(1, 3, *window, device="meta"))
+        probe(torch.empty(1, 3, *padded_patch, device="meta"))
     return largest
 
 

@@ -83,8 +83,8 @@ class ECBSR(Backbone):
         }
 
     @property
-    def reach(self) -> int:
-        """See `Backbone.reach`."""
+    def receptive_radius(self) -> int:
+        """See `Backbone.receptive_radius`."""
         return 2 + len(self.body) // 2
 
     def predict(self, x_NCHW: Tensor) -> Tensor:

@@ -100,8 +100,8 @@ class EDSR(Backbone):
         pass_through(self.last, 3)
 
     @property
-    def reach(self) -> int:
-        """See `Backbone.reach`."""
+    def receptive_radius(self) -> int:
+        """See `Backbone.receptive_radius`."""
         return 36
 
     def predict(self, x_NCHW: Tensor) -> Tensor:

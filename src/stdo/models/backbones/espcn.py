@@ -76,8 +76,8 @@ class ESPCN(Backbone):
         self.last.weight.data[:, 3 * len(SHIFTS) :] = others
 
     @property
-    def reach(self) -> int:
-        """See `Backbone.reach`."""
+    def receptive_radius(self) -> int:
+        """See `Backbone.receptive_radius`."""
         return 4
 
     def predict(self, x_NCHW: Tensor) -> Tensor:

@@ -64,9 +64,9 @@ class FSRCNN(Backbone):
             nn.init.normal_(self.last.weight, std=0.001)
 
     @property
-    def reach(self) -> int:
-        """See `Backbone.reach`: two of the first layer, one of each in the middle, and the last's 9
-        rows over s."""
+    def receptive_radius(self) -> int:
+        """See `Backbone.receptive_radius`: two of the first layer, one of each in the middle, and
+        the last's 9 rows over s."""
         return 2 + DEPTH + (2 if self.scale == 2 else 1)
 
     def predict(self, x_NCHW: Tensor) -> Tensor:

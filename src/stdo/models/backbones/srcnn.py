@@ -45,8 +45,8 @@ class SRCNN(Backbone):
                 pass_through(conv, 3)
 
     @property
-    def reach(self) -> int:
-        """See `Backbone.reach`."""
+    def receptive_radius(self) -> int:
+        """See `Backbone.receptive_radius`."""
         return 2 + -(-8 // self.scale)
 
     def predict(self, x_NCHW: Tensor) -> Tensor:

@@ -50,8 +50,8 @@ class VDSR(Backbone):
             nn.init.zeros_(self.last.weight)
 
     @property
-    def reach(self) -> int:
-        """See `Backbone.reach`."""
+    def receptive_radius(self) -> int:
+        """See `Backbone.receptive_radius`."""
         return 2 + -(-20 // self.scale)
 
     def predict(self, x_NCHW: Tensor) -> Tensor:

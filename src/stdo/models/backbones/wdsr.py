@@ -98,8 +98,8 @@ class WDSR(Backbone):
         self.skip.weight = weight.flatten(0, 1)
 
     @property
-    def reach(self) -> int:
-        """See `Backbone.reach`."""
+    def receptive_radius(self) -> int:
+        """See `Backbone.receptive_radius`."""
         return 2 * BLOCKS + 2
 
     def predict(self, x_NCHW: Tensor) -> Tensor:
