@@ -55,7 +55,7 @@ def test_the_coarsest_grid_has_few_windows_of_bounded_size(grid: PatchGrid, pixe
     coarse = grid.coarsest(pixels)
     assert (coarse.height, coarse.width, coarse.halo) == (grid.height, grid.width, grid.halo)
     assert coarse.patch_w == grid.width and coarse.patches == coarse.rows
-    height, width = coarse.window
+    height, width = coarse.padded_patch
     assert height * width <= pixels or coarse.patch_h == 1
     fewer = -(-grid.height // max(1, coarse.rows - 1)) + 2 * grid.halo
     assert coarse.rows == 1 or fewer * width > pixels, "one band less would be too large"
