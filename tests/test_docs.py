@@ -3,6 +3,7 @@ those of its files.
 """
 
 import csv
+import importlib.util
 import re
 import tomllib
 from collections import defaultdict
@@ -50,6 +51,14 @@ def test_every_page_is_on_a_shelf() -> None:
 def test_every_picture_of_the_docs_is_shown() -> None:
     shown = set().union(*map(links, PAGES))
     assert {*(ROOT / "docs" / "images").iterdir()} <= shown
+
+
+def test_the_tables_of_settings_and_results_are_those_of_the_schemas() -> None:
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "tools" / "tables.py")
+    assert spec is not None and spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    assert tables.PAGE.read_text(encoding="utf-8") == tables.page(), "python tools/tables.py"
 
 
 def test_the_readme_is_short() -> None:
