@@ -65,8 +65,10 @@ def machine() -> str:
     facts = provenance(sys.argv)
     processor, packages = facts["machine"], facts["packages"]
     return (
-        f"{processor['processor']}, {processor['cores']} cores; stdo {facts['stdo']} {(facts['commit'] or '')[:8]}, "
-        f"torch {packages['torch']}, Lightning {packages['pytorch-lightning']}, Python {facts['python']}"
+        f"{processor['processor']}, {processor['cores']} cores; "
+        f"stdo {facts['stdo']} {(facts['commit'] or '')[:8]}, "
+        f"torch {packages['torch']}, Lightning {packages['pytorch-lightning']}, "
+        f"Python {facts['python']}"
     )
 
 

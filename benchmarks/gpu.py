@@ -146,7 +146,10 @@ def check(way: str, setting: Setting, expected: list[float]) -> Step | str:
         step = WAYS[way](setting)
         losses = [float(step()) for _ in range(STEPS)]
     except Exception as error:
-        return f"fails: {type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        return (
+            f"fails: {type(error).__name__}: "
+            f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        )
     worst = max(abs(a - b) / b for a, b in zip(losses, expected, strict=True))
     return step if worst < TOLERANCE else f"differs by {worst:.1%}"
 
@@ -211,9 +214,8 @@ def main() -> None:
             tsv(way, found if isinstance(found, str) else "agrees")
             continue
         patches = rate(found, batch * setting.networks, 5 if chosen.quick else chosen.seconds)
-        operations = (
-            3 * 2 * count(backbone, SCALE, *PATCH).macs
-        )  # forwards, and twice that backwards
+        # Forwards, and twice that backwards
+        operations = 3 * 2 * count(backbone, SCALE, *PATCH).macs
         tsv(
             way,
             f"{patches:.0f}",

@@ -245,7 +245,8 @@ def main() -> None:
     options = parser.parse_args()
     network = build(options.backbone, options.scale, residual=options.residual)
     print(
-        f"# {machine()}; {options.backbone} x{options.scale}, residual {network.residual}, {WIDTH}x{HEIGHT}"
+        f"# {machine()}; {options.backbone} x{options.scale}, "
+        f"residual {network.residual}, {WIDTH}x{HEIGHT}"
     )
     tsv("threads", "runtime", "fps", "fps_per_core")
     for threads in options.threads:

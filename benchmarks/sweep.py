@@ -26,8 +26,8 @@ def main() -> None:
     print(f"# {machine()}; passes {options.passes:g}")
     tsv("jobs", "sweep_s", "jobs_s", "ratio", "again_s", "decoded")
     sweep = [
-        sys.executable, "-m", "stdo.train", "-m", "backbone=espcn", "method=awdnn,jstdo", "seed=0,1",
-        f"budget.passes={options.passes}", "video.height=360", "video.every=3",
+        sys.executable, "-m", "stdo.train", "-m", "backbone=espcn", "method=awdnn,jstdo",
+        "seed=0,1", f"budget.passes={options.passes}", "video.height=360", "video.every=3",
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         walls, decoded = [], 0

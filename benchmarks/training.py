@@ -142,14 +142,15 @@ def through_lightning(
     trainer = pl.Trainer(
         max_epochs=1, accelerator="cpu", precision=precision, profiler=clock.profiler,
         callbacks=[Curve(shown), FitProgress(shown), clock],
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(Overfit(sharing, adam, cosine, steps), datamodule=data)
     return clock
 
 
 def bare(sharing: Sharing, batches: Iterator[Batch], steps: int, precision: str) -> float:
-    """Median seconds per step of a loop without Lightning; ``batches`` hold floats, channels last."""
+    """Median seconds per step of a loop without Lightning; ``batches``: floats, channels last."""
     optimizer = adam(sharing.parameters())
     times = [time.perf_counter()]
     for _, batch in zip(range(steps), batches, strict=False):
@@ -303,7 +304,8 @@ def main() -> None:
     seconds = 1.0 if chosen.quick else chosen.seconds
     hush()
     print(
-        f"# {machine()}; x{SCALE}, batch {chosen.batch} a network, {torch.get_num_threads()} threads"
+        f"# {machine()}; x{SCALE}, batch {chosen.batch} a network, "
+        f"{torch.get_num_threads()} threads"
     )
     columns = ("lightning_patches_s", "bare", "png", "lightning/bare", "lightning/png")
     tsv("backbone", "precision", "networks", *columns, *(f"{part}_ms" for part in PARTS))

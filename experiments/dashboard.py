@@ -140,9 +140,10 @@ def _against(baseline: str, protocol: str) -> Any:
 
     metrics = [f"over_{baseline}/{method}/{protocol}" for method in NAMES if method != baseline]
     note = (
-        f"PSNR ({protocol}) of each method minus that of **{NAMES[baseline]}** with the same video, settings, seed, "
-        "number of chunks and **equal work** (patch presentations). Bars: mean over the runs; whiskers: least and "
-        "most. `experiments/dashboard.py --runs` computes it from the run directories."
+        f"PSNR ({protocol}) of each method minus that of **{NAMES[baseline]}** with the same "
+        "video, settings, seed, number of chunks and **equal work** (patch presentations). Bars: "
+        "mean over the runs; whiskers: least and most. `experiments/dashboard.py --runs` computes "
+        "it from the run directories."
     )
     panels = [wr.MarkdownPanel(markdown=note, layout=wr.Layout(w=24, h=3)), *_by_group(metrics)]
     return ws.Section(f"Against {NAMES[baseline]} at equal work (dB)", panels, is_open=True)

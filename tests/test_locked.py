@@ -99,7 +99,7 @@ def test_no_file_names_a_registry() -> None:
 
 
 def test_what_stdo_needs_here_is_locked() -> None:
-    """All that is reached from stdo and its extras in this environment, whichever PyTorch it has."""
+    """All that is reached from stdo and its extras in this environment, with any PyTorch."""
     locked = pins("dev") | pins("cuda")
     known = {canonicalize_name(each.metadata["Name"]): each for each in distributions()}
     left, seen = ["stdo[dev]"], set()

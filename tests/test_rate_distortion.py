@@ -28,7 +28,8 @@ from stdo.video.sample import GeneratedClip
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "rate_distortion"
 TINY = [
-    "video.max_frames=6", "patches.height=12", "patches.width=12", "budget.passes=0.2", "scale=2", "trainer=cpu",
+    "video.max_frames=6", "patches.height=12", "patches.width=12", "budget.passes=0.2", "scale=2",
+    "trainer=cpu",
 ]  # fmt: skip
 
 
@@ -106,10 +107,10 @@ def test_frames_that_do_not_match_are_refused(sr: list[np.ndarray], message: str
 
 def row(kbps: float, psnr: float, **changes) -> dict:
     return {
-        "method": "x264", "codec": "x264", "backbone": None, "scale": None, "chunks": None, "bits": None,
-        "seconds": 8.0,
-        "kbps": kbps, "bytes_total": kbps * 1000, "bytes_models": 0, "bytes_graph": 0, "bytes_manifest": 0,
-        "psnr_frame": psnr, "psnr_y": psnr + 2, "ssim": None, "vmaf": None,
+        "method": "x264", "codec": "x264", "backbone": None, "scale": None, "chunks": None,
+        "bits": None, "seconds": 8.0,
+        "kbps": kbps, "bytes_total": kbps * 1000, "bytes_models": 0, "bytes_graph": 0,
+        "bytes_manifest": 0, "psnr_frame": psnr, "psnr_y": psnr + 2, "ssim": None, "vmaf": None,
     } | changes  # fmt: skip
 
 

@@ -15,8 +15,9 @@ def asked(lock: str) -> dict[str, list[str]] | None:
     not answer.
     """
     command = [
-        str(Path(sysconfig.get_path("scripts")) / "pip-audit"), "--require-hashes", "--disable-pip", "--format=json",
-        "--progress-spinner=off", "--timeout=15", "--requirement", str(ROOT / "locks" / f"{lock}.txt"),
+        str(Path(sysconfig.get_path("scripts")) / "pip-audit"), "--require-hashes", "--disable-pip",
+        "--format=json", "--progress-spinner=off", "--timeout=15", "--requirement",
+        str(ROOT / "locks" / f"{lock}.txt"),
     ]  # fmt: skip
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     try:

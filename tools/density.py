@@ -35,7 +35,7 @@ def functions(path: Path) -> Iterator[Function]:
 
 
 def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a function, those of its blocks too, those of functions inside it left out."""
+    """The statements of a function, those of its blocks too, but not of functions inside it."""
     for statement in body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             continue
@@ -78,7 +78,8 @@ def main(asked: list[str]) -> None:
             print(f"{function.excess:3}  {function.where}")
     several = sum(function.excess > 0 for function in found)
     print(
-        f"{len(found)} functions, {several} with a dense statement, excess {sum(each.excess for each in found)}"
+        f"{len(found)} functions, {several} with a dense statement, "
+        f"excess {sum(each.excess for each in found)}"
     )
 
 

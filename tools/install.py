@@ -51,9 +51,8 @@ def why_unlocked() -> str | None:
 def locked() -> None:
     """Install every package by its hash; none is taken that is not listed."""
     hashed = ("--require-hashes", "--no-deps", "--no-build-isolation")
-    install(
-        *hashed, "--requirement", "locks/build.txt"
-    )  # pip itself first, and what builds the few that need it
+    # pip itself first, and what builds the few that need it
+    install(*hashed, "--requirement", "locks/build.txt")
     without_cuda(*hashed)
     install(*hashed, "--requirement", "locks/dev.txt")
     if needs_cuda():
@@ -86,7 +85,7 @@ def without_cuda(*hashed: str) -> None:
 
 
 def needs_cuda() -> bool:
-    """Whether the PyTorch that is installed is a build that needs NVIDIA's libraries as packages."""
+    """Whether the installed PyTorch is a build that needs NVIDIA's libraries as packages."""
     try:
         needed = requires("torch") or []
     except PackageNotFoundError:

@@ -50,7 +50,8 @@ def cpu_hashes(version: str) -> list[str]:
     text = (LOCKS / "cpu.txt").read_text(encoding="utf-8")
     if f"\n{version}+cpu " not in text:
         sys.exit(
-            f"locks/cpu.txt: must name {version}+cpu: take the hashes of its files from the PyTorch project's index"
+            f"locks/cpu.txt: must name {version}+cpu: "
+            "take the hashes of its files from the PyTorch project's index"
         )
     return re.findall(r"--hash=(\S+)", text)
 
@@ -69,9 +70,10 @@ def compiled(arguments: list[str], wanted: tuple[str, ...] = (), known: str = ""
         source.write_text("\n".join(wanted), encoding="utf-8")
         result.write_text(known, encoding="utf-8")  # uv keeps the versions that it finds there
         command = [
-            str(Path(sysconfig.get_path("scripts")) / "uv"), "pip", "compile", "--quiet", "--no-config", "--universal",
-            "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate",
-            "--constraint", str(ROOT / "constraints.txt"), "--output-file", str(result), *arguments,
+            str(Path(sysconfig.get_path("scripts")) / "uv"), "pip", "compile", "--quiet",
+            "--no-config", "--universal", "--python-version", "3.11", "--generate-hashes",
+            "--no-header", "--no-annotate", "--constraint", str(ROOT / "constraints.txt"),
+            "--output-file", str(result), *arguments,
             str(source if wanted else ROOT / "pyproject.toml"),
         ]  # fmt: skip
         subprocess.run(command, check=True)

@@ -43,7 +43,7 @@ def sources() -> list[str]:
 
 
 def rooms() -> dict[str, str]:
-    """The text of each API page by its path in the site: one page for each folder of the package."""
+    """The text of each API page by its path in the site: one page a folder of the package."""
     package = ROOT / "src" / "stdo"
     pages: dict[str, str] = {}
     for init in sorted(package.rglob("__init__.py")):
@@ -89,7 +89,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Replace what mkdocs found in docs/ by the files of the whole repository, at their own places."""
+    """Replace what mkdocs found in docs/ by the files of the repository, at their own places."""
     for file in [file for file in files if file.src_dir == config.docs_dir]:
         files.remove(file)
     for path in sources():

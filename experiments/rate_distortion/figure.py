@@ -44,9 +44,8 @@ def over_durations(rows: Sequence[Json], title: str) -> Figure | None:
     curves, looks = curves_of(rows), _looks(rows)
     chosen: dict[tuple[str, str], str] = {}
     networks = [(name, members[0]) for name, members in curves.items() if members[0]["bits"]]
-    for name, first in sorted(
-        networks, key=lambda each: each[1]["bits"] == 32
-    ):  # stable: 32 bits come last
+    # Stable: 32 bits come last
+    for name, first in sorted(networks, key=lambda each: each[1]["bits"] == 32):
         chosen.setdefault(_kind(first), name)
     if not chosen:
         return None
@@ -71,9 +70,8 @@ def over_durations(rows: Sequence[Json], title: str) -> Figure | None:
                 seconds,
             )
         _finish(axes, "psnr_frame")
-        axes.legend(
-            frameon=False, fontsize=7
-        )  # in each, since a method's lines have its own colour
+        # In each, since a method's lines have its own colour
+        axes.legend(frameon=False, fontsize=7)
     return figure
 
 
@@ -133,9 +131,9 @@ def _line(
     colour = tuple(channel + (1 - channel) * pale for channel in to_rgb(style.colour))
     points = sorted((kbps_at(row, seconds), row[metric]) for row in rows)
     axes.plot(
-        *zip(*points, strict=True), label=label, color=colour, linestyle=_DASHES[turn % len(_DASHES)],
-        marker="." if style is BICUBIC else style.marker, markersize=5.5, linewidth=1.6,
-        markeredgecolor="white", markeredgewidth=0.6,
+        *zip(*points, strict=True), label=label, color=colour,
+        linestyle=_DASHES[turn % len(_DASHES)], marker="." if style is BICUBIC else style.marker,
+        markersize=5.5, linewidth=1.6, markeredgecolor="white", markeredgewidth=0.6,
     )  # fmt: skip
 
 

@@ -293,10 +293,11 @@ class Maker:
 
 
 COLUMNS = (
-    "video", "width", "height", "frames", "seconds", "method", "backbone", "scale", "chunks", "seed", "passes",
-    "presentations", "params", "codec", "preset", "crf", "bits", *(f"bytes_{part}" for part in PARTS),
-    "kbps", "psnr_frame", "psnr_pooled", "psnr_y", "ssim", "vmaf", "frame_before", "seconds_encode", "seconds_train",
-    "seconds_deliver", "commit", "dirty", "processor", "cores", "started", "command",
+    "video", "width", "height", "frames", "seconds", "method", "backbone", "scale", "chunks",
+    "seed", "passes", "presentations", "params", "codec", "preset", "crf", "bits",
+    *(f"bytes_{part}" for part in PARTS), "kbps", "psnr_frame", "psnr_pooled", "psnr_y", "ssim",
+    "vmaf", "frame_before", "seconds_encode", "seconds_train", "seconds_deliver", "commit", "dirty",
+    "processor", "cores", "started", "command",
 )  # fmt: skip
 """Of results.tsv. bytes_lr: of the video that is sent; frame_before: the run's PSNR before its
 weights were rounded.

@@ -75,9 +75,8 @@ def steps_of(asked: argparse.Namespace) -> list[Step]:
     runs: dict[Path, Step] = {}  # by directory, since awDNN is the same run whatever the chunks
     for (codec, crf), networks in product(small, maker.networks):
         name = f"{' '.join(networks)} on {codec} crf {crf}"
-        where = maker.job(
-            networks, codec, crf
-        ).directory  # a mistake shows before anything is encoded
+        # A mistake shows before anything is encoded
+        where = maker.job(networks, codec, crf).directory
         runs.setdefault(
             where, Step("run", name, partial(maker.delivered, networks, codec, crf, kinds))
         )
@@ -103,7 +102,7 @@ def _whole(option: str, text: str) -> int:
 
 
 def run(steps: Sequence[Step]) -> list[Json]:
-    """Make every point; say before each how long the rest takes, by the steps of each kind so far."""
+    """Make every point; say before each how long is left, by the steps of each kind so far."""
     rows: list[Json] = []
     spent: dict[str, list[float]] = {step.kind: [] for step in steps}
     for index, step in enumerate(steps):
@@ -174,7 +173,10 @@ def closing(bd: Sequence[Json]) -> str:
                 *(number(value, 0, "+") + (" %" if value is not None else "") for value in values),
             ]
         )
-    notes = f"–: no quality in common. {BEST}: of all its points. {longest}: computed, see durations.png"
+    notes = (
+        f"–: no quality in common. {BEST}: of all its points. "
+        f"{longest}: computed, see durations.png"
+    )
     return "\n".join([*aligned(lines), "", notes])
 
 

@@ -1,4 +1,4 @@
-"""The DCT scorer against sums of cosines written out, FFTs, and what a person would expect of it."""
+"""The DCT scorer against sums of cosines written out, FFTs, and what a person expects of it."""
 
 import tracemalloc
 

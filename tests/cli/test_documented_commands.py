@@ -153,8 +153,9 @@ def test_commands_are_found() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        "python -m stdo.train chunk=3", "python -m stdo.train method=sdto", "python -m stdo.train -m chunks=2,none",
-        "make trian", "make train ARG=x", "pip install '.[trian]'", "python benchmarks/bench.py --quik",
+        "python -m stdo.train chunk=3", "python -m stdo.train method=sdto",
+        "python -m stdo.train -m chunks=2,none", "make trian", "make train ARG=x",
+        "pip install '.[trian]'", "python benchmarks/bench.py --quik",
     ],
 )  # fmt: skip
 def test_a_wrong_command_would_be_noticed(wrong: str) -> None:
@@ -165,8 +166,8 @@ def test_a_wrong_command_would_be_noticed(wrong: str) -> None:
 
 def call(words: Sequence[str], cwd: Path) -> str:
     done = subprocess.run(
-        words, cwd=cwd, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
-        check=False,
+        words, cwd=cwd, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{words}: {done.stderr[-2000:]}"
     return done.stdout
@@ -174,7 +175,7 @@ def call(words: Sequence[str], cwd: Path) -> str:
 
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
-    """As they stand there, in that order, on a tiny clip; installing is tested by test_install.py."""
+    """As they stand there, in order, on a tiny clip; installing is tested by test_install.py."""
     clip = GeneratedClip(width=96, height=72, frames=4, rate=25, seed=0)
     with VideoWriter(tmp_path / "clip.mp4", 96, 72, clip.info.rate, "x264") as writer:
         for frame in clip:

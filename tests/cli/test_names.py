@@ -21,17 +21,19 @@ from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
 TINY = [
-    "backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "budget.passes=1", "trainer=cpu",
-    "trainer.precision=32-true",
+    "backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16",
+    "budget.passes=1", "trainer=cpu", "trainer.precision=32-true",
 ]  # fmt: skip
 
 NAMES = [
-    "My talk (2024) [dQw4w9WgXcQ].mkv", "a, b = c.mkv", "it's me.mkv", 'the "best".mkv', "ключ.mkv", "café.mkv",
-    "cafe\u0301.mkv", "映画.mkv", "🎬.mkv", "R&D #1.mkv", "a{b}.mkv", "{x: 1}.mkv", "cost $5 100%.mkv", "~draft.mkv",
-    "back\\slash.mkv", "ends\\", " leading.mkv", "trailing.mkv ", "two\nlines.mkv", "tab\there.mkv", "[1].mkv", "[a,b]",
-    "choice(a,b)", "range(3)", "it(1)", "2024", "1e3", "-1", "true", "Off", "'quoted'", '"quoted"', "'half", "a:b.mkv",
-    "a=b", "=", "!?*.mkv", "a@b|c;d.mkv", "`x`.mkv", "(", ")", "[", "]", "{", "}", ",", "\\'", '\\"', "-m", "--help",
-    "name \udcff not UTF-8.mkv", "null.mkv", "str(5).mkv", "a\\,b.mkv", "+plus.mkv", "%20.mkv", "null", "str(5)",
+    "My talk (2024) [dQw4w9WgXcQ].mkv", "a, b = c.mkv", "it's me.mkv", 'the "best".mkv', "ключ.mkv",
+    "café.mkv", "cafe\u0301.mkv", "映画.mkv", "🎬.mkv", "R&D #1.mkv", "a{b}.mkv", "{x: 1}.mkv",
+    "cost $5 100%.mkv", "~draft.mkv", "back\\slash.mkv", "ends\\", " leading.mkv", "trailing.mkv ",
+    "two\nlines.mkv", "tab\there.mkv", "[1].mkv", "[a,b]", "choice(a,b)", "range(3)", "it(1)",
+    "2024", "1e3", "-1", "true", "Off", "'quoted'", '"quoted"', "'half", "a:b.mkv", "a=b", "=",
+    "!?*.mkv", "a@b|c;d.mkv", "`x`.mkv", "(", ")", "[", "]", "{", "}", ",", "\\'", '\\"', "-m",
+    "--help", "name \udcff not UTF-8.mkv", "null.mkv", "str(5).mkv", "a\\,b.mkv", "+plus.mkv",
+    "%20.mkv", "null", "str(5)",
 ]  # fmt: skip
 
 
@@ -189,8 +191,8 @@ def command(
     *words: str, cwd: Path, module: str = "train", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", f"stdo.{module}", *words], cwd=cwd, env=os.environ | environment, capture_output=True,
-        text=True, errors="surrogateescape", timeout=240, check=False,
+        [sys.executable, "-m", f"stdo.{module}", *words], cwd=cwd, env=os.environ | environment,
+        capture_output=True, text=True, errors="surrogateescape", timeout=240, check=False,
     )  # fmt: skip
 
 

@@ -32,7 +32,8 @@ TINY = [
 ]
 OLD = {
     "budget.min_gain": 0.5, "backbone.macs": 0.5, "backbone.width": 1, "backbone.network.width": 1,
-    "sharing.bicubic": 1, "backbone.leak": 0.25, "optim.rest": 0.1, "weights.finetune": 0.5, "method": "cstdo",
+    "sharing.bicubic": 1, "backbone.leak": 0.25, "optim.rest": 0.1, "weights.finetune": 0.5,
+    "method": "cstdo",
 }  # fmt: skip
 STOPPED = {"step": 3, "seconds": 1.0, "gain": 0.4, "saved": 96}
 
@@ -83,8 +84,9 @@ def test_a_run_with_deleted_settings_is_evaluated_delivered_and_reported(
 @pytest.mark.parametrize(
     ("command", "setting"),
     [
-        (train, "budget.min_gain=0.5"), (train, "backbone.macs=0.5"), (train, "sharing.bicubic_chunks=auto"),
-        (train, "weights.finetune=0.5"), (train, "method=cstdo"), (deliver, "weights.finetune=0.5"),
+        (train, "budget.min_gain=0.5"), (train, "backbone.macs=0.5"),
+        (train, "sharing.bicubic_chunks=auto"), (train, "weights.finetune=0.5"),
+        (train, "method=cstdo"), (deliver, "weights.finetune=0.5"),
     ],
 )  # fmt: skip
 def test_a_deleted_setting_is_refused_in_one_line(

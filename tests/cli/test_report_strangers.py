@@ -192,8 +192,10 @@ VALUES = [None, "text", [], {}, -1, 1e400, float("nan"), 10**400, True, [None], 
 
 @pytest.mark.parametrize("value", VALUES, ids=str)
 @pytest.mark.parametrize(
-    "key", ["video", "method", "scale", "frames", "chunks", "psnr", "bicubic", "chunk_psnr", "seconds", "device",
-            "seed", "passes", "patches", "patch_presentations", "ratios", "bytes", "delivered", "anything"],
+    "key",
+    ["video", "method", "scale", "frames", "chunks", "psnr", "bicubic", "chunk_psnr", "seconds",
+     "device", "seed", "passes", "patches", "patch_presentations", "ratios", "bytes", "delivered",
+     "anything"],
 )  # fmt: skip
 def test_odd_figures_are_shown_or_left_out(
     key: str, value: object, sent: Path, tmp_path: Path, report

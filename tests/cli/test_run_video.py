@@ -1,4 +1,4 @@
-"""A finished run knows its video: another one is refused, and its own is found where it has gone."""
+"""A finished run knows its video: another is refused, and its own is found where it has gone."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Searches over settings: what sweepers other than Hydra's own are told, and what they hand over."""
+"""Searches over settings: what sweepers other than Hydra's are told, and what they hand over."""
 
 import json
 import os
@@ -17,7 +17,8 @@ TINY = [
 ]  # fmt: skip
 
 SWEEPER = '''
-"""Tries what it is given, keeps what each job returned, and ends early where one returned nothing, as Optuna's does."""
+"""Tries what it is given, keeps what each job returned, and ends early where one returned nothing,\
+ as Optuna's does."""
 import itertools, json, pathlib
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
@@ -66,8 +67,10 @@ def sweeper(folder: Path, **settings: object) -> None:
 def search(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     plugins = f"{folder / 'plugins'}:{os.environ.get('PYTHONPATH', '')}"
     return subprocess.run(
-        [sys.executable, "-m", "stdo.train", "-m", "--config-dir", "mine", "hydra/sweeper=tiny", *TINY, *words],
-        cwd=folder, env=os.environ | {"PYTHONPATH": plugins}, capture_output=True, text=True, timeout=240, check=False,
+        [sys.executable, "-m", "stdo.train", "-m", "--config-dir", "mine", "hydra/sweeper=tiny",
+         *TINY, *words],
+        cwd=folder, env=os.environ | {"PYTHONPATH": plugins}, capture_output=True, text=True,
+        timeout=240, check=False,
     )  # fmt: skip
 
 
@@ -91,8 +94,8 @@ def test_a_search_is_told_the_psnr_of_each_run(folder: Path) -> None:
         if line == f"best PSNR (frame): {max(told):.2f} dB, {best}"
     ]
     again = subprocess.run(
-        ["bash", "-c", lines[at + 1].replace("python", sys.executable, 1)], cwd=folder, capture_output=True, text=True,
-        timeout=240, check=False,
+        ["bash", "-c", lines[at + 1].replace("python", sys.executable, 1)], cwd=folder,
+        capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert f"{best} is finished" in again.stderr, again.stderr
     assert "note: the sweeper looks for" not in done.stderr
@@ -137,7 +140,8 @@ def test_what_repeats_a_failed_job_has_the_configurations_of_the_sweep(folder: P
     words = [word for word in TINY if not word.startswith("patches")]
     flags = ["--config-dir", "my confs"]
     done = subprocess.run(
-        [sys.executable, "-m", "stdo.train", *flags, "study=my confs/ours.yaml", "patches=low", *words, "chunks=2"],
+        [sys.executable, "-m", "stdo.train", *flags, "study=my confs/ours.yaml", "patches=low",
+         *words, "chunks=2"],
         cwd=folder, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr

@@ -170,8 +170,9 @@ def refused(
     return line
 
 
-LINKS = ["crops", "network-0", "network-7", "checkpoints", "wandb", "tensorboard", "sr", "sr.mp4", "curves.csv",
-         "clip.stdo", ".lock", "network-1/crops", "wandb/run-1", "anything"]  # fmt: skip
+LINKS = ["crops", "network-0", "network-7", "checkpoints", "wandb", "tensorboard", "sr",
+         "sr.mp4", "curves.csv", "clip.stdo", ".lock", "network-1/crops", "wandb/run-1",
+         "anything"]  # fmt: skip
 
 
 @pytest.mark.parametrize("place", LINKS)
@@ -319,8 +320,9 @@ LAUGHS = "a: &a [x,x,x,x,x,x,x,x]\n" + "".join(
 
 @pytest.mark.parametrize(
     "text",
-    ["!!python/object/apply:os.system ['touch ran']", "a: !!python/name:os.system", LAUGHS, "[" * 900,
-     "a: b: c", "- 1", "\0", "a: 1\na: 2", "", "3", "-.inf", "text", "patches: 3", "1: " + "9" * 4000],
+    ["!!python/object/apply:os.system ['touch ran']", "a: !!python/name:os.system", LAUGHS,
+     "[" * 900, "a: b: c", "- 1", "\0", "a: 1\na: 2", "", "3", "-.inf", "text", "patches: 3",
+     "1: " + "9" * 4000],
 )  # fmt: skip
 def test_a_configuration_that_is_none_is_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(text)

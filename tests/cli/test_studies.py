@@ -18,8 +18,8 @@ from stdo.core.types import UserError
 STUDIES = names()
 FOLDERS = Path(__file__).parents[2] / "experiments"
 TINY = [
-    "video=file", "video.height=96", "video.every=1", "video.max_frames=3", "patches.height=12", "patches.width=12",
-    "budget.passes=2",
+    "video=file", "video.height=96", "video.every=1", "video.max_frames=3", "patches.height=12",
+    "patches.width=12", "budget.passes=2",
 ]  # fmt: skip
 MINE = """
 fixed:
@@ -52,7 +52,10 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_paper_is_covered() -> None:
-    asked = "table1 table2 table3 table4 fig1_3_heatmaps fig4_crops fig5_speed fig6_ratio_heatmaps fig7a_chunks"
+    asked = (
+        "table1 table2 table3 table4 fig1_3_heatmaps fig4_crops fig5_speed fig6_ratio_heatmaps "
+        "fig7a_chunks"
+    )
     assert {*asked.split(), "fig7b_schedules", "long_video", "scorers", "passes"} <= set(STUDIES)
     assert folder() == FOLDERS
 
@@ -125,8 +128,8 @@ def test_without_a_study_nothing_is_added(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_study_may_be_a_file_of_ones_own(mine: Path) -> None:
     words = [
-        "study=mine", "experiment=small", "video.every=12", 'video.path="it\'s (1), done.mkv"', "seed=0,1",
-        "sampler.ratios=[1,0.5],[0,1]", "optim.lr=interval(0.001,0.01)", "--multirun",
+        "study=mine", "experiment=small", "video.every=12", 'video.path="it\'s (1), done.mkv"',
+        "seed=0,1", "sampler.ratios=[1,0.5],[0,1]", "optim.lr=interval(0.001,0.01)", "--multirun",
     ]  # fmt: skip
     assert expanded(["study=mine.yaml"]) == words
     assert expanded([f"study='{mine}'"]) == words

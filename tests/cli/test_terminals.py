@@ -1,4 +1,4 @@
-"""Terminals and logs that are not UTF-8: nothing raises, and what one locale wrote another reads."""
+"""Terminals and logs that are not UTF-8: nothing raises; what one locale wrote another reads."""
 
 import io
 import json
@@ -16,8 +16,8 @@ from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
 TINY = [
-    "backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16", "budget.passes=1", "trainer=cpu",
-    "trainer.precision=32-true",
+    "backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16",
+    "budget.passes=1", "trainer=cpu", "trainer.precision=32-true",
 ]  # fmt: skip
 STRICT_C = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 NAME = "café ж"
@@ -61,7 +61,10 @@ def test_streams_that_cannot_be_set_are_left_alone(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_program_that_calls_a_command_is_not_started_again(tmp_path: Path) -> None:
-    code = "import sys; print('started'); sys.argv = ['x', '--version']; from stdo.cli.train import main; main()"
+    code = (
+        "import sys; print('started'); sys.argv = ['x', '--version']; "
+        "from stdo.cli.train import main; main()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | STRICT_C,
@@ -97,8 +100,8 @@ def surroundings(latin: dict[str, str] | None) -> dict[str, dict[str, str]]:
 
 def command(module: str, *words: str, cwd: Path, **environment: str) -> tuple[int, bytes]:
     done = subprocess.run(
-        [sys.executable, "-m", f"stdo.{module}", *words], cwd=cwd, env=os.environ | environment, timeout=240,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        [sys.executable, "-m", f"stdo.{module}", *words], cwd=cwd, env=os.environ | environment,
+        timeout=240, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout
 

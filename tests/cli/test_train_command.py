@@ -29,13 +29,13 @@ PATCHES = ["patches.height=12", "patches.width=16"]
 OFFERED = sorted(file.stem for file in (conf_dir() / "backbone").glob("*.yaml"))
 TINY = ["backbone=espcn", "scale=2", "chunks=2", *PATCHES, "budget.passes=1", "trainer=cpu"]
 FILES = (
-    "config.yaml provenance.json chunks.npz maps.npz metrics.json frames.csv curves.csv crops weights.safetensors "
-    "heatmap.png comparison.png"
+    "config.yaml provenance.json chunks.npz maps.npz metrics.json frames.csv curves.csv crops "
+    "weights.safetensors heatmap.png comparison.png"
 )
 FIGURES = (
-    "video method backbone scale chunks seed frames patches psnr ssim bicubic chunk_psnr params macs_per_frame "
-    "patch_presentations seconds device precision chunking sharing sampler scorer passes batch params_base "
-    "params_per_chunk chunk_patches chunk_presentations network"
+    "video method backbone scale chunks seed frames patches psnr ssim bicubic chunk_psnr params "
+    "macs_per_frame patch_presentations seconds device precision chunking sharing sampler scorer "
+    "passes batch params_base params_per_chunk chunk_patches chunk_presentations network"
 )
 PROTOCOLS = {"frame", "pooled", "stdo_patch", "cafm_frame", "y"}
 

@@ -119,9 +119,8 @@ def test_a_run_has_a_directory_of_its_own_for_what_changes_its_result_alone(name
     OmegaConf.update(config, name, other(OmegaConf.select(config, name)))
     if name in ("name", "paths.outputs"):
         config.name = "same"
-    changes = role_of(name) is not Role.NONE and not name.startswith(
-        "video."
-    )  # the video enters by its content
+    # The video enters by its content
+    changes = role_of(name) is not Role.NONE and not name.startswith("video.")
     assert (run_directory(config, source).name != before) == changes
 
 
@@ -155,8 +154,10 @@ def test_a_misspelt_setting_is_told_what_was_meant() -> None:
     )
     with pytest.raises(Exception, match="espnc") as refused:
         composed("backbone=espnc")
-    assert one_line(refused.value).endswith("must be one of ecbsr, ecbsr_small, edsr, espcn, fsrcnn, srcnn, vdsr, "
-                                            "wdsr; did you mean espcn?")  # fmt: skip
+    assert one_line(refused.value).endswith(
+        "must be one of ecbsr, ecbsr_small, edsr, espcn, fsrcnn, srcnn, vdsr, wdsr; "
+        "did you mean espcn?"
+    )
 
 
 def test_a_budget_is_one_file(tmp_path: Path) -> None:

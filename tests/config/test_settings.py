@@ -20,11 +20,11 @@ from stdo.runs.settings import SETTINGS
 @pytest.mark.parametrize(
     ("key", "given", "meant"),
     [
-        ("scale", 2.0, 2), ("chunks", 3.0, 3), ("seed", 0.0, 0), ("weights.bits", 8.0, 8), ("network", 1.0, 1),
-        ("sharing.bicubic_chunks", 2.0, 2), ("video.height", 540.0, 540), ("patches.halo", 2.0, 2),
-        ("budget.batch", 4.0, 4),
-        ("sampler.size", 3.0, 3), ("sampler.size", 1.0, 1.0), ("chunks", 1.5, 1.5), ("budget.passes", 1.0, 1.0),
-        ("backbone.width", 1.0, 1.0), ("scale", True, True),
+        ("scale", 2.0, 2), ("chunks", 3.0, 3), ("seed", 0.0, 0), ("weights.bits", 8.0, 8),
+        ("network", 1.0, 1), ("sharing.bicubic_chunks", 2.0, 2), ("video.height", 540.0, 540),
+        ("patches.halo", 2.0, 2), ("budget.batch", 4.0, 4),
+        ("sampler.size", 3.0, 3), ("sampler.size", 1.0, 1.0), ("chunks", 1.5, 1.5),
+        ("budget.passes", 1.0, 1.0), ("backbone.width", 1.0, 1.0), ("scale", True, True),
     ],
 )  # fmt: skip
 def test_whole_numbers_are_whole_where_they_are_asked_for(
@@ -61,7 +61,10 @@ def test_equal_numbers_have_one_form() -> None:
 
 
 def test_settings_that_take_texts_are_found_by_their_rules() -> None:
-    expected = "video.path video.paths video.root video.pattern run runs out paths.outputs paths.cache study name title"
+    expected = (
+        "video.path video.paths video.root video.pattern run runs out paths.outputs paths.cache "
+        "study name title"
+    )
     assert {
         *expected.split(),
         "init.weights",
@@ -87,22 +90,23 @@ def test_the_home_is_put_into_paths_once_and_into_nothing_else(
     home = tmp_path / "~here"
     monkeypatch.setenv("HOME", str(home))
     config = {
-        "video": {"path": "~/clip.mkv", "paths": ["~/a.mkv", "b.mkv"]}, "runs": ["~", "x/~/y"], "name": "~/kept",
-        "paths": {"outputs": "~", "cache": "./~/cache"}, "run": "~draft.mkv", "out": "~root/x", "title": "~",
+        "video": {"path": "~/clip.mkv", "paths": ["~/a.mkv", "b.mkv"]}, "runs": ["~", "x/~/y"],
+        "name": "~/kept", "paths": {"outputs": "~", "cache": "./~/cache"}, "run": "~draft.mkv",
+        "out": "~root/x", "title": "~",
     }  # fmt: skip
     settle(config)
     settle(config)
     assert config == {
-        "video": {"path": f"{home}/clip.mkv", "paths": [f"{home}/a.mkv", "b.mkv"]}, "runs": [str(home), "x/~/y"],
-        "name": "~/kept", "paths": {"outputs": str(home), "cache": "./~/cache"}, "run": "~draft.mkv",
+        "video": {"path": f"{home}/clip.mkv", "paths": [f"{home}/a.mkv", "b.mkv"]},
+        "runs": [str(home), "x/~/y"], "name": "~/kept",
+        "paths": {"outputs": str(home), "cache": "./~/cache"}, "run": "~draft.mkv",
         "out": f"{Path('~root').expanduser()}/x", "title": "~",
     }  # fmt: skip
 
 
 def test_without_a_home_no_folder_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setattr(
-        "pwd.getpwuid", lambda _: {}["nobody"]
-    )  # as in a container whose user has no entry
+    # As in a container whose user has no entry
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
     with pytest.raises(UserError, match=r"^paths.outputs=~/runs: no home folder is known"):
         settle({"paths": {"outputs": "~/runs"}})

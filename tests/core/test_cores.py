@@ -15,13 +15,20 @@ GROUPS = {
     "version 2, one and a half": ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
     "version 2, a tenth": ("0::/\n", {"cpu.max": "10000 100000\n"}, 1),
     "version 2, no limit": ("0::/\n", {"cpu.max": "max 100000\n"}, 64),
-    "version 2, the group around it": ("0::/a/b\n", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 1"}, 3),
+    "version 2, the group around it": (
+        "0::/a/b\n", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 1"}, 3,
+    ),
     "version 1, two cores": (
         "4:memory:/x\n3:cpu,cpuacct:/x\n",
-        {"cpu,cpuacct/x/cpu.cfs_quota_us": "200000\n", "cpu,cpuacct/x/cpu.cfs_period_us": "100000\n"},
+        {
+            "cpu,cpuacct/x/cpu.cfs_quota_us": "200000\n",
+            "cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
+        },
         2,
     ),
-    "version 1, no limit": ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+    "version 1, no limit": (
+        "3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64,
+    ),
     "seen from outside": ("0::/../../x\n", {"cpu.max": "400000 100000"}, 4),
     "another controller": ("4:memory:/\n", {"memory/cpu.max": "100000 100000"}, 64),
     "nonsense": ("0::/\n", {"cpu.max": "a lot\n"}, 64),

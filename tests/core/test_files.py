@@ -227,7 +227,7 @@ def test_a_stream_holds_what_was_appended(tmp_path: Path) -> None:
 def test_what_the_disk_says_on_the_way_is_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
-    """The kernel tells of a failed write once: to the flush on the way, not to the one in the end."""
+    """The kernel tells of a failed write once: to the flush on the way, not to the last one."""
     told: list[int] = []
     flush = os.fsync
 

@@ -100,9 +100,8 @@ def test_older_machine_code_is_not_taken_for_code_that_found_no_room(
     twice: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert hits(twice) == 0
-    newer = function_in(
-        tmp_path / "loops.py", 2000
-    )  # of another size: the clock may not have moved
+    # Of another size: the clock may not have moved
+    newer = function_in(tmp_path / "loops.py", 2000)
     with monkeypatch.context() as disk:
         disk.setattr(IndexDataCacheFile, "_save_data", full)
         assert compiled(newer)(21) == 42_000

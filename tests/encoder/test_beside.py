@@ -151,7 +151,7 @@ def test_what_a_container_cannot_give_back_it_does_not_hold(tmp_path: Path) -> N
 
 
 def _late(folder: Path) -> tuple[Path, Path]:
-    """A broadcast with a second track from 12 s on, and the same with an end that has it no more."""
+    """A broadcast with a second track from 12 s on; the same with an end that has it no more."""
     first = film(
         folder / "1.ts", [Sound("aac", begin=10, end=22, click=11.5)], 100, 120, muxer=PADDED
     )

@@ -1,4 +1,4 @@
-"""Delivering as a user types it, and every way in which a package can be bad, as a viewer meets it."""
+"""Delivering as a user types it, and all that a package can have wrong, as a viewer meets it."""
 
 import json
 import os
@@ -220,7 +220,8 @@ def test_a_bomb_costs_no_memory(size: int, made: Made, tmp_path: Path) -> None:
                 file.write(archive.read(name) if name != "weights.bin" else b"")
     play = [sys.executable, "-m", "stdo.play", str(bad), "out.mp4"]
     watcher = "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode\n"
-    watcher += "print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"  # a small parent: peaks are inherited
+    # A small parent: peaks are inherited
+    watcher += "print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     command = [sys.executable, "-c", watcher, *play]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False

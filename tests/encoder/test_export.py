@@ -151,9 +151,8 @@ def test_every_backbone(
     run = independent(tmp_path / "run", backbone, scale, residual)
     folder = export(run, PATCHES, Export(name), ignore)
     networks, _ = load_networks(tmp_path / "run" / "weights.safetensors")
-    lr_NCHW = np.random.default_rng(5).random(
-        (1, 3, 13, 15), np.float32
-    )  # not what export compared
+    # Not what export compared
+    lr_NCHW = np.random.default_rng(5).random((1, 3, 13, 15), np.float32)
     for number, network in enumerate(networks):
         made = FORMATS[name].run(folder / f"network-{number}", lr_NCHW.copy())
         assert np.abs(made - network(torch.from_numpy(lr_NCHW)).numpy()).max() < 1e-4

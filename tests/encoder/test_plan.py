@@ -62,7 +62,10 @@ def wide(path: Path, width: int = 16_400, height: int = 64) -> Path:
 
 def test_settings_that_no_package_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["chunks=600", "method=stdo", "patches.height=4", "patches.width=4"]
-    said = "chunks: 600 networks of espcn have 36391200 weights: in a package they must have at most 33554432"
+    said = (
+        "chunks: 600 networks of espcn have 36391200 weights: "
+        "in a package they must have at most 33554432"
+    )
     path = film(tmp_path / "film.mkv", [Sound("aac")])
     with pytest.raises(UserError, match=said) as refused:
         task(configured(tmp_path, path, *settings, "deliver=true"))

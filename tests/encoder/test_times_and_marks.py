@@ -117,7 +117,7 @@ def test_the_lr_stream_and_the_manifest_tell_all_of_it(
 
 
 def test_a_rate_and_times_of_odd_fractions_fit_the_manifest(tmp_path: Path) -> None:
-    """Joined videos, and every sixth frame of a variable rate, have fractions of more than 31 bits."""
+    """Joined videos, and every sixth frame of a variable rate, have fractions beyond 31 bits."""
     source = VideoFile(filmed(tmp_path / "a.mp4", PAUSED, F(1, 25), Marks()))
     video = prepare(source, tmp_path / "cache", Degrade(2))
     odd = [F(t, 2**31 - 1) + F(t, 2**29 - 3) for t in range(len(PAUSED))]

@@ -153,9 +153,8 @@ def test_cafm_looks_at_every_tenth_frame_without_its_border(measured):
 
 def test_chunks_share_out_the_native_pixels(measured):
     owner = np.full((HEIGHT, WIDTH), -1)
-    for patch, (y, x) in reversed(
-        list(enumerate(GRID.origins * SCALE))
-    ):  # the first patch that reaches a pixel wins
+    # The first patch that reaches a pixel wins
+    for patch, (y, x) in reversed(list(enumerate(GRID.origins * SCALE))):
         owner[y : y + GRID.patch_h * SCALE, x : x + GRID.patch_w * SCALE] = patch
     pools = [([], []) for _ in range(CHUNKS)]
     for t, (hr, sr) in enumerate(native()):
@@ -342,9 +341,8 @@ def test_a_frame_is_measured_in_five_times_its_own_bytes():
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert (
-        most < 5 * hr.nbytes
-    )  # it was ten: floats of whole frames, and pieces of other sizes between them
+    # It was ten: floats of whole frames, and pieces of other sizes between them
+    assert most < 5 * hr.nbytes
 
 
 def test_the_examples_in_the_docstrings_run():

@@ -74,12 +74,13 @@ def test_chunks_without_a_network_are_bicubic_as_the_whole_frame_is(halo: int) -
     network = disturbed("espcn", 2)
     mixed = Reconstructor([network], [0, -1], grid, CPU).patches(lr, labels)
     alone = Reconstructor([network], [0, 0], grid, CPU).patches(lr, labels)
+    # antialias: a = -0.5, and at the frame's edge the kernel is cut off
     up = torch.nn.functional.interpolate(
         torch.from_numpy(lr).permute(2, 0, 1)[None].double(),
         scale_factor=2,
         mode="bicubic",
         antialias=True,
-    )  # antialias: a = -0.5, and at the frame's edge the kernel is cut off
+    )
     expected = up[0].permute(1, 2, 0).numpy().round().clip(0, 255)
     for patch, (top, left) in enumerate(grid.origins * 2):
         if labels.ravel()[patch]:

@@ -10,10 +10,12 @@ def figures(base, ssim):
 @pytest.fixture
 def metrics():
     return {
-        "video": "clip", "method": "stdo", "backbone": "espcn", "scale": 4, "chunks": 4, "seed": 1, "frames": 1320,
-        "patches": 66000, **figures(33.125, 0.91), "bicubic": figures(30.0, 0.875), "params": 123_456,
-        "chunk_psnr": [28.0, 31.5, 35.0, 41.25], "macs_per_frame": 9.2e9, "patch_presentations": 3_300_000,
-        "seconds": {"prepare": 3.21, "train": 1412.34, "evaluate": 41.0}, "device": "cpu", "precision": "32",
+        "video": "clip", "method": "stdo", "backbone": "espcn", "scale": 4, "chunks": 4, "seed": 1,
+        "frames": 1320, "patches": 66000, **figures(33.125, 0.91), "bicubic": figures(30.0, 0.875),
+        "params": 123_456, "chunk_psnr": [28.0, 31.5, 35.0, 41.25], "macs_per_frame": 9.2e9,
+        "patch_presentations": 3_300_000,
+        "seconds": {"prepare": 3.21, "train": 1412.34, "evaluate": 41.0}, "device": "cpu",
+        "precision": "32",
     }  # fmt: skip
 
 

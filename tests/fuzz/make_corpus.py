@@ -29,8 +29,8 @@ from stdo.package.manifest import from_json  # noqa: E402
 from stdo.video.writer import VideoWriter  # noqa: E402
 
 RUN = (
-    "backbone=espcn", "method=stdo", "scale=2", "chunks=2", "video.path=clip.mkv", "budget.passes=1",
-    "patches.height=12", "patches.width=16",
+    "backbone=espcn", "method=stdo", "scale=2", "chunks=2", "video.path=clip.mkv",
+    "budget.passes=1", "patches.height=12", "patches.width=16",
 )  # fmt: skip
 
 

@@ -53,8 +53,8 @@ def fuzz(name: str, seconds: int, place: str, end: float) -> tuple[Progress, str
         folder.mkdir(parents=True, exist_ok=True)
     before = set(crashes.iterdir())
     command = [
-        sys.executable, str(HERE / "one.py"), name, f"-max_total_time={seconds}", f"-artifact_prefix={crashes}/{name}-",
-        str(corpus), str(HERE / "corpus" / name),
+        sys.executable, str(HERE / "one.py"), name, f"-max_total_time={seconds}",
+        f"-artifact_prefix={crashes}/{name}-", str(corpus), str(HERE / "corpus" / name),
     ]  # fmt: skip
     progress, tail = Progress(), []
     with subprocess.Popen(
@@ -95,7 +95,10 @@ def main() -> int:
         progress, crash = fuzz(name, share, f"{number}/{len(names)}", end)
         show("")
         failed += crash is not None
-        told = f"{name:<11}{progress.executions:>9} executions {progress.branches:>6} branches {progress.inputs:>5} inputs"
+        told = (
+            f"{name:<11}{progress.executions:>9} executions {progress.branches:>6} branches "
+            f"{progress.inputs:>5} inputs"
+        )
         print(
             f"{told} {progress.memory:>5} MiB" + (f"  FAILED: {crash}" if crash else ""), flush=True
         )

@@ -153,9 +153,9 @@ def json(data: bytes) -> Any:
 # --- run directories ---
 
 FILES = {
-    "metrics": "metrics.json", "provenance": "provenance.json", "config": "config.yaml", "crops": "crops/crops.json",
-    "chunks_npz": "chunks.npz", "maps_npz": "maps.npz", "frames": "frames.csv", "curves": "curves.csv",
-    "picture": "crops/0-ours.png",
+    "metrics": "metrics.json", "provenance": "provenance.json", "config": "config.yaml",
+    "crops": "crops/crops.json", "chunks_npz": "chunks.npz", "maps_npz": "maps.npz",
+    "frames": "frames.csv", "curves": "curves.csv", "picture": "crops/0-ours.png",
 }  # fmt: skip
 """Target -> the file of a run directory that it harms."""
 

@@ -28,10 +28,8 @@ def test_starts_at_bicubic(name: str, residual: str, scale: int) -> None:
     expected = oracles.bicubic(lr.numpy(), scale)
     sr = build(name, scale, residual=residual)(lr).detach().numpy()
     assert sr.shape == (2, 3, 11 * scale, 9 * scale)
-    if (name, residual) == (
-        "espcn",
-        "none",
-    ):  # the channels that bicubic does not need are faint, not silent
+    # The channels that bicubic does not need are faint, not silent
+    if (name, residual) == ("espcn", "none"):
         assert oracles.psnr(sr, expected) > 40
     else:
         cut = (name, residual) == ("srcnn", "none")  # its ReLU cuts what is blacker than black
@@ -154,7 +152,7 @@ def test_bicubic_survives_bfloat16(name: str, residual: str) -> None:
 def test_the_same_weights_predict_the_picture_or_what_bicubic_lacks(
     name: str, residual: str
 ) -> None:
-    """The residual is the only difference between two networks of the same weights, but for grey."""
+    """The residual is the only difference of two networks of the same weights, but for grey."""
     net = plain(build(name, 2, init="paper", residual=residual))
     lr = picture()
     bicubic = torch.from_numpy(oracles.bicubic(lr.numpy(), 2)).float()

@@ -1,4 +1,4 @@
-"""FSRCNN: its layers, its enlargement by hand, the reach of its gradients, and its rounded weights."""
+"""FSRCNN: its layers, its enlargement by hand, how far its gradients reach, its rounded weights."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Modulation: equal to the published layer after each convolution, folded away at no cost, small."""
+"""Modulation: equal to the published layer after each convolution, folded at no cost, small."""
 
 from functools import partial
 
@@ -59,7 +59,8 @@ def test_equals_the_published_layer(name: str) -> None:
 
 OUTSIDE = {
     "espcn": {"last"}, "srcnn": {"last"}, "vdsr": {"last"},
-    "edsr": {"head", "upsampler.0", "last"}, "wdsr": {"head", "tail", "skip"}, "ecbsr": {"first", "last"},
+    "edsr": {"head", "upsampler.0", "last"}, "wdsr": {"head", "tail", "skip"},
+    "ecbsr": {"first", "last"},
 }  # fmt: skip
 """What the body of some backbones is known to leave out."""
 
@@ -81,9 +82,8 @@ def test_starts_as_the_plain_network_and_trains_everything(name: str) -> None:
     torch.testing.assert_close(sharing(lr, chunk), single(lr, chunk), atol=1e-5, rtol=0)
     optimizer = torch.optim.Adam(sharing.parameters(), lr=1e-3)
     target = torch.rand(6, 3, 18, 16)
-    for _ in range(
-        3
-    ):  # the last layer of some starts at 0: gradients reach the body in the second step
+    # The last layer of some starts at 0: gradients reach the body in the second step
+    for _ in range(3):
         optimizer.zero_grad()
         (sharing(lr, chunk) - target).abs().mean().backward()
         optimizer.step()
@@ -101,9 +101,8 @@ def test_modulation_is_small_and_costs_no_arithmetic(name: str, scale: int) -> N
     assert sharing.params_base == plain.params
     assert sharing.params == plain.params + CHUNKS * sharing.params_per_chunk
     assert count(sharing.network(1), scale) == plain
-    limit = (
-        0.011 if paper_macs(name, scale) else 0.03
-    )  # the paper's of CaFM, and the smallest networks
+    # The paper's of CaFM, and the smallest networks
+    limit = 0.011 if paper_macs(name, scale) else 0.03
     assert 0 < sharing.params_per_chunk / plain.params < limit
     numbers = [p.numel() for p in (sharing.mix, sharing.gain)]
     assert sum(numbers) == CHUNKS * sharing.params_per_chunk

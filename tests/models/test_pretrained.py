@@ -53,9 +53,8 @@ def test_weights_that_compute_bicubic_give_bicubic_in_either_colour(
     upscale = PretrainedUpscaler(foreign(tmp_path / "w.pt", name), name, 2, colour)
     sr = upscale(frame())
     assert sr.dtype == np.uint8
-    smooth = (
-        colour == "ycbcr" and name == "srcnn"
-    )  # its ReLU cuts below 0, which in YCbCr is another colour
+    # Its ReLU cuts below 0, which in YCbCr is another colour
+    smooth = colour == "ycbcr" and name == "srcnn"
     np.testing.assert_allclose(sr, bicubic(frame(), 2), atol=80 if smooth else 0.6)
 
 

@@ -104,7 +104,7 @@ def test_independent_trained_together_equals_trained_alone() -> None:
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("kind", SHARINGS)
 def test_every_network_may_begin_as_a_copy_of_one(kind: str, name: str) -> None:
-    """As the second phase of a fit makes them: of the parameters themselves, weight norm and all."""
+    """As the second phase of a fit makes them: of the parameters themselves, with weight norm."""
     first = make("single", name)
     with torch.no_grad():
         for parameter in first.parameters():

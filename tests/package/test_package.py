@@ -171,7 +171,8 @@ def test_every_harm_to_every_member_is_found(name: str, harm: str, tmp_path: Pat
     file = path / name
     content = file.read_bytes()
     changed = {
-        "truncated": content[:-1], "longer": content + b"\0", "flipped": bytes([content[0] ^ 1]) + content[1:],
+        "truncated": content[:-1], "longer": content + b"\0",
+        "flipped": bytes([content[0] ^ 1]) + content[1:],
         "of another package": (other / name).read_bytes(),
     }  # fmt: skip
     file.unlink()
@@ -227,7 +228,7 @@ def test_a_zip_of_other_making_is_refused(change: str, packed: Path) -> None:
 
 
 def test_a_bomb_does_not_go_off(packed: Path) -> None:
-    """1 GiB of zeros in a megabyte of ZIP, and stored members that claim to be what they are not."""
+    """1 GiB of zeros in a megabyte of ZIP; stored members that claim to be what they are not."""
     bomb = packed.with_name("bomb.stdo")
     with (
         zipfile.ZipFile(packed) as archive,

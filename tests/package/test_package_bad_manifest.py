@@ -36,22 +36,36 @@ BAD = {
     "a count beyond all": (set_to("source/frames", 10**18), "source.frames="),
     "more frames than there are": (set_to("source/frames", 7), "it holds 3 frames"),
     "negative networks": (set_to("network/networks", -1), "network.networks=-1: must be"),
-    "networks without end": (set_to("network/networks", 10**6), "network.networks=1000000: must be"),
-    "weights without end": (set_to("network/params", [["w", [2**20, 2**20]]]), "network.params=2199023255552: must be"),
+    "networks without end": (
+        set_to("network/networks", 10**6), "network.networks=1000000: must be",
+    ),
+    "weights without end": (
+        set_to("network/params", [["w", [2**20, 2**20]]]), "network.params=2199023255552: must be",
+    ),
     "a halo without end": (set_to("grid/halo", 16_000), "grid.halo=16000: must be smaller"),
     "a patch of nothing": (set_to("grid/patch_h", 0), "grid.patch_h=0: must be"),
     "a chunk whose network is not there": (set_to("network/network_of", [0, 2]), "network_of"),
     "a network below none": (set_to("network/network_of", [0, -2]), "network_of"),
-    "a path that climbs": (set_to("lr/member", "../../lr.mp4"), "lr.member='../../lr.mp4': must be one of"),
-    "an absolute path": (set_to("lr/member", "/etc/passwd"), "lr.member='/etc/passwd': must be one of"),
-    "a member of another path": (set_to("members/..~1lr.mp4", {"bytes": 1, "sha256": "0" * 64}), "must be one of"),
+    "a path that climbs": (
+        set_to("lr/member", "../../lr.mp4"), "lr.member='../../lr.mp4': must be one of",
+    ),
+    "an absolute path": (
+        set_to("lr/member", "/etc/passwd"), "lr.member='/etc/passwd': must be one of",
+    ),
+    "a member of another path": (
+        set_to("members/..~1lr.mp4", {"bytes": 1, "sha256": "0" * 64}), "must be one of",
+    ),
     "a negative size": (set_to("members/lr.mp4/bytes", -1), "bytes=-1: must be"),
     "an absurd size": (set_to("members/lr.mp4/bytes", 2**60), "bytes=1152921504606846976: must be"),
     "time that runs back": (
-        set_to("source/times", {"time_base": [1, 25], "ticks": [0, 2, 1]}), "times.ticks=(0, 2, 1): must be rising",
+        set_to("source/times", {"time_base": [1, 25], "ticks": [0, 2, 1]}),
+        "times.ticks=(0, 2, 1): must be rising",
     ),
     "bits that are none": (set_to("quantiser/bits", 3), "quantiser.bits=3: must be one of"),
-    "not a number": (set_to("quality", {"psnr": {"frame": float("nan"), "pooled": 1, "y": 1}, "ssim": 1}), "not JSON"),
+    "not a number": (
+        set_to("quality", {"psnr": {"frame": float("nan"), "pooled": 1, "y": 1}, "ssim": 1}),
+        "not JSON",
+    ),
     "a field more": (set_to("run", "rm -rf /"), "no such field"),
 }  # fmt: skip
 

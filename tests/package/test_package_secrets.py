@@ -24,9 +24,9 @@ from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
 MARKS = {
-    "HOME": "/home/mark-home", "USER": "mark-user", "LOGNAME": "mark-logname", "HOSTNAME": "mark-host",
-    "AWS_SECRET_ACCESS_KEY": "mark-secret", "WANDB_API_KEY": "mark-key", "EMAIL": "mark@example.org",
-    "PWD": "/mark-pwd",
+    "HOME": "/home/mark-home", "USER": "mark-user", "LOGNAME": "mark-logname",
+    "HOSTNAME": "mark-host", "AWS_SECRET_ACCESS_KEY": "mark-secret", "WANDB_API_KEY": "mark-key",
+    "EMAIL": "mark@example.org", "PWD": "/mark-pwd",
 }  # fmt: skip
 
 

@@ -102,10 +102,8 @@ def test_weights_that_are_multiples_of_given_steps_stay_as_they_are(bits: int) -
         for name, shape in SHAPES.items()
     }
     tensors = network()
-    for name in (
-        "a.weight",
-        "b.weight",
-    ):  # far from the greatest symbol, so no step could be guessed from them
+    # Far from the greatest symbol, so no step could be guessed from them
+    for name in ("a.weight", "b.weight"):
         symbols = rng.integers(-3, 4, SHAPES[name]).astype(np.float32)
         tensors[name] = symbols * steps[name][:, None, None, None]
     given = {name: steps[name] for name in ("a.weight", "b.weight")}
@@ -147,9 +145,8 @@ def test_rows_of_zeros_and_of_next_to_nothing() -> None:
         np.testing.assert_allclose(ours[2], 1e-4, rtol=0.1)
 
 
-@pytest.mark.parametrize(
-    "name", ["espcn", "wdsr"]
-)  # with ordinary and with weight-normalised convolutions
+# With ordinary and with weight-normalised convolutions
+@pytest.mark.parametrize("name", ["espcn", "wdsr"])
 @pytest.mark.parametrize("sharing", [Independent, Modulated, LowRank])
 def test_a_runs_file_gives_what_the_networks_are_made_of(
     tmp_path: Path, name: str, sharing: type
@@ -256,10 +253,8 @@ def test_differences_that_cannot_be_are_refused() -> None:
     for header, words in (
         (bytes([8, 0b10100000, 0]), "its header"),
         (bytes([8, 0b10100000, 2, 2]), "its header"),
-        (
-            bytes([8, 0b10100000]),
-            "a row names no table",
-        ),  # modulations of these sizes are other bytes
+        # Modulations of these sizes are other bytes
+        (bytes([8, 0b10100000]), "a row names no table"),
         (bytes([8, 0b10100000, 255]), "a row names no table"),
         (bytes([8, 0b01100000, 2]), "a.bias cannot be changed"),
         (bytes([8, 0, 2]), "4 parts are not 3 networks"),

@@ -256,7 +256,8 @@ SUMS = """
 from stdo.player.int8 import WEIGHT_LEVELS, _largest_sums, weight_levels
 from stdo.player.runtime import core
 levels = weight_levels(core(), "CPU", {})
-print(levels, *(float(_largest_sums(core(), "CPU", {}, each).min()) for each in (levels, WEIGHT_LEVELS)))
+print(levels, *(float(_largest_sums(core(), "CPU", {}, each).min()) for each in\
+ (levels, WEIGHT_LEVELS)))
 """
 
 

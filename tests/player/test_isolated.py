@@ -144,7 +144,9 @@ FORBIDDEN = {
     "a program": "import subprocess; subprocess.run(['true'])",
     "a process": "import os; os.fork()",
     "a signal": "import os; os.kill(os.getppid(), 0)",
-    "a higher limit": "import resource; resource.setrlimit(resource.RLIMIT_DATA, (1 << 40, 1 << 40))",
+    "a higher limit": (
+        "import resource; resource.setrlimit(resource.RLIMIT_DATA, (1 << 40, 1 << 40))"
+    ),
     "much memory": "bytearray(1 << 29)",
     "a core file": "import resource; assert resource.getrlimit(resource.RLIMIT_CORE)[1] > 0",
 }
@@ -209,7 +211,8 @@ def test_memory_is_limited_for_a_block_and_free_again() -> None:
 def test_it_ends_when_the_process_that_started_it_is_killed(made: Made) -> None:
     code = (
         "import json, sys, time\nfrom stdo.player.client import Player\n"
-        f"player = Player({str(made.path)!r}, threads=1, isolated=True)\nframes = iter(player); next(frames)\n"
+        f"player = Player({str(made.path)!r}, threads=1, isolated=True)\n"
+        "frames = iter(player); next(frames)\n"
         "print(json.dumps(1))\n"
         "sys.stdout.flush(); time.sleep(600)"
     )

@@ -169,7 +169,10 @@ def test_whatever_openvino_calls_a_device(device: str, made: Made) -> None:
 
 
 def test_where_the_scheduler_cannot_be_asked(made: Made, tmp_path: Path) -> None:
-    code = "import os, sys; del os.sched_getaffinity; from stdo.cli.play import main; main(sys.argv[1:])"
+    code = (
+        "import os, sys; del os.sched_getaffinity; "
+        "from stdo.cli.play import main; main(sys.argv[1:])"
+    )
     command = [sys.executable, "-c", code, made.path, tmp_path / "out.mp4"]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     assert len(list(VideoFile(tmp_path / "out.mp4"))) == 25

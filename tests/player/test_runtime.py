@@ -115,7 +115,7 @@ def test_threads_may_share_it() -> None:
 
     def work(index: int) -> None:
         for _ in range(20):
-            worst.append(
+            worst.append(  # noqa: PERF401
                 np.abs(patches(networks, index, windows).astype(int) - expected[index]).max()
             )
 
@@ -323,7 +323,7 @@ def test_what_transposed_convolutions_make_is_counted_before_it_is_made(
 
 
 def test_what_a_transposed_convolution_adds_up_is_counted() -> None:
-    """Products of one channel's filters lie in memory at once: 65x65 for each of 300x300 numbers."""
+    """Products of one channel's filters are held at once: 65x65 for each of 300x300 numbers."""
     graph, weights = chain(1, 1, 65)
     with pytest.raises(UserError, match=r"its steps hold 14\d\d MiB"):
         Networks(graph, [weights], 2, 1).prepare(0, (300, 300))

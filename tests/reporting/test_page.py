@@ -166,15 +166,11 @@ def test_maps_say_what_the_run_measured(runs: list[Run]) -> None:
             / 100
         )
         np.testing.assert_allclose(stored, values, atol=0.0051)
-    assert (kept["x"], kept["y"]) == (
-        [0, 24, 48, 70],
-        [0, 20, 40, 50],
-    )  # 35 LR columns in patches of 12: 12, 12, 11
+    # 35 LR columns in patches of 12: 12, 12, 11
+    assert (kept["x"], kept["y"]) == ([0, 24, 48, 70], [0, 20, 40, 50])
     y, x = page_data_module._edges(changed(runs[0], scale=3), 2, 2)
-    assert (x, y) == (
-        [0, 36, 70],
-        [0, 30, 50],
-    )  # the padding, two columns and one row here, is not shown
+    # The padding, two columns and one row here, is not shown
+    assert (x, y) == ([0, 36, 70], [0, 30, 50])
 
 
 def test_images_stop_at_the_budget_and_it_is_said(
@@ -312,7 +308,7 @@ def test_the_pages_own_files_stay_readable() -> None:
 
 
 # In the browser
-# -----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 class Opened:

@@ -147,8 +147,8 @@ def test_runs_of_one_name_are_told_apart_by_their_settings(outputs: Path) -> Non
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("{", "not JSON"), ("[]", "another version"), ('{"video": "x"}', "another version"), ("\xff", "not JSON"),
-     ('{"a": 1, "a": 2}', "'a' is there twice")],
+    [("{", "not JSON"), ("[]", "another version"), ('{"video": "x"}', "another version"),
+     ("\xff", "not JSON"), ('{"a": 1, "a": 2}', "'a' is there twice")],
 )  # fmt: skip
 def test_a_bad_result_is_left_out_and_names_its_folder(
     outputs: Path, content: str, said: str, capsys

@@ -80,7 +80,9 @@ class TestFile:
     def test_a_full_disk_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         file = CurveFile(Path("curves.csv"))
         monkeypatch.setattr(
-            file, "_go_on", lambda step: Path("/dev/full").open("w", encoding="utf-8", buffering=1)
+            file,
+            "_go_on",
+            lambda step: Path("/dev/full").open("w", encoding="utf-8", buffering=1),  # noqa: SIM115
         )
         with pytest.raises(UserError, match="the disk is full"):
             file.write(row(1), 1)
@@ -106,9 +108,10 @@ class TestFit:
     def test_goes_on_after_an_interruption_as_if_there_were_none(
         self, make_job, trainer, monkeypatch
     ) -> None:
+        # The run ends before it
         monkeypatch.setattr(
             "stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds: {}
-        )  # ends before
+        )
 
         class Interrupt(pl.Callback):
             def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:

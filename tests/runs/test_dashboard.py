@@ -24,9 +24,10 @@ def made(name: str, frame: float, **changes) -> Run:
     """A run of NAS's kind; the settings of its video's patches can be changed as well."""
     halo = changes.pop("halo", 0)
     facts = {
-        "video": "clip", "frames": 30, "backbone": "espcn", "scale": 2, "chunks": 4, "seed": 0, "precision": "32-true",
-        "method": "nas", "chunking": "time", "network": None, "steps": 100, "patch_presentations": 1600,
-        "psnr": {"frame": frame, "y": frame + 1}, "bicubic": {"psnr": {"frame": 30.0, "y": 31.0}},
+        "video": "clip", "frames": 30, "backbone": "espcn", "scale": 2, "chunks": 4, "seed": 0,
+        "precision": "32-true", "method": "nas", "chunking": "time", "network": None, "steps": 100,
+        "patch_presentations": 1600, "psnr": {"frame": frame, "y": frame + 1},
+        "bicubic": {"psnr": {"frame": 30.0, "y": 31.0}},
     }  # fmt: skip
     return Run(
         Path(name), facts | changes, {}, f"patches:\n  halo: {halo}\nlogger:\n  mode: {name}\n"
@@ -51,9 +52,9 @@ class TestDifferences:
     @pytest.mark.parametrize(
         "change",
         [
-            {"video": "other"}, {"frames": 31}, {"backbone": "wdsr"}, {"scale": 4}, {"chunks": 2}, {"seed": 1},
-            {"precision": "bf16-mixed"}, {"halo": 4}, {"network": 0}, {"patch_presentations": 1617},
-            {"bicubic": {"psnr": {"frame": 30.1, "y": 31.0}}},
+            {"video": "other"}, {"frames": 31}, {"backbone": "wdsr"}, {"scale": 4}, {"chunks": 2},
+            {"seed": 1}, {"precision": "bf16-mixed"}, {"halo": 4}, {"network": 0},
+            {"patch_presentations": 1617}, {"bicubic": {"psnr": {"frame": 30.1, "y": 31.0}}},
         ],
         ids=str,
     )  # fmt: skip
@@ -121,9 +122,13 @@ def panels(capsys: pytest.CaptureFixture[str]) -> list[dict]:
 
 
 LOGGED = {
-    *(f"over_{base}/{method}/y" for base in ("nas", "cafm") for method in dashboard.NAMES if method != base),
-    "gain/y", "psnr/y", "params", "macs_per_frame", "seconds/train", "train/psnr", "train/loss", "train/presentations",
-    "train/seconds", "pictures/comparison", "pictures/heatmap", "crops/truth", "crops/bicubic", "crops/ours",
+    *(
+        f"over_{base}/{method}/y"
+        for base in ("nas", "cafm") for method in dashboard.NAMES if method != base
+    ),
+    "gain/y", "psnr/y", "params", "macs_per_frame", "seconds/train", "train/psnr", "train/loss",
+    "train/presentations", "train/seconds", "pictures/comparison", "pictures/heatmap",
+    "crops/truth", "crops/bicubic", "crops/ours",
 }  # fmt: skip
 
 

@@ -79,8 +79,9 @@ class TestTracked:
 
 
 METRICS = {
-    "method": "stdo", "psnr": {"frame": 31.5, "y": None}, "ssim": None, "bicubic": {"psnr": {"frame": 30.0, "y": 1}},
-    "chunk_psnr": [28.0, 33.0], "chunk_patches": [5, 4], "chunk_presentations": [8, 7], "network": None,
+    "method": "stdo", "psnr": {"frame": 31.5, "y": None}, "ssim": None,
+    "bicubic": {"psnr": {"frame": 30.0, "y": 1}}, "chunk_psnr": [28.0, 33.0],
+    "chunk_patches": [5, 4], "chunk_presentations": [8, 7], "network": None,
 }  # fmt: skip
 
 

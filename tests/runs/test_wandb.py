@@ -416,7 +416,8 @@ class TestMode:
         """A terminal on which nobody types: a question would wait for ever."""
         code = (
             "import pathlib\nfrom stdo.runs.tracking.wandb_run import WandbTracker\n"
-            f"one = WandbTracker(pathlib.Path('run'), {FACTS}, {{}}); one.loggers(); one.close(False)"
+            f"one = WandbTracker(pathlib.Path('run'), {FACTS}, {{}}); "
+            "one.loggers(); one.close(False)"
         )
         ours, theirs = pty.openpty()
         (tmp_path / "run").mkdir()
@@ -443,8 +444,9 @@ class TestDoor:
             for frame in source:
                 writer.write(frame)
         settings = [
-            "backbone=espcn", "scale=2", "chunks=2", "patches.height=24", "patches.width=32", "trainer=cpu",
-            "trainer.precision=32-true", "checkpoint_seconds=0.2", "logger=wandb", "video.path=clip.mkv",
+            "backbone=espcn", "scale=2", "chunks=2", "patches.height=24", "patches.width=32",
+            "trainer=cpu", "trainer.precision=32-true", "checkpoint_seconds=0.2", "logger=wandb",
+            "video.path=clip.mkv",
         ]  # fmt: skip
         return [sys.executable, "-m", "stdo.train", *settings]
 

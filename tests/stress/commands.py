@@ -30,7 +30,8 @@ always the same.
 """
 
 PHASES = (
-    "decode", "degrade", "score", "train", "train 1/2", "rescore", "train 2/2", "evaluate", "package", "measure",
+    "decode", "degrade", "score", "train", "train 1/2", "rescore", "train 2/2", "evaluate",
+    "package", "measure",
 )  # fmt: skip
 """The bars on the terminal, in their order. A fit has one phase or two."""
 

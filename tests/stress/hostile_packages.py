@@ -67,8 +67,10 @@ def package(
     grid = PatchGrid(height, width, *(patch or (height // 2, width // 2)), halo)
     manifest = Manifest(
         "tests", "hostile", 2, Source.of(*size, frames, RATE, Colour("bt709", "limited")),
-        Stream("lr.mp4", width, height, codec, 23, None, 0), Patches(grid.patch_h, grid.patch_w, halo),
-        Network("tiny", tuple(weights.params_of(tensors)), 1, (0,), 2), Quantiser(32), None, None, {},
+        Stream("lr.mp4", width, height, codec, 23, None, 0),
+        Patches(grid.patch_h, grid.patch_w, halo),
+        Network("tiny", tuple(weights.params_of(tensors)), 1, (0,), 2),
+        Quantiser(32), None, None, {},
     )  # fmt: skip
     coded = labels.encode(np.zeros((1, grid.rows, grid.cols), np.int16).repeat(frames, 0), 1)
     contents = {
@@ -147,7 +149,8 @@ def scalars(path: Path, networks: int, tensors: int) -> Path:
             writer.write(frame)
     params = tuple((f"p{i}", ()) for i in range(tensors))
     manifest = Manifest(
-        "tests", "hostile", 2, Source.of(2 * width, 2 * height, frames, RATE, Colour("bt709", "limited")),
+        "tests", "hostile", 2,
+        Source.of(2 * width, 2 * height, frames, RATE, Colour("bt709", "limited")),
         Stream("lr.mp4", width, height, "x264", 23, None, 0), Patches(height, width, 0),
         Network("tiny", params, networks, (0,), 2), Quantiser(16), None, None, {},
     )  # fmt: skip
@@ -176,9 +179,11 @@ def empty_deltas(path: Path, networks: int, numbers: int) -> Path:
     delta = {"a": np.zeros((1, 2, 3), np.float32)}
     coded = weights.encode(weights.Weights([base], [delta, *[{}] * (networks - 1)]), 8)
     manifest = Manifest(
-        "tests", "hostile", 2, Source.of(2 * width, 2 * height, frames, RATE, Colour("bt709", "limited")),
+        "tests", "hostile", 2,
+        Source.of(2 * width, 2 * height, frames, RATE, Colour("bt709", "limited")),
         Stream("lr.mp4", width, height, "x264", 23, None, 0), Patches(height, width, 0),
-        Network("tiny", tuple(weights.params_of(base)), networks, (0,), 2), Quantiser(8), None, None, {},
+        Network("tiny", tuple(weights.params_of(base)), networks, (0,), 2),
+        Quantiser(8), None, None, {},
     )  # fmt: skip
     contents = {
         GRAPH: export_graph(plain(Tiny(2))),

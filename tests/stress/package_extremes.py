@@ -136,10 +136,8 @@ def _grid(draw: Draw, fields: Fields, members: Members) -> None:
     """The smallest and largest patches, and halos."""
     lr, scale = fields["lr"], fields["scale"]
     patch_h, patch_w = draw.choice((1, 2, lr["height"])), draw.choice((1, 3, lr["width"]))
-    patch_h, patch_w = (
-        min(patch_h, lr["height"]),
-        min(patch_w, lr["width"]),
-    )  # a frame may be of two pixels
+    # A frame may be of two pixels
+    patch_h, patch_w = min(patch_h, lr["height"]), min(patch_w, lr["width"])
     halos = (0, 1, 8, 60, 500, 2000)
     fitting = [
         halo

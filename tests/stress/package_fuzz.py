@@ -95,8 +95,9 @@ class Player:
         }
         paths = os.pathsep.join(str(Path(each).absolute()) for each in sys.path if each)
         return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(self.folder / "stderr").open("a"),
-            text=True, cwd=self.folder, env=os.environ | own | {"PYTHONPATH": paths},
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=(self.folder / "stderr").open("a"), text=True, cwd=self.folder,
+            env=os.environ | own | {"PYTHONPATH": paths},
         )  # fmt: skip
 
     def play(
@@ -259,7 +260,8 @@ def judge(player: Player, seed: int, harmed: Mutation, sound: str) -> tuple[str,
     answer = player.play("bad.stdo", harmed.content, arguments, digest=True)
     left = player.left()
     if isinstance(answer, str) or answer["peak"] > allowed(harmed.content):
-        player.restart()  # what thousands of packages before this one left on the heap does not count
+        # What thousands of packages before this one left on the heap does not count
+        player.restart()
         answer = player.play("bad.stdo", harmed.content, arguments, digest=True)
         left = player.left()
     if isinstance(answer, str):

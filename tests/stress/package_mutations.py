@@ -51,7 +51,7 @@ EXTREMES_FROM, EXTREMES_EVERY = 20_000, 10
 
 
 def mutation(seed: int, packages: dict[str, bytes]) -> tuple[str, Mutation]:
-    """The mutation of a number: always the same one; and the name of the package that was harmed."""
+    """The mutation of a number: always the same one; and the name of the package it harmed."""
     draw = Draw(seed)
     name = draw.choice(sorted(packages))
     if seed >= EXTREMES_FROM and seed % EXTREMES_EVERY == 0:
@@ -142,8 +142,9 @@ def zipped(members: list[tuple[str, bytes]]) -> bytes:
 
 
 EVIL_NAMES = (
-    "../escaped", "../../escaped", "/tmp/stdo-escaped", "a/../../escaped", "..\\escaped", "C:\\escaped", "lr.mp4/", "",
-    "LR.MP4", "lr.mp4\0.sh", "./lr.mp4", "manifest.json ", "\N{FULLWIDTH FULL STOP}./x", "x" * 60000, "lr.mkv",
+    "../escaped", "../../escaped", "/tmp/stdo-escaped", "a/../../escaped", "..\\escaped",
+    "C:\\escaped", "lr.mp4/", "", "LR.MP4", "lr.mp4\0.sh", "./lr.mp4", "manifest.json ",
+    "\N{FULLWIDTH FULL STOP}./x", "x" * 60000, "lr.mkv",
 )  # fmt: skip
 
 
@@ -346,14 +347,15 @@ def _split_again(draw: Draw, data: bytearray) -> None:
 
 
 BOXES = (
-    b"ftyp", b"moov", b"mvhd", b"trak", b"tkhd", b"mdia", b"mdhd", b"hdlr", b"minf", b"stbl", b"stsd", b"stts", b"stss",
-    b"ctts", b"stsc", b"stsz", b"stco", b"edts", b"elst", b"avcC", b"hvcC", b"av1C", b"avc1", b"hev1", b"hvc1", b"av01",
-    b"colr", b"pasp", b"btrt", b"dinf", b"dref", b"url ", b"udta", b"meta", b"mdat", b"esds", b"mp4a", b"vmhd", b"smhd",
+    b"ftyp", b"moov", b"mvhd", b"trak", b"tkhd", b"mdia", b"mdhd", b"hdlr", b"minf", b"stbl",
+    b"stsd", b"stts", b"stss", b"ctts", b"stsc", b"stsz", b"stco", b"edts", b"elst", b"avcC",
+    b"hvcC", b"av1C", b"avc1", b"hev1", b"hvc1", b"av01", b"colr", b"pasp", b"btrt", b"dinf",
+    b"dref", b"url ", b"udta", b"meta", b"mdat", b"esds", b"mp4a", b"vmhd", b"smhd",
 )  # fmt: skip
 OTHER_BOXES = (
-    *BOXES, b"co64", b"moof", b"mvex", b"trex", b"sidx", b"cmov", b"rmra", b"alis", b"free", b"skip", b"uuid", b"senc",
-    b"mp4v", b"jpeg", b"png ", b"gif ", b"tiff", b"rle ", b"raw ", b"cvid", b"SVQ3", b"vp09", b"apch", b"dvh1", b"text",
-    b"\0\0\0\0",
+    *BOXES, b"co64", b"moof", b"mvex", b"trex", b"sidx", b"cmov", b"rmra", b"alis", b"free",
+    b"skip", b"uuid", b"senc", b"mp4v", b"jpeg", b"png ", b"gif ", b"tiff", b"rle ", b"raw ",
+    b"cvid", b"SVQ3", b"vp09", b"apch", b"dvh1", b"text", b"\0\0\0\0",
 )  # fmt: skip
 
 
@@ -375,10 +377,11 @@ def _box(draw: Draw, data: bytearray) -> None:
 
 
 STRANGERS = (
-    b"", b"\0" * 5000, b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0",
-    b"GIF89a" + b"\1" * 50, b"ffconcat version 1.0\nfile '/etc/passwd'\n", b"<html>", b"\x7fELF", b"\x80\x04\x95.",
-    b"\x1aE\xdf\xa3" + b"\xff" * 60, b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", b"%PDF-1.4", b"PK\5\6" + bytes(18),
-    b"\x93NUMPY\1\0",
+    b"", b"\0" * 5000, b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+    b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", b"GIF89a" + b"\1" * 50,
+    b"ffconcat version 1.0\nfile '/etc/passwd'\n", b"<html>", b"\x7fELF", b"\x80\x04\x95.",
+    b"\x1aE\xdf\xa3" + b"\xff" * 60, b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", b"%PDF-1.4",
+    b"PK\5\6" + bytes(18), b"\x93NUMPY\1\0",
 )  # fmt: skip
 
 
@@ -392,9 +395,9 @@ def _evil_graph(draw: Draw, content: bytes) -> tuple[str, bytes]:
 
 def _other_operation(draw: Draw, model: onnx.ModelProto) -> None:
     draw.choice(model.graph.node).op_type = draw.choice(
-        ["Relu", "Conv", "Add", "Mul", "Pad", "Concat", "If", "Loop", "Scan", "Sin", "Resize", "Expand", "Tile",
-         "Range", "NonZero", "Reshape", "Transpose", "DepthToSpace", "SpaceToDepth", "Gather", "Where",
-         "ConstantOfShape", "", "x" * 999]
+        ["Relu", "Conv", "Add", "Mul", "Pad", "Concat", "If", "Loop", "Scan", "Sin", "Resize",
+         "Expand", "Tile", "Range", "NonZero", "Reshape", "Transpose", "DepthToSpace",
+         "SpaceToDepth", "Gather", "Where", "ConstantOfShape", "", "x" * 999]
     )  # fmt: skip
 
 
@@ -515,8 +518,8 @@ def _nested(draw: Draw, model: onnx.ModelProto) -> None:
 
 
 GRAPH_HARMS = (
-    _other_operation, _other_number, _other_number, _other_shape, _other_type, _rewired, _node_gone, _node_again,
-    _outside, _wide_graph, _nested,
+    _other_operation, _other_number, _other_number, _other_shape, _other_type, _rewired, _node_gone,
+    _node_again, _outside, _wide_graph, _nested,
 )  # fmt: skip
 
 
@@ -556,12 +559,13 @@ def _extreme(draw: Draw, package: bytes) -> Mutation:
 
 HUGE = 10**4000
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, 2, -1, 3, 7, 255, 256, 4096, 16384, 32767, 32768, 65536, 2**20, 2**25, 2**31 - 1, 2**31,
-    2**53, 2**63, 2**64, -(2**63), 10**30, HUGE, -HUGE, 0.0, -0.0, 1.0, 0.5, 1e-320, 1e308, float("nan"), float("inf"),
-    -float("inf"), "", "0", "1", "nan", "x", "x" * 401, "x" * 100_000, "\0", "a\nb", "\x1b[31m", "\ud800", "\u202e",
-    "../../escaped", "/etc/passwd", "lr.mkv", "lr.mp4", "stdo", "bt709", "x264", "__class__", "{0}", "%s", "é" * 50,
-    [], [0], [1, 1], [0, 0], [1, 0], [2**31, 1], [[]], [[["x"]]], [1] * 5000, ["x"] * 300, {}, {"": 0}, {"x": {}},
-    {"__class__": "os.system"}, {"time_base": [1, 100], "ticks": [0, 1, 2, 3]},
+    None, True, False, 0, 1, 2, -1, 3, 7, 255, 256, 4096, 16384, 32767, 32768, 65536, 2**20, 2**25,
+    2**31 - 1, 2**31, 2**53, 2**63, 2**64, -(2**63), 10**30, HUGE, -HUGE, 0.0, -0.0, 1.0, 0.5,
+    1e-320, 1e308, float("nan"), float("inf"), -float("inf"), "", "0", "1", "nan", "x", "x" * 401,
+    "x" * 100_000, "\0", "a\nb", "\x1b[31m", "\ud800", "\u202e", "../../escaped", "/etc/passwd",
+    "lr.mkv", "lr.mp4", "stdo", "bt709", "x264", "__class__", "{0}", "%s", "é" * 50, [], [0],
+    [1, 1], [0, 0], [1, 0], [2**31, 1], [[]], [[["x"]]], [1] * 5000, ["x"] * 300, {}, {"": 0},
+    {"x": {}}, {"__class__": "os.system"}, {"time_base": [1, 100], "ticks": [0, 1, 2, 3]},
     {"time_base": [1, 1], "ticks": [0, 2**62, 1, 2]},
 )  # fmt: skip
 

@@ -36,9 +36,8 @@ def played(arguments: list[str]) -> tuple[int | str, str]:
         os.dup2(errors.fileno(), 2)
         code: int | str = 0
         try:
-            main(
-                arguments, isolated=False
-            )  # what goes wrong is seen here, and not told in one line
+            # What goes wrong is seen here, and not told in one line
+            main(arguments, isolated=False)
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1
         except BaseException as error:

@@ -58,7 +58,7 @@ def fill(disk: Path, room: int) -> Path:
 def test_wherever_the_disk_fills_the_same_command_goes_on_with_more_room(
     disk: Path, clip: Path, tmp_path: Path, expected: dict
 ) -> None:
-    """Cache and run directory on one small disk, with room for more and more of what a run writes."""
+    """Cache and run directory on one small disk, with ever more room for what a run writes."""
     said: list[str] = []
     words = [
         *WORDS,

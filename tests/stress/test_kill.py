@@ -43,9 +43,8 @@ def after_kills(words: list[str], folder: Path, kills: int, expected: dict) -> C
             command = Command(words, where)
             if not command.comes_to(str(rng.choice(["start", *PHASES]))):
                 break
-            time.sleep(
-                rng.integers(2) * rng.uniform(0, 0.4)
-            )  # half of them at once: some phases are short
+            # Half of them at once: some phases are short
+            time.sleep(rng.integers(2) * rng.uniform(0, 0.4))
             if command.kill() == 0:
                 break
             at[command.phase] += 1

@@ -93,10 +93,8 @@ def test_evaluating_leaves_no_holes_in_the_heap() -> None:
     count, early, scale = 700, 150, 4
     library = ctypes.CDLL(None)
     library.mallinfo2.restype = HeapInfo
-    for size in (
-        31 << 20,
-        (32 << 20) - 8192,
-    ):  # freed, they make glibc take large pieces from its heap from now on
+    # Freed, they make glibc take large pieces from its heap from now on
+    for size in (31 << 20, (32 << 20) - 8192):
         np.empty(size, np.uint8)
     rng = np.random.default_rng(0)
     grid = PatchGrid(68, 120, 17, 15, scale=scale)

@@ -39,9 +39,8 @@ def test_harmed_packages_are_refused_or_play(tmp_path: Path) -> None:
     assert report.counts.total() == len(wanted())
     assert not list(tmp_path.parent.glob("*escaped*")) and not Path("/tmp/stdo-escaped").exists()
     harmed = ("container", "manifest.json", "graph.onnx", "weights.bin", "lr.mp4")
-    for member in (
-        harmed if len(wanted()) >= 2000 else ()
-    ):  # a few seeds that are tried again hold few kinds
+    # A few seeds that are tried again hold few kinds
+    for member in harmed if len(wanted()) >= 2000 else ():
         assert report.counts[member, "refused"] > len(wanted()) // 100
 
 

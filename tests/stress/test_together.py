@@ -1,4 +1,4 @@
-"""Several processes at once: one prepares, all train, no job runs twice, and none waits for ever."""
+"""Several processes at once: one prepares, all train, no job runs twice, none waits for ever."""
 
 import json
 import re

@@ -84,7 +84,8 @@ for path in sys.argv[1:]:
         outcome = "read"
     except UserError as error:
         outcome = str(error)
-    print(json.dumps([path, outcome, frames, time.monotonic() - began, most() - before]), flush=True)
+    print(json.dumps([path, outcome, frames, time.monotonic() - began, most() - before]),\
+ flush=True)
 """
 """Reads each file; prints what came of it, the frames, the seconds, and the most memory so far in
 MiB.
@@ -134,9 +135,8 @@ def test_cut_anywhere_it_says_so_or_gives_the_frames_before(tmp_path: Path, kind
         # container noticing. Where nothing says how long a packet is, it may be a B-frame, with
         # others after it that were stored before it.
         assert None not in times[: -3 if kind in UNSIZED else -1] and times.count(None) <= 1, place
-        if (
-            kind != "h264"
-        ):  # which has no times; a B-frame that is gone there moves the frame after it
+        # H.264 has no times; a B-frame that is gone there moves the frame after it
+        if kind != "h264":
             assert all(
                 time in (None, frame.pts) for time, frame in zip(times, frames, strict=True)
             ), place

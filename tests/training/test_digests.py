@@ -78,18 +78,22 @@ for _ in range(20):
     adam.zero_grad()
     control(batch).sub(batch.mean()).abs().mean().backward()
     adam.step()
-digests = {"control": digest_of({name: each.numpy() for name, each in control.state_dict().items()})}
+digests = {"control": digest_of({name: each.numpy()\
+ for name, each in control.state_dict().items()})}
 folder = Path(sys.argv[1])
 frames = folder / "frames"
 frames.mkdir()
 y, x = np.mgrid[:48, :64]
 for t in range(6):
     texture = (x * x + 3 * y * (t + 1)) // 7 + (x // 8 + y // 6 + t) % 2 * 60
-    rgb = np.stack([(texture + 5 * t) % 256, (texture * 2 + y) % 256, (x * 4 + y * 5 + 11 * t) % 256], -1)
+    rgb = np.stack([(texture + 5 * t) % 256, (texture * 2 + y) % 256,\
+ (x * 4 + y * 5 + 11 * t) % 256], -1)
     Image.fromarray(rgb.astype(np.uint8)).save(frames / f"{t:04}.png")
 common = [
-    "video=folder", f"video.path={frames}", f"paths.outputs={folder}/outputs", f"paths.cache={folder}/cache",
-    "scale=2", "chunks=2", "backbone=espcn", "patches.height=8", "patches.width=8", "budget.passes=4",
+    "video=folder", f"video.path={frames}", f"paths.outputs={folder}/outputs",\
+ f"paths.cache={folder}/cache",
+    "scale=2", "chunks=2", "backbone=espcn", "patches.height=8", "patches.width=8",\
+ "budget.passes=4",
     "trainer=cpu", "trainer.precision=32-true",
 ]
 with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
@@ -113,6 +117,7 @@ def test_weights_are_bit_for_bit_what_they_were(tmp_path: Path) -> None:
     control = found.pop("control")
     if control != CONTROL:
         pytest.skip(
-            f"this processor or this torch adds up in another order: the control gives {control}, not {CONTROL}"
+            "this processor or this torch adds up in another order: "
+            f"the control gives {control}, not {CONTROL}"
         )
     assert found == DIGESTS

@@ -1,4 +1,4 @@
-"""How many processes a fit has, and that one stays one whatever launchers left in the environment."""
+"""How many processes a fit has; one stays one whatever launchers left in the environment."""
 
 from functools import partial
 from typing import Any
@@ -20,12 +20,15 @@ SLURM = {
 }
 LAUNCHERS = {
     "Slurm": SLURM,
-    "Slurm, tasks on nodes": SLURM | {"SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "2", "SLURM_NODELIST": "a[1-2]"},
-    "torchrun": {"RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "4", "TORCHELASTIC_RUN_ID": "x", "GROUP_RANK": "1"},
+    "Slurm, tasks on nodes": SLURM | {
+        "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "2", "SLURM_NODELIST": "a[1-2]",
+    },
+    "torchrun": {"RANK": "3", "LOCAL_RANK": "3", "WORLD_SIZE": "4", "TORCHELASTIC_RUN_ID": "x",
+                 "GROUP_RANK": "1"},
     "left over": {"LOCAL_RANK": "1", "NODE_RANK": "1"},
     "MPI": {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2", "PMI_RANK": "1"},
-    "LSF": {"LSB_JOBID": "1", "LSB_DJOB_RANKFILE": "/nowhere", "JSM_NAMESPACE_RANK": "1", "JSM_NAMESPACE_SIZE": "2",
-            "JSM_NAMESPACE_LOCAL_RANK": "1"},
+    "LSF": {"LSB_JOBID": "1", "LSB_DJOB_RANKFILE": "/nowhere", "JSM_NAMESPACE_RANK": "1",
+            "JSM_NAMESPACE_SIZE": "2", "JSM_NAMESPACE_LOCAL_RANK": "1"},
 }  # fmt: skip
 
 
@@ -50,9 +53,10 @@ def test_one_process_stays_one(
 @pytest.mark.parametrize(
     ("settings", "count"),
     [
-        ({}, 1), ({"devices": 1}, 1), ({"devices": "1"}, 1), ({"devices": [3]}, 1), ({"devices": "3,"}, 1),
-        ({"devices": 2}, 2), ({"devices": "2"}, 2), ({"devices": [0, 1]}, 2), ({"devices": "0,1"}, 2),
-        ({"devices": 1, "num_nodes": 3}, 3), ({"devices": "auto", "accelerator": "cpu"}, 1),
+        ({}, 1), ({"devices": 1}, 1), ({"devices": "1"}, 1), ({"devices": [3]}, 1),
+        ({"devices": "3,"}, 1), ({"devices": 2}, 2), ({"devices": "2"}, 2),
+        ({"devices": [0, 1]}, 2), ({"devices": "0,1"}, 2), ({"devices": 1, "num_nodes": 3}, 3),
+        ({"devices": "auto", "accelerator": "cpu"}, 1),
     ],
 )  # fmt: skip
 def test_processes_are_counted_as_lightning_does(settings: dict[str, Any], count: int) -> None:

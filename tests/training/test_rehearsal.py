@@ -114,7 +114,8 @@ import torch
 from stdo.models.registry import build
 
 def resident():
-    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) << 10
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS"))\
+.split()[1]) << 10
 
 torch.set_num_threads(1)
 network = build({name!r}, 2)
@@ -156,7 +157,8 @@ def test_memory_is_told_of_every_backbone(name: str) -> None:
 def test_a_limit_of_the_process_counts() -> None:
     code = (
         "import resource; from stdo.training.memory import host_memory;"
-        f"resource.setrlimit(resource.RLIMIT_AS, ({3 << 30}, {resource.RLIM_INFINITY})); print(host_memory())"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({3 << 30}, {resource.RLIM_INFINITY})); "
+        "print(host_memory())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True

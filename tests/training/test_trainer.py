@@ -51,9 +51,13 @@ REFUSALS = {
     "+trainer.nosuch=1": "trainer.nosuch=1: Lightning's Trainer has no such setting",
     "+trainer.deterministic=maybe": "trainer.deterministic=maybe: must be true, false or warn",
     "+trainer.detect_anomaly=x": "trainer.detect_anomaly=x: must be true or false",
-    "+trainer.max_time=soon": "trainer.max_time=soon: must be left out: budget.passes says how long a fit is",
+    "+trainer.max_time=soon": (
+        "trainer.max_time=soon: must be left out: budget.passes says how long a fit is"
+    ),
     "trainer.logger=true": "trainer.logger=True: must be left out: stdo sets it",
-    "+trainer.callbacks=[{_target_:pytorch_lightning.callbacks.Timer}]": "trainer.callbacks=.* must be left out",
+    "+trainer.callbacks=[{_target_:pytorch_lightning.callbacks.Timer}]": (
+        "trainer.callbacks=.* must be left out"
+    ),
 }
 
 
@@ -88,9 +92,9 @@ def test_what_is_not_a_users_to_set_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    ["trainer.devices=1", "trainer.devices=auto", "trainer.devices=3", "+trainer.strategy=ddp", "trainer=auto",
-     "+trainer.deterministic=true", "+trainer.profiler=simple", "trainer.enable_model_summary=true",
-     "trainer.precision=bf16-mixed", "trainer.logger=null"],
+    ["trainer.devices=1", "trainer.devices=auto", "trainer.devices=3", "+trainer.strategy=ddp",
+     "trainer=auto", "+trainer.deterministic=true", "+trainer.profiler=simple",
+     "trainer.enable_model_summary=true", "trainer.precision=bf16-mixed", "trainer.logger=null"],
 )  # fmt: skip
 def test_what_works_gets_as_far_as_the_video(setting: str) -> None:
     with pytest.raises(InstantiationException, match="nowhere.mkv: no such file"):
@@ -102,8 +106,9 @@ def test_every_argument_of_a_trainer_is_either_refused_or_known_here() -> None:
     import inspect
 
     free = {
-        "accelerator", "strategy", "devices", "num_nodes", "precision", "deterministic", "benchmark",
-        "enable_progress_bar", "enable_model_summary", "profiler", "detect_anomaly", "default_root_dir",
+        "accelerator", "strategy", "devices", "num_nodes", "precision", "deterministic",
+        "benchmark", "enable_progress_bar", "enable_model_summary", "profiler", "detect_anomaly",
+        "default_root_dir",
     }  # fmt: skip
     known = set(inspect.signature(pl.Trainer).parameters)
     assert free | set(REFUSED) >= known
@@ -141,5 +146,8 @@ def test_three_processes_on_the_processor_train(finished_runs: Path, tmp_path: P
         [*command[:-1], "trainer.devices=5", "force=true"],
         cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
-    said = "stdo: trainer.devices: 5 processes share the 4 patches of a step: must be at most 4; raise budget.batch\n"
+    said = (
+        "stdo: trainer.devices: 5 processes share the 4 patches of a step: must be at most 4; "
+        "raise budget.batch\n"
+    )
     assert (refused.returncode, refused.stderr) == (2, said)

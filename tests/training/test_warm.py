@@ -155,9 +155,8 @@ def test_killed_anywhere_it_resumes_to_the_same_weights(
             )
             train(warm_job(name, sharing, checkpoint_seconds=0.0))
         began = shown[0][1]
-        assert (
-            shown[0][0] == bool(die_in) and die_at - 10 < began <= die_at
-        )  # from the block that it was killed in
+        # From the block that it was killed in
+        assert shown[0][0] == bool(die_in) and die_at - 10 < began <= die_at
         first = [] if die_in else [(False, step) for step in range(began, phases[0])]
         assert shown == first + [(True, step) for step in range(began if die_in else 0, phases[1])]
         killed = warm_job(name, sharing)

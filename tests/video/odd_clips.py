@@ -30,7 +30,7 @@ def scene(
     bits: int = 8,
     planes: int = 3,
 ) -> list[list[np.ndarray]]:
-    """Planes of gradients that move, so that a frame that is turned, or out of its place, is seen."""
+    """Planes of gradients that move, so that a frame turned, or out of its place, is seen."""
     frames = []
     for t in range(count):
         y, x = np.mgrid[:height, :width]
@@ -112,9 +112,8 @@ def held(
             packets += stream.encode(None)
             for index, packet in enumerate(packets):
                 shown = 5 if packet.pts == (COUNT - 1) else tick
-                if (
-                    index == COUNT - 1 and shown == tick
-                ):  # MP4 adds up what packets last in the order of decoding
+                # MP4 adds up what packets last in the order of decoding
+                if index == COUNT - 1 and shown == tick:
                     shown = 5
                 packet.duration = round(shown / packet.time_base)
                 out.mux(packet)
@@ -138,9 +137,8 @@ def layered(name: str, alpha: bool) -> Make:
             **{"x265-params": "log-level=none:bframes=0"},
         )
         units = [unit.rstrip(b"\0") for unit in plain.read_bytes().split(b"\0\0\1")[1:]]
-        told = (
-            b"\x4e\1" + bytes([165, 4]) + b"\x10\xff\xff\x60\x80"
-        )  # which pictures are transparency
+        # Which pictures are transparency
+        told = b"\x4e\1" + bytes([165, 4]) + b"\x10\xff\xff\x60\x80"
         both = []
         for index, unit in enumerate(units):
             both.append(unit)
@@ -367,7 +365,7 @@ def without_data(content: bytes) -> bytes:
 
 
 def without_start(content: bytes) -> bytes:
-    """A broadcast (MPEG-TS, packets of 188 bytes) without what follows its tables, up to a quarter."""
+    """A broadcast (MPEG-TS, packets of 188) without what follows its tables, up to a quarter."""
     return content[: 3 * 188] + content[len(content) // 4 // 188 * 188 :]
 
 

@@ -102,7 +102,10 @@ def test_nothing_is_fetched(tmp_path: Path) -> None:
         lists = {
             "a.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n",
             "a.ffconcat": f"ffconcat version 1.0\nfile '{url}'\n",
-            "a.mpd": f'<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period><BaseURL>{url}</BaseURL></Period></MPD>',
+            "a.mpd": (
+                '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period>'
+                f"<BaseURL>{url}</BaseURL></Period></MPD>"
+            ),
         }
         for name, text in lists.items():
             (tmp_path / name).write_text(text)

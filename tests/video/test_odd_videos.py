@@ -30,7 +30,10 @@ def scaled(odd: Odd, codec: str, frame: av.VideoFrame) -> str:
     """Arguments of the scale filter, which is told everything and guesses nothing."""
     if odd.matrix == "rgb":
         return EXACT
-    told = f"{EXACT}:in_color_matrix={odd.matrix}:in_range={'tv' if odd.span == 'limited' else 'pc'}:out_range=pc"
+    told = (
+        f"{EXACT}:in_color_matrix={odd.matrix}"
+        f":in_range={'tv' if odd.span == 'limited' else 'pc'}:out_range=pc"
+    )
     if codec in CHROMA_ON_THE_LEFT and frame.format.chroma_width(2) == 1:
         told += ":in_h_chr_pos=0"
         if not frame.interlaced_frame and frame.format.chroma_height(2) == 1:

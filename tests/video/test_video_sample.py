@@ -98,7 +98,8 @@ def test_open_video_opens_what_is_named(tmp_path):
 def test_video_rooms_need_numpy_and_av_alone():
     code = (
         "import sys; from stdo.video import reader, colour, images, writer, sample\n"
-        "print([m for m in ('torch', 'PIL', 'hydra', 'lightning', 'filelock', 'tqdm') if m in sys.modules])"
+        "print([m for m in ('torch', 'PIL', 'hydra', 'lightning', 'filelock', 'tqdm') "
+        "if m in sys.modules])"
     )
     assert (
         subprocess.run(
