@@ -49,8 +49,7 @@ def median_seconds(work: Callable[[], object], repeats: int) -> float:
 
 def options(doc: str | None, **settings: object) -> argparse.Namespace:
     """Parse the command line: ``--quick`` and one option for each setting; a list takes several
-    values.
-    """
+    values."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="less of everything")
     for name, default in settings.items():
@@ -74,8 +73,7 @@ def machine() -> str:
 
 def peak_rss() -> int:
     """Peak resident memory of this process so far, in bytes; not ``ru_maxrss``, which begins at the
-    parent's.
-    """
+    parent's."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 

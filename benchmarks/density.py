@@ -26,8 +26,7 @@ BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 @dataclass(frozen=True)
 class Function:
     """A function: where it is, its lines, and how many of its expressions are beyond one in a
-    statement.
-    """
+    statement."""
 
     place: str
     lines: int
@@ -60,8 +59,7 @@ def statements(function: ast.AST) -> Iterator[ast.stmt]:
 
 def dense_expressions(statement: ast.stmt) -> int:
     """Comprehensions and conditional expressions of a statement itself, without those of its
-    blocks.
-    """
+    blocks."""
     count = 0
     for field, value in ast.iter_fields(statement):
         if field in BLOCKS:

@@ -58,8 +58,7 @@ def make_package(
     folder: Path, network: Backbone, networks: int, frames: int, scale: int, halo: int = 0
 ) -> Path:
     """A package as `stdo.deliver` writes it, of networks that were never trained and labels drawn
-    at random.
-    """
+    at random."""
     height, width = HEIGHT // scale, WIDTH // scale
     clip = GeneratedClip(width=width, height=height, frames=frames, rate=24, seed=0)
     with VideoWriter(folder / "lr.mp4", width, height, Fraction(24), "x264", crf=20) as writer:
@@ -115,8 +114,7 @@ def grid_of(scale: int, halo: int = 0) -> PatchGrid:
 
 def runtimes(network: Backbone, scale: int, threads: int) -> dict[str, Callable[[], object]]:
     """What computes ``threads`` frames at once, by name: as patches one by one, as the player does,
-    or each whole.
-    """
+    or each whole."""
     network, grid = plain(network), grid_of(scale)
     state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     graph = export_graph(network)
@@ -159,8 +157,7 @@ def in_openvino(networks: Networks, windows: np.ndarray, scale: int) -> None:
 
 def in_onnxruntime(graph: bytes, state: dict[str, np.ndarray]) -> Callable[[np.ndarray], None]:
     """Windows one by one through ONNX Runtime, with the weights put into the graph, where it can
-    pack them.
-    """
+    pack them."""
     model = onnx.load_from_string(graph)
     for each in [each for each in model.graph.input if each.name in state]:
         model.graph.input.remove(each)

@@ -46,8 +46,7 @@ REPEATS = 3
 
 def scorers(folder: Path) -> dict[str, Scorer]:
     """Every scorer, by name; the weights of the pretrained one were never trained, which takes as
-    long.
-    """
+    long."""
     weights = folder / "espcn.safetensors"
     save_networks(weights, Single(partial(build, "espcn", SCALE), 1), {})
     return {
@@ -89,8 +88,7 @@ def stages(video: VideoFile, folder: Path) -> dict[str, tuple[Callable[[], objec
 
 def whole(path: Path) -> None:
     """Prepare and score with bicubic; print wall and core seconds, frames and peak memory. Runs as
-    a process.
-    """
+    a process."""
     gc.freeze()  # as the door does with all that it has imported
     with tempfile.TemporaryDirectory(dir=path.parent) as cache:
         clip = Clip(VideoFile(path), Degrade(SCALE), cache=Path(cache))
@@ -121,8 +119,7 @@ def in_a_process(video: VideoFile) -> tuple[Spent, int, int]:
 
 def published(video: Iterable[Frame], folder: Path) -> None:
     """The published scripts' way: every LR and HR patch a PNG, scored one by one, sorted into
-    folders by copying.
-    """
+    folders by copying."""
     scores: dict[str, float] = {}
     for sort in ("LR", "HR"):
         (folder / sort).mkdir(parents=True)

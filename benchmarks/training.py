@@ -58,8 +58,7 @@ SHARINGS: dict[str, tuple[type[Sharing], int]] = {
 }
 PARTS = ("fetch", "forward", "backward", "optimizer", "around")
 """The batches; loss, and what the step does beside its parts; gradients; the optimizer; hooks,
-progress, curve.
-"""
+progress, curve."""
 adam = partial(torch.optim.Adam, lr=1e-4)
 
 
@@ -175,8 +174,7 @@ def floats(batch: Batch) -> Batch:
 
 def in_memory(data: PatchData, sharing: Sharing, batch: int) -> Iterator[Batch]:
     """The first batches again and again: one alone would have a luck of its own in how many chunks
-    it shows.
-    """
+    it shows."""
     labels = data.labels.ravel().astype(np.int64)
     sampler = Uniform(labels, sharing.learner_of(labels), batch=batch, passes=1, seed=0)
     batches = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)
@@ -185,8 +183,7 @@ def in_memory(data: PatchData, sharing: Sharing, batch: int) -> Iterator[Batch]:
 
 class Pngs(Dataset[Batch]):
     """LR and HR patches in PNG files, as the published code has them; ``shown`` of `FILES` make a
-    batch.
-    """
+    batch."""
 
     def __init__(self, folder: Path, data: PatchData, shown: int) -> None:
         self._folder, self._shown = folder, shown
@@ -234,8 +231,7 @@ class Work:
 
 def measure(work: Work) -> tuple[int, list[tuple[float, float, float]], list[float]]:
     """Patches per step; seconds per step through Lightning, bare and from PNG, turn by turn;
-    `Clock.parts`.
-    """
+    `Clock.parts`."""
     data, make, batch, precision = work.data, work.make, work.batch, work.precision
     shown = batch * make().learners
     short = bare(make(), in_memory(data, make(), batch), 4, precision)
@@ -256,8 +252,7 @@ def measure(work: Work) -> tuple[int, list[tuple[float, float, float]], list[flo
 
 def first_step() -> tuple[float, float]:
     """Seconds from the prompt to the first step: of a first run on the sample clip, and of a second
-    one.
-    """
+    one."""
     command = [
         sys.executable,
         "-m",

@@ -32,8 +32,7 @@ PROTOCOLS = ("frame", "pooled", "stdo_patch", "cafm_frame", "y")
 
 def comparable(run: Run, other: Run) -> bool:
     """Whether two runs differ in their method alone and showed as many patches, but for rounding to
-    whole steps.
-    """
+    whole steps."""
     ours, theirs = run.metrics, other.metrics
     step = max(facts["patch_presentations"] / facts["steps"] for facts in (ours, theirs))
     return (
@@ -207,8 +206,7 @@ def tracked_runs(
     found: Mapping[Path, dict[str, float]], entity: str, project: str
 ) -> dict[str, dict[str, float]]:
     """``entity/project/id`` of each run's W&B run -> its differences; runs of another project are
-    left out.
-    """
+    left out."""
     paths = {}
     for directory, values in found.items():
         facts = Memory(directory / "wandb").facts
@@ -223,8 +221,7 @@ def tracked_runs(
 
 def write(api: Any, paths: Mapping[str, dict[str, float]]) -> list[str]:
     """Write the differences into the summaries of W&B runs; returns the ones that W&B does not
-    have.
-    """
+    have."""
     from wandb.errors import CommError
 
     missing = []

@@ -1,6 +1,5 @@
 """The Dockerfiles are read as a builder reads them; none is built, which needs a daemon and a
-network.
-"""
+network."""
 
 import json
 import re

@@ -1,6 +1,5 @@
 """Pages hang together: each is on a shelf, links lead somewhere, and figures of the README are
-those of its files.
-"""
+those of its files."""
 
 import csv
 import importlib.util

@@ -1,6 +1,5 @@
 """The architecture is a test: imports go downwards only, and what a player needs imports without
-the lab.
-"""
+the lab."""
 
 import ast
 import os
@@ -178,8 +177,7 @@ def test_files_stay_readable(path: Path) -> None:
 )
 def test_what_is_imported_reports_nobody(imports: str, tmp_path: Path) -> None:
     """OpenVINO and ONNX Runtime leave an identifier in the home folder, and tell their makers,
-    unless that is off.
-    """
+    unless that is off."""
     environment = {
         name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"
     }

@@ -1,6 +1,5 @@
 """pyproject.toml, constraints.txt and locks/ say the same: what is installed is what is named, and
-nothing else.
-"""
+nothing else."""
 
 import re
 import subprocess

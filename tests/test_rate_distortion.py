@@ -1,6 +1,5 @@
 """The rate–distortion study: what it counts, what it computes, and that its command runs and goes
-on.
-"""
+on."""
 
 import csv
 import json

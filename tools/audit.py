@@ -12,8 +12,7 @@ LOCKS = ("build", "dev", "cuda", "fuzz", "tools")
 
 def asked(lock: str) -> dict[str, list[str]] | None:
     """Known weaknesses of each package of a lock, by name and version; None where the database does
-    not answer.
-    """
+    not answer."""
     command = [
         str(Path(sysconfig.get_path("scripts")) / "pip-audit"), "--require-hashes", "--disable-pip",
         "--format=json", "--progress-spinner=off", "--timeout=15", "--requirement",

@@ -19,8 +19,7 @@ SHOWN = 20
 @dataclass(frozen=True)
 class Function:
     """A function of the source. excess: comprehensions and conditional expressions beyond one in a
-    statement.
-    """
+    statement."""
 
     where: str
     excess: int
@@ -50,8 +49,7 @@ def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 def dense(statement: ast.stmt) -> int:
     """Comprehensions and conditional expressions of a statement itself, those of the blocks below
-    it left out.
-    """
+    it left out."""
     waiting: list[ast.AST] = [statement]
     found = 0
     while waiting:

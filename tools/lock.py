@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "locks"
 CUDA = ("nvidia-", "cuda-", "triton")
-"""How the names of the packages begin that the CUDA build of PyTorch needs, and nothing else does.
-"""
+"""How the names of the packages begin that the CUDA build of PyTorch needs, and nothing
+else does."""
 
 BUILD = ("pip", "setuptools", "hatchling", "editables")
 TOOLS = ("uv", "cyclonedx-bom", "pip-audit")
@@ -30,8 +30,7 @@ HEAD = "# Made by `make lock` from pyproject.toml and constraints.txt; see READM
 
 Entries = dict[str, str]
 """Name, version and marker of a package, as the lock's line has them -> the whole entry with its
-hashes.
-"""
+hashes."""
 
 
 def entries(text: str) -> Entries:

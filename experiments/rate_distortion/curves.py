@@ -1,6 +1,5 @@
 """Points of the study as curves: their names, BD-rates by the library ``bjontegaard``, longer
-videos as computed.
-"""
+videos as computed."""
 
 from __future__ import annotations
 

@@ -81,8 +81,7 @@ def _length(seconds: int) -> str:
 
 def _figure(parts: Sequence[str], title: str, alike: bool = False) -> tuple[Figure, list[Axes]]:
     """Panels side by side. alike: they share their y axis, and need no room for a legend beside
-    them.
-    """
+    them."""
     figure = Figure(
         figsize=(4.6 * len(parts) + (0.2 if alike else 2.2), 4.4), dpi=DPI, layout="constrained"
     )

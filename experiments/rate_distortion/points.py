@@ -1,6 +1,5 @@
 """The points of the study: a codec at full resolution, or a delivered package. Each is made once
-and kept.
-"""
+and kept."""
 
 from __future__ import annotations
 
@@ -77,7 +76,8 @@ class Maker:
     """Makes points of one video.
 
     settings: of the video, the networks and their training, as stdo.train takes them. ffmpeg: the
-    program that measures VMAF, None: nothing does. again: keep nothing of what was made before.
+        program that measures
+    VMAF, None: nothing does. again: keep nothing of what was made before.
     """
 
     settings: Sequence[str]
@@ -92,8 +92,7 @@ class Maker:
     @cached_property
     def networks(self) -> list[list[str]]:
         """Settings of which several values are given, such as ``method=jstdo,stdo``: every
-        combination of them.
-        """
+        combination of them."""
         swept = [
             each
             for each in OverridesParser.create().parse_overrides(list(self.settings))
@@ -106,8 +105,7 @@ class Maker:
 
     def job(self, networks: Sequence[str], codec: str | None = None, crf: int | None = None) -> Job:
         """The run of one of `networks` on one LR video; codec None: on an LR video that no codec
-        touched.
-        """
+        touched."""
         preset = PRESETS[codec] if codec else None
         lr = [
             f"degrade.{key}={_word(value)}"
@@ -300,5 +298,4 @@ COLUMNS = (
     "processor", "cores", "started", "command",
 )  # fmt: skip
 """Of results.tsv. bytes_lr: of the video that is sent; frame_before: the run's PSNR before its
-weights were rounded.
-"""
+weights were rounded."""

@@ -8,8 +8,8 @@ video, scale and number of chunks. The shortest training will do: `stdo.train -m
 budget.passes=0.1`.
 
 same, within_one: share of the patches in the same chunk, and at most one chunk apart. spearman:
-rank correlation of the scores. seconds: of the scoring pass over the whole video, empty where
-unknown.
+    rank correlation of the scores. seconds: of the scoring pass over the whole video, empty where
+    unknown.
 """
 
 import argparse

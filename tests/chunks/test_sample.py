@@ -1,6 +1,5 @@
 """The samplers: equal work, nothing forgotten, the ratios asked for, the same draws wherever a fit
-resumes.
-"""
+resumes."""
 
 from functools import partial
 from itertools import pairwise

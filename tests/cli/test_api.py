@@ -1,6 +1,5 @@
 """The Python interface: README's example as it stands there, the notebook, and that runs are the
-command line's.
-"""
+command line's."""
 
 import json
 import re

@@ -1,6 +1,5 @@
 """The configuration tree: every option of every group composes and builds; precedence; methods pick
-three axes.
-"""
+three axes."""
 
 import re
 from pathlib import Path

@@ -1,6 +1,5 @@
 """Names as people type them: what arrives is what was typed, and what is printed can be typed
-again.
-"""
+again."""
 
 import os
 import random
@@ -43,8 +42,7 @@ OTHERWISE = ("null", "str(5)", "'quoted'", '"quoted"')
 
 def received(words: list[str], setting: str) -> object:
     """What the configuration has when a command line comes to it, as Hydra sets it, and back from
-    how it is saved.
-    """
+    how it is saved."""
     config = OmegaConf.create({"paths": {"outputs": "outputs"}})
     for override in OverridesParser.create().parse_overrides(as_meant(words)):
         OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)

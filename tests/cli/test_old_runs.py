@@ -1,6 +1,5 @@
 """Settings that were deleted: a user's are refused in one line, and runs that were made with them
-are still read.
-"""
+are still read."""
 
 import json
 import sys

@@ -1,6 +1,5 @@
 """Reports on run directories from strangers: what is odd is left out with one line, and the others
-are shown.
-"""
+are shown."""
 
 import csv
 import io
@@ -24,8 +23,7 @@ SECRET = "the user's own secret"
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 MEGABYTES = 300
 """What any of these may take beyond what a report takes anyway, in spite of the gigabytes that they
-ask for.
-"""
+ask for."""
 
 
 @pytest.fixture

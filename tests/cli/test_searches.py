@@ -127,8 +127,7 @@ def test_a_search_that_ends_early_says_so_in_one_line_and_shows_what_there_is(fo
 @pytest.mark.slow
 def test_what_repeats_a_failed_job_has_the_configurations_of_the_sweep(folder: Path) -> None:
     """The study, an experiment and a group's option are the user's own, in a folder that
-    --config-dir names.
-    """
+    --config-dir names."""
     for name, text in {
         "ours.yaml": "fixed:\n  experiment: odd\n  seed: 3\nswept:\n  scale: [2, 5]\n",
         "experiment/odd.yaml": "# @package _global_\nname: odd\n",

@@ -1,6 +1,5 @@
 """Run directories from strangers: nothing in them runs, imports, reads the environment or fills the
-memory.
-"""
+memory."""
 
 import json
 import os

@@ -1,6 +1,5 @@
 """Commands in surroundings that are not theirs: in a Slurm job of several runs, on file systems
-without locks.
-"""
+without locks."""
 
 import os
 import subprocess

@@ -1,6 +1,5 @@
 """Warm starts as a user types them: general weights, one network that branches, and what comes of
-the run.
-"""
+the run."""
 
 import json
 import re

@@ -1,6 +1,5 @@
 """The name of a run directory: the same command finds its run again, whatever became of the code in
-between.
-"""
+between."""
 
 from types import SimpleNamespace
 

@@ -1,6 +1,5 @@
 """The schema of settings: conf/ and the schema have the same settings, and what follows from it
-follows for each.
-"""
+follows for each."""
 
 import subprocess
 import sys

@@ -69,8 +69,7 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(
 
 def users_own(folder: Path) -> dict[str, Path]:
     """Files and folders that look like ours, by what they are; a FIFO would let a careless reader
-    wait forever.
-    """
+    wait forever."""
     elsewhere = folder.parent / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / OWNER).write_bytes(CONTENT)

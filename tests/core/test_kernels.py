@@ -45,8 +45,7 @@ def test_energy_of_the_widest_frame_and_the_largest_error_is_exact() -> None:
 
 def test_without_a_folder_for_machine_code_it_is_compiled_all_the_same() -> None:
     """A function that no file holds has none, as where neither the package nor the user's cache can
-    be written.
-    """
+    be written."""
     scope: dict[str, object] = {}
     exec("def twice(x):\n    return 2 * x", scope)
     assert compiled(scope["twice"])(21) == 42

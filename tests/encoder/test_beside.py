@@ -346,8 +346,7 @@ def test_mistakes_of_ours_are_not_refusals() -> None:
 
 def test_sound_follows_a_clock_that_is_set_back(tmp_path: Path) -> None:
     """Two recordings end to end, each from 0: the second's pictures come after the first's, and so
-    does its sound.
-    """
+    does its sound."""
     first = film(tmp_path / "1.ts", [Sound("aac", click=1.0)])
     second = film(tmp_path / "2.ts", [Sound("aac", click=2.0)])
     path = tmp_path / "both.ts"

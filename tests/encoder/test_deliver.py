@@ -1,6 +1,5 @@
 """From a run to its package and back: the viewer sees what the server promised, and every byte is
-accounted for.
-"""
+accounted for."""
 
 import json
 import shutil

@@ -206,8 +206,7 @@ def test_labels_that_name_a_network_that_is_not_there(
 @pytest.mark.parametrize("size", [1, 2**30])
 def test_a_bomb_costs_no_memory(size: int, made: Made, tmp_path: Path) -> None:
     """The client's memory, measured from outside, when weights.bin unpacks to a gigabyte; 1: for
-    comparison.
-    """
+    comparison."""
     bad = tmp_path / "bad.stdo"
     with (
         zipfile.ZipFile(made.path) as archive,

@@ -1,6 +1,5 @@
 """Exported networks: what a phone would compute is what the run computes, and nothing half made is
-left.
-"""
+left."""
 
 import hashlib
 import json
@@ -35,8 +34,7 @@ PATCHES = PatchSize(9, 11, halo=2)
 
 def make_run(directory: Path, sharing: Sharing, spread: float = 0.02) -> Path:
     """A run directory as training leaves it, of 50x38 frames at the networks' scale, with weights
-    moved about.
-    """
+    moved about."""
     directory.mkdir()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -109,8 +107,7 @@ def test_index_tells_what_is_in_the_files(tmp_path: Path) -> None:
 
 def test_frame_from_exported_networks(make_job: Callable[..., Job]) -> None:
     """Patch by patch through ONNX Runtime, put together here: the frame that the run's own stitcher
-    makes.
-    """
+    makes."""
     job = make_job(scale=3, halo=1, chunks=3, passes=0.3)
     train(job)
     folder = export(job.directory, PatchSize(10, 12, 1), Export("onnx"), ignore)
@@ -223,8 +220,7 @@ def test_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_nothing_is_left_of_a_network_that_differs(tmp_path: Path) -> None:
     """NaN equals nothing, and outputs of 1e11 cannot agree to 1e-3; the export that was there
-    stays.
-    """
+    stays."""
     out = old_export(tmp_path / "out")
     for name, spread in (("nan", float("nan")), ("huge", 1e3)):
         bad = independent(tmp_path / name, spread=spread)
@@ -288,8 +284,7 @@ def test_mistakes_at_the_door_are_one_line(words: tuple[str, ...], finished_runs
 
 def test_checking_an_export_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
     """ONNX Runtime would keep an identifier and a database of events; in CI it does not, so CI is
-    not told of.
-    """
+    not told of."""
     (tmp_path / "home").mkdir()
     code = """
 import torch

@@ -1,6 +1,5 @@
 """Rounding weights on a real tiny run: what low bits cost, and how much less than the nearest
-weights.
-"""
+weights."""
 
 import numpy as np
 import pytest

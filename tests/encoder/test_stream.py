@@ -25,8 +25,7 @@ def film(
     path: Path, sound: str | None = "aac", text: bool = False, width: int = 64, height: int = 48
 ) -> Path:
     """Three seconds: pictures that never repeat, a click at 1.5 s, a subtitle from 1.6 s to 2 s, a
-    title.
-    """
+    title."""
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=RATE, options={"crf": "10", "g": "7"})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"

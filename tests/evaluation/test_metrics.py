@@ -1,6 +1,5 @@
 """Every figure against an independent computation: plain loops, FFmpeg's filters, torchmetrics,
-known values.
-"""
+known values."""
 
 import doctest
 import math

@@ -1,6 +1,5 @@
 """The stitcher: each patch with its own network, seams where they must be and gone where they must
-go.
-"""
+go."""
 
 from functools import partial
 

@@ -1,6 +1,5 @@
 """Mutations of one file: of its bytes, or of what its format holds, so that harm reaches the code
-behind the parser.
-"""
+behind the parser."""
 
 import contextlib
 import io
@@ -129,8 +128,7 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
 
 def _of_zip(draw: Draw, data: bytes) -> bytes:
     """A member of an npz is harmed and its checksum mended; now and then it is a bomb, or an array
-    of another kind.
-    """
+    of another kind."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {

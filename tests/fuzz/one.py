@@ -33,8 +33,7 @@ def prepare(name: str) -> None:
 
 def failed(data: bytes, options: list[str]) -> NoReturn:
     """Keep an input that failed, where libFuzzer keeps those that took too long; its way out of
-    Python may not end.
-    """
+    Python may not end."""
     traceback.print_exc()
     if any(Path(each).is_file() for each in options):  # repeated from its file
         os._exit(77)

@@ -32,8 +32,7 @@ Target = Callable[[bytes], Any]
 @dataclass(frozen=True)
 class Kind:
     """A target. form: how its input is built, for mutations that keep it well-formed: bytes, json,
-    yaml or zip.
-    """
+    yaml or zip."""
 
     run: Target
     form: str = "bytes"
@@ -98,8 +97,7 @@ NETWORKS = (
     (WIDE, 64, 8),
 )
 """Parameters, number of networks and bits that the first byte of an input chooses from; the last
-are large.
-"""
+are large."""
 
 
 def weights(data: bytes) -> Any:
@@ -161,8 +159,7 @@ FILES = {
 
 SHORT = "patches:\n  height: 12\n  width: 16\n  halo: 0\nseed: 0\n"
 """A configuration for reports, where another file is harmed: reading a whole one takes longer than
-all else.
-"""
+all else."""
 
 
 @cache

@@ -1,6 +1,5 @@
 """Every fuzzed reader over the seeds and some hundred mutations, without Atheris, so that the
-targets do not rot.
-"""
+targets do not rot."""
 
 import random
 import resource

@@ -15,8 +15,7 @@ def keys(x: float) -> float:
 
 def resize_matrix(length: int, scale: int) -> np.ndarray:
     """Matrix (scale·length, length) of 1-D bicubic upsampling that repeats the edge, output pixel
-    by output pixel.
-    """
+    by output pixel."""
     matrix = np.zeros((length * scale, length))
     for out in range(length * scale):
         centre = (out + 0.5) / scale - 0.5

@@ -78,8 +78,7 @@ def test_two_steps_move_every_parameter(name: str, residual: str, scale: int, in
 @pytest.mark.parametrize(("name", "residual"), VARIANTS)
 def test_no_filter_stays_dead(name: str, residual: str, init: str) -> None:
     """After a few steps most single weights have moved: only filters that ReLU silences on this
-    data may stay.
-    """
+    data may stay."""
     net = build(name, 2, init=init, residual=residual)
     before = [p.detach().clone() for p in net.parameters()]
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)

@@ -18,8 +18,7 @@ from stdo.reporting.paper import paper_macs
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "cost.py"
 OURS_INSTEAD = {("vdsr", 4): 24.6}
 """The paper prints 20.62, against its own x2 and x3: VDSR works at the high resolution, so 6.15 ·
-(4/2)² = 24.6.
-"""
+(4/2)² = 24.6."""
 
 
 VARIANTS = [(name, residual) for name, kind in BACKBONES.items() for residual in kind.RESIDUALS]

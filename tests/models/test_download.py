@@ -1,6 +1,5 @@
 """Weights from the web, by real servers on this machine: https, bounded, named by a digest, whole
-or not at all.
-"""
+or not at all."""
 
 import hashlib
 import http.server
@@ -29,8 +28,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Files of a folder; ``/to?ADDRESS`` redirects, ``/cut`` breaks off, ``/endless`` never says
-    how long it is.
-    """
+    how long it is."""
 
     asked: list[str]
 

@@ -42,8 +42,7 @@ def test_it_has_the_papers_layers(scale: int) -> None:
 
 def by_hand(x_CHW: np.ndarray, weight: np.ndarray, scale: int) -> np.ndarray:
     """Each number adds its filters to the output, middle on middle; at even scales half a pixel
-    before it.
-    """
+    before it."""
     inputs, height, width = x_CHW.shape
     outputs, size = weight.shape[1:3]
     edge = size + scale

@@ -1,6 +1,5 @@
 """Low-rank differences: equal to matrices added in numpy, of the rank that is asked for, small,
-trained apart.
-"""
+trained apart."""
 
 from functools import partial
 
@@ -36,8 +35,7 @@ def added(
     base: dict[str, np.ndarray], layer: str, left: np.ndarray, right: np.ndarray
 ) -> np.ndarray:
     """The oracle: the weight of a layer, and for each rank a filter of one column after one of one
-    row.
-    """
+    row."""
     weight = base[f"{layer}.weight"]
     outputs, inputs, rows, columns = weight.shape
     for column, row in zip(left.T, right, strict=True):

@@ -26,8 +26,7 @@ def modulated(name: str, scale: int = 2, gain: float = 0.3) -> Modulated:
 
 def published(sharing: Modulated, name: str, chunk: int) -> nn.Module:
     """The oracle: a backbone of its own with a grouped 1x1 `nn.Conv2d` hooked behind each
-    convolution of the body.
-    """
+    convolution of the body."""
     torch.manual_seed(5)
     backbone = build(name, 2, init="paper")
     first = 0

@@ -1,6 +1,5 @@
 """Small films with sound, subtitles and more beside the picture, their packages, and where a click
-is heard in them.
-"""
+is heard in them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,8 +31,7 @@ CHAPTER = Fraction(6, 5)
 @dataclass(frozen=True)
 class Sound:
     """A sound track: encoder, samples per second; when it begins, ends and clicks, in seconds of
-    the film.
-    """
+    the film."""
 
     codec: str
     rate: int = 48_000
@@ -65,7 +63,7 @@ def film(
     """Write a clip of ten pictures a second, of which number ``first`` is the first.
 
     text: seconds at which the one subtitle is shown, None: no subtitles. muxer: options of the
-    container. size: height and width.
+        container. size: height and width.
     """
     options = {"crf": "10", "g": "12", "bf": "0"} if codec == "libx264" else {}
     with av.open(str(path), "w", options=dict(muxer or {})) as out:

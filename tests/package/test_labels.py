@@ -1,6 +1,5 @@
 """chunks.bin: exact for any labels, cheap where scenes stand still, segment by segment, and any
-bytes survive.
-"""
+bytes survive."""
 
 from time import monotonic
 

@@ -57,8 +57,7 @@ def variable(**told) -> Source:
 
 def sealed(fields: dict) -> bytes:
     """The JSON of a manifest that is out of range, with a digest that is right: the field's own
-    check must refuse.
-    """
+    check must refuse."""
     body = json.dumps(fields, separators=(",", ":")).encode()
     return json.dumps(
         fields | {"sha256": hashlib.sha256(body).hexdigest()}, separators=(",", ":")

@@ -1,6 +1,5 @@
 """Manifests that say what cannot be, with every digest right, as viewers meet them: one line, exit
-code 2, no file.
-"""
+code 2, no file."""
 
 import hashlib
 import json

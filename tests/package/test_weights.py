@@ -1,6 +1,5 @@
 """weights.bin: the quantiser is what its definition says, bytes are near the entropy, any bytes
-survive.
-"""
+survive."""
 
 from functools import partial
 from pathlib import Path
@@ -221,8 +220,7 @@ def test_modulations_cost_little_and_fold_on_the_client(bits: int) -> None:
 @pytest.mark.parametrize("bits", BITS)
 def test_low_rank_differences_are_added_on_the_client(bits: int, kind: str) -> None:
     """Against numpy alone: the base as it is sent, and factors with one step of at most 4 bits for
-    each row.
-    """
+    each row."""
     weights = Weights([network()], DELTAS[kind])
     base = back(Weights(weights.networks), bits)[0]
     for ours, delta in zip(back(weights, bits), weights.deltas, strict=True):
@@ -367,8 +365,7 @@ def test_any_bytes_end_in_an_error_or_in_networks(bits: int, deltas: str) -> Non
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     """Bits flipped, cut short, made longer, bytes moved or replaced at random, favouring the
-    header.
-    """
+    header."""
     broken = bytearray(data)
     for _ in range(rng.integers(1, 4)):
         at = int(

@@ -185,8 +185,7 @@ def make(
 
 def changed(made: Made, target: Path, **members: bytes) -> Path:
     """The same package with other members (``graph``, ``weights``, ``chunks``, ``lr``), correctly
-    signed.
-    """
+    signed."""
     package = Package.open(made.path)
     names = {"graph": GRAPH, "weights": WEIGHTS, "chunks": CHUNKS, "lr": package.manifest.lr.member}
     contents = {name: members.get(key, package.read(name)) for key, name in names.items()}

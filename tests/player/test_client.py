@@ -1,6 +1,5 @@
 """The player against the server's own reconstruction: the same pixels whatever the package,
-wherever playing starts.
-"""
+wherever playing starts."""
 
 import gc
 import itertools
@@ -99,8 +98,7 @@ def test_a_frame_of_one_network_runs_whole_where_the_halo_holds_all_it_sees(
     backbone: str, scale: int, cut: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same pixels, in fewer and larger windows; also in bands, and not where the halo is one
-    pixel short.
-    """
+    pixel short."""
     reach = build(backbone, scale).receptive_radius
     halo = reach - 1 if cut == "patches" else reach
     if cut == "bands":

@@ -63,8 +63,7 @@ def ranges_in_torch(network: nn.Module, windows: np.ndarray) -> dict[str, tuple[
 
 def rounded_in_torch(network: nn.Module, ranges: dict[str, tuple[float, float]]) -> nn.Module:
     """The network as 8 bits compute it, by PyTorch's own rounding; levels of pixels stay as they
-    are.
-    """
+    are."""
     picture: list[torch.Tensor] = []
     network.register_forward_pre_hook(lambda _, read: picture.append(read[0]))
 
@@ -177,8 +176,7 @@ def test_a_package_plays_in_8_bits_from_anywhere_and_much_as_in_float32(tmp_path
 
 def shared() -> tuple[bytes, dict[str, np.ndarray]]:
     """Two convolutions with one weight behind one padding, added: no backbone's, but no harm
-    either.
-    """
+    either."""
     lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, ["n", 3, "h", "w"])
     weight = helper.make_tensor_value_info("w", TensorProto.FLOAT, [12, 3, 3, 3])
     sr = helper.make_tensor_value_info("sr", TensorProto.FLOAT, None)

@@ -1,6 +1,5 @@
 """The player's other process: the same pixels, and nothing that a package does there gets any
-further.
-"""
+further."""
 
 import json
 import os
@@ -229,8 +228,7 @@ def test_it_ends_when_the_process_that_started_it_is_killed(made: Made) -> None:
 
 def test_a_stranger_in_the_pipe_is_bounded(made: Made) -> None:
     """Whatever the other process sends, a message has at most so many bytes, and pixels are all
-    that is shared.
-    """
+    that is shared."""
     assert isolated._LONGEST <= 1 << 16
     player = Player(made.path, threads=1, isolated=True)
     for _, rgb_HWC in player.lent():

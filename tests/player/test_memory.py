@@ -35,8 +35,7 @@ def test_the_shares_are_no_more_than_the_whole_and_something_is_left_for_network
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_what_plays_on_four_threads_plays_on_any_number(size: tuple[int, int], scale: int) -> None:
     """A window is refused where it needs more than four threads leave: no other number may leave
-    less.
-    """
+    less."""
     pixels = size[0] * size[1]
     lr_pixels = -(-size[0] // scale) * -(-size[1] // scale)
     least = of_networks(pixels, lr_pixels, VIEWER)

@@ -194,8 +194,7 @@ MODULES = (
 
 def test_a_strangers_folder_runs_no_code(made: Made, tmp_path: Path) -> None:
     """Modules of names that the player imports, in the folder where it is called and the package
-    lies.
-    """
+    lies."""
     folder = tmp_path / "theirs"
     folder.mkdir()
     made.path.rename(folder / "tiny.stdo")

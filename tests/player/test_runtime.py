@@ -220,8 +220,7 @@ def leaking(alpha: float | int, *more: float) -> Callable[[onnx.GraphProto], Non
 
 def enlarging(graph: bytes, **attributes: object) -> bytes:
     """A transposed convolution by FSRCNN's attributes, but for some: behind the picture of another
-    backbone.
-    """
+    backbone."""
     usual = {"strides": [1, 1], "pads": [0, 0, 0, 0], "kernel_shape": [1, 1]}
 
     def change(graph: onnx.GraphProto) -> None:

@@ -1,6 +1,5 @@
 """What cannot be written is said before anything is played, in one line, and nothing is left
-behind.
-"""
+behind."""
 
 import os
 import subprocess

@@ -77,8 +77,7 @@ def test_shapes_differ_and_are_known_to_matplotlib() -> None:
 
 def test_the_page_has_a_shape_of_its_own_for_every_marker() -> None:
     """The page draws markers itself; one that it does not know would leave legend, table and
-    scatter blank.
-    """
+    scatter blank."""
     script = (ASSETS / "core.js").read_text(encoding="utf-8")
     (listed,) = re.findall(r"const SHAPES = \{(.*?)\n\};", script, re.DOTALL)
     shapes = dict(re.findall(r"""(?:^|[\s,])"?([^\s",:]+)"?: "(M[^"]+Z)\"""", listed))

@@ -1,6 +1,5 @@
 """The training curve: which steps it has, what its figures are, and how it goes on after a fit that
-was killed.
-"""
+was killed."""
 
 import signal
 from itertools import pairwise

@@ -1,6 +1,5 @@
 """The dashboard: differences at equal work by hand, and panels that show nothing but what runs
-really log.
-"""
+really log."""
 
 import importlib.util
 import json

@@ -1,6 +1,5 @@
 """What W&B is told, read back from its own offline files; and that it asks nothing and falls back
-to offline.
-"""
+to offline."""
 
 import os
 import pty
@@ -244,8 +243,7 @@ TOLD = {
 
 class TestTold:
     """What the user has told W&B in its own ways beats our defaults, and is beaten by settings of
-    ours.
-    """
+    ours."""
 
     def logged(self, directory: Path, **settings):
         one = WandbTracker(directory, FACTS, {}, mode="offline", **settings)

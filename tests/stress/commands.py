@@ -26,8 +26,7 @@ TINY = [
     "trainer.precision=32-true", "checkpoint_seconds=0.2", "deliver=true",
 ]  # fmt: skip
 """A run of a few seconds with all that a run has, to the package. On one thread its result is
-always the same.
-"""
+always the same."""
 
 PHASES = (
     "decode", "degrade", "score", "train", "train 1/2", "rescore", "train 2/2", "evaluate",
@@ -87,8 +86,7 @@ class Command:
 
     def end(self, seconds: float = LIMIT) -> int:
         """Wait for its end. Returns the exit code; a command that hangs is killed and raises
-        TimeoutExpired.
-        """
+        TimeoutExpired."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -116,8 +114,7 @@ def run(words: Sequence[str], cwd: Path, **environment: str) -> Command:
 
 def results(outputs: Path) -> dict[str, dict[str, object]]:
     """Everything that runs have to show, by run and file, without seconds: equal for equal runs,
-    bit for bit.
-    """
+    bit for bit."""
     return {
         str(path.parent.relative_to(outputs)): _result(path.parent)
         for path in outputs.rglob("metrics.json")

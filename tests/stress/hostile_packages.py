@@ -54,7 +54,8 @@ def package(
         codec: Of the grey frames.
         features: Channels of the network.
         halo: Of the patches; the network sees 2 pixels, and with less a player must compute these
-        very patches. members: Content of ``weights`` and ``chunks`` in place of sound ones.
+            very patches.
+        members: Content of ``weights`` and ``chunks`` in place of sound ones.
     """
     width, height = size[0] // 2, size[1] // 2
     video = folder / "lr.mp4"

@@ -1,6 +1,5 @@
 """Packages within every range of the format that ask for as much as a range allows, with little
-data, sealed anew.
-"""
+data, sealed anew."""
 
 import threading
 from collections.abc import Callable
@@ -81,8 +80,7 @@ def _rate(draw: Draw, fields: Fields, members: Members) -> None:
 
 def _relabelled(draw: Draw, fields: Fields, members: Members, most: int = 3000) -> None:
     """Labels for the grid, frames and chunks that the manifest names, or empty segments where those
-    are many.
-    """
+    are many."""
     lr, patches, frames = fields["lr"], fields["grid"], fields["source"]["frames"]
     grid = PatchGrid(
         lr["height"], lr["width"], patches["patch_h"], patches["patch_w"], patches["halo"]

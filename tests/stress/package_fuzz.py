@@ -48,8 +48,7 @@ TARGETS = (
 @dataclass
 class Report:
     """Counts by member and outcome, and everything that must not be. seconds: the longest. peak:
-    bytes at most.
-    """
+    bytes at most."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -76,8 +75,7 @@ class Report:
 
 class Player:
     """One process that plays, started anew when a package has killed it. folder: all that it may
-    write to.
-    """
+    write to."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -131,8 +129,7 @@ class Player:
 
     def _answers(self) -> bool:
         """Wait until the process answers or ends. Returns whether it did before it counts as
-        hanging.
-        """
+        hanging."""
         watched, began = psutil.Process(self._process.pid), time.monotonic()
         spent = sum(watched.cpu_times()[:2])
         while not select.select([self._process.stdout], [], [], 5)[0]:
@@ -147,8 +144,7 @@ class Player:
 
     def left(self) -> list[str]:
         """What lies in the folder, the package and what is known left out; the output folder is
-        emptied.
-        """
+        emptied."""
         known = {"in", "out", "tmp", "secret.bin", "stderr"}
         found = [str(path.relative_to(self.folder)) for path in self.folder.rglob("*")]
         for path in (self.folder / "in").iterdir():
@@ -254,8 +250,7 @@ def main(asked: str) -> int:
 
 def judge(player: Player, seed: int, harmed: Mutation, sound: str) -> tuple[str, str, int]:
     """Play one mutation: ``refused``, ``identical``, ``other`` or ``failed``, why it failed, and
-    the peak of memory.
-    """
+    the peak of memory."""
     arguments = TARGETS[seed % len(TARGETS)]
     answer = player.play("bad.stdo", harmed.content, arguments, digest=True)
     left = player.left()

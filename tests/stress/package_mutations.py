@@ -46,8 +46,8 @@ def members_of(package: bytes) -> Members:
 
 
 EXTREMES_FROM, EXTREMES_EVERY = 20_000, 10
-"""From this number on, every so many mutations keep to all ranges. Those below are what they were.
-"""
+"""From this number on, every so many mutations keep to all ranges. Those below are what
+they were."""
 
 
 def mutation(seed: int, packages: dict[str, bytes]) -> tuple[str, Mutation]:
@@ -189,8 +189,7 @@ def _compressed(draw: Draw, members: list[tuple[str, bytes]]) -> bytes:
 
 def _flagged(draw: Draw, members: list[tuple[str, bytes]]) -> bytes:
     """A number in a header of a member becomes another: version, flags (encrypted), method, date,
-    sizes, lengths.
-    """
+    sizes, lengths."""
     data = bytearray(zipped(members))
     local = draw.random() < 0.5
     headers = _positions(data, b"PK\3\4" if local else b"PK\1\2")

@@ -1,6 +1,5 @@
 """Small sound packages of every kind, for the fuzzer to harm: tiny networks, a few frames, all
-codings and codecs.
-"""
+codings and codecs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,8 +50,7 @@ class Tiny(Backbone):
 @dataclass(frozen=True)
 class Kind:
     """What one package is like. networks: how many, or how many deltas of one. chunks: the network
-    of each.
-    """
+    of each."""
 
     scale: int
     networks: int
@@ -81,8 +79,7 @@ DELTAS = {
     "lowrank": Kind(2, 3, (0, 1, 2), 8, "x264", (12, 16), deltas="low rank"),
 }
 """Kept apart: a mutation's number picks one of the kinds above, and what it once found it must go
-on finding.
-"""
+on finding."""
 
 
 @cache

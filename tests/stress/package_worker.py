@@ -29,8 +29,7 @@ def status(key: str) -> int:
 
 def played(arguments: list[str]) -> tuple[int | str, str]:
     """Exit code of the player, or the exception that it should have caught; and all that anyone
-    wrote to stderr.
-    """
+    wrote to stderr."""
     with tempfile.TemporaryFile() as errors:
         before = os.dup(2)
         os.dup2(errors.fileno(), 2)
@@ -53,8 +52,7 @@ def played(arguments: list[str]) -> tuple[int | str, str]:
 
 def digest(package: str) -> str:
     """Of all frames and their times; a stretch may have played of a package that is damaged
-    elsewhere.
-    """
+    elsewhere."""
     frames = hashlib.sha256()
     try:
         for pts, rgb_HWC in Player(package, threads=1):

@@ -1,6 +1,5 @@
 """A disk that is full, read-only or emptied under a run: one line, and with room again the same
-command goes on.
-"""
+command goes on."""
 
 import json
 import os

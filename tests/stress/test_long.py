@@ -1,6 +1,5 @@
 """Long lives: fits and players by the dozen in one process do not grow, nor does evaluating by the
-thousand frames.
-"""
+thousand frames."""
 
 import ctypes
 import gc
@@ -88,8 +87,7 @@ class Loop:
 )
 def test_evaluating_leaves_no_holes_in_the_heap() -> None:
     """What a frame leaves behind splits the space between tensors: 1.4 holes a frame, 200 MiB in
-    2,000 of 1080p.
-    """
+    2,000 of 1080p."""
     count, early, scale = 700, 150, 4
     library = ctypes.CDLL(None)
     library.mallinfo2.restype = HeapInfo

@@ -1,6 +1,5 @@
 """Packages that ask for much: memory of all processes together, measured from outside, and time to
-stop.
-"""
+stop."""
 
 import os
 import signal
@@ -35,8 +34,7 @@ LITTLE = 450 << 20
 @dataclass
 class Ended:
     """How a command ended. peak: bytes that its processes held together; what several share counts
-    once.
-    """
+    once."""
 
     code: int
     said: str
@@ -110,8 +108,7 @@ def test_whatever_a_window_may_hold_plays_on_any_number_of_threads(
     patch: tuple[int, int], widths: tuple[int, ...], tmp_path: Path
 ) -> None:
     """The largest network that is not refused in one line for its size needs no more memory than
-    there is.
-    """
+    there is."""
     outcomes = []
     for width in widths:
         folder = tmp_path / str(width)

@@ -1,6 +1,5 @@
 """Hostile videos by the hundred: cut, mutated and vast, within limits of time and memory; and
-through the command.
-"""
+through the command."""
 
 import json
 import os
@@ -42,8 +41,7 @@ JUDGED = {
     if name not in ("pixel format that changes", "name that looks like a pattern")
 }
 """What the ffmpeg program can be asked about: one filter graph, and no name that it takes for a
-pattern.
-"""
+pattern."""
 PLACES = 20
 MUTATIONS = 100
 
@@ -88,8 +86,7 @@ for path in sys.argv[1:]:
  flush=True)
 """
 """Reads each file; prints what came of it, the frames, the seconds, and the most memory so far in
-MiB.
-"""
+MiB."""
 
 
 def read_apart(paths: list[Path]) -> list[tuple[str, str, int, float, float]]:
@@ -156,8 +153,7 @@ def test_vast_frames_are_refused_without_memory_for_them(tmp_path: Path) -> None
 @pytest.mark.parametrize("kind", WHOLE)
 def test_mutations_are_read_or_refused(tmp_path: Path, kind: str) -> None:
     """Bytes changed, most of them in the headers: frames or one line, within a second or so and 500
-    MiB.
-    """
+    MiB."""
     content = WHOLE[kind](tmp_path).read_bytes()
     rng = np.random.default_rng(0)
     paths = []

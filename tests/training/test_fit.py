@@ -37,8 +37,7 @@ def joined_by(callback: pl.Callback, trainer):
 
 def test_independent_networks_in_one_fit_equal_separate_fits(make_job) -> None:
     """Adam works element by element and the losses add, so one fit must be k fits: against a bare
-    loop each.
-    """
+    loop each."""
     job = make_job()
     train(job)
     together = weights(job)
@@ -253,8 +252,7 @@ def test_a_fit_that_is_asked_to_stop_saves_first(
     make_job, trainer, number, step, monkeypatch
 ) -> None:
     """The checkpoint is of the very block, whatever checkpoint_seconds says, and the fit goes on
-    from there.
-    """
+    from there."""
     straight = make_job("straight")
     steps = train(straight)["steps"]
     at = steps - 1 if step == "last" else step

@@ -129,8 +129,7 @@ print(resident() - before)
 @pytest.mark.parametrize("name", ["espcn", "ecbsr"])
 def test_a_step_takes_what_is_told_of_it(name: str) -> None:
     """Memory of a real pass, as the system counts it, is no less than what is told, and not much
-    more.
-    """
+    more."""
     side = 700
     told = saved_by_step(build(name, 2), (side, side), half=False)
     code = SPEND.format(name=name, side=side)

@@ -1,6 +1,5 @@
 """What of Lightning's Trainer a user may set, and what is said of the rest before a video is even
-opened.
-"""
+opened."""
 
 import subprocess
 import sys

@@ -1,6 +1,5 @@
 """A fit of two phases: what the second starts from, what is scored, equal work, and killing it
-anywhere.
-"""
+anywhere."""
 
 import json
 from dataclasses import replace
@@ -89,8 +88,7 @@ def test_chunks_are_made_with_the_one_network_which_a_chunk_without_work_keeps(
 
 def test_the_first_phase_is_the_fit_of_one_network(warm_job) -> None:
     """The first half of its learning-rate curve, by the ratios of bicubic's chunks; against a loop
-    of plain PyTorch.
-    """
+    of plain PyTorch."""
     job = warm_job()
     train(job)
     data, sharing = warm_job("other").data, Single(job.backbone, 3)

@@ -1,6 +1,5 @@
 """Everything that is refused, with words of the one line that says so. docs/inputs.md repeats the
-table.
-"""
+table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

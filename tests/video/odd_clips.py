@@ -1,6 +1,5 @@
 """How odd videos are made: with PyAV, sample by sample, or by bytes. Every maker takes a folder,
-returns a path.
-"""
+returns a path."""
 
 import os
 import socket
@@ -163,8 +162,7 @@ def layered(name: str, alpha: bool) -> Make:
 
 def sound(name: str, cover: bool = False, video: bool = False) -> Make:
     """A second of silence, if asked with the picture of a record's cover, or a video of 0.32 s,
-    beside it.
-    """
+    beside it."""
 
     def make(folder: Path) -> Path:
         codec = "libmp3lame" if cover else "aac" if video else "pcm_s16le"
@@ -284,8 +282,7 @@ def link(target: str) -> Make:
 
 def fifo(name: str, *others: Make) -> Make:
     """A FIFO that nobody writes to: whoever opens it to read waits for ever. Returns the last of
-    the ``others``.
-    """
+    the ``others``."""
 
     def make(folder: Path) -> Path:
         os.mkfifo(folder / name)

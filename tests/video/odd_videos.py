@@ -1,6 +1,5 @@
 """Every kind of odd video that is read, with what must come of it. docs/inputs.md repeats the
-table.
-"""
+table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,9 +34,10 @@ class Odd:
     """What must come of a video.
 
     make: writes it. yields: what comes of it, for docs/inputs.md. notes: words of each note that
-    the user is shown. size: rows and columns. times: of its frames, in ticks of ``tick`` seconds.
-    matrix, span: how its samples are to be understood; ``rgb`` as they are. filters: of FFmpeg,
-    that turn its frames upright.
+        the user is shown.
+    size: rows and columns. times: of its frames, in ticks of ``tick`` seconds. matrix, span: how
+        its samples are to be understood; ``rgb`` as they are. filters: of FFmpeg, that turn its
+        frames upright.
     """
 
     make: Make

@@ -34,8 +34,7 @@ def cubic(x: np.ndarray) -> np.ndarray:
 
 def imresize_rows(image: np.ndarray, out: int) -> np.ndarray:
     """One axis of MATLAB's imresize(…, 'bicubic'): widened kernel, half-pixel centres, mirrored
-    edge.
-    """
+    edge."""
     length = len(image)
     ratio = out / length
     width = 4 / min(ratio, 1)
@@ -69,8 +68,7 @@ def planes_of(image: np.ndarray) -> list[np.ndarray]:
 
 def interpolated(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """torch's own on whole frames, in float64 and before rounding: the plain way of what `resize`
-    does.
-    """
+    does."""
     frame_NCHW = torch.from_numpy(image.astype(np.float64)).permute(2, 0, 1)[None]
     resized = torch.nn.functional.interpolate(
         frame_NCHW, (height, width), mode="bicubic", antialias=True

@@ -53,8 +53,7 @@ PLACES = [
     if (codec, suffix) != ("svtav1", "mkv")
 ]
 """PyAV cannot tell Matroska the aspect, and AV1 has none of its own; no file of ours is both but an
-LR stream.
-"""
+LR stream."""
 
 
 @pytest.mark.parametrize(("codec", "suffix"), PLACES)

@@ -1,6 +1,5 @@
 """Odd videos give the right frames, judged by FFmpeg's own filters; what cannot be read gives one
-line.
-"""
+line."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -22,8 +21,7 @@ from stdo.video.store import prepare
 EXACT = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 CHROMA_ON_THE_LEFT = ("h264", "hevc", "mpeg2video", "mpeg4")
 """Codecs whose standards place a chroma sample on the left one of its two luma samples, unless told
-otherwise.
-"""
+otherwise."""
 
 
 def scaled(odd: Odd, codec: str, frame: av.VideoFrame) -> str:

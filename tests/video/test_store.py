@@ -60,8 +60,7 @@ def test_a_video_is_decoded_once_for_all_scales(clip: Counting, tmp_path: Path) 
 @pytest.mark.parametrize("height", [50, 48])
 def test_frames_are_watched_while_they_are_made(tmp_path: Path, height: int) -> None:
     """Padded and unpadded; when HR is there already; not again when all is there, nor when LR comes
-    out of a codec.
-    """
+    out of a codec."""
     clip, seen = Counting(width=70, height=height, frames=6, rate=25, seed=1), []
     for scale in (2, 4, 2):
         prepare(clip, tmp_path, Degrade(scale), watch=lambda pairs: seen.append(list(pairs)))

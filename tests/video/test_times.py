@@ -1,6 +1,5 @@
 """Files hold the times of their source, however long a picture stands still, and how long the last
-one is shown.
-"""
+one is shown."""
 
 import json
 import tracemalloc

@@ -103,8 +103,7 @@ def test_crf_trades_bytes(tmp_path, codec):
 @pytest.mark.parametrize("codec", ["x264", "x265", "svtav1"])
 def test_no_encoder_makes_the_process_real_time(tmp_path, codec):
     """SVT-AV1 does where it runs as root; a child that spins then holds a core against the whole
-    machine.
-    """
+    machine."""
 
     def policies() -> set[int]:
         return {os.sched_getscheduler(int(thread.name)) for thread in TASKS.iterdir()}

@@ -1,6 +1,5 @@
 """Tiny video files for tests, made with PyAV alone, sample by sample; and an independent conversion
-to RGB.
-"""
+to RGB."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +14,7 @@ RANGES = {"limited": 1, "full": 2, "unknown": 0}
 
 def to_rgb(yuv, matrix: str, span: str, bits: int = 8) -> np.ndarray:
     """YCbCr planes of full resolution to RGB by the definition in BT.601, BT.709 and BT.2020, in
-    float64.
-    """
+    float64."""
     red, blue = WEIGHTS[matrix]
     y, cb, cr = (np.asarray(plane, np.float64) for plane in yuv)
     top, step = 2**bits - 1, 2 ** (bits - 8)
@@ -57,8 +55,7 @@ def encode(
     **options: str,
 ) -> Path:
     """Frames, each a list of planes, as a file; ``pts`` in ticks of ``base``. container: options of
-    the muxer.
-    """
+    the muxer."""
     with av.open(str(path), "w", options=container or {}) as out:
         stream = out.add_stream(codec, rate=rate, options=options)
         context = stream.codec_context
