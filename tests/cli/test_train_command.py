@@ -379,11 +379,11 @@ MISTAKES = {
     ),
     "no ratios": (
         ["method=jstdo", "sampler.ratios=[0,0]"],
-        "sampler.ratios=[0, 0]: must be a list of numbers from 0",
+        "sampler.ratios=[0, 0]: must be a list, each a number from 0 to 1",
     ),
     "bad ratio": (
         ["method=jstdo", "sampler.ratios=[1,-1]"],
-        "sampler.ratios=[1, -1]: must be a list of numbers",
+        "sampler.ratios=[1, -1]: must be a list, each a number from 0 to 1",
     ),
     "big mu": (
         ["video.path={clip}", "method=jstdo", "sampler.size=9999"],

@@ -103,7 +103,7 @@ def test_a_branched_run_is_delivered(clip: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["init.share=1"], "init.share=1: must be a number between 0 and 1"),
+        (["init.share=1"], "init.share=1: must be a number above 0, below 1"),
         (
             ["sampler.step_shares=[1,2,3]"],
             "sampler.step_shares=[1, 2, 3]: must be 2 numbers, one for each chunk",

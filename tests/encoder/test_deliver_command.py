@@ -91,7 +91,7 @@ def run_stream(run: Path, folder: Path) -> Path:
 MISTAKES = {
     "no run": ([], "run: must be given"),
     "not a run": (["run={nowhere}"], "not a run directory"),
-    "bits": (["run={nowhere}", "weights.bits=5"], "weights.bits=5: must be one of 32, 16, 8, 6, 4"),
+    "bits": (["run={nowhere}", "weights.bits=5"], "weights.bits=5: must be one of 4, 6, 8, 16, 32"),
     "unpacked": (["run={nowhere}", "unpacked=maybe"], "unpacked=maybe: must be true or false"),
     "out": (["run={nowhere}", "out=''"], "out=: must be a text"),
     "setting": (["run={nowhere}", "bits=8"], "bits: no such setting"),
