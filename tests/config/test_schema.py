@@ -3,8 +3,7 @@ follows for each."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,27 +36,37 @@ OPEN = ("trainer.", "hydra.", "passes_at.", "plot.where")
 """Settings of Lightning's Trainer, of Hydra and of our experiments: any name."""
 
 
+@cache
 def composed(*words: str, command: str = "train") -> DictConfig:
+    """The configuration of a command; to be copied by whoever changes it."""
     with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
         return compose(command, list(words))
 
 
-def names(config: DictConfig) -> set[str]:
+def names(config: DictConfig, above: str = "") -> set[str]:
     plain = OmegaConf.to_container(config, resolve=False)
-    return {name for name, _ in flat(plain) if name.rpartition(".")[2] not in WIRING}
+    found = {name for name, _ in flat(plain, above) if name.rpartition(".")[2] not in WIRING}
+    return {name for name in found if not name.endswith("defaults")}
 
 
-def choices() -> Iterator[str]:
+def settings_of(file: Path, package: str) -> set[str]:
+    """The settings that a file of conf/ names itself."""
+    whole = "@package _global_" in file.read_text(encoding="utf-8")
+    return names(OmegaConf.load(file), "" if whole or not package else f"{package}.")
+
+
+def choices() -> dict[str, set[str]]:
+    found = {}
     for file in sorted(CONF.glob("*/*.yaml")):
-        if file.parent.name != "experiment":
-            yield f"{file.parent.name}={file.stem}"
-        if file.parent.name == "sampler":
-            yield f"sampler@init.sampler={file.stem}"
+        group, option = file.parent.name, file.stem
+        found[f"{group}={option}"] = settings_of(file, group)
+        if group == "sampler":
+            found[f"sampler@init.sampler={option}"] = settings_of(file, "init.sampler")
+    return found
 
 
-EVERY = {words: names(composed("init=warm", words)) for words in choices()} | {
-    command: names(composed(command=command)) for command in COMMANDS
-}
+CHOICES = choices()
+EVERY = CHOICES | {each: settings_of(CONF / f"{each}.yaml", "") for each in COMMANDS}
 """The settings of every choice and every command."""
 
 
@@ -89,29 +98,31 @@ def other(value: Any) -> Any:
     """A value of the same type that is another."""
     if isinstance(value, bool):
         return not value
-    if isinstance(value, int | float):
-        return (
-            float(Fraction(str(value)) * Fraction(3, 4)) if isinstance(value, float) else value + 1
-        )
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value / 2 or 0.5
     return [1.0, 0.5, 0.25, 0.125] if value is None or isinstance(value, list) else f"{value}x"
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set().union(*(EVERY[words] for words in choices())) & SETTINGS.keys())
+    "name", sorted(set().union(*CHOICES.values(), EVERY["train"]) & SETTINGS.keys())
 )
 def test_a_run_has_a_directory_of_its_own_for_what_changes_its_result_alone(name: str) -> None:
-    words = next(words for words in choices() if name in EVERY[words])
+    words = next((words for words in CHOICES if name in CHOICES[words]), "seed=0")
+    if words.startswith(("method=", "experiment=")):  # what these change, another choice has
+        words = "seed=0"
     source = SimpleNamespace(
         fingerprint=lambda: "0123456789abcdef", info=SimpleNamespace(name="clip")
     )
     needed = ["init.weights=w", "scorer.weights=w", "scorer.function=f:g"]
-    config = composed(
-        "init=warm", words, *(need for need in needed if need.partition("=")[0] in EVERY[words])
-    )
+    given = [need for need in needed if need.partition("=")[0] in CHOICES.get(words, ())]
+    config = composed("init=warm", words, *given).copy()
     OmegaConf.set_struct(config, False)
     for key, value in flat(OmegaConf.to_container(config)):
         if value == "???":
             OmegaConf.update(config, key, "x")
+    assert OmegaConf.select(config, name, default="missing") != "missing"
     config.name, config.paths.outputs = "same", "outputs"
     OmegaConf.resolve(config)
     before = run_directory(config, source).name
