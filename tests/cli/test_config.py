@@ -228,6 +228,20 @@ class TestRunDirectory:
         assert run_directory(configured(), other).name != self.of().name
 
 
+def test_what_a_method_sets_is_its_own_unless_a_user_changes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("video.max_frames=2", "backbone=espcn")
+    own = build_job(configured(*words)).facts["own_settings"]
+    expected = ["backbone.negative_slope", "backbone.network.negative_slope"]
+    expected += ["backbone.network.residual", "backbone.residual", "optim.loss", "patches.halo"]
+    assert own == expected
+    changed = build_job(configured(*words, "patches.halo=4")).facts["own_settings"]
+    assert set(own) - set(changed) == {"patches.halo"}
+    assert build_job(configured("method=stdo", *words)).facts["own_settings"] == []
+
+
 def test_whole_video_methods_ignore_the_number_of_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,13 @@ OTHERS: dict[str, Callable[[Run], Run]] = {
 }
 
 
+def test_what_a_methods_own_file_sets_is_part_of_the_method(runs: list[Run]) -> None:
+    """So that B-STDO, which sets a halo, is compared; a halo that a user sets is a condition."""
+    halo = OTHERS["halo"](but(runs[2], own_settings=["patches.halo"]))
+    assert rows([runs[0], halo])[1]["over_awdnn"] is not None
+    assert rows([runs[0], OTHERS["halo"](runs[2])])[1]["over_awdnn"] is None
+
+
 @pytest.mark.parametrize("what", OTHERS)
 def test_unlike_runs_are_not_compared(runs: list[Run], what: str) -> None:
     assert rows([OTHERS[what](runs[0]), runs[2]])[1]["over_awdnn"] is None

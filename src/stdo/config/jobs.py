@@ -81,6 +81,7 @@ def build_job(config: DictConfig) -> Job:
         "sampler": _name_of(config.sampler),
         "scorer": config.scorer.name,
         "init": config.init.name,
+        "own_settings": _own_settings(config),
         **budget,
     }
     job = Job(
@@ -105,6 +106,24 @@ def build_job(config: DictConfig) -> Job:
     if config.force or not (job.directory / RESULT).exists():
         rehearse(job, trainer, network, config.chunks)
     return job
+
+
+def _own_settings(config: DictConfig) -> list[str]:
+    """The settings that are part of the method: those that its file in conf/ sets, and what takes
+    its value from them. One that has another value by now is the user's."""
+    file = conf_dir() / "method" / f"{config.method}.yaml"
+    if not file.is_file():
+        return []
+    wanted = OmegaConf.load(file)
+    set_by_file = dict(flat(OmegaConf.to_container(wanted, resolve=False)))
+    own = {
+        name
+        for name, value in set_by_file.items()
+        if name not in ("defaults", "method") and OmegaConf.select(config, name) == value
+    }
+    unresolved = flat(OmegaConf.to_container(config, resolve=False))
+    taken = {name for name, value in unresolved if str(value)[2:-1] in own}  # ${backbone.residual}
+    return sorted(own | taken)
 
 
 def _tried_trainer(config: DictConfig) -> pl.Trainer:

@@ -3,7 +3,7 @@ ours."""
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -21,7 +21,7 @@ from stdo.runs.settings import Role, role_of
 EQUAL_WORK = 0.02
 """Runs whose patch presentations differ by more than this share have not done the same work."""
 
-REFERENCES = ("awdnn", "nas")
+REFERENCES = ("awdnn", "nas", "cafm")
 """The methods that the others are counted from."""
 
 _FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -83,7 +83,7 @@ def over(run: Run, method: str, runs: Sequence[Run]) -> float | None:
         for other in runs
         if other.metrics["method"] == method
         and other.metrics["network"] is None
-        and _conditions(other) == _conditions(run)
+        and comparable(other, run)
         and equal_work(other.metrics["patch_presentations"], run.metrics["patch_presentations"])
     ]
     others = [other for other in others if other.metrics["seed"] == run.metrics["seed"]] or others
@@ -99,13 +99,23 @@ def equal_work(presentations: float, other: float) -> bool:
     return abs(presentations - other) <= EQUAL_WORK * max(presentations, other)
 
 
-def _conditions(run: Run) -> dict[str, str]:
+def comparable(run: Run, other: Run) -> bool:
+    """Whether all that shapes the two results is equal, but for what belongs to their methods.
+
+    A method is its chunking, sharing, sampling, budget, optimizer and first weights, and whatever
+    else its own file in conf/ sets, such as the halo of B-STDO.
+    """
+    ours = {*run.metrics.get("own_settings", ()), *other.metrics.get("own_settings", ())}
+    return _conditions(run, ours) == _conditions(other, ours)
+
+
+def _conditions(run: Run, but: Set[str]) -> dict[str, str]:
     """All that runs must have in common before their methods can be compared."""
     facts = ("video", "scale", "backbone")
     shaping = {
         key: value
         for key, value in run.shaping.items()
-        if role_of(key) is not Role.METHOD and key not in _OWN_FACTS
+        if role_of(key) is not Role.METHOD and key not in _OWN_FACTS and key not in but
     }
     return shaping | {key: str(run.metrics[key]) for key in facts}
 

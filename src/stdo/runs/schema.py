@@ -167,6 +167,9 @@ RESULT: dict[str, Field] = {
     "weights": Field(Numbers | None, "how often a patch of each chunk was drawn", columns=_ITSELF),
     "step_shares": Field(Numbers | None, "share of the steps of each network", columns=_ITSELF),
     "study": Field(Text | None, "study that the run is of"),
+    "own_settings": Field(
+        Annotated[list[Word], Meta(max_length=100)], "settings that are part of the method"
+    ),
 }  # fmt: skip
 """The figures of metrics.json that we read."""
 
