@@ -209,6 +209,8 @@ def test_help_tells_every_setting_of_a_command_with_its_default(
     lines = {line.partition("=")[0]: line for line in done.stdout.splitlines()}
     for name in names(composed(command=command)) & SETTINGS.keys():
         assert name in lines
+    assert ("Choices (group=choice):" in done.stdout) == (command == "train")
+    assert f"python -m stdo.{command} " in done.stdout
     if command == "train":
         assert (
             " ".join(lines["scale"].split()) == "scale=4 enlargement of each side (one of 2, 3, 4)"

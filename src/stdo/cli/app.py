@@ -23,6 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from stdo import __version__
+from stdo.cli.commands import COMMANDS
 from stdo.config.command import command_of
 from stdo.config.errors import MISTAKES, one_line
 from stdo.config.help import listing
@@ -50,6 +51,9 @@ OmegaConf.register_new_resolver("studies", lambda: ", ".join(names()), replace=T
 
 OmegaConf.register_new_resolver("settings", lambda *, _root_: listing(_root_), replace=True)
 """``${settings:}``: the settings of a command, for ``--help``."""
+
+OmegaConf.register_new_resolver("example", lambda name: COMMANDS[name][1], replace=True)
+"""``${example:train}``: how a command is called, for ``--help``."""
 
 
 @dataclass
