@@ -277,10 +277,7 @@ def test_a_signal_is_one_line(number: signal.Signals, clip: Path, tmp_path: Path
     _, rest = running.communicate(timeout=120)
     assert running.returncode == 128 + number
     assert "Traceback" not in rest
-    assert (
-        rest.splitlines()[-1]
-        == f"stdo: stopped by {number.name}; the same command goes on from here"
-    )
+    assert rest.splitlines()[-1] == f"stdo: stopped by {number.name}; the same command resumes"
 
 
 def test_a_program_that_is_not_there_has_no_vmaf() -> None:
@@ -306,5 +303,5 @@ def test_being_asked_to_stop_is_one_line(
         running.send_signal(number)
         rest = running.stderr.read()
     assert running.returncode == code, (begun, rest)
-    assert f"stdo: stopped by {number.name}; the same command goes on from here" in rest
+    assert f"stdo: stopped by {number.name}; the same command resumes" in rest
     assert "Traceback" not in rest

@@ -229,7 +229,7 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"stdo: {one_line(error)}\n")
         sys.exit(2)
     except Stopped as stop:
-        sys.stderr.write(f"\nstdo: stopped by {stop.name}; the same command goes on from here\n")
+        sys.stderr.write(f"\nstdo: stopped by {stop.name}; the same command resumes\n")
         sys.exit(stop.exit_code)
 
 

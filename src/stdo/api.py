@@ -117,7 +117,7 @@ class Recipe:
             UserError: A setting is unknown or out of range, does not fit the clip, or the memory is
                 not there.
             stdo.core.locks.BusyError: Another process is at this run.
-            stdo.core.signals.Stopped: Ctrl-C, after a checkpoint: the same call goes on from there.
+            stdo.core.signals.Stopped: Ctrl-C, after a checkpoint: the same call resumes.
         """
         if clip.settings is None:
             raise UserError(

@@ -88,10 +88,7 @@ def test_who_is_asked_to_stop_saves_says_so_and_goes_on(
     command = Command(words, tmp_path / "stopped")
     assert command.comes_to(phase)
     assert command.kill(number) == 128 + number
-    assert (
-        command.last_lines()[0]
-        == f"stdo: stopped by {number.name}; the same command goes on from here"
-    )
+    assert command.last_lines()[0] == f"stdo: stopped by {number.name}; the same command resumes"
     assert "Traceback" not in command.text
     kept = [path.name for path in (tmp_path / "stopped").rglob("*.ckpt")]
     assert kept == ["start.ckpt" if phase == "train 1/2" else "last.ckpt"], (

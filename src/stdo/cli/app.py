@@ -265,5 +265,5 @@ def _mistakes(full: bool) -> Iterator[None]:
         sys.stderr.write(f"stdo: {one_line(mended)}\n")
         sys.exit(2)
     except Stopped as stop:
-        sys.stderr.write(f"\nstdo: stopped by {stop.name}; the same command goes on from here\n")
+        sys.stderr.write(f"\nstdo: stopped by {stop.name}; the same command resumes\n")
         sys.exit(stop.exit_code)

@@ -52,8 +52,7 @@ def write_stream(
     lr = video.lr_video if encoded else _lossless(folder / "lossless.mp4", video, progress)
     if not lr.is_file():
         remedy = (
-            f"remove {lr.with_suffix('.json').name} beside it and deliver again, and it is "
-            "made anew"
+            f"remove {lr.with_suffix('.json').name} beside it and deliver again to encode it again"
         )
         raise UserError(f"{lr}: the LR video that the networks were trained on is gone; {remedy}")
     with ExitStack() as stack:

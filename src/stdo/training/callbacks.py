@@ -187,7 +187,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             loaded: dict[str, Any] = super().load_checkpoint(path, *args, **kwargs)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-            remedy = "is never run; force=true begins anew"
+            remedy = "is never run; force=true starts over"
             raise UserError(
                 f"{path}: damaged, or not a checkpoint of ours; pickled code {remedy}"
             ) from error
