@@ -1,1 +1,1 @@
-"""The paper's idea, free of networks and of Lightning: grid, scores, split, sample."""
+"""The paper's idea without networks or Lightning: patch grid, scores, chunks, samplers."""

@@ -1,4 +1,4 @@
-"""How far two scorers agree on the patches of one video."""
+"""Agreement of two scorers on the patches of one video."""
 
 from dataclasses import dataclass
 

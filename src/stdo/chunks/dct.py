@@ -1,5 +1,4 @@
-"""How much there is to learn from each patch, told from its pixels alone: DCT features, without any
-SR pass.
+"""Scores of patches by their DCT features: no super-resolution pass is needed.
 
 The features are those by which EPS chooses patches (Wei et al., "EPS: Efficient Patch Sampling for
 Video Overfitting in Deep Super-Resolution Model Training", arXiv 2411.16312, the DCT-based spatial

@@ -1,5 +1,5 @@
-"""Cutting a frame into patches and putting it together again. Needs numpy alone: the client shares
-it."""
+"""The patch grid: cut a frame into patches and assemble it again. Needs numpy alone, as players
+do."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property

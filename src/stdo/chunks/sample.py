@@ -1,4 +1,4 @@
-"""Which patches are shown, and when. Samplers yield the numbers of patches, never pixels."""
+"""Samplers: which patches each step shows. They yield numbers of patches, never pixels."""
 
 import math
 from abc import ABC, abstractmethod

@@ -1,5 +1,4 @@
-"""How hard each patch is: the `Scorer` contract, and PSNR of f0's result against HR (paper section
-3.2).
+"""Scores of patches: the `Scorer` protocol, and PSNR of an upscaler's result (paper section 3.2).
 
 f0 is an `Upscaler`: any callable from an LR frame to an SR frame. This module knows no network.
 """

@@ -1,4 +1,4 @@
-"""Which patches belong together: labels from scores.
+"""Chunks of patches: labels from scores.
 
 A label is the number of a chunk, int16, from 0 to ``chunks - 1``. `by_score` and `by_time` are
 public and stable.

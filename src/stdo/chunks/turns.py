@@ -1,5 +1,4 @@
-"""A sampler that shows patches to one network at a time, and divides the work among them as
-asked."""
+"""The sampler that trains one network per step and divides the steps as asked."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What all commands share: Hydra's start, one-line errors, exit codes and sweeps.
+"""What all commands share: start of Hydra, one-line errors, exit codes, sweeps.
 
 Hydra and OmegaConf stay in `stdo.cli` and `stdo.config`. Heavy packages are imported when they are
 needed, so that ``--help`` answers at once.

@@ -1,5 +1,4 @@
-"""The clip of a configuration: of one that is about to run, and of a run directory, wherever its
-video is by now."""
+"""Build the clip of a configuration, or of a run directory whose video may have moved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that repeats what this process does."""
+"""The command line that repeats the running job."""
 
 import sys
 from collections.abc import Sequence

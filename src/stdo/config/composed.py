@@ -1,5 +1,4 @@
-"""The configuration of settings that are Python values, as the command line composes it of
-words."""
+"""Compose the configuration from settings given as Python values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user did wrong, in one line."""
+"""Turn a user's mistake into one line."""
 
 import re
 

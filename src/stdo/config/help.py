@@ -1,4 +1,4 @@
-"""What ``--help`` says of the settings: default, meaning and range of each, from the schema."""
+"""The text of ``--help``: default, meaning and range of each setting, from the schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job built from a configuration, and the run directory that it gives a run."""
+"""Build a job from a configuration, and name its run directory."""
 
 from __future__ import annotations
 

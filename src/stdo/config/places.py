@@ -1,5 +1,4 @@
-"""Where the video and the cache of a finished run are now: run directories, videos and whole
-folders get moved.
+"""Find the video and the cache of a finished run whose folders may have moved.
 
 The configuration that a run keeps has absolute paths. Those of runs from before have what was
 typed, relative to the folder that the command was given in, which nobody wrote down.

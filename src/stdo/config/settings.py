@@ -1,5 +1,4 @@
-"""Settings of a command: former names, home folders, checks of every value before anything is
-decoded or built."""
+"""Prepare and check settings: whole numbers, home folders, ranges."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Which configurations are believed: what a ``_target_`` may name, on the command line and in a run
-directory.
+"""Trust: what a ``_target_`` may name, on the command line and in a run directory.
 
 A run directory may come from a stranger. Its configuration says which video, backbone and chunks it
 has; it cannot make us import or call anything that our own conf/ does not, or read an environment

@@ -1,5 +1,4 @@
-"""Names as people type them: settings that take a text reach Hydra as they were typed, whatever its
-grammar says.
+"""Quote texts of a command line for Hydra, so that any file name can be typed as it is.
 
 Hydra reads ``video.path=My talk (2024).mkv`` as a call of a function, and ``video.path=café.mkv``
 not at all. Here each such value is put into Hydra's quotes first.

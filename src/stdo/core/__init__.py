@@ -1,1 +1,1 @@
-"""What knows neither video nor networks: values, files, locks, signals, provenance."""
+"""Values, files, locks, signals, provenance: modules that know neither video nor networks."""

@@ -1,5 +1,4 @@
-"""What commands print, on terminals and in logs that have other signs than we use; and UTF-8 for
-everything else."""
+"""Terminal output in any encoding, UTF-8 for files."""
 
 from __future__ import annotations
 

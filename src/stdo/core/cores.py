@@ -1,5 +1,4 @@
-"""How many cores this process may use: those it may run on, and no more than its container's share
-of them."""
+"""The number of cores that this process may use, limits of its container included."""
 
 import math
 import os

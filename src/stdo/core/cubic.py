@@ -1,5 +1,4 @@
-"""The bicubic kernel, the one of its kind: what degrades, what enlarges and what networks begin as
-use it."""
+"""The bicubic kernel: degradation, enlargement and initial weights use this one."""
 
 import numpy as np
 

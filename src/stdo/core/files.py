@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all.
+"""Atomic files: whole or not there.
 
 What is under way lies in a private folder beside its target, ``.stdo-<random>.partial``, under its
 final name. The folder holds an owner file with a fixed content, locked by the process that writes.

@@ -1,5 +1,4 @@
-"""The one way to read a file that may be a stranger's: a regular file, no link, opened once, of
-bounded size.
+"""Read files that may come from a stranger: regular files, no links, bounded sizes.
 
 A run directory or an unpacked package may come from anybody. A name in it can be a symbolic link to
 a private file, a device that never ends, or a FIFO that nobody writes to. Everything that reads

@@ -1,4 +1,4 @@
-"""How heavy packages are imported."""
+"""Import heavy packages quickly."""
 
 import gc
 import sys

@@ -1,5 +1,4 @@
-"""Loops over pixels, compiled by Numba: what numpy and torch would walk through memory for several
-times.
+"""Loops over pixels, compiled by Numba.
 
 They hold no lock of Python's, and each keeps to the thread that calls it: whoever has many frames
 does several at once. A kernel is compiled when it is first called, and kept beside this file or in

@@ -1,4 +1,4 @@
-"""One process at a time, among all that may work in the same folders."""
+"""Locks: one process at a time in a folder."""
 
 import os
 import socket

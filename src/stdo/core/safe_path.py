@@ -1,4 +1,4 @@
-"""Imported first: the folder in which a command is called holds no code of ours.
+"""Keep the current folder out of the import path. Imported first.
 
 ``python -m`` puts the current folder in front of everything that Python imports: in a folder of a
 stranger's, its ``av.py`` would run in place of PyAV. ``stdo-play`` and ``python -P -m`` do not.

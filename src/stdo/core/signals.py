@@ -1,5 +1,4 @@
-"""Being asked to stop: Ctrl-C, SIGTERM, and what a cluster sends before it takes the
-machine away."""
+"""Stop a fit cleanly on Ctrl-C, SIGTERM and a cluster's warning signal."""
 
 import atexit
 import os

@@ -1,5 +1,4 @@
-"""What of a source goes into its package beside the picture: decided by trial, before training as
-after it."""
+"""Choose what of a source goes into its package beside the picture, by trial."""
 
 from __future__ import annotations
 

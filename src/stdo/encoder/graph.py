@@ -1,5 +1,4 @@
-"""A backbone as ONNX, its weights left outside for a package, or inside. Server only: needs torch
-and onnxscript."""
+"""Export a backbone as ONNX, with its weights inside, or outside for a package."""
 
 import copy
 import logging

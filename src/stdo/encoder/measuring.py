@@ -1,4 +1,4 @@
-"""What a viewer of a package sees, measured on the frames that the player makes."""
+"""Measure a package on the frames that the player makes."""
 
 from fractions import Fraction
 from math import isfinite

@@ -1,5 +1,4 @@
-"""What becomes of a run in a package, found out before anything is decoded or trained: by the
-checks of the last step.
+"""Check before training that the run can be packed, by the checks of packing itself.
 
 The streams that go with the picture are tried (`stdo.encoder.beside`), the ranges of the manifest
 are those that `stdo.package.manifest` holds every package to, and large patches are tried in the

@@ -1,4 +1,4 @@
-"""Rounding weights so that what a network makes of its video changes least.
+"""Round weights so that a network's output on its own video changes least.
 
 Rounding every weight to its nearest step shifts whole pictures in brightness: neighbouring pixels
 are alike, so errors of one sign add up, and 8 bits cost up to two decibels. GPTQ

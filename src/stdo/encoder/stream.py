@@ -1,5 +1,4 @@
-"""The LR video as it is sent: what the networks were trained on, with the source's sound, subtitles
-and metadata.
+"""Encode the LR stream of a package, with the source's sound, subtitles and metadata.
 
 Nothing is encoded anew but the LR frames of a run that had no codec; packets are copied and moved
 in time.

@@ -1,5 +1,4 @@
-"""Convolutions as sums: which weights make an output, and which numbers around a position they
-multiply.
+"""Convolutions as sums over weights and input positions.
 
 An ordinary convolution makes one output of each channel at a position. A transposed one with a
 stride s makes s x s, of different weights: output s·q + r along a side is the sum over j of x[q +

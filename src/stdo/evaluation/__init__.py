@@ -1,1 +1,1 @@
-"""What came out: reconstruction, metrics, heat maps, crops and tables."""
+"""Reconstruction, metrics, heat maps, crops and tables."""

@@ -1,5 +1,4 @@
-"""Which crops of a video to show: where our result matters most, and, to be fair, where it is
-worst."""
+"""Choose the crops to show: largest gains, and the patch where the result is worst."""
 
 import json
 from collections.abc import Callable, Sequence

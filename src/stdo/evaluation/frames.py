@@ -1,5 +1,4 @@
-"""Any frames against the ground truth: a decoded video file or a played package, by the metrics
-that runs have."""
+"""Compare any frames with the ground truth: of a video file or of a played package."""
 
 import os
 from collections.abc import Iterable, Iterator

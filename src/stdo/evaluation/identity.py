@@ -1,4 +1,4 @@
-"""Whether a video is the one that a run was made on.
+"""Check that a video is the one that a run was trained on.
 
 A run keeps the fingerprint of its video. Whoever opens a finished run with a video asks here first,
 since figures and packages made of another one would be wrong without a sign of it.

@@ -1,5 +1,4 @@
-"""How close a reconstruction is to the ground truth, in every protocol of docs/protocol.md, from
-one pass."""
+"""PSNR in every protocol of docs/protocol.md, and SSIM, in one pass."""
 
 from dataclasses import dataclass, field
 

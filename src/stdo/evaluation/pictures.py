@@ -1,5 +1,4 @@
-"""Two pictures of a result: where in the frame it is good (`heatmap`), and what that looks like
-(`comparison`)."""
+"""Pictures of a result: heat map of PSNR (`heatmap`) and crops (`comparison`)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

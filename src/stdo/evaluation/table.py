@@ -1,4 +1,4 @@
-"""A result as plain text for the terminal."""
+"""The result of a run as a text table."""
 
 import textwrap
 from collections.abc import Sequence

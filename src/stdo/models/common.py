@@ -1,5 +1,4 @@
-"""What every backbone shares: the base class, exact bicubic kernels and the initial weights built
-from them."""
+"""The base class of backbones, exact bicubic kernels, and initial weights built from them."""
 
 import copy
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""What a backbone costs: parameters and multiply-accumulates."""
+"""Parameters and multiply-accumulates (MACs) of a backbone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One network for all chunks, and what each of them changes in its convolutions."""
+"""One base network with a delta per chunk: the base class of such sharings."""
 
 import copy
 from abc import abstractmethod

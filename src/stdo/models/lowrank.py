@@ -1,4 +1,4 @@
-"""One network for all chunks with a low-rank difference for each but the first."""
+"""LowRank: one base network with a low-rank difference per chunk."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,4 @@
-"""One network for all chunks with a small modulation for each: CaFM, and what becomes of it with
-other chunks."""
+"""Modulated: one base network with a modulation per chunk (CaFM)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Between a network's floats and an image's pixels."""
+"""Convert between float tensors and 8-bit pixels."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Which weights a chunk uses: the one contract between methods and everything else."""
+"""Sharing: which weights each chunk uses. The contract between methods and everything else."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

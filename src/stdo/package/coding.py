@@ -1,5 +1,4 @@
-"""What the coders of weights and labels share: range coding with tables of integers, and blobs with
-their sizes.
+"""Range coding with integer tables, and sized blobs: shared by weights and labels.
 
 Probabilities reach the range coder as products and sums of small numbers, never through ``exp`` or
 ``log``: those may differ in the last bit between two machines, and a decoder that differs in one

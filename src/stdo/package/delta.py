@@ -1,5 +1,4 @@
-"""What a chunk's network changes in the base: how it is folded in, and as which rows of numbers it
-is sent.
+"""Deltas of a package: fold them into the base, and code them as rows of numbers.
 
 A delta names convolutions and holds one array for each, of one of two kinds:
 

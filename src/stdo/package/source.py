@@ -1,4 +1,4 @@
-"""What the manifest tells of the video as the viewer sees it: size, times, colour, marks."""
+"""The video's entry in the manifest: size, times, colour, marks."""
 
 from collections.abc import Iterator
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""One fit: what a run is made of, and from its patches to its weights."""
+"""One fit: the parts of a job, and training from patches to weights."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The phases of a fit: how the presentations are divided between them."""
+"""Phases of a fit: divide the patches seen between them."""
 
 import math
 from collections.abc import Callable

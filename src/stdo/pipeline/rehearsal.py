@@ -1,4 +1,4 @@
-"""What is tried before a video is decoded: whether the fit that its settings ask for can be."""
+"""Try a fit before decoding: build its parts and check memory."""
 
 from __future__ import annotations
 

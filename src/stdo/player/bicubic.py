@@ -1,4 +1,4 @@
-"""Bicubic enlargement in numpy, for patches that have no network, or none yet."""
+"""Bicubic enlargement in numpy, for patches without a network."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The player: a package in, high-resolution frames out, without the lab that made it.
+"""The player: a package in, HR frames out, without PyTorch.
 
     for pts, rgb_HWC in Player("movie.stdo"):
         ...

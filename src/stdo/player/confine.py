@@ -1,5 +1,4 @@
-"""Taking away from a process what it does not need, for good: memory beyond a limit, the network,
-files to write.
+"""Confine a process: limit its memory, forbid network and writing.
 
 The kernel holds the limits, whatever runs in the process later: Linux by RLIMIT_DATA and by
 seccomp, which libseccomp and pyseccomp make. Elsewhere `confine` says what is missing.

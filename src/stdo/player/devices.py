@@ -1,4 +1,4 @@
-"""What OpenVINO calls a device, found out by trying it."""
+"""Find OpenVINO's name of a device by trying it."""
 
 import functools
 import re

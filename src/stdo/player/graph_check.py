@@ -1,4 +1,4 @@
-"""graph.onnx, read before the runtime reads it: nothing but what `deliver` writes may be in it.
+"""Check graph.onnx before the runtime reads it: only operations that `deliver` writes.
 
 ONNX can name files of the viewer's as tensors, nests graphs, and knows hundreds of operations;
 OpenVINO reads it in native code, which ends the process where a convolution has no weights. Ours

@@ -1,5 +1,4 @@
-"""Convolutions in 8 bits. What one reads is rounded to 256 levels of its range, its weights to 127
-steps either way.
+"""Convolutions in 8 bits: inputs in 256 levels of their range, weights in 127 either way.
 
 x86 processors without VNNI add pairs of products in 16 bits, which overflow; there weights have 63
 steps. The server has seen every frame there is, so the ranges in a package are no estimates: they

@@ -1,5 +1,4 @@
-"""Decoding and networks in a process of their own, which may be killed: what a package makes of it
-ends there.
+"""Decode and compute in a separate process that can be killed.
 
 That process (`stdo.player.inside`) has the open package, memory for some frames that both share,
 and a pipe. It may open no file to write, no network, and allocate no more than its share

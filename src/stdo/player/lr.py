@@ -1,4 +1,4 @@
-"""The LR video decoded from inside its package, from any frame on."""
+"""Decode the LR stream inside its package, from any frame on."""
 
 import errno
 import io

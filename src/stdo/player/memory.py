@@ -1,4 +1,4 @@
-"""What playing may take in memory, and how the parts of the player share it.
+"""The player's memory budget, and how its parts share it.
 
     limit = 1 GiB + 128 MiB for each thread beyond four + 32 bytes for each pixel beyond a frame of
     4K

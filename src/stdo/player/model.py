@@ -1,5 +1,4 @@
-"""One network as OpenVINO computes it: its graph, its weights and a padded patch's size, from
-pixels to pixels. Checked."""
+"""Build the OpenVINO model of one network for a size of padded patch, and check its cost."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,5 +1,4 @@
-"""What becomes of played frames: a video with the package's sound, or pictures. Whole, or not there
-at all."""
+"""Write played frames: a video with the package's sound, or pictures."""
 
 from collections.abc import Iterable
 from contextlib import ExitStack

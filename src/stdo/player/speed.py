@@ -1,4 +1,4 @@
-"""How fast a package plays on this machine: each stage by itself, and all of them together."""
+"""Measure playing speed on this machine, by stage and together."""
 
 import time
 from collections.abc import Callable, Iterable

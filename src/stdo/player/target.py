@@ -1,4 +1,4 @@
-"""Whether a target can be written, found out by trying it before anything is played."""
+"""Check by trial that a target can be written, before anything is played."""
 
 import errno
 import os

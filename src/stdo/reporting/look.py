@@ -1,4 +1,4 @@
-"""How methods look in every plot and page: one colour and one shape each, fixed.
+"""Colour and marker of each method in every plot and page.
 
 The colours keep their distance for people who see red, green or blue poorly, and stand out from the
 background at 3:1 or more; tests/reporting/test_look.py measures both. Shapes say the same again.

@@ -1,5 +1,4 @@
-"""What the HTML report knows about its runs, as one JSON value: small figures of all runs, pictures
-of the best."""
+"""The data of the HTML report as one JSON value."""
 
 import base64
 import math

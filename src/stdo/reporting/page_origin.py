@@ -1,4 +1,4 @@
-"""Where the runs of a report come from: their commands, commits and machines."""
+"""Commands, commits and machines of the runs of a report."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What of a run's texts is fit for publication."""
+"""Remove absolute paths from texts before they are published."""
 
 import re
 from typing import Any

@@ -1,5 +1,4 @@
-"""results.tsv: one flat row for each run, with the paper's figures and the run's provenance beside
-ours."""
+"""results.tsv: one flat row per run, with the paper's figures and the run's provenance."""
 
 import csv
 import math

@@ -1,4 +1,4 @@
-"""How every plot is dressed: its colours, marks, labels, heading and legend."""
+"""Style of plots: colours, marks, labels, heading and legend."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Many runs as plain text for the terminal."""
+"""Many runs as a text table."""
 
 import operator
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Leave out the runs whose files cannot be read, before anything is written of the others."""
+"""Leave out runs whose files cannot be read, before anything is written."""
 
 from collections.abc import Sequence
 

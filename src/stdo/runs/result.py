@@ -1,4 +1,4 @@
-"""What was measured of a run, typed: the figures of metrics.json that other programs use."""
+"""The typed result of a run."""
 
 from __future__ import annotations
 

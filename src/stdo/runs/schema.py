@@ -1,5 +1,4 @@
-"""What the files of a run directory hold. Every figure of a result once: type, range, meaning, and
-where it is shown.
+"""Schema of the files of a run directory: every figure of a result once.
 
 Another version may write more, so fields that are not known pass. `stdo.runs.files` reads the
 files.

@@ -1,5 +1,4 @@
-"""Every setting of every command, once: its type and range, one line of help, and what it means for
-a run's result.
+"""Schema of settings: type, range, help and effect on the result, once for each.
 
 Checks, ``--help``, the name of a run directory and what makes two runs comparable all follow from
 `SETTINGS`. The defaults stand in conf/. Settings that are not here, such as those of a backbone of

@@ -1,5 +1,4 @@
-"""Sweeps: what became of each job, kept beside the runs, so that a failed one loses nothing and is
-not forgotten."""
+"""Sweeps: the outcome of each job, kept on disk."""
 
 import json
 import math

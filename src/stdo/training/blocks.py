@@ -1,4 +1,4 @@
-"""Which steps a fit does in one go."""
+"""Blocks: several optimizer steps for each batch that Lightning sees."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What happens around a fit: progress, checkpoints, the clock."""
+"""Callbacks of a fit: progress, checkpoints, elapsed time."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""What a fit makes small, from a network's floats and an image's pixels.
+"""L1 and L2 losses on float predictions and 8-bit targets, with their gradients.
 
 Values and gradients are those of `torch.nn.functional.l1_loss` and ``mse_loss`` on ``hr / 255``,
 with a third of the passes over pixels: both come from one difference, and the gradient takes its

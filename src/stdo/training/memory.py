@@ -1,4 +1,4 @@
-"""What a fit needs of memory at least, told from its settings, and what there is."""
+"""Memory that a fit needs at least, and memory that there is."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Muon: steps of one length in every direction that a layer knows. What a short fit learns fastest
-with."""
+"""Muon: an optimizer whose steps have equal singular values."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Which arithmetic a fit uses."""
+"""Choose the precision of a fit."""
 
 from pathlib import Path
 

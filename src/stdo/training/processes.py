@@ -1,5 +1,4 @@
-"""How many processes a fit has, and what keeps Lightning from starting or joining others where it
-has one."""
+"""The number of processes of a fit; keep Lightning from starting or joining others."""
 
 from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""How the learning rate moves over a fit."""
+"""The learning-rate schedule."""
 
 import math
 

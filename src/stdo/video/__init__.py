@@ -1,2 +1,1 @@
-"""Pixels in and out: readers, writer, degradation (HR to LR), the store of prepared frames, the
-sample clip."""
+"""Video in and out: readers, writers, degradation, prepared frames, the sample clip."""

@@ -1,4 +1,4 @@
-"""Work that goes on in a thread while its results are used in another."""
+"""Prefetch: compute the next items in a thread."""
 
 import threading
 from collections.abc import Iterable, Iterator

@@ -1,5 +1,4 @@
-"""Boxes of MP4 that FFmpeg reads and cannot be asked to write as players read them: stereo and
-spherical video.
+"""MP4 boxes that FFmpeg reads but does not write: stereo and spherical video.
 
 Spherical Video V2 (Google):
 https://github.com/google/spatial-media/blob/master/docs/spherical-video-v2-rfc.md

@@ -1,5 +1,4 @@
-"""A clip: a video at high and at low resolution with its grid of patches. What a run learns, and is
-measured on."""
+"""A clip: a video at high and at low resolution with its patch grid."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Time stamps as containers write them, turned into times that always move forward."""
+"""Turn time stamps of containers into times that always rise."""
 
 from fractions import Fraction
 

@@ -1,5 +1,4 @@
-"""The codecs that stdo writes, all that there is to know of each in one place. Needs the standard
-library alone."""
+"""Table of the codecs that stdo writes. Standard library alone."""
 
 from dataclasses import dataclass
 from fractions import Fraction

@@ -1,5 +1,4 @@
-"""YCbCr to RGB and back, with the matrix and the range always said and never left to a library's
-guess.
+"""Convert YCbCr to RGB and back with matrix and range stated explicitly.
 
 swscale does the arithmetic (bicubic chroma at full horizontal resolution, accurate rounding); the
 tests hold it to an independent conversion within one level for every matrix and range. One limit of

@@ -1,5 +1,4 @@
-"""Local video files, opened so that nothing in them reaches further: no other file, no network, no
-vast frame.
+"""Open local video files safely: no other file, no network, bounded frames.
 
 FFmpeg is handed the open file and may open nothing else, so that a playlist, which names other
 files, shows none of them; and its decoders are told the size of frame that they may allocate,

@@ -1,4 +1,4 @@
-"""What files hold, so that a video that has changed is never taken for the one before."""
+"""Fingerprints of files, so that a changed video is noticed."""
 
 import hashlib
 import os

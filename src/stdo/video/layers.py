@@ -1,5 +1,4 @@
-"""Transparency, and other layers, that lie beside the picture in its own stream, where decoders do
-not look."""
+"""Detect transparency and other layers that a stream holds beside its picture."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
-"""What files tell players beside the pixels: the shape of a pixel, stereo, spherical and HDR marks;
-read and written.
+"""Pixel aspect, stereo, spherical and HDR marks: read and written.
 
 Encoders take some of them as options; MP4 has boxes for others, which FFmpeg reads and has no
 option to make (`stdo.video.boxes`).

@@ -1,5 +1,4 @@
-"""Copying packets of sound, subtitles and pictures between containers, moved in time. Nothing is
-decoded."""
+"""Copy packets of sound, subtitles and pictures between containers, shifted in time."""
 
 from __future__ import annotations
 

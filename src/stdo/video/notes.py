@@ -1,4 +1,4 @@
-"""What a user should know of a video before trusting its pixels, one line each."""
+"""Notes on a video that a user should read before trusting its pixels."""
 
 from fractions import Fraction
 

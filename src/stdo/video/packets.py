@@ -1,5 +1,4 @@
-"""Packets of an encoder on their way into a container, each with the time that its frame is
-shown."""
+"""Mux an encoder's packets with the time at which each frame is shown."""
 
 from __future__ import annotations
 

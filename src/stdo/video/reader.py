@@ -1,5 +1,4 @@
-"""Video files of any container and codec that FFmpeg decodes, as upright RGB frames in the order of
-their time."""
+"""Read any video that FFmpeg decodes as upright RGB frames in display order."""
 
 import contextlib
 import hashlib

@@ -1,5 +1,4 @@
-"""Broadcasts whose clock is set back on the way, as where recordings were joined: sound follows the
-picture."""
+"""Handle clocks that are set back inside a broadcast: sound follows the picture."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction

@@ -1,5 +1,4 @@
-"""The clip that is used when no video is named: a real one where its package is installed, else a
-generated one."""
+"""The default clip: a real one where its package is installed, else a generated one."""
 
 import hashlib
 import importlib.util

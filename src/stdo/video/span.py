@@ -1,4 +1,4 @@
-"""Which frames of a source are wanted, and at what size: the settings that every source shares."""
+"""Span: which frames of a source are used, and at what size."""
 
 import math
 from collections.abc import Iterable, Iterator

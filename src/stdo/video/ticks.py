@@ -1,4 +1,4 @@
-"""The unit in which a file counts time, chosen for the times that it has to hold.
+"""Choose the time base of a file for the times that it holds.
 
 All is done in whole numbers and on the fly: a package may claim ten million frames.
 """

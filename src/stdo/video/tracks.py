@@ -1,4 +1,4 @@
-"""What a video carries beside its picture: sound, subtitles, fonts, covers, data."""
+"""Tracks of a video beside its picture: sound, subtitles, fonts, covers, data."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Which streams a container holds: tried, since the names of codecs say less. MP4 takes MP3, but
-not at 11,025 Hz."""
+"""Find by trial which streams a container can hold."""
 
 from __future__ import annotations
 

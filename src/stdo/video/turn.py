@@ -1,5 +1,4 @@
-"""Rotation and mirroring that a file asks its player for (the display matrix), applied so that
-pictures are upright."""
+"""Apply rotation and mirroring of the display matrix."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Frames into a video file or a folder of PNG, whole or not at all."""
+"""Write frames to a video file or to PNGs, whole or not at all."""
 
 import os
 import sys

@@ -1,1 +1,1 @@
-"""Who is told of a run: the curve file that every run has, TensorBoard, Weights & Biases."""
+"""Trackers: curves.csv, TensorBoard, Weights & Biases."""

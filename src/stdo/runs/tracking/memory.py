@@ -1,4 +1,4 @@
-"""What a tracker remembers of a run between two starts of the same command."""
+"""What a tracker keeps of a run between two starts of a command."""
 
 import hashlib
 import json

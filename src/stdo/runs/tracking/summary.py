@@ -1,4 +1,4 @@
-"""What of a finished run is shown elsewhere: its figures, its tables, its pictures."""
+"""Figures, tables and pictures of a finished run, for trackers."""
 
 import math
 from collections.abc import Iterator, Mapping

@@ -1,5 +1,4 @@
-"""What the pipeline expects of whoever is told of a run, and the default: nobody but the run
-directory."""
+"""The tracker protocol, and the default that writes only the run directory."""
 
 import importlib.util
 import shutil

@@ -1,5 +1,4 @@
-"""Weights & Biases: one W&B run for each run directory, online or offline, never with a question
-asked."""
+"""Weights & Biases: one W&B run per run directory, online or offline, without questions."""
 
 from __future__ import annotations
 

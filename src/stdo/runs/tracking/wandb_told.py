@@ -1,5 +1,4 @@
-"""What the user has told W&B in W&B's own ways, and what we would have it do where nothing was
-said."""
+"""W&B settings: what the user has set in W&B's own ways, and our defaults."""
 
 from __future__ import annotations
 
