@@ -1,8 +1,8 @@
 """Every benchmark, or the parts that are named; each part's tables go into a file of
 benchmarks/results.
 
-    python benchmarks/bench.py [limits prepare train quality play growth gpu] [--quick] [--out
-    benchmarks/results]
+    python benchmarks/bench.py [limits prepare train quality play growth gpu] [--quick]
+                               [--out benchmarks/results]
 
 ``--quick`` is a quarter of an hour, everything some hours. A file says on which processor, with
 which versions and how it was asked for; it names no host and no path. What a part measures stands

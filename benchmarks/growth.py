@@ -1,7 +1,7 @@
 """How time, memory and disk grow with length, resolution, chunks and number of jobs.
 
-    python benchmarks/growth.py [--lengths 5 15 60 180] [--heights 720 1080 2160] [--chunks 1 4 8]
-    [--jobs 1 2 4]
+    python benchmarks/growth.py [--lengths 5 15 60 180] [--heights 720 1080 2160]
+                                [--chunks 1 4 8] [--jobs 1 2 4]
 
 Each row prepares a video (25 frames a second) and trains ESPCN for some steps, in a process of its
 own. Lengths are at 1080 rows; heights, chunks and jobs at 5 seconds. 180 seconds need 29 GB of

@@ -1,7 +1,8 @@
 """How fast a package plays, beside its networks alone, and which runtime computes them fastest.
 
-    python benchmarks/play.py [--backbone espcn] [--residual bicubic] [--scale 4] [--networks 4]
-                              [--halo 0] [--frames 120] [--threads 1 2] [--rounds 5]
+    python benchmarks/play.py [--backbone espcn] [--residual bicubic] [--scale 4]
+                              [--networks 4] [--halo 0]
+                              [--frames 120] [--threads 1 2] [--rounds 5]
 
 A package of 1080p is made of a generated clip and untrained networks, whose speed is that of
 trained ones. Runtimes take turns in one process: frames per second, and per second of one core,

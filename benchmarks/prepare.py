@@ -1,7 +1,7 @@
 """Frames per second of preparing a video, stage by stage and as a whole, and of the published way.
 
-    python benchmarks/prepare.py [--video clip.mp4] [--heights 720 1080 2160] [--frames 300]
-    [--quick]
+    python benchmarks/prepare.py [--video clip.mp4] [--heights 720 1080 2160]
+                                 [--frames 300] [--quick]
 
 Clips are made of the video (the sample clip) in x264. Stages run alone, on frames in memory. The
 whole is what `stdo.train` does before it trains, in a process of its own so that its memory is its

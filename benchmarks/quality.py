@@ -1,7 +1,7 @@
 """PSNR against seconds and against patches shown, for each method, beside bicubic.
 
-    python benchmarks/quality.py [--passes 1 4 16] [--methods awdnn nas] [--video clip.mp4]
-    [--quick]
+    python benchmarks/quality.py [--passes 1 4 16] [--methods awdnn nas]
+                                 [--video clip.mp4] [--quick]
 
 Whole runs through the door, of ESPCN in 4 chunks on 24 frames of 360 rows; equal presentations for
 all methods.

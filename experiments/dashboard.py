@@ -1,9 +1,8 @@
 """The W&B dashboard as code: every method against NAS, CaFM and bicubic, by backbone, scale, chunks
 and video.
 
-    python experiments/dashboard.py --entity me --runs outputs            # differences into the
-    runs, then the panels python experiments/dashboard.py --entity me --runs outputs --print    #
-    only show what it would do; no account
+    python experiments/dashboard.py --entity me --runs outputs            # differences, panels
+    python experiments/dashboard.py --entity me --runs outputs --print    # show them; no account
 
 W&B cannot subtract one run from another. So the differences are computed here, from the run
 directories: PSNR of a run minus PSNR of the NAS (or CaFM) run of equal work, which is the one with
@@ -20,24 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from stdo.core.types import Json, UserError
+from stdo.reporting import results
 from stdo.reporting.runs import NAMES, Run, collect
 from stdo.runs.tracking.memory import Memory
 
 BASELINES = ("nas", "cafm")
-SAME_SETTINGS = ("degrade", "patches", "backbone", "optim", "budget")
-SAME_FACTS = ("video", "frames", "backbone", "scale", "seed", "precision")
 GROUPS = ("backbone", "scale", "chunks", "video")
 PROTOCOLS = ("frame", "pooled", "stdo_patch", "cafm_frame", "y")
 
 
 def comparable(run: Run, other: Run) -> bool:
-    """Whether two runs differ in their method alone and showed as many patches, but for rounding to
-    whole steps."""
+    """Whether two runs differ in their method alone, as results.tsv has it, with the same chunks,
+    seed and pixels, and showed as many patches, but for rounding to whole steps."""
     ours, theirs = run.metrics, other.metrics
     step = max(facts["patch_presentations"] / facts["steps"] for facts in (ours, theirs))
     return (
-        all(ours[key] == theirs[key] for key in SAME_FACTS)
-        and all(run.settings.get(key) == other.settings.get(key) for key in SAME_SETTINGS)
+        results.comparable(run, other)
+        and ours["seed"] == theirs["seed"]
         and ours["bicubic"]["psnr"] == theirs["bicubic"]["psnr"]  # the very same pixels, in and out
         and (
             ours["chunks"] == theirs["chunks"] or "whole" in (ours["chunking"], theirs["chunking"])

@@ -1,7 +1,6 @@
 """Does it pay to send small video and networks, rather than a codec's video?
 
-    python experiments/rate_distortion/study.py video.path=clip.mp4 video.height=540
-    video.duration=6 budget.passes=4
+    python experiments/rate_distortion/study.py video.path=clip.mp4 video.height=540 budget.passes=4
 
 Settings are those of stdo.train, but for what the options sweep. Of those of the networks several
 values may be given, such as method=jstdo,stdo scale=2,4. The same frames go through codecs at full

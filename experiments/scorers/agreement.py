@@ -1,7 +1,6 @@
 """Do cheaper scorers find the same hard patches, and how much cheaper are they?
 
-    python experiments/scorers/agreement.py outputs/<video>/<run> outputs/<video>/<run> … >
-    agreement.tsv
+    python experiments/scorers/agreement.py outputs/<video>/<run> … > agreement.tsv
 
 Reads finished runs that differ in their scorer and prints one line for each pair of runs of one
 video, scale and number of chunks. The shortest training will do: `stdo.train -m scorer=bicubic,dct

@@ -28,8 +28,8 @@ that bicubic needs."""
 class Backbone(nn.Module, ABC):
     """A network that turns a low-resolution picture into one ``scale`` times as large.
 
-        lr ─┬─ predict ─ + ─ sr            residual=bicubic: predict makes what bicubic upsampling
-            lacks └─ bicubic ──┘
+        lr ─┬─ predict ─ + ─ sr      residual=bicubic: predict makes what bicubic lacks
+            └─ bicubic ──┘
 
     Args:
         scale: 2, 3 or 4.

@@ -22,8 +22,8 @@ class LowRank(Deltas):
     """Low-rank adaptation of every convolution (LoRA, https://arxiv.org/abs/2106.09685), for chunks
     rather than tasks.
 
-        weight of chunk k  =  weight + left_k · right_k        (outputs · rows, rank) · (rank,
-        inputs · columns)
+        weight of chunk k  =  weight + left_k · right_k
+                              (outputs · rows, rank) · (rank, inputs · columns)
 
     A filter's rows go with the outputs, its columns with the inputs (with a transposed convolution,
     which has them the other way, rows go with the inputs), so that the matrix is about square and a

@@ -16,9 +16,11 @@ class Modulated(Deltas):
 
     https://arxiv.org/abs/2108.08202, section 3.2, in the form of the published code.
 
-        x ─ conv ─┬──────────────────────────── + ─ …        m: 1x1, groups of two channels, weights
-                  and biases └─ m of the chunk ─ · gain ───┘            gain: one number per
-                  convolution and chunk, at first 0
+        x ─ conv ─┬──────────────────────────── + ─ …
+                  └─ m of the chunk ─ · gain ───┘
+
+    m is a 1x1 convolution in groups of two channels, with biases; the gain is one number per
+    convolution and chunk, 0 at first.
 
     Being linear, the modulation folds into the convolution before it.
 

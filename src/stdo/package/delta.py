@@ -2,9 +2,9 @@
 
 A delta names convolutions and holds one array for each, of one of two kinds:
 
-    modulation            (outputs / 2, 2, 3)    mixes the two outputs of each pair
-    low-rank difference   (rank, height + width) left column and right row of each rank of a matrix
-    (height, width)
+    modulation            (outputs / 2, 2, 3)     mixes the two outputs of each pair
+    low-rank difference   (rank, height + width)  left column and right row of each rank of a
+                                                  matrix (height, width)
 
 The matrix is the filters', (outputs · rows, inputs · columns). All deltas of a package are of one
 kind and change the same convolutions, or nothing; all differences are of one rank, as far as a

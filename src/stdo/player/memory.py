@@ -1,7 +1,7 @@
 """The player's memory budget, and how its parts share it.
 
-    limit = 1 GiB + 128 MiB for each thread beyond four + 32 bytes for each pixel beyond a frame of
-    4K
+    limit = 1 GiB + 128 MiB for each thread beyond four
+                  + 32 bytes for each pixel beyond a frame of 4K
 
 Two processes share it (docs/decisions/0022): one decodes and computes, the other encodes. What the
 encoder takes depends on its settings alone, so these follow the size of the frames: x264 keeps some

@@ -22,8 +22,8 @@ class ESPCN(Backbone):
 
     https://arxiv.org/abs/1609.05158
 
-        lr ─ conv 3→64 ─ ReLU ─ conv 64→64 ─ ReLU ─ conv 64→32 ─ ReLU ─ conv 32→3s² ─ PixelShuffle ─
-        sr
+        lr ─ conv 3→64 ─ ReLU ─ conv 64→64 ─ ReLU ─ conv 64→32 ─ ReLU ─ conv 32→3s²
+           ─ PixelShuffle ─ sr
 
     The last two convolutions repeat the edge instead of padding with zeros.
 

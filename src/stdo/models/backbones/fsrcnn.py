@@ -14,9 +14,10 @@ class FSRCNN(Backbone):
 
     https://arxiv.org/abs/1608.00367
 
-        lr ─┬─ conv5 3→56 ─ conv1 56→12 ─ 4 × conv3 12→12 ─ conv1 12→56 ─ transposed conv9 56→3,
-            stride s ─ + ─ sr └─ bicubic
-            ─────────────────────────────────────────────────────────────────────────────────────┘
+        lr ─┬─ conv5 3→56 ─ conv1 56→12 ─ 4 × conv3 12→12 ─ conv1 12→56 ─ transposed ─ + ─ sr
+            └─ bicubic ────────────────────────────────────────────────────────────────┘
+
+    where the transposed convolution is 9x9, 56→3, of stride s.
 
     Each convolution but the last is followed by a PReLU, with a slope for each channel. The
     transposed one's filters lie as near to the middle of the s x s pixels of their LR pixel as 9
