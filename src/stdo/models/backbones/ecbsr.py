@@ -15,8 +15,10 @@ class ECBSR(Backbone):
 
     https://doi.org/10.1145/3474085.3475291 (section 3.1; M4C16 has ``depth=4`` and ``channels=16``)
 
-        lr ─┬─ −mean ─ conv 3→c ─ LeakyReLU ─ depth × (conv c→c ─ LeakyReLU) ─ conv c→3s² ─┐
-            └─ bicubic ──────────────────────────────── sr ─ + ──────── PixelShuffle ──────┘
+        lr ─┬─ −mean ─ conv 3→c ─ LeakyReLU ─ body ─ conv c→3s² ─ PixelShuffle ─ + ─ sr
+            └─ bicubic ──────────────────────────────────────────────────────────┘
+
+    body: ``depth`` times conv c→c and LeakyReLU.
 
     The paper adds the nearest LR pixel; here it is the bicubic picture, as with every backbone. Its
     training-time edge branches, which fold into the same convolutions, are left out
