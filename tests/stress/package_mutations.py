@@ -597,10 +597,9 @@ def _value(draw: Draw, fields: dict[str, Any]) -> str:
     fraction = float(old) if type(old) is int and abs(old) < 2**1000 else 0.5
     near = [old + 1, old - 1, old * 2, -old, fraction, str(old)] if type(old) is int else []
     near += [old[:-1], old + old, old * 100] if isinstance(old, str | list) else []
-    others = [
-        copy.deepcopy(_at(fields, draw.choice(_paths(fields))))
-    ]  # which may be a field that holds this one
-    parent[path[-1]] = draw.choice([*near, *others, *draw.sample(VALUES, 6)])
+    others = [_at(fields, draw.choice(_paths(fields)))]  # which may be a field that holds this one
+    # A copy: further harms may change it, and VALUES are of all mutations.
+    parent[path[-1]] = copy.deepcopy(draw.choice([*near, *others, *draw.sample(VALUES, 6)]))
     return ".".join(map(str, path))
 
 
@@ -615,9 +614,10 @@ def _with(draw: Draw, fields: dict[str, Any]) -> str:
         fields,
         *(_at(fields, path) for path in _paths(fields) if isinstance(_at(fields, path), dict)),
     ]
-    draw.choice(parents)[
-        draw.choice(["", "x", "sha256", "width", "__proto__", "x" * 5000, "\n", "\ud800"])
-    ] = draw.choice(VALUES)
+    value = copy.deepcopy(draw.choice(VALUES))
+    parent = draw.choice(parents)
+    name = draw.choice(["", "x", "sha256", "width", "__proto__", "x" * 5000, "\n", "\ud800"])
+    parent[name] = value
     return "one more"
 
 
