@@ -163,9 +163,7 @@ def check_held(numbers: int, memory: int) -> None:
 def check_work(work: float) -> None:
     """Raise UserError for more multiply-accumulates than a frame may cost."""
     if work > MAX_MACS:
-        raise UserError(
-            f"graph.onnx: {work:.3g} MACs for a frame: must be at most {MAX_MACS:.3g}"
-        )
+        raise UserError(f"graph.onnx: {work:.3g} MACs for a frame: must be at most {MAX_MACS:.3g}")
 
 
 def held(model: ov.Model) -> int:
