@@ -29,7 +29,8 @@ def agreement(labels_a: I16, labels_b: I16, chunks: int) -> Agreement:
     chunks of them.
 
     Args:
-        labels_a, labels_b: int16 of one shape, 0..chunks − 1.
+        labels_a: int16 of one shape, 0..chunks − 1.
+        labels_b: int16 of one shape, 0..chunks − 1.
 
     Raises:
         UserError: For other shapes or labels.

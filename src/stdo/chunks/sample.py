@@ -24,8 +24,8 @@ class Sampler(ABC):
     anywhere.
 
     Args:
-        label_N, learner_N: int64 (N,), the chunk of each patch, and the learner that learns from
-            it.
+        label_N: The chunk of each patch, int64 (N,).
+        learner_N: The learner that learns from each patch, int64 (N,).
         batch: Patches per learner and step.
         passes: Presentations as a multiple of N; may be a fraction.
     """
@@ -269,7 +269,8 @@ def joint_counts(
 
     Args:
         sizes: Patches of each chunk.
-        ratios, size: As in `Ratios`; with a size the counts add up to it exactly.
+        ratios: As in `Ratios`.
+        size: As in `Ratios`; with a size the counts add up to it exactly.
 
     Raises:
         UserError: When there is no such set.

@@ -78,7 +78,8 @@ def patch_psnr(sr_HWC: U8, hr_HWC: U8, grid: PatchGrid) -> F32:
     """PSNR in dB of every patch of one frame, over the patch's whole rectangle (without halo).
 
     Args:
-        sr_HWC, hr_HWC: uint8 (scale·height, scale·width, 3).
+        sr_HWC: uint8 (scale·height, scale·width, 3).
+        hr_HWC: uint8 (scale·height, scale·width, 3).
 
     Returns:
         float32 (rows, cols), capped at `PSNR_CAP`.

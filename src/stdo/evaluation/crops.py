@@ -53,7 +53,8 @@ def choose_crops(bicubic_TRC: F32, ours_TRC: F32, count: int = 4) -> list[Crop]:
     video has them, and only from where something is gained.
 
     Args:
-        bicubic_TRC, ours_TRC: PSNR of each patch in dB, (frames, rows, cols).
+        bicubic_TRC: PSNR of each patch in dB, (frames, rows, cols).
+        ours_TRC: PSNR of each patch in dB, (frames, rows, cols).
         count: How many at most.
     """
     assert bicubic_TRC.shape == ours_TRC.shape, (bicubic_TRC.shape, ours_TRC.shape)
@@ -70,7 +71,8 @@ def hardest(bicubic_TRC: F32, ours_TRC: F32, count: int = 4) -> list[Crop]:
     video.
 
     Args:
-        bicubic_TRC, ours_TRC: PSNR of each patch in dB, (frames, rows, cols).
+        bicubic_TRC: PSNR of each patch in dB, (frames, rows, cols).
+        ours_TRC: PSNR of each patch in dB, (frames, rows, cols).
     """
     error_TRC = 10 ** (-bicubic_TRC.astype(np.float64) / 10)
     return [_crop(place, HARDEST, bicubic_TRC, ours_TRC) for place in _apart(error_TRC, count)]

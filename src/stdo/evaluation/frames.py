@@ -20,8 +20,9 @@ def compare(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) ->
 
     Args:
         name: What the frames are called in a message.
-        hr, sr: uint8 (height, width, 3) in the same order. One pass; memory does not grow with
-            their number.
+        hr: uint8 (height, width, 3) in the same order. One pass; memory does not grow with their
+            number.
+        sr: As ``hr``.
 
     Returns ``psnr`` {``frame``, ``pooled``, ``y``} in dB and ``ssim`` (None where a side is too
     short for it). Raises UserError where the numbers of frames or their sizes differ.

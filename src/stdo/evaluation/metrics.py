@@ -151,7 +151,8 @@ class Comparison:
         """Take in the next frame and return its own figures.
 
         Args:
-            hr_HWC, sr_HWC: uint8 (H, W, 3).
+            hr_HWC: uint8 (H, W, 3).
+            sr_HWC: uint8 (H, W, 3).
             error_HW: Their squared error, where the caller has it already.
 
         Returns:

@@ -41,7 +41,8 @@ def vmaf(hr: Path, sr: Path, program: str = "ffmpeg") -> float:
     for 1080 rows).
 
     Args:
-        hr, sr: Files without loss, see `keep`.
+        hr: Files without loss, see `keep`.
+        sr: Files without loss, see `keep`.
 
     Raises:
         UserError: With FFmpeg's last line when it fails.

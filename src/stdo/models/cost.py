@@ -63,7 +63,8 @@ def macs_per_patch(
     Args:
         network_of: The chunks' networks, or `BICUBIC`, which is counted as `count` does, but has no
             halo.
-        padded_patch, patch: Height and width of a patch with its halo and without, in LR pixels.
+        padded_patch: Height and width of a patch with its halo, in LR pixels.
+        patch: Height and width of a patch without its halo, in LR pixels.
     """
     bicubic = 3 * patch[0] * patch[1] * bicubic_kernels(scale).numel()
     macs = [

@@ -34,7 +34,8 @@ class LowRank(Deltas):
 
     Args:
         rank: Of each difference, 1 to 255; where the matrix is smaller, its shorter side.
-        seed, bicubic_chunks: See `Deltas`.
+        seed: See `Deltas`.
+        bicubic_chunks: See `Deltas`.
 
     Raises UserError for another rank.
     """

@@ -25,7 +25,8 @@ class Modulated(Deltas):
     Being linear, the modulation folds into the convolution before it.
 
     Args:
-        seed, bicubic_chunks: See `Deltas`.
+        seed: See `Deltas`.
+        bicubic_chunks: See `Deltas`.
     """
 
     def __init__(

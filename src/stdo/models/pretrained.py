@@ -37,8 +37,9 @@ class PretrainedUpscaler:
             with one network, or a state dict (PyTorch or safetensors) whose convolutions have our
             shapes in our order, under any names; in safetensors, which keeps no order, the names
             sorted with their numbers must give it.
-        backbone, scale: What to load the weights into. In our own format the file says what is
-            predicted (`Backbone`, residual); foreign weights are taken as published.
+        backbone: What to load the weights into. In our own format the file says what is predicted
+            (`Backbone`, residual); foreign weights are taken as published.
+        scale: Of the backbone.
         colour: What the network was trained on. ``ycbcr`` is full-range BT.601 (JPEG) in [0, 1];
             ``auto`` takes what the backbone's paper and its ports use for foreign weights
             (`Backbone.COLOUR`), else ``rgb``.

@@ -24,8 +24,10 @@ def enlarge_part(lr_HWC: U8, scale: int, top: int, left: int, height: int, width
     scale·width, 3).
 
     Args:
-        top, left, height, width: Of the part in LR pixels. One patch at a time stays in the
-            processor's cache.
+        top: First row of the part, in LR pixels.
+        left: First column of the part, in LR pixels.
+        height: Rows of the part. One patch at a time stays in the processor's cache.
+        width: Columns of the part.
     """
     above, before = max(top - REACH, 0), max(left - REACH, 0)
     seen_HWC = lr_HWC[above : top + height + REACH, before : left + width + REACH]

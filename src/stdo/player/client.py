@@ -54,12 +54,13 @@ class Player:
 
     Args:
         path: A ``.stdo`` file or an unpacked package.
-        start, duration: Seconds of the video; frames with ``start <= time < start + duration`` are
-            played, None: to the end.
+        start: In seconds; frames with ``start <= time < start + duration`` are played.
+        duration: In seconds; None: to the end.
         max_network_bytes: As if only so many bytes of weights.bin had arrived: networks are taken
             in its order while they fit, patches of the others are bicubic.
         threads: Frames computed at once, None: one for each core that this process may use.
-        precision, device: See `stdo.player.runtime.Networks`.
+        precision: See `stdo.player.runtime.Networks`.
+        device: See `stdo.player.runtime.Networks`.
         isolated: Decode and compute in another process, which has a limit of memory and of time and
             can neither write files nor use a network: for packages of strangers. It ends with the
             player.

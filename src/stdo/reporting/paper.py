@@ -22,7 +22,8 @@ def paper_figure(backbone: str, method: str, video: str, scale: int) -> float | 
     """The paper's PSNR in dB; None where it prints none.
 
     Args:
-        backbone, method: Our names (``wdsr``, ``jstdo``), or `FIRST_ALONE` and `LAST_ALONE`.
+        backbone: Our name (``wdsr``).
+        method: Our name (``jstdo``), or `FIRST_ALONE` or `LAST_ALONE`.
         video: The name of a VSD4K video as `stdo.video.images.Vsd4k` gives it (``game_15s``), or as
             the paper does (``game-15s``).
 

@@ -45,7 +45,7 @@ def saved_by_step(network: Backbone, padded_patch: tuple[int, int], half: bool) 
     """Bytes that a backward pass keeps of one patch: found by a pass over tensors without content.
 
     Args:
-        padded patch: Height and width of the padded patch in LR pixels.
+        padded_patch: Height and width of the padded patch in LR pixels.
         half: In 16-bit arithmetic, which halves most of it.
     """
     seen: set[int] = set()

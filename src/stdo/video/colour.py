@@ -148,7 +148,8 @@ class ToRgb:
 
     Args:
         colour: How the samples are to be understood.
-        width, height: Size of the result in pixels, before rotation.
+        width: Size of the result in pixels, before rotation.
+        height: Size of the result in pixels, before rotation.
     """
 
     def __init__(self, colour: Colour, width: int, height: int) -> None:

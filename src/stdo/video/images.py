@@ -132,7 +132,11 @@ class ImageFolder(Pictures):
         pattern: Which names, as a shell would match them, so that hidden ones (``._0001.png``, as
             macOS leaves them) need a dot in the pattern; among them, those that end in one of
             `SUFFIXES` are read.
-        start, duration, max_frames, height, every: As in `VideoFile`.
+        start: As in `VideoFile`.
+        duration: As in `VideoFile`.
+        max_frames: As in `VideoFile`.
+        height: As in `VideoFile`.
+        every: As in `VideoFile`.
 
     Raises UserError for a pattern that leads out of the folder.
     """
@@ -168,7 +172,8 @@ class Vsd4k(Pictures):
         topic: ``game``, ``vlog``, ``inter`` and so on
         seconds: 15, 30, 45 and so on.
         rate: The videos are of 30 frames per second.
-        max_frames, height: As in `VideoFile`.
+        max_frames: As in `VideoFile`.
+        height: As in `VideoFile`.
 
     The published folders hold, after the ``30 · seconds`` frames of the video, a second copy of
     every tenth of them for testing; these are left out, since they would be shown twice.

@@ -15,7 +15,11 @@ class Joined:
 
     Args:
         paths: The files, in order.
-        start, duration, max_frames, height, every: As in `VideoFile`, for each of them.
+        start: As in `VideoFile`, for each of them.
+        duration: As in `VideoFile`, for each of them.
+        max_frames: As in `VideoFile`, for each of them.
+        height: As in `VideoFile`, for each of them.
+        every: As in `VideoFile`, for each of them.
     """
 
     def __init__(

@@ -30,7 +30,8 @@ def notes_of(
     """Notes on a stream and its first decoded frame.
 
     Args:
-        colour, turn: How the frame is converted and turned.
+        colour: How the frame is converted.
+        turn: How the frame is turned.
         guessed_rate: The rate at which frames are placed where the file gives no times, None where
             it does.
         layers: What lies beside the picture in its stream.

@@ -59,7 +59,8 @@ class VideoFile:
 
     Args:
         path: An existing local file; URLs are refused.
-        start, duration: Seconds on the file's own time line, counted from its first frame.
+        start: Seconds on the file's own time line, counted from its first frame.
+        duration: Seconds; None: to the end.
         every: Take each ``every``-th frame.
         max_frames: At most so many frames.
         height: Shrink to so many rows; the width keeps its proportion, made even.

@@ -66,7 +66,8 @@ class GeneratedClip:
     runs repeat exactly.
 
     Args:
-        width, height: Pixels, 16 or more; content scales with the size.
+        width: Pixels, 16 or more; content scales with the size.
+        height: Pixels, 16 or more; content scales with the size.
         rate: Frames per second.
         span: Which of the frames to yield; its height is not looked at, since frames are drawn at
             their size.

@@ -39,13 +39,15 @@ class VideoWriter:
         path: A file whose ending picks the container, replaced if it exists; with ``png`` a folder,
             new or empty, which receives ``00001.png`` and so on. MP4, MOV and NUT keep times
             exactly, Matroska rounds them to 1 ms.
-        width, height: pixels.
+        width: Pixels.
+        height: Pixels.
         rate: Average frames per second, a label that players show.
         timeline: When frames will be shown; the file counts in ticks that hold these times. None:
             that is not known beforehand, times come with the frames, and are rounded to 1/90000 s.
         marks: What players are told beside the pixels.
         codec: A key of `CODECS`.
-        crf, preset: The encoder's own, None: its default. crf=0 is lossless in x264.
+        crf: The encoder's own; None: its default. 0 is lossless in x264.
+        preset: The encoder's own; None: its default.
         colour: Matrix and range to encode with, tagged in the file; None or ``rgb``: BT.709 from
             720 rows on, BT.601 below, limited range. Of no meaning where the pixel format is RGB.
         pixel_format: FFmpeg's name; None: RGB (rgb24, bgr0) for lossless and ffv1, else yuv420p,

@@ -37,8 +37,9 @@ class EDSR(Backbone):
             at every scale, and the convolution that ends the body is zero. With
             ``residual=bicubic`` the last convolution is zero instead. ``paper``: PyTorch's default
             weights.
-        residual, negative_slope, width: See `Backbone`; with ``residual=bicubic``, the mean is not
-            added again.
+        residual: See `Backbone`; with ``residual=bicubic``, the mean is not added again.
+        negative_slope: See `Backbone`.
+        width: See `Backbone`.
     """
 
     BODY = ("body.",)

@@ -33,7 +33,9 @@ class ESPCN(Backbone):
             in channels of their own, the third shifts them in nine ways, the last filters those and
             hardly hears the others (`FAINT`). With ``residual=bicubic`` the last is zero instead.
             ``paper``: orthogonal weights.
-        residual, negative_slope, width: See `Backbone`.
+        residual: See `Backbone`.
+        negative_slope: See `Backbone`.
+        width: See `Backbone`.
     """
 
     BODY = ("first", "second", "third")

@@ -18,7 +18,9 @@ class SRCNN(Backbone):
             overshoots below black, ReLU cuts it to black, as a picture must be anyway. With
             ``residual=bicubic`` the last convolution is zero instead. ``paper`` keeps PyTorch's
             default weights.
-        residual, negative_slope, width: See `Backbone`.
+        residual: See `Backbone`.
+        negative_slope: See `Backbone`.
+        width: See `Backbone`.
     """
 
     BODY = ("first", "second")

@@ -18,7 +18,8 @@ class VDSR(Backbone):
         init: ``bicubic``: He et al.'s weights, and zeros in the last layer. ``paper``: He et al.'s
             throughout.
         residual: ``bicubic`` alone: it was the first to predict the residual.
-        negative_slope, width: See `Backbone`.
+        negative_slope: See `Backbone`.
+        width: See `Backbone`.
     """
 
     BODY = ("body.",)

@@ -59,8 +59,9 @@ class WDSR(Backbone):
         init: ``bicubic``: the skip computes bicubic exactly and the gain of the convolution after
             the blocks is 0. With ``residual=bicubic`` the skip's gain is 0 as well. ``paper``:
             random directions with gains 2 and 1/√16 in the blocks and 1 elsewhere.
-        residual, negative_slope, width: See `Backbone`; with ``residual=bicubic``, the mean is not
-            added again.
+        residual: See `Backbone`; with ``residual=bicubic``, the mean is not added again.
+        negative_slope: See `Backbone`.
+        width: See `Backbone`.
     """
 
     BODY = ("body.",)
