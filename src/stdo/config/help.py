@@ -48,7 +48,8 @@ def _default(config: DictConfig, name: str) -> str:
 def _entry(name: str, default: str) -> Iterator[str]:
     setting = SETTINGS[name]
     head = f"{name}={default}"
-    range_of = "" if setting.accepts("any text") else f" ({setting.allowed})"
+    free = setting.accepts("any text") or setting.accepts("word")
+    range_of = "" if free else f" ({setting.allowed})"
     text = textwrap.wrap(setting.help + range_of, WIDTH - COLUMN)
     if len(head) >= COLUMN:
         yield head

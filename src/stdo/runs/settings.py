@@ -63,10 +63,14 @@ class Setting:
     @property
     def allowed(self) -> str:
         """What it may be, in words."""
-        return allowed(self.kind) + (", not all 0" if self.numbers else "")
+        words = allowed(self.kind).replace(f"a text that matches {_WORD}", "a word")
+        return words + (", not all 0" if self.numbers else "")
 
 
 Text = Annotated[str, Meta(min_length=1)]
+_WORD = r"^[\w.:+-]+\Z"
+Word = Annotated[str, Meta(pattern=_WORD)]
+"""The name of a choice: no text that a user makes up, so that ``a,b`` are two of them."""
 Texts = Annotated[list[Text], Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -119,7 +123,7 @@ _SAMPLER = {
 }
 
 SETTINGS: dict[str, Setting] = {
-    "method": Setting(Text, "method that the run is listed as", Role.METHOD),
+    "method": Setting(Word, "method that the run is listed as", Role.METHOD),
     "scale": Setting(Literal[2, 3, 4], "enlargement of each side"),
     "chunks": Setting(Annotated[int, Meta(ge=1, le=32767)], "groups of patches", Role.METHOD),
     "seed": Setting(
@@ -163,7 +167,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "network": Setting(Natural | None, "use this one network for every chunk", Role.NONE),
     "unpacked": Setting(bool, "write a folder in place of a file", Role.NONE),
-    "format": Setting(Text, "runtime to export to: onnx, executorch, ncnn", Role.NONE),
+    "format": Setting(Word, "runtime to export to: onnx, executorch, ncnn", Role.NONE),
     "size": Setting(
         Text, "input of the exported network: patch, frame, or WIDTHxHEIGHT in LR pixels", Role.NONE
     ),
@@ -189,7 +193,7 @@ SETTINGS: dict[str, Setting] = {
         Annotated[int, Meta(ge=16)] | None, "shrink the source to so many rows first"
     ),
     "degrade.codec": Setting(
-        Text | None,
+        Word | None,
         "codec of the LR video: x264, x265, svtav1, lossless; null: bicubic LR frames without "
         "a codec",
     ),
@@ -200,14 +204,14 @@ SETTINGS: dict[str, Setting] = {
     "patches.height": Setting(Count | None, "LR pixels; null: the paper's 48x54 (64x60 at x3)"),
     "patches.width": Setting(Count | None, "LR pixels; null: the paper's"),
     "patches.halo": Setting(Natural, "LR pixels of context around a patch, against seams"),
-    "chunking.name": Setting(Text, "how patches are grouped: score, time or whole"),
-    "scorer.name": Setting(Text, "what measures how hard a patch is"),
+    "chunking.name": Setting(Word, "how patches are grouped: score, time or whole"),
+    "scorer.name": Setting(Word, "what measures how hard a patch is"),
     "scorer.function": Setting(
         Text, "package.module:function, from an LR to an SR frame (uint8, HWC)"
     ),
     "scorer.weights": Setting(Text, "weights of f0: a local file or an https address", path=True),
     "scorer.sha256": Setting(Text | None, "SHA-256 of the weights; must be given for an address"),
-    "scorer.backbone": Setting(Text, "backbone that the weights are of"),
+    "scorer.backbone": Setting(Word, "backbone that the weights are of"),
     "scorer.colour": Setting(Literal["auto", "rgb", "ycbcr"], "what the weights were trained on"),
     "scorer.bicubic_a": Setting(
         float, "of bicubic in SRCNN and VDSR; -0.75 for weights trained on torch's"
@@ -215,7 +219,7 @@ SETTINGS: dict[str, Setting] = {
     "scorer.frames": Setting(Literal["hr", "lr"], "where features are taken"),
     "scorer.block": Setting(Count, "pixels of a side of a DCT block"),
     "scorer.temporal": Setting(NotNegative, "weight of the change since the frame before"),
-    "backbone.name": Setting(Text, "name in results"),
+    "backbone.name": Setting(Word, "name in results"),
     "backbone.residual": Setting(
         Literal["none", "bicubic"], "predict the picture, or what bicubic lacks"
     ),
@@ -242,11 +246,11 @@ SETTINGS: dict[str, Setting] = {
         "so many of the easiest chunks have no network: bicubic serves them",
         former="sharing.bicubic",
     ),
-    "init.name": Setting(Text, "how first weights are made: scratch, general or warm"),
+    "init.name": Setting(Word, "how first weights are made: scratch, general or warm"),
     "init.weights": Setting(Text | None, "weights.safetensors of a run of one network", path=True),
     "init.share": Setting(Below, "share of the patches seen that train the first network"),
     **{f"{sampler}.{name}": setting for sampler in SAMPLERS for name, setting in _SAMPLER.items()},
-    "budget.name": Setting(Text, "name of the budget"),
+    "budget.name": Setting(Word, "name of the budget"),
     "budget.passes": Setting(
         Positive, "patches seen in training, as a multiple of the video's patches"
     ),
