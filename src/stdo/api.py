@@ -73,9 +73,8 @@ def open_clip(
     if path is not None:
         own["video.path"] = str(path)
     with explained():
-        clip = build_clip(
-            configured({"method": "stdo"} | own)
-        )  # which leaves patches as they are; others add a halo
+        # method=stdo leaves patches as they are; others add a halo
+        clip = build_clip(configured({"method": "stdo"} | own))
     clip.settings = own
     return clip
 
@@ -138,9 +137,8 @@ class Recipe:
         with explained():
             words = ["train.py", *(f"{name}={written(value)}" for name, value in own.items())]
             job, _ = perform(configured(own | {"force": force}), words)
-        return Run(
-            job.directory, job.data.clip
-        )  # a method may ask for other patches, such as a halo
+        # A method may ask for other patches, such as a halo
+        return Run(job.directory, job.data.clip)
 
 
 class Run:

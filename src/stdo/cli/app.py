@@ -121,9 +121,8 @@ def _swept(run: Callable[[], object], jobs: _Jobs) -> str | None:
     try:
         run()
     except Exception as error:
-        if (
-            isinstance(error, ValueError) and not jobs.begun
-        ):  # such as two flags that exclude each other
+        # Such as two flags that exclude each other
+        if isinstance(error, ValueError) and not jobs.begun:
             raise UserError(str(error)) from error
         if not jobs.done or isinstance(error, MISTAKES):
             raise
@@ -242,9 +241,8 @@ def _flags_first(words: Sequence[str]) -> list[str]:
     flags = list(words)
     for setting in settings:
         flags.remove(setting)
-    return (
-        [*flags, "--", *settings] if settings else flags
-    )  # else --info would take a setting for its value
+    # Else --info would take a setting for its value
+    return [*flags, "--", *settings] if settings else flags
 
 
 @contextmanager

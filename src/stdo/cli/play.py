@@ -116,9 +116,8 @@ def play(options: argparse.Namespace, isolated: bool = True) -> str:
 
         return told + speeds(player, began)
     frames, source = _watched(player.lent(), len(player)), player.manifest.source
-    reserved = 2 * of_encoder(source.width * source.height) + (
-        1 << 28
-    )  # x264 reserves twice what it ever touches
+    # x264 reserves twice what it ever touches
+    reserved = 2 * of_encoder(source.width * source.height) + (1 << 28)
     with limited(reserved) if isolated else nullcontext():
         notes = (write_pictures if options.frames else write_video)(options.out, player, frames)
     return (

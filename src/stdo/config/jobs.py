@@ -63,9 +63,8 @@ def build_job(config: DictConfig) -> Job:
     )
     pl.seed_everything(config.seed, verbose=False)
     backbone = starting(instantiate(config.backbone.network), config.init.weights)
-    network = seeded(
-        backbone, config.seed
-    )  # a backbone that cannot be built is known before decoding
+    # A backbone that cannot be built is known before decoding
+    network = seeded(backbone, config.seed)
     budget = {"batch": config.budget.batch, "passes": config.budget.passes, "seed": config.seed}
     facts = {
         "video": clip.info.name,

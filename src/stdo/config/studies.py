@@ -203,9 +203,8 @@ def expanded(words: Sequence[str]) -> list[str]:
     if not any(_ONE_RUN.fullmatch(word) for word in words):
         settings |= {key: _values(key, value) for key, value in study.swept.items()}
         if not any(_SEVERAL_RUNS.fullmatch(word) for word in words):
-            mode = [
-                "--multirun"
-            ]  # not hydra.mode: Hydra leaves it out where another word is a mistake
+            # Not hydra.mode: Hydra leaves it out where another word is a mistake
+            mode = ["--multirun"]
 
     typed = [word for word in words if not _CHOSEN.fullmatch(word)]
     chosen = [f"study={written(study.name)}"]
@@ -227,8 +226,7 @@ def _values(key: str, swept: Any) -> str:
     """What stands behind ``=`` for a setting that is swept."""
     if isinstance(swept, list):
         return ",".join(map(written, swept))
-    if isinstance(swept, str) and is_sweep(
-        key, swept
-    ):  # such as range(1,5), or what a search takes
+    # Such as range(1,5), or what a search takes
+    if isinstance(swept, str) and is_sweep(key, swept):
         return swept
     return written(swept)

@@ -52,9 +52,8 @@ def load_config(directory: Path) -> DictConfig:
     try:
         refuse_links(directory)
         text = read_config(directory)
-        settings_of(
-            text, f"run={directory}: config.yaml"
-        )  # a mapping whose parts are what they must be
+        # A mapping whose parts are what they must be
+        settings_of(text, f"run={directory}: config.yaml")
         config = OmegaConf.create(text)
     except UserError:
         raise
@@ -72,9 +71,8 @@ def load_config(directory: Path) -> DictConfig:
     if not isinstance(config, DictConfig):
         raise UserError(f"run={directory}: its config.yaml is not a configuration")
     for value in _texts(OmegaConf.to_container(config, resolve=False)):
-        if (
-            "${" in value
-        ):  # ours are written with every value in place; these could read environment variables
+        # Ours are written with every value in place; these could read environment variables
+        if "${" in value:
             raise UserError(
                 f"run={directory}: config.yaml holds {printable(value[:60])}: must be plain values"
             )

@@ -123,9 +123,8 @@ class _Value:
         if "${" in typed and self._there(typed):
             advice = "stands for another setting; rename it, or link to it by another name"
             raise UserError(f"{self._key}={typed}: ${{ in a name {advice}")
-        plain = (
-            "\\" not in typed and _read(typed) == typed
-        )  # a backslash would escape the comma behind it
+        # A backslash would escape the comma behind it
+        plain = "\\" not in typed and _read(typed) == typed
         return typed if plain else quoted(typed)
 
     def _joined(self, pieces: Sequence[str]) -> list[str]:

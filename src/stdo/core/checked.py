@@ -104,9 +104,8 @@ def allowed(kind: Any) -> str:
 def _refusal(value: Any, kind: Any, file: str, hook: Hook | None, error: str) -> UserError:
     """What a message of msgspec's says, in our words: place, value, what is allowed."""
     fault = _FIELD.fullmatch(error)
-    if (
-        fault and isinstance(value, dict) and fault["name"] in value
-    ):  # a name may look like the end of a message
+    # A name may look like the end of a message
+    if fault and isinstance(value, dict) and fault["name"] in value:
         return _no_field(file, fault["name"], "no such field")
     found = _WHERE.fullmatch(error)
     assert found is not None
@@ -136,9 +135,8 @@ def _refusal(value: Any, kind: Any, file: str, hook: Hook | None, error: str) ->
         )
     node = inspect.type_info(kind)
     nodes = node.types if isinstance(node, inspect.UnionType) else (node,)
-    own = any(
-        isinstance(each, inspect.CustomType) for each in nodes
-    )  # then the hook says what is allowed
+    # Of a type of our own, the hook says what is allowed
+    own = any(isinstance(each, inspect.CustomType) for each in nodes)
     return refused(file, place, bad, found["what"] if own else allowed(kind))
 
 
@@ -236,7 +234,6 @@ def _length(node: inspect.StrType | inspect.CollectionType, unit: str) -> str:
     least, most = node.min_length or 0, node.max_length
     if most is not None:
         return f" of at most {most} {unit}" if not least else f" of {least} to {most} {unit}"
-    counts = least > 1 or (
-        least == 1 and unit == "values"
-    )  # a text of a character or more is a text
+    # A text of one character or more is just a text
+    counts = least > 1 or (least == 1 and unit == "values")
     return f" of {least} {unit} or more" if counts else ""

@@ -219,9 +219,8 @@ def _forget_one(folder: Path) -> None:
             OWNER, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here
         )
     except FileNotFoundError:
-        with contextlib.suppress(
-            OSError
-        ):  # killed before it made the owner file: empty, or not ours
+        # Killed before it made the owner file: empty, or not ours
+        with contextlib.suppress(OSError):
             folder.rmdir()
         return
     except OSError:

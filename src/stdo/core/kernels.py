@@ -47,9 +47,8 @@ class _Kept(FunctionCache):
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Machine code of ``function``, kept between processes where there is a folder for it."""
     kernel: Any = numba.njit(nogil=True, error_model="numpy")(function)
-    with contextlib.suppress(
-        RuntimeError
-    ):  # neither this folder nor the user's cache can be written
+    # Neither this folder nor the user's cache can be written
+    with contextlib.suppress(RuntimeError):
         kernel._cache = _Kept(function)  # type: ignore[no-untyped-call]  # as Numba's own ``enable_caching`` does
     return cast("Callable[P, R]", kernel)
 
@@ -67,9 +66,8 @@ def _across(row_WC: F32, first_X: I64, weights_XK: F32, out_XC: F32) -> None:
     for x in range(len(first_X)):
         red, green, blue = np.float32(0), np.float32(0), np.float32(0)
         for k in range(weights_XK.shape[1]):
-            pixel = np.uintp(
-                first_X[x] + k
-            )  # unsigned: a signed one might count from the end, which costs
+            # Unsigned: a signed one might count from the end, which costs
+            pixel = np.uintp(first_X[x] + k)
             weight = weights_XK[x, k]
             red += weight * row_WC[pixel, 0]
             green += weight * row_WC[pixel, 1]
@@ -108,9 +106,8 @@ def enlarge(
     grow."""
     height, width, channels = frame_HWC.shape
     row_WC = np.zeros((width + weights_XK.shape[1], channels), np.float32)
-    wide_4XC = np.zeros(
-        (4, len(first_X), channels), np.float32
-    )  # the last four rows, row n at n mod 4
+    # The last four rows, row n at n mod 4
+    wide_4XC = np.zeros((4, len(first_X), channels), np.float32)
     wide_4S = wide_4XC.reshape(4, -1)
     out_YS = out_YXC.reshape(len(out_YXC), -1)
     widened = 0

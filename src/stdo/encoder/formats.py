@@ -127,9 +127,8 @@ def _write_ncnn(like: Backbone, height: int, width: int) -> Write:
 
 def _run_ncnn(stem: Path, lr_NCHW: F32) -> F32:
     ncnn = import_module("ncnn")
-    lr_CHW = np.ascontiguousarray(
-        lr_NCHW[0]
-    )  # a Mat does not keep its array alive, and layers write into it
+    # A Mat does not keep its array alive, and layers write into it
+    lr_CHW = np.ascontiguousarray(lr_NCHW[0])
     lr = ncnn.Mat(lr_CHW).clone()
     with ncnn.Net() as net:
         for option in (

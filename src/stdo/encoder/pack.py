@@ -142,9 +142,8 @@ def _contents(
     coded = load_weights(directory / RUN_WEIGHTS)
     if delivery.bits <= ROUNDED:
         coded = rounded(coded, delivery.bits, networks[0], windows_of(clip, labels_TRC, network_of))
-    numbers, chunk_of = np.unique(
-        network_of, return_inverse=True
-    )  # chunks that share their network: one to the viewer
+    # Chunks that share their network: one to the viewer
+    numbers, chunk_of = np.unique(network_of, return_inverse=True)
     labels_TRC, network_of = chunk_of.astype(np.int16)[labels_TRC], numbers.tolist()
     one = networks[0]
     network = Network(

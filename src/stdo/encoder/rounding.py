@@ -188,9 +188,8 @@ def _gptq(rows: F32, step: F32, bits: int, covariance: F64) -> F32:
     energy = covariance + np.eye(count) * (
         DAMPING * np.trace(covariance) / count + np.finfo(np.float32).tiny
     )
-    order = np.argsort(
-        -np.diag(energy), kind="stable"
-    )  # strong inputs first, while others can still make up for them
+    # Strong inputs first, while others can still make up for them
+    order = np.argsort(-np.diag(energy), kind="stable")
     spread = np.linalg.cholesky(np.linalg.inv(energy[np.ix_(order, order)])).T
     left, close = rows[:, order].astype(np.float64), np.empty_like(rows)
     for at, column in enumerate(order):

@@ -22,11 +22,8 @@ def device_of(name: object) -> torch.device:
     try:
         device = torch.device(str(name))
         torch.ones(1, device=device).item()
-    except (
-        RuntimeError,
-        AssertionError,
-        NotImplementedError,
-    ):  # not a device, not built for it, not there
+    except (RuntimeError, AssertionError, NotImplementedError):
+        # Not a device, not built for it, not there
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return device
 

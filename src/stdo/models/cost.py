@@ -67,8 +67,6 @@ def macs_per_patch(
         patch: Height and width of a patch without its halo, in LR pixels.
     """
     bicubic = 3 * patch[0] * patch[1] * bicubic_kernels(scale).numel()
-    macs = [
-        *(count(network, scale, *padded_patch).macs for network in networks),
-        bicubic,
-    ]  # `BICUBIC` is the last
+    # `BICUBIC` is the last
+    macs = [*(count(network, scale, *padded_patch).macs for network in networks), bicubic]
     return [macs[number] for number in network_of]

@@ -136,16 +136,14 @@ def _local(weights: str, sha256: str | None, cache: str | Path | None) -> Path:
 def _load(path: Path, backbone: str, scale: int) -> tuple[Backbone, bool]:
     """The network in ``path``, and whether the file is in our own format."""
     with torch.random.fork_rng(devices=[]):
-        network = plain(
-            build(backbone, scale)
-        )  # first: a wrong name or scale is not the file's fault
+        # First: a wrong name or scale is not the file's fault
+        network = plain(build(backbone, scale))
     if path.suffix == ".safetensors":
         tensors, meta = read_safetensors(path)
         if "backbone" in meta:
             return load_one(path, backbone, scale), True
-        tensors = {
-            key: tensors[key] for key in sorted(tensors, key=_natural)
-        }  # the format keeps no order
+        # The format keeps no order
+        tensors = {key: tensors[key] for key in sorted(tensors, key=_natural)}
     else:
         tensors = _read_torch(path)
     _match(path, network, backbone, tensors)

@@ -119,9 +119,8 @@ class _Context:
     def __init__(self, labels_P: I64, chunks: int) -> None:
         self.labels_P, self._last = labels_P, chunks - 1
         self._age_P = np.full(len(labels_P), AGES[-1], np.int64)
-        self._direction_P = np.zeros(
-            len(labels_P), np.int64
-        )  # of the last change: 0 none, 1 up, 2 down
+        # Of the last change: 0 none, 1 up, 2 down
+        self._direction_P = np.zeros(len(labels_P), np.int64)
         self._counts = np.tile(np.array(FIRST, np.int64), (3 * (len(AGES) + 1), 1))
 
     def _number_P(self) -> I64:
@@ -178,8 +177,7 @@ def _decode_segment(data: bytes | memoryview, shape: tuple[int, int], chunks: in
                 other_P = change_P == OTHER
                 labels_P[other_P] = decoder.decode(any_label, int(other_P.sum()))
                 context.learn(change_P, labels_P)
-    if (
-        labels_TP.min() < 0 or labels_TP.max() >= chunks
-    ):  # a code of odds 0 can be read, but was not written
+    # A code of odds 0 can be read, but was not written
+    if labels_TP.min() < 0 or labels_TP.max() >= chunks:
         raise damaged(NAME, f"a label is not below {chunks}")
     return labels_TP.astype(np.int16)

@@ -17,15 +17,13 @@ BITS = (32, 16, 8, 6, 4)
 MAX_SIDE = 16_384
 MAX_PIXELS = 2**25  # a frame of 7680x4320; 100 MB as RGB
 MAX_FRAMES = 10_000_000
-MAX_SECONDS = (
-    10**8
-)  # three years: what is shown later overflows the 64 bits that containers count ticks with
+# Three years: what is shown later overflows the 64 bits that containers count ticks with
+MAX_SECONDS = 10**8
 MAX_CHUNKS = 32_767  # labels are int16
 MAX_NETWORKS = 4096
 MAX_TENSORS = 4096
-MAX_WEIGHTS = (
-    2**25
-)  # of all networks together; 128 MiB as float32; the runtime has a budget of its own
+# Of all networks together; 128 MiB as float32; the runtime has a budget of its own
+MAX_WEIGHTS = 2**25
 MAX_RANGE = 1e6  # of what convolutions read, either way
 MAX_RANGES = 2**17  # networks times convolutions
 MAX_PATCHES = 2**27  # of the whole video; 256 MiB of labels

@@ -304,9 +304,8 @@ def _decode_symbols(data: bytes | memoryview, spread: U8, lengths: I64, bits: in
     each row."""
     odds = _tables(bits)
     cheapest = -np.log2(odds.max(axis=1) / odds.sum(axis=1))
-    if 8 * len(data) + 64 < float(
-        lengths @ cheapest[spread]
-    ):  # before anything is made of that size
+    # Before anything is made of that size
+    if 8 * len(data) + 64 < float(lengths @ cheapest[spread]):
         raise damaged(WEIGHTS, "less data than its symbols need")
     of_symbol = np.repeat(spread, lengths)
     symbols = np.empty(len(of_symbol), np.float32)

@@ -150,9 +150,8 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
             sharing, sampler, job.directory / CHECKPOINT, False, "train 2/2", first, seconds
         )
     trainer, seconds = _train(job, phase, loggers)
-    if (
-        dist.is_initialized()
-    ):  # else its threads may end this process, or a child that is done, with an abort
+    # Else its threads may end this process, or a child that is done, with an abort
+    if dist.is_initialized():
         dist.destroy_process_group()
     if trainer.is_global_zero:
         _save(job, sharing, [*before, sampler], seconds, str(trainer.strategy.root_device))

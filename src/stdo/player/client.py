@@ -92,9 +92,8 @@ class Player:
         self.threads = threads or min(usable_cores(), _MAX_THREADS)
         self.package = path if isinstance(path, Package) else Package.open(path)
         self.span = _span(self.manifest, start, duration)
-        package = (
-            self.package
-        )  # and not self, which would keep a player that is done, and its networks, until gc
+        # And not self, which would keep a player that is done, and its networks, until gc
+        package = self.package
         self.lr = LrVideo(lambda: package.file(package.manifest.lr.member), self.manifest)
         self._apart: Isolated | None = None
         if isolated:
@@ -179,9 +178,8 @@ class Player:
             with complaints(self.package.path):
                 for t, lr_HWC in zip(self.span, self.lr.frames(self.span.start), strict=False):
                     labels_RC = self.labels[t]
-                    if (
-                        t == self.span.start
-                    ):  # side by side, where frames would ask for one after the other
+                    # Side by side, where frames would ask for one after the other
+                    if t == self.span.start:
                         grid_of_it, members_of = self._plan(labels_RC)
                         for index in members_of:
                             pool.submit(self.networks.prepare, index, grid_of_it.padded_patch)

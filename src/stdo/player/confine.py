@@ -134,12 +134,10 @@ def _forbid() -> None:
             (os.O_TRUNC, os.O_TRUNC),
         ):
             _add(rules, refused, name, seccomp.Arg(flags, seccomp.MASKED_EQ, mask, value))
-    _add(
-        rules, refused, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, _CLONE_THREAD, 0)
-    )  # a process, and no thread
-    _add(
-        rules, refused, "tgkill", seccomp.Arg(0, seccomp.NE, os.getpid())
-    )  # abort() sends itself a signal
+    # A process, and no thread
+    _add(rules, refused, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, _CLONE_THREAD, 0))
+    # abort() sends itself a signal
+    _add(rules, refused, "tgkill", seccomp.Arg(0, seccomp.NE, os.getpid()))
     _add(rules, refused, "prlimit64", seccomp.Arg(2, seccomp.NE, 0))
     rules.load()
 

@@ -103,9 +103,8 @@ def quantised(model: ov.Model, ranges: Mapping[str, Range], levels: int) -> ov.M
     """
     convolutions = _convolutions(model)
     reads = [_reads(each) for _, each in convolutions]
-    sources = [
-        read.get_source_output() for read in reads
-    ]  # all of them first: two may read through one padding
+    # All of them first: two may read through one padding
+    sources = [read.get_source_output() for read in reads]
     for (name, convolution), read, source in zip(convolutions, reads, sources, strict=True):
         low, high = (
             _PICTURE if source.get_node().get_friendly_name() == PICTURE else _found(ranges, name)

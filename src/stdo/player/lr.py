@@ -96,9 +96,8 @@ class LrVideo:
         with self._open_file() as file:
             kind = FORMATS[self._lr.member]
             try:
-                with (
-                    nullcontext() if decoding else limited(_INDEX)
-                ):  # a few bytes can promise a billion packets
+                # A few bytes can promise a billion packets
+                with nullcontext() if decoding else limited(_INDEX):
                     container = av.open(
                         file,
                         "r",
@@ -157,9 +156,8 @@ class LrVideo:
             )
             started = False
             for frame in container.decode(stream):
-                if not started and (
-                    frame.pts is None or frame.pts > wanted
-                ):  # FFmpeg seeks by the time of decoding
+                # FFmpeg seeks by the time of decoding
+                if not started and (frame.pts is None or frame.pts > wanted):
                     break
                 started = True
                 if frame.pts is not None and frame.pts >= wanted:

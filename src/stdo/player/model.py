@@ -67,9 +67,8 @@ def complaints() -> Iterator[None]:
     except UserError:
         raise
     except (RuntimeError, ValueError, OverflowError) as error:  # also where its names are no text
-        if any(
-            words in str(error) for words in ("alloc", "Resource temporarily unavailable")
-        ):  # a thread's stack
+        # A thread's stack
+        if any(words in str(error) for words in ("alloc", "Resource temporarily unavailable")):
             raise MemoryError from error
         raise UserError(
             f"graph.onnx: damaged, or its weights do not fit ({_first_line(error)})"
@@ -82,9 +81,8 @@ def _bound(model: ov.Model, weights: Mapping[str, F32], shape: list[int]) -> ov.
         name = parameter.get_friendly_name()
         if name in weights:
             array = weights[name]
-            if parameter.get_partial_shape() == ov.PartialShape(
-                [1, array.size, 1, 1]
-            ):  # the slopes of a PRelu
+            # The slopes of a PRelu
+            if parameter.get_partial_shape() == ov.PartialShape([1, array.size, 1, 1]):
                 array = array.reshape(1, -1, 1, 1)
             if parameter.get_partial_shape() != ov.PartialShape(array.shape):
                 raise UserError(

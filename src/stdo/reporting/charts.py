@@ -214,9 +214,8 @@ def bars(
 
     series = series_of(rows, by)
     if any(_is_mixed(each) for each in series):
-        series = series_of(
-            rows, ["run"]
-        )  # a bar is one point and its seeds, never a mix of settings
+        # A bar is one point and its seeds, never a mix of settings
+        series = series_of(rows, ["run"])
     width = 3.0 + 0.22 * max(max(map(len, strips)) * (len(series) + 1.5), 16)
     figure = Figure(figsize=(width, 0.6 + 3.0 * len(strips)), dpi=DPI, layout="constrained")
     heading(figure, title)

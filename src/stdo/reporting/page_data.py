@@ -254,10 +254,8 @@ def _edges(run: Run, rows: int, cols: int) -> tuple[list[int], list[int]]:
     grid = PatchSize(size.get("height"), size.get("width")).grid(
         -(-height // scale), -(-width // scale), scale
     )
-    if (grid.rows, grid.cols) != (
-        rows,
-        cols,
-    ):  # the configuration is not the run's own: all patches alike
+    # The configuration is not the run's own: all patches alike
+    if (grid.rows, grid.cols) != (rows, cols):
         down, across = np.arange(rows + 1) * height // rows, np.arange(cols + 1) * width // cols
         return down.tolist(), across.tolist()
     down = np.append(0, grid.owned_rows[:, 1] * scale)

@@ -51,10 +51,8 @@ class Setting:
         """Whether a value is of the type and in the range."""
         try:
             msgspec.convert(value, self.kind, strict=True)
-        except (
-            msgspec.ValidationError,
-            UnicodeEncodeError,
-        ):  # the second: of names that are no UTF-8
+        except (msgspec.ValidationError, UnicodeEncodeError):
+            # The second: of names that are no UTF-8
             return False
         if self.numbers and value is not None:
             return any(value) and all(map(math.isfinite, value))

@@ -124,9 +124,8 @@ def check_processes(built: pl.Trainer, shown: int) -> None:
 
 def _check_strategy(strategy: Strategy, trainer: Mapping[str, Any]) -> None:
     launcher = strategy.launcher
-    forked = isinstance(
-        launcher, _MultiProcessingLauncher
-    )  # what the fit learns of its video would stay in a child
+    # What the fit learns of its video would stay in a child
+    forked = isinstance(launcher, _MultiProcessingLauncher)
     if forked or not isinstance(strategy, SingleDeviceStrategy | DDPStrategy):
         raise UserError(
             f"trainer.strategy={trainer.get('strategy')}: must be auto or ddp: networks are "

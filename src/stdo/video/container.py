@@ -213,9 +213,8 @@ def _whole_packets(container: InputContainer, stream: VideoStream) -> Iterator[P
     """
     torn: Packet[VideoStream] | None = None
     for packet in packets(container, stream):
-        if packet.has_sidedata(
-            "encryption_info"
-        ):  # noise to a decoder, which now and then finds a frame in it
+        # Noise to a decoder, which now and then finds a frame in it
+        if packet.has_sidedata("encryption_info"):
             raise UserError("is encrypted")
         if torn is not None and packet.size:
             yield torn

@@ -67,9 +67,8 @@ class Cut:
         if stamp is None or not packet.size:
             return None
         start, length = stamp * packet.time_base, (packet.duration or 1) * packet.time_base
-        warm_up = (
-            length if packet.stream.type == "audio" else 0
-        )  # decoders of sound need the packet before
+        # Decoders of sound need the packet before
+        warm_up = length if packet.stream.type == "audio" else 0
         if start + length + warm_up <= self.begin or (self.end is not None and start >= self.end):
             return None
         packet.pts = stamp
@@ -267,9 +266,8 @@ def _from_zero(kind: str, packets: Iterator[Timed], count: int) -> tuple[Iterabl
             break
     others_at = [_decoded_at(packet) for is_picture, packet in ahead if not is_picture]
     earliest = min([Fraction(0), *others_at])
-    lead = Fraction(
-        ceil(-earliest * 1000), 1000
-    )  # whole milliseconds, so that pictures stay at theirs in Matroska
+    # Whole milliseconds, so that pictures stay at theirs in Matroska
+    lead = Fraction(ceil(-earliest * 1000), 1000)
 
     def moved() -> Iterator[Timed]:
         for is_picture, packet in chain(ahead, packets):

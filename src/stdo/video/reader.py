@@ -308,9 +308,8 @@ def _promised_end(stream: VideoStream, first: int | None) -> Fraction | None:
     origin = first * stream.time_base
     if stream.duration:
         return ((stream.start_time or 0) + stream.duration) * stream.time_base - origin
-    written = re.fullmatch(
-        r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")
-    )  # Matroska
+    # Matroska
+    written = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     if written is None:
         return None
     hours, minutes, seconds = (Fraction(part) for part in written.groups())

@@ -22,14 +22,11 @@ def resize(frame_HWC: U8, height: int, width: int) -> U8:
     from stdo.core import kernels  # not at the start: a run on prepared videos needs none
 
     rows, cols, channels = frame_HWC.shape
-    assert frame_HWC.dtype == np.uint8 and channels == 3, (
-        frame_HWC.dtype,
-        frame_HWC.shape,
-    )  # loops check no bounds
+    # Loops check no bounds
+    assert frame_HWC.dtype == np.uint8 and channels == 3, (frame_HWC.dtype, frame_HWC.shape)
     resized = np.empty((height, width, channels), np.uint8)
-    along = (
-        kernels.shrink if height <= rows else kernels.enlarge
-    )  # the axis first that leaves less for the other
+    # The axis first that leaves less for the other
+    along = kernels.shrink if height <= rows else kernels.enlarge
     along(np.ascontiguousarray(frame_HWC), *taps(rows, height), *taps(cols, width), resized)
     return resized
 

@@ -85,9 +85,8 @@ class Span:
         if steady and frames is not None:
             limits.append(max(frames - math.floor(self.start * rate), 0))
         if steady and self.duration is not None:
-            limits.append(
-                math.ceil(self.duration * rate) + 1
-            )  # stamps may be rounded by the container
+            # Stamps may be rounded by the container
+            limits.append(math.ceil(self.duration * rate) + 1)
         limits = [-(-limit // self.every) for limit in limits]
         if self.max_frames is not None:
             limits.append(self.max_frames)
@@ -149,9 +148,8 @@ class Span:
                 held = frame
                 taken += 1
         except UserError:
-            if (
-                taken != self.max_frames
-            ):  # else what is damaged comes after the last frame that is wanted
+            # Else what is damaged comes after the last frame that is wanted
+            if taken != self.max_frames:
                 raise
         if held is None:
             raise self.nothing()

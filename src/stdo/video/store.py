@@ -154,10 +154,8 @@ def cached_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
     with locked(path.parent):
         with contextlib.suppress(FileNotFoundError, ValueError, EOFError), path.open("rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
-        array, content = (
-            compute(),
-            io.BytesIO(),
-        )  # into a file, np.save hides why it could not write
+        # Into a file, np.save hides why it could not write
+        array, content = (compute(), io.BytesIO())
         np.save(content, array)
         with atomic(path) as partial:
             partial.write_bytes(content.getbuffer())

@@ -112,9 +112,8 @@ class Track:
             mime = self.stream.mimetype or "application/octet-stream"
             return _described(out.add_attachment(name, mime, self.content), self.stream.metadata)
         stream = target(out, self.template)
-        if (
-            isinstance(stream, VideoStream) and not stream.width
-        ):  # a cover that was not decoded; MP4 keeps no size
+        # A cover that was not decoded; MP4 keeps no size
+        if isinstance(stream, VideoStream) and not stream.width:
             stream.width = stream.height = 1
         return stream
 
@@ -145,9 +144,8 @@ def _cover_type(stream: Stream) -> tuple[str, str]:
 
 def target(out: OutputContainer, template: Stream) -> Stream:
     """A stream of ``out`` that takes the packets of another container's stream."""
-    stream = out.add_stream_from_template(
-        template, opaque=True
-    )  # AV1 has another name as a decoder
+    # AV1 has another name as a decoder
+    stream = out.add_stream_from_template(template, opaque=True)
     stream.time_base = template.time_base
     stream.disposition = template.disposition
     if (
@@ -155,9 +153,8 @@ def target(out: OutputContainer, template: Stream) -> Stream:
         and isinstance(template, VideoStream)
         and template.sample_aspect_ratio
     ):
-        stream.codec_context.sample_aspect_ratio = (
-            template.sample_aspect_ratio
-        )  # AV1 itself does not hold it
+        # AV1 itself does not hold it
+        stream.codec_context.sample_aspect_ratio = template.sample_aspect_ratio
     return _described(stream, template.metadata)
 
 
@@ -178,9 +175,8 @@ def name_of(stream: Stream) -> str:
 
 
 def _is_cover(stream: Stream) -> bool:
-    pictures = (
-        Disposition.attached_pic | Disposition.timed_thumbnails
-    )  # both: one picture for each chapter
+    # Both: one picture for each chapter
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     return stream.type == "video" and stream.disposition & pictures == Disposition.attached_pic
 
 

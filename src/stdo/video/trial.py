@@ -92,9 +92,8 @@ def _comes_back(path: Path, kind: str, track: Track) -> bool:
     knows more."""
     if track.has_packets and not track.first:  # the header alone tells little of it
         return True
-    reader = (
-        kind if kind in av.formats_available and ContainerFormat(kind).is_input else None
-    )  # small files
+    # Small files
+    reader = kind if kind in av.formats_available and ContainerFormat(kind).is_input else None
     try:
         with av.open(
             str(path), format=reader, container_options={"protocol_whitelist": "file"}

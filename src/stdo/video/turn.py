@@ -47,9 +47,8 @@ def turn_of(frame: av.VideoFrame) -> Turn:
     degrees = frame.rotation % 360
     try:
         extras = cast(SideDataContainer, frame.side_data)
-    except (
-        ValueError
-    ):  # beside the matrix lies data of a kind that PyAV has no name for, such as EXIF
+    except ValueError:
+        # Beside the matrix lies data of a kind that PyAV has no name for, such as EXIF
         return _ROTATIONS.get(degrees, Turn(degrees=degrees, exact=False))
     if Type.DISPLAYMATRIX not in extras:
         return Turn()

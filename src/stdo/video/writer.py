@@ -136,9 +136,8 @@ class VideoWriter:
     @contextmanager
     def _file(self) -> Iterator[Callable[[Fraction, U8], None]]:
         """A video file under a temporary name; yields what appends a frame to it."""
-        os.environ.setdefault(
-            "SVT_LOG", "1"
-        )  # the only way to keep SVT-AV1's banner off the terminal
+        # The only way to keep SVT-AV1's banner off the terminal
+        os.environ.setdefault("SVT_LOG", "1")
         base = self._ticks.base if self._ticks else Fraction(1, self._blind())
         options = timescale(self.path, base)
         with _complaints(self.path, self._name), atomic(self.path) as partial:

@@ -59,9 +59,8 @@ class TensorBoardTracker:
             shown.keys() - self._facts.keys(),
             key=lambda key: (not key.startswith(("psnr/", "gain/")), key),
         )
-        results = {
-            f"result/{key}": shown[key] for key in first
-        }  # the page shows the first figures of many
+        # The page shows the first figures of many
+        results = {f"result/{key}": shown[key] for key in first}
         apart = {key: self._facts[key] for key in COMPARED if key in self._facts}
         writer.add_hparams(apart, results, run_name=".", global_step=step)
         for name, path in pictures(self._directory).items():

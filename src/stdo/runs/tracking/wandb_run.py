@@ -135,9 +135,8 @@ class WandbTracker:
 
     def _row(self, metrics: Mapping[str, float], step: int) -> None:
         run = self._open()
-        if (
-            step >= run.step
-        ):  # a resumed fit repeats steps that W&B already has, with the same values
+        # A resumed fit repeats steps that W&B already has, with the same values
+        if step >= run.step:
             run.log(dict(metrics), step=step)
 
     def _open(self) -> wandb.Run:
