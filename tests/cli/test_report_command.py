@@ -71,7 +71,7 @@ def test_one_network_alone_belongs_to_the_study_that_asks_for_it(
 
 MISTAKES = {
     "no runs": ([], "runs: name run directories, folders of them, or sweep files"),
-    "empty list": (["runs=[]"], "runs=[]: must be a text, or a list of 1 values or more"),
+    "empty list": (["runs=[]"], "runs=[]: must be a text, or a list of 1 value or more"),
     "nowhere": (["runs=nowhere"], "runs=nowhere: no such file or folder"),
     "no run in it": (["runs={empty}"], "no finished run there"),
     "another version": (["runs={old}"], "is of another version (no "),

@@ -32,7 +32,7 @@ BUILT = (
     "optim.schedule.",
 )
 """Parts of conf/ that hand settings on to a class."""
-OPEN = ("trainer.", "hydra.", "passes_at.", "plot.where")
+OPEN = ("trainer.", "hydra.", "passes_at.")
 """Settings of Lightning's Trainer, of Hydra and of our experiments: any name."""
 
 
@@ -151,9 +151,18 @@ class TestFormerNames:
         assert configured({"backbone.leak": 0.25}).backbone.negative_slope == 0.25
 
     def test_configurations_of_before_read_as_those_of_now(self) -> None:
-        before = {"backbone": {"leak": 0.1}, "init": {"sampler": {"work": [1, 2]}}}
-        now = {"backbone.negative_slope": 0.1, "init.sampler.step_shares": [1, 2]}
-        assert dict(flat(before)) == now
+        before = {
+            "backbone": {"leak": 0.1, "network": {"leak": 0.1}, "quick": {"lr": 1e-3}},
+            "optim": {"rest": 0.1, "optimizer": {"rest": 0.1}},
+            "init": {"sampler": {"work": [1, 2]}},
+        }
+        now = {
+            "backbone.negative_slope": 0.1, "backbone.network.negative_slope": 0.1,
+            "optim.adam_lr": 0.1, "optim.optimizer.adam_lr": 0.1,
+            "init.sampler.step_shares": [1, 2],
+        }  # fmt: skip
+        found = dict(flat(before))
+        assert {name: found[name] for name in found if role_of(name) is not Role.NONE} == now
 
 
 def test_a_misspelt_setting_is_told_what_was_meant() -> None:

@@ -130,7 +130,7 @@ def test_what_fits_becomes_the_type() -> None:
         ),
         (
             Annotated[list[bool], Meta(min_length=1)],
-            "a list of 1 values or more, each true or false",
+            "a list of 1 value or more, each true or false",
         ),
         (dict[str, int], "an object"),
         (tuple[int, int, int], "a list of 3 values, each a whole number"),

@@ -135,10 +135,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         "plot.where=colour: must be a column",
     ),
     "argument": ({"kind": "bars", "frame": 3}, "plot.frame=3: bars takes y, by, paper and where"),
-    "by": ({"kind": "lines", "x": "chunks", "by": 3}, "plot.by=3: must be a column"),
+    "by": ({"kind": "lines", "x": "chunks", "by": 3}, "plot.by=3: must be a text, or a list"),
     "where text": (
         {"kind": "bars", "where": "stdo"},
-        "plot.where=stdo: must be columns with the values",
+        "plot.where=stdo: must be an object",
     ),
     "log": (
         {"kind": "lines", "x": "chunks", "log": "perhaps"},

@@ -27,9 +27,9 @@ def task(config: DictConfig) -> None:
     settings = dict.fromkeys(map(str, config)) | settings
     plot: dict[str, Any] = dict(asked.get("plot") or {})
     plot |= {key: value for key, value in _plain(config.plot).items() if value is not None}
-    for switch in ("html", "networks_alone", "private"):
+    for switch in ("html", "networks_alone"):
         if settings[switch] is None:
-            settings[switch] = switch != "private" and study is None
+            settings[switch] = study is None
     where = _where(settings["runs"], config, study)
     out = Path(settings["out"] or (f"experiments/{study.name}" if study else "report"))
     title = settings["title"] or (study.name if study else "Runs")

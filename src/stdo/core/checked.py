@@ -236,4 +236,4 @@ def _length(node: inspect.StrType | inspect.CollectionType, unit: str) -> str:
         return f" of at most {most} {unit}" if not least else f" of {least} to {most} {unit}"
     # A text of one character or more is just a text
     counts = least > 1 or (least == 1 and unit == "values")
-    return f" of {least} {unit} or more" if counts else ""
+    return f" of {least} {unit[:-1] if least == 1 else unit} or more" if counts else ""

@@ -18,20 +18,11 @@ from stdo.reporting.plates import crops, heatmaps
 from stdo.reporting.results import rows as rows_of
 from stdo.reporting.runs import Run
 from stdo.reporting.style import DPI, LABELS
+from stdo.runs.settings import SETTINGS, refuse
 
 _CHARTS: dict[str, Callable[..., Figure]] = {"lines": lines, "bars": bars, "scatter": scatter}
 _PLATES: dict[str, Callable[..., Figure]] = {"heatmaps": heatmaps, "crops": crops}
 _COLUMN = "must be a column of results.tsv"
-_ALLOWED: dict[str, tuple[Any, str]] = {
-    "where": (
-        Mapping,
-        "must be columns with the values that are wanted, such as {method: [stdo, nas]}",
-    ),
-    "by": (str | Sequence, f"{_COLUMN}, or a list of columns"),
-    **dict.fromkeys(("x", "y", "text", "paper"), (str, _COLUMN)),
-    "log": (bool, "must be true or false"),
-    "frame": (int, "must be a whole number"),
-}
 
 
 def draw(runs: Sequence[Run], plot: Mapping[str, Any], title: str) -> Figure:
@@ -76,10 +67,10 @@ def save(path: Path, figure: Figure) -> None:
 
 def _check_types(asked: dict[str, Any], row: Json) -> None:
     """Refuse values of the wrong kind and columns that do not exist; ``by`` becomes a list."""
-    for setting, (types, allowed) in _ALLOWED.items():
-        value = asked.get(setting)
-        if value is not None and not isinstance(value, types):
-            raise UserError(f"plot.{setting}={value}: {allowed}")
+    for setting, value in asked.items():
+        schema = SETTINGS.get(f"plot.{setting}")
+        if schema is not None and not schema.accepts(value):
+            raise refuse(f"plot.{setting}", value)
     if isinstance(asked.get("by"), str):
         asked["by"] = [asked["by"]]
     columns: dict[str, list[str]] = {

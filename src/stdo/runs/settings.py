@@ -35,7 +35,7 @@ class Setting:
         kind: Its type and range, as msgspec reads it.
         help: One line.
         role: What it means for the result; None: what its group means.
-        former: What it was called before; still taken, with a note.
+        former: Its last word before; still taken, with a note.
         path: Whether it names a file or folder, or several: ``~`` is the home.
         numbers: Whether a list must hold one number for each chunk, not all 0.
     """
@@ -94,6 +94,7 @@ GROUPS: dict[str, Role] = {
         ("paths", "trainer", "logger", "weights", "passes_at", "plot", "hydra"), Role.NONE
     ),
     "video._target_": Role.NONE,  # frames are known by their content
+    **dict.fromkeys(("backbone.quick", "backbone.paper"), Role.NONE),  # of runs of before
 }
 """What the settings of a group mean for the result where they do not say otherwise; else they are
 conditions."""
@@ -117,6 +118,7 @@ _SAMPLER = {
         Numbers | None,
         "how the steps are divided among the networks, on any scale; null: 1, 1/2, 1/3 and so on",
         numbers=True,
+        former="work",
     ),
 }
 
@@ -221,9 +223,7 @@ SETTINGS: dict[str, Setting] = {
     "backbone.residual": Setting(
         Literal["none", "bicubic"], "predict the picture, or what bicubic lacks"
     ),
-    "backbone.negative_slope": Setting(
-        BelowOne, "slope below zero; 0 is ReLU", former="backbone.leak"
-    ),
+    "backbone.negative_slope": Setting(BelowOne, "slope below zero; 0 is ReLU", former="leak"),
     "backbone.width": Setting(Share, "share of the published channels"),
     "backbone.depth": Setting(
         Annotated[int, Meta(ge=1, le=16)], "convolutions between the first and the last"
@@ -242,7 +242,7 @@ SETTINGS: dict[str, Setting] = {
     "sharing.bicubic_chunks": Setting(
         Natural,
         "so many of the easiest chunks have no network: bicubic serves them",
-        former="sharing.bicubic",
+        former="bicubic",
     ),
     "init.name": Setting(Word, "how first weights are made: scratch, general or warm"),
     "init.weights": Setting(Text | None, "weights.safetensors of a run of one network", path=True),
@@ -260,9 +260,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "optim.lr": Setting(Positive, "learning rate; with optim=muon, of the filters"),
     "optim.momentum": Setting(BelowOne, "momentum of Muon"),
-    "optim.adam_lr": Setting(
-        Positive, "learning rate of what Muon leaves to Adam", former="optim.rest"
-    ),
+    "optim.adam_lr": Setting(Positive, "learning rate of what Muon leaves to Adam", former="rest"),
     "optim.loss": Setting(Literal["l1", "l2"], "l1: the papers'; l2: what PSNR measures"),
     "trainer.precision": Setting(
         Literal[PRECISIONS],
@@ -285,18 +283,28 @@ SETTINGS: dict[str, Setting] = {
     ),
     "plot.x": Setting(Text | None, "column (lines, scatter)"),
     "plot.y": Setting(Text | None, "column; null: psnr_frame, or gain_frame (bars)"),
-    "plot.by": Setting(Texts | None, "columns that make a series; null: method"),
+    "plot.by": Setting(Text | Texts | None, "columns that make a series; null: method"),
     "plot.text": Setting(Text | None, "column written beside each point (scatter)"),
+    "plot.where": Setting(
+        dict[str, Any] | None, "runs that are drawn: column -> the value or values that are wanted"
+    ),
     "plot.log": Setting(bool | None, "logarithmic x axis (lines, scatter)"),
     "plot.paper": Setting(Text | None, "column with the paper's figure (bars)"),
     "plot.frame": Setting(Natural | None, "which frame (heatmaps); null: the middle one"),
 }
 
 FORMER: dict[str, str] = {
-    **{setting.former: name for name, setting in SETTINGS.items() if setting.former},
-    **{f"{sampler}.work": f"{sampler}.step_shares" for sampler in SAMPLERS},
+    f"{name.rpartition('.')[0]}.{setting.former}": name
+    for name, setting in SETTINGS.items()
+    if setting.former
 }
 """What settings were called before -> what they are called now."""
+
+_HANDED_ON = {
+    "backbone.network.leak": "backbone.network.negative_slope",
+    "optim.optimizer.rest": "optim.optimizer.adam_lr",
+}
+"""The same of what conf/ hands on to a class, as configurations of runs hold it."""
 
 
 def role_of(name: str) -> Role:
@@ -310,7 +318,11 @@ def role_of(name: str) -> Role:
         return setting.role
     if name.rpartition(".")[2] == "seed":
         return Role.SEED
-    return GROUPS.get(name, GROUPS.get(name.partition(".")[0], Role.CONDITION))
+    while name:
+        if name in GROUPS:
+            return GROUPS[name]
+        name = name.rpartition(".")[0]
+    return Role.CONDITION
 
 
 def flat(settings: Any, above: str = "") -> Iterator[tuple[str, Any]]:
@@ -321,7 +333,7 @@ def flat(settings: Any, above: str = "") -> Iterator[tuple[str, Any]]:
         if isinstance(value, Mapping):
             yield from flat(value, f"{name}.")
         else:
-            yield FORMER.get(name, name), value
+            yield (FORMER | _HANDED_ON).get(name, name), value
 
 
 def refuse(name: str, value: Any) -> UserError:
