@@ -147,8 +147,10 @@ class TestFormerNames:
         assert as_meant([form.format(name)]) == [form.format(FORMER[name])]
         assert capsys.readouterr().err == f"note: {name} is called {FORMER[name]} now\n"
 
-    def test_python_takes_it(self) -> None:
+    def test_python_takes_it(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert configured({"backbone.leak": 0.25}).backbone.negative_slope == 0.25
+        note = "note: backbone.leak is called backbone.negative_slope now\n"
+        assert capsys.readouterr().err == note
 
     def test_configurations_of_before_read_as_those_of_now(self) -> None:
         before = {

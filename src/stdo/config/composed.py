@@ -15,8 +15,8 @@ from stdo.config.errors import one_line
 from stdo.config.help import no_such_setting
 from stdo.config.settings import settle
 from stdo.config.trust import conf_dir
+from stdo.config.words import as_called_now
 from stdo.core.types import UserError
-from stdo.runs.settings import FORMER
 
 
 def configured(settings: Mapping[str, Any]) -> DictConfig:
@@ -40,7 +40,7 @@ def configured(settings: Mapping[str, Any]) -> DictConfig:
 
 
 def _put(config: DictConfig, name: str, value: Any) -> None:
-    name = FORMER.get(name, name)
+    name = as_called_now(name)
     known = _names(OmegaConf.to_container(config, resolve=False))
     if name not in known:
         raise UserError(no_such_setting(name, known))

@@ -44,17 +44,21 @@ def as_meant(words: Sequence[str]) -> list[str]:
         UserError: A name holds ``${``, which stands for another setting.
     """
     sweeps = any(_SWEEPS.fullmatch(word) for word in words)
-    return [_word(_as_called_now(word), sweeps) for word in words]
+    return [_word(_renamed(word), sweeps) for word in words]
 
 
-def _as_called_now(word: str) -> str:
+def _renamed(word: str) -> str:
     """The same word with the name of now, where a setting has a former one; says so on stderr."""
     found = re.match(r"(\+{0,2}|~)(?P<key>[A-Za-z_][\w.]*)(?==|$)", word)
-    if not found or found["key"] not in FORMER:
-        return word
-    name = FORMER[found["key"]]
-    sys.stderr.write(f"note: {found['key']} is called {name} now\n")
-    return f"{found[1]}{name}{word[found.end() :]}"
+    return f"{found[1]}{as_called_now(found['key'])}{word[found.end() :]}" if found else word
+
+
+def as_called_now(name: str) -> str:
+    """What a setting is called now; says so on stderr where it had another name before."""
+    if name not in FORMER:
+        return name
+    sys.stderr.write(f"note: {name} is called {FORMER[name]} now\n")
+    return FORMER[name]
 
 
 def _word(word: str, sweeps: bool) -> str:

@@ -58,10 +58,8 @@ def samplers(start: Start | None, main: MakeSampler, label_N: I64, learner_N: I6
         least = least_passes(patches, start.batch, start.share)
         raise UserError(
             f"budget.passes={start.passes:g}: must be at least {least:g} for this video with "
-            "init=warm: one network "
-            f"has init.share={start.share:g} of the steps, and each step shows "
-            f"budget.batch={start.batch} of "
-            f"{patches} patches"
+            f"init=warm: one network has init.share={start.share:g} of the patches seen, and each "
+            f"step shows budget.batch={start.batch} of {patches} patches"
         )
     return [first, main(label_N, learner_N, passes=left * start.batch / patches)]
 

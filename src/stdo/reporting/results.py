@@ -33,10 +33,10 @@ _OWN_FACTS = ("network", "passes")
 def rows(runs: Sequence[Run]) -> list[Json]:
     """One flat row for each run, all with the same columns; None where a figure does not exist.
 
-    ``run`` is the run's name without its seed. ``over_awdnn``, ``over_nas``: difference of the
-    ``frame`` PSNR in dB to that method on the same video, backbone and settings with equal work, of
-    the same seed where there is one, else to the mean of its seeds. ``paper_…``: what the paper
-    prints, see `stdo.reporting.paper`.
+    ``run`` is the run's name without its seed. ``over_awdnn``, ``over_nas``, ``over_cafm``:
+    difference of the ``frame`` PSNR in dB to that method on the same video, backbone and settings
+    with equal work, of the same seed where there is one, else to the mean of its seeds.
+    ``paper_…``: what the paper prints, see `stdo.reporting.paper`.
     """
     return [_row(run, name, runs) for run, name in zip(runs, names(runs), strict=True)]
 
