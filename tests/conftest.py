@@ -11,6 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
+from tiny_job import JOB
 
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
@@ -118,14 +119,6 @@ def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with VideoWriter(folder / "clip.mkv", 96, 72, clip.info.rate, "ffv1") as writer:
         for frame in clip:
             writer.write(frame)
-    tiny = [
-        "backbone=espcn",
-        "scale=2",
-        "chunks=2",
-        "patches.height=12",
-        "patches.width=16",
-        "budget.passes=1",
-    ]
     paths = [
         f"video.path={folder}/clip.mkv",
         f"paths.outputs={folder}/outputs",
@@ -134,7 +127,7 @@ def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
         for method, seed in product(("awdnn", "stdo"), (0, 1)):
             job = build_job(
-                compose("train", [*tiny, *paths, "trainer=cpu", f"method={method}", f"seed={seed}"])
+                compose("train", [*JOB, *paths, "trainer=cpu", f"method={method}", f"seed={seed}"])
             )
             command = [
                 "train.py",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_job import JOB
 
 from stdo.player.runtime import PRECISIONS
 from stdo.video.sample import GeneratedClip
@@ -43,14 +44,6 @@ def test_a_part_leaves_a_file_that_names_no_path(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_precisions_cost_is_measured_on_delivered_runs(tmp_path: Path) -> None:
-    tiny = [
-        "backbone=espcn",
-        "scale=2",
-        "chunks=2",
-        "patches.height=12",
-        "patches.width=16",
-        "budget.passes=1",
-    ]
     with VideoWriter(tmp_path / "clip.mp4", 96, 72, Fraction(25), "x264", crf=10) as writer:
         for frame in GeneratedClip(width=96, height=72, frames=3, rate=25, seed=0):
             writer.write(frame)
@@ -58,7 +51,7 @@ def test_what_precisions_cost_is_measured_on_delivered_runs(tmp_path: Path) -> N
         sys.executable,
         "-m",
         "stdo.train",
-        *tiny,
+        *JOB,
         f"video.path={tmp_path / 'clip.mp4'}",
         "trainer=cpu",
         "deliver=true",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from tiny_job import JOB
 
 from stdo.config.settings import at_home
 from stdo.config.words import as_meant
@@ -19,10 +20,7 @@ from stdo.core.types import UserError
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
-TINY = [
-    "backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16",
-    "budget.passes=1", "trainer=cpu", "trainer.precision=32-true",
-]  # fmt: skip
+TINY = [*JOB, "trainer=cpu", "trainer.precision=32-true"]  # fmt: skip
 
 NAMES = [
     "My talk (2024) [dQw4w9WgXcQ].mkv", "a, b = c.mkv", "it's me.mkv", 'the "best".mkv', "ключ.mkv",

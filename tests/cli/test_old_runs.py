@@ -11,6 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from tiny_job import JOB as TINY
 
 from stdo import deliver, train
 from stdo.cli.deliver import pack
@@ -21,14 +22,6 @@ from stdo.encoder.pack import Delivery
 from stdo.pipeline.steps import evaluate
 from stdo.pipeline.steps import train as fit
 
-TINY = [
-    "backbone=espcn",
-    "scale=2",
-    "chunks=2",
-    "patches.height=12",
-    "patches.width=16",
-    "budget.passes=1",
-]
 OLD = {
     "budget.min_gain": 0.5, "backbone.macs": 0.5, "backbone.width": 1, "backbone.network.width": 1,
     "sharing.bicubic": 1, "backbone.leak": 0.25, "optim.rest": 0.1, "weights.finetune": 0.5,

@@ -12,6 +12,7 @@ import safetensors
 import safetensors.torch
 import torch
 from test_train_command import run_command
+from tiny_job import JOB
 
 from stdo.config.clips import clip_of
 from stdo.config.places import cache_of, candidates
@@ -26,6 +27,8 @@ from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
 ANOTHER = "is not the video of this run"
+ONE_CHUNK = [each for each in JOB if not each.startswith(("chunks", "budget"))]
+ONE_CHUNK += ["chunks=1", "trainer=cpu"]
 
 
 def film(
@@ -211,15 +214,9 @@ def test_a_folder_that_moved_as_a_whole_is_found(
 
 @pytest.mark.slow
 def test_a_run_keeps_where_its_video_and_its_cache_are(home: Path) -> None:
-    tiny = [
-        "backbone=espcn",
-        "scale=2",
-        "chunks=1",
-        "patches.height=12",
-        "patches.width=16",
-        "trainer=cpu",
-    ]
-    done = run_command(*tiny, "budget.passes=0.5", "video.path=clip.mkv", "name=fresh", cwd=home)
+    done = run_command(
+        *ONE_CHUNK, "budget.passes=0.5", "video.path=clip.mkv", "name=fresh", cwd=home
+    )
     assert done.returncode == 0, done.stderr
     (run,) = home.glob("outputs/clip/fresh-*")
     before = figures(run)
@@ -270,14 +267,6 @@ def test_of_two_places_the_one_with_the_right_video_is_taken(
 def test_several_files_and_folders_of_pictures_move_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny = [
-        "backbone=espcn",
-        "scale=2",
-        "chunks=1",
-        "patches.height=12",
-        "patches.width=16",
-        "trainer=cpu",
-    ]
     work = tmp_path / "work"
     film(work / "a.mkv"), film(work / "b.mkv", seed=1)
     (work / "pictures").mkdir()
@@ -290,7 +279,7 @@ def test_several_files_and_folders_of_pictures_move_as_well(
         ["video=joined", "video.paths=[a.mkv,b.mkv]"],
         ["video=folder", "video.path=pictures"],
     ):
-        done = run_command(*tiny, "budget.passes=0.5", *video, cwd=work)
+        done = run_command(*ONE_CHUNK, "budget.passes=0.5", *video, cwd=work)
         assert done.returncode == 0, done.stderr
     moved = work.rename(tmp_path / "moved")
     monkeypatch.chdir(tmp_path)

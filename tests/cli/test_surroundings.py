@@ -7,15 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_job import JOB
 
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
-TINY = [
-    "backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16",
-    "budget.passes=1", "trainer=cpu", "trainer.precision=32-true", "video.path=clip.mkv",
-    "method=stdo",
-]  # fmt: skip
+TINY = [*JOB, "trainer=cpu", "trainer.precision=32-true", "video.path=clip.mkv", "method=stdo"]
 SLURM = {
     "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "pack", "SLURM_NTASKS": "4",
     "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "1", "SLURM_NODEID": "0",

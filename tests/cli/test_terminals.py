@@ -9,16 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_job import JOB
 
 from stdo.core.console import STAND_INS, prepare
 from stdo.evaluation.table import _BARS
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
-TINY = [
-    "backbone=espcn", "scale=2", "chunks=2", "patches.height=12", "patches.width=16",
-    "budget.passes=1", "trainer=cpu", "trainer.precision=32-true",
-]  # fmt: skip
+TINY = [*JOB, "trainer=cpu", "trainer.precision=32-true"]  # fmt: skip
 STRICT_C = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 NAME = "café ж"
 

@@ -13,6 +13,7 @@ import av
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from test_stream import film, packets
+from tiny_job import JOB
 from tiny_package import Made, changed, make
 
 from stdo.cli.deliver import main as deliver
@@ -21,15 +22,7 @@ from stdo.package import labels
 from stdo.reporting.results import rows
 from stdo.reporting.runs import collect
 
-TINY = [
-    "backbone=espcn",
-    "scale=2",
-    "chunks=2",
-    "patches.height=12",
-    "patches.width=16",
-    "budget.passes=1",
-    "trainer=cpu",
-]
+TINY = [*JOB, "trainer=cpu"]
 ORDER = ["manifest.json", "graph.onnx", "weights.bin", "chunks.bin", "lr.mp4"]
 
 

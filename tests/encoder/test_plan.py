@@ -9,6 +9,7 @@ import pytest
 from carried import Sound, film
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from tiny_job import JOB
 
 from stdo.cli.train import _packable, task
 from stdo.config.jobs import build_job
@@ -24,16 +25,7 @@ from stdo.video.clip import Clip, PatchSize
 from stdo.video.degrade import Degrade
 from stdo.video.sample import GeneratedClip
 
-TINY = [
-    "backbone=espcn",
-    "scale=2",
-    "chunks=2",
-    "patches.height=12",
-    "patches.width=16",
-    "budget.passes=1",
-    "trainer=cpu",
-    "trainer.precision=32-true",
-]
+TINY = [*JOB, "trainer=cpu", "trainer.precision=32-true"]
 
 
 def configured(folder: Path, path: Path, *settings: str) -> DictConfig:

@@ -19,6 +19,7 @@ from bad_videos import BAD, VAST, Bad  # noqa: E402
 from odd_clips import changed, h264, made, scene, with_noise  # noqa: E402
 from odd_videos import ODD, Odd  # noqa: E402
 from test_odd_videos import scaled  # noqa: E402
+from tiny_job import JOB  # noqa: E402
 
 from stdo.core.types import Frame, UserError  # noqa: E402
 from stdo.video.reader import VideoFile  # noqa: E402
@@ -26,15 +27,7 @@ from stdo.video.reader import VideoFile  # noqa: E402
 pytestmark = pytest.mark.slow
 
 NAMES = ["name that is not UTF-8", "name with quotes, % and a line break"]
-TINY = [
-    "backbone=espcn",
-    "scale=2",
-    "chunks=2",
-    "patches.height=12",
-    "patches.width=16",
-    "budget.passes=1",
-]
-TINY += ["trainer=cpu", "paths.outputs=outputs", "paths.cache=cache"]
+TINY = [*JOB, "trainer=cpu", "paths.outputs=outputs", "paths.cache=cache"]
 JUDGED = {
     name: odd
     for name, odd in ODD.items()

@@ -11,20 +11,13 @@ import pytorch_lightning as pl
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from pytorch_lightning.strategies import DDPStrategy
+from tiny_job import JOB as TINY
 
 from stdo.config.jobs import build_job
 from stdo.config.trust import conf_dir
 from stdo.core.types import UserError
 from stdo.training.trainer import REFUSED, SEVERAL, strategy_for, tried
 
-TINY = [
-    "backbone=espcn",
-    "scale=2",
-    "chunks=2",
-    "patches.height=12",
-    "patches.width=16",
-    "budget.passes=1",
-]
 NOWHERE = "video.path=nowhere.mkv"
 """A job that gets as far as its video says that it is not there."""
 
