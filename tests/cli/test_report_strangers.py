@@ -106,6 +106,17 @@ def crowded(run: Path) -> None:
             archive.writestr(f"{number}", b"")
 
 
+def encrypted(run: Path) -> None:
+    """An NPZ whose members say that they are encrypted, in both of their headers."""
+    content = bytearray((run / "maps.npz").read_bytes())
+    for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = content.find(header)
+        while at >= 0:
+            content[at + flags] |= 1
+            at = content.find(header, at + 1)
+    (run / "maps.npz").write_bytes(content)
+
+
 def rows_without_end(run: Path) -> None:
     with (run / "frames.csv").open("a") as file:
         file.write("0,0,1,1,1,1,1,1\n" * 2_000_000)
@@ -154,6 +165,7 @@ ODD: dict[str, Callable[[Path], None]] = {
     "ratios are texts": config("sampler: {ratios: [a, b]}"),
     "an array that expands": expands,
     "very many arrays": crowded,
+    "encrypted arrays": encrypted,
     "rows without end": rows_without_end,
     "metrics.json has a key twice": lambda run: (
         (run / "metrics.json").write_text(

@@ -104,6 +104,29 @@ def test_the_home_is_put_into_paths_once_and_into_nothing_else(
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("key", PATHS)
+def test_a_name_that_no_disk_holds_is_refused_at_once(key: str) -> None:
+    *folders, name = key.split(".")
+    for path, good in (
+        ("x" * 255, True),
+        ("ä" * 128, False),
+        (f"here/{'x' * 256}/clip.mkv", False),
+    ):
+        config: dict = {}
+        node = config
+        for part in folders:
+            node = node.setdefault(part, {})
+        node[name] = [path] if key == "video.paths" else path
+        if good:
+            settle(config)
+            continue
+        with pytest.raises(
+            UserError, match=rf"^{key}=.*: a name of 256 bytes: must be at most 255"
+        ):
+            settle(config)
+    settle({"scorer": {"weights": f"https://host/{'x' * 300}"}})
+
+
 def test_without_a_home_no_folder_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME", raising=False)
     # As in a container whose user has no entry

@@ -91,12 +91,13 @@ def test_unfinished_runs_are_counted_or_refused(
 def test_a_sweep_file_names_runs_even_after_a_move(outputs: Path, tmp_path: Path, capsys) -> None:
     jobs = [{"directory": str(run.directory), "status": "finished"} for run in collect([outputs])]
     jobs.append({"directory": None, "status": "failed", "error": "scale=5: must be one of 2, 3, 4"})
+    jobs.append({"directory": "x" * 300, "status": "finished"})
     (outputs / "sweeps").mkdir()
     (outputs / "sweeps" / "tiny.json").write_text(json.dumps({"study": "tiny", "jobs": jobs}))
     moved = outputs.rename(tmp_path / "elsewhere")
     runs = collect([moved / "sweeps" / "tiny.json"])
     assert [run.directory.parts[-3] for run in runs] == ["elsewhere"] * 4
-    assert "1 unfinished run is left out" in capsys.readouterr().err
+    assert "2 unfinished runs are left out" in capsys.readouterr().err
 
 
 def test_one_network_alone_is_a_run_of_its_own(outputs: Path) -> None:

@@ -156,7 +156,8 @@ def _sweep_job(
     sys.stderr.write(f"\n[{runtime.job.num + 1}] {command}\n")
     try:
         outcome = Outcome(command, str(task(config)), FINISHED)
-    except Exception as error:
+    except Exception as caught:
+        error = disk_error(caught, Path()) if isinstance(caught, OSError) else caught
         if not isinstance(error, MISTAKES):
             traceback.print_exc()
         said = one_line(error)

@@ -16,11 +16,9 @@ MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 
 def one_line(error: BaseException) -> str:
     """What went wrong and what is allowed, on one line."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return printable(" ".join(str(cause).split()))
-        cause = cause.__cause__
+    told = _cause(error)
+    if told is not None:
+        return told
     if isinstance(error, OverrideParseException):
         advice = how_to_quote(error)
         if advice:
@@ -37,3 +35,15 @@ def one_line(error: BaseException) -> str:
     if unknown:
         return f"{no_such_setting(unknown[1])}; --help lists them"
     return printable(" ".join(str(error).split()))
+
+
+def _cause(error: BaseException) -> str | None:
+    """What was said in the first place, where Hydra tells of an error in a part that it builds."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return printable(" ".join(str(cause).split()))
+        if isinstance(cause, OSError) and cause.filename is not None:
+            return printable(f"{cause.filename}: cannot be read ({cause.strerror})")
+        cause = cause.__cause__
+    return None

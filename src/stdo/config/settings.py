@@ -20,6 +20,9 @@ LISTS_OF_TEXTS = frozenset(
 )
 """Settings that take several texts."""
 
+NAME_MAX = 255
+"""Bytes of the name of a file."""
+
 ALL_TEXTS = LISTS_OF_TEXTS | {
     name for name, setting in SETTINGS.items() if setting.accepts("any text")
 }
@@ -38,19 +41,19 @@ def settle(config: Any) -> None:
         config: nested mappings, such as a DictConfig.
 
     Raises:
-        UserError: There is no home to take the place of ``~``.
+        UserError: There is no home to take the place of ``~``, or a name is longer than disks hold.
     """
     whole_numbers(config)
     for key in PATHS:
         value = _at(config, key)
-        if isinstance(value, str) and value.startswith("~"):
-            _put(config, key, at_home(key, value))
+        if isinstance(value, str):
+            _put(config, key, place(key, value))
         elif (
             not isinstance(value, str)
             and isinstance(value, Sequence)
             and SETTINGS[key].accepts(list(value))
         ):
-            _put(config, key, [at_home(key, str(path)) for path in value])
+            _put(config, key, [place(key, str(path)) for path in value])
 
 
 def whole_numbers(config: Any) -> None:
@@ -77,6 +80,18 @@ def one_form(name: str, value: Any) -> Any:
     if isinstance(value, list):
         return [one_form("", each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def place(key: str, path: str) -> str:
+    """A path that a setting names, see `at_home`.
+
+    Raises:
+        UserError: There is no home, or a name is longer than disks hold.
+    """
+    longest = max(map(len, os.fsencode(path).split(b"/")))
+    if longest > NAME_MAX and "://" not in path:
+        raise UserError(f"{key}={path}: a name of {longest} bytes: must be at most {NAME_MAX}")
+    return at_home(key, path)
 
 
 def at_home(key: str, path: str) -> str:

@@ -19,7 +19,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stdo.config.settings import at_home
+from stdo.config.settings import place
 from stdo.config.trust import conf_dir
 from stdo.config.words import is_sweep, written
 from stdo.core.types import Json, UserError
@@ -78,7 +78,7 @@ def open_study(asked: str) -> Study:
     path = folder() / asked / FILE
     own = asked.endswith((".yaml", ".yml"))
     if own:
-        path = Path(at_home("study", asked))
+        path = Path(place("study", asked))
         if not path.is_file():
             raise UserError(f"study={asked}: no such file")
     elif asked not in names():

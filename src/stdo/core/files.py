@@ -265,7 +265,10 @@ def _say_without_locks(_reason: str) -> None:
 
 
 def disk_error(error: OSError, folder: Path) -> Exception:
-    """A full disk is the user's to mend; anything else is not ours to explain."""
+    """A full disk and a name that is too long are the user's to mend; anything else is not ours to
+    explain."""
+    if error.errno == errno.ENAMETOOLONG:
+        return UserError(f"{error.filename or folder}: a name that is too long for this disk")
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
     return UserError(

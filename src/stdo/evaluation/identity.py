@@ -190,7 +190,7 @@ def _kept_map(where: Path, source: FrameSource, wanted: tuple[int, int, int]) ->
         EOFError,
         zipfile.BadZipFile,
         zlib.error,
-        NotImplementedError,
+        RuntimeError,  # as of an encrypted member
     ):
         return None
 

@@ -240,7 +240,7 @@ def _directories(path: Path) -> Iterator[Path | None]:
 
 def _alone(run: Path) -> list[Path]:
     """Where the networks of a run were measured one by one: ``network-0`` and so on."""
-    found = run.glob("network-*") if run.is_dir() else ()
+    found = run.glob("network-*") if _is_folder(run) else ()
     return sorted(
         part for part in found if part.is_dir() and (part.is_symlink() or (part / RESULT).exists())
     )
@@ -271,7 +271,15 @@ def _of_sweep(file: Path) -> Iterator[Path | None]:
             continue
         path = Path(job["directory"])
         moved = file.absolute().parent.parent / path.parent.name / path.name
-        yield moved if moved.is_dir() else path
+        yield moved if _is_folder(moved) else path
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether there is such a folder; a sweep file may name what no disk can hold."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _read(directory: Path) -> Run:

@@ -235,13 +235,9 @@ def read_table(
 
 
 _DAMAGES = (
-    *(OSError, ValueError, KeyError, EOFError, OverflowError, RecursionError, NotImplementedError),
-    *(
-        zipfile.BadZipFile,
-        zlib.error,
-        tokenize.TokenError,
-        SyntaxError,
-    ),  # NumPy reads headers as Python text
+    *(OSError, ValueError, KeyError, EOFError, OverflowError, zipfile.BadZipFile, zlib.error),
+    RuntimeError,  # too deep, not implemented, encrypted
+    *(tokenize.TokenError, SyntaxError),  # NumPy reads headers as Python text
 )
 
 
