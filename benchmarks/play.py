@@ -30,6 +30,7 @@ from msgspec.structs import replace
 
 from common import machine, tsv
 from stdo.chunks.grid import PatchGrid
+from stdo.core.networks import Networks
 from stdo.core.types import Colour
 from stdo.encoder.graph import export_graph
 from stdo.models.common import Backbone, plain
@@ -41,7 +42,7 @@ from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
 from stdo.package.manifest import Manifest, Network, Patches, Quantiser, Stream
 from stdo.package.source import Source
 from stdo.player.client import Player
-from stdo.player.runtime import PRECISIONS, Networks
+from stdo.player.runtime import PRECISIONS, Runtime
 from stdo.video.clip import PatchSize
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
@@ -92,7 +93,7 @@ def make_package(
     )
     members = {
         GRAPH: export_graph(network),
-        WEIGHTS: weights.encode(weights.Weights([tensors] * networks), 8),
+        WEIGHTS: weights.encode(Networks([tensors] * networks), 8),
         CHUNKS: labels.encode(labels_TRC, networks),
         "lr.mp4": folder / "lr.mp4",
     }
@@ -124,13 +125,13 @@ def runtimes(network: Backbone, scale: int, threads: int) -> dict[str, Callable[
     session = in_onnxruntime(graph, state)
     found: dict[str, Callable[[], object]] = {}
     for name, windows in (("patches", patches), ("frame", frame)):
-        watched = Networks(graph, [state], scale, threads)
+        watched = Runtime(graph, [state], scale, threads)
         observed = watched.observe()
         in_openvino(watched, windows, scale)
         names = [key for key, array in state.items() if array.ndim == 4]
         ranges = [dict(zip(names, observed.ranges(1, names)[0], strict=True))]
         for precision in PRECISIONS:
-            networks = Networks(graph, [state], scale, threads, precision, ranges=ranges)
+            networks = Runtime(graph, [state], scale, threads, precision, ranges=ranges)
             found[f"openvino {precision} {name}"] = partial(
                 side_by_side, threads, in_openvino, networks, windows, scale
             )
@@ -148,7 +149,7 @@ def side_by_side(threads: int, run: Callable[..., object], *arguments: object) -
             future.result()
 
 
-def in_openvino(networks: Networks, windows: np.ndarray, scale: int) -> None:
+def in_openvino(networks: Runtime, windows: np.ndarray, scale: int) -> None:
     """Windows as the player computes them, into memory of their own."""
     count, height, width, _ = windows.shape
     networks.run(

@@ -264,13 +264,21 @@ FACTS = {
 
 
 @pytest.mark.parametrize("kind", FACTS)
-def test_what_the_weights_say_of_a_run_is_checked(kind: str, sent: Path) -> None:
-    tensors, meta = read_safetensors(sent / "weights.safetensors")
-    facts = json.loads(meta["facts"])
+@pytest.mark.parametrize("before", [False, True])
+def test_the_facts_of_a_run_are_checked(kind: str, before: bool, sent: Path) -> None:
+    """Those of facts.json; runs of before have them in the metadata of their weights."""
+    facts = json.loads((sent / "facts.json").read_text(encoding="utf-8"))
     odd = FACTS[kind]
-    meta["facts"] = json.dumps(facts | odd) if isinstance(odd, dict) else str(odd)
-    safetensors.torch.save_file(tensors, sent / "weights.safetensors", meta)
-    with pytest.raises(UserError, match=r"weights\.safetensors: facts") as caught:
+    content = json.dumps(facts | odd) if isinstance(odd, dict) else str(odd)
+    (sent / "facts.json").write_text(content, encoding="utf-8")
+    if before:
+        (sent / "facts.json").unlink()
+        tensors, meta = read_safetensors(sent / "weights.safetensors")
+        safetensors.torch.save_file(
+            tensors, sent / "weights.safetensors", meta | {"facts": content}
+        )
+    where = r"weights\.safetensors: facts" if before else r"facts\.json"
+    with pytest.raises(UserError, match=where) as caught:
         run_again(sent, clip_of(sent))
     assert "\n" not in str(caught.value)
 

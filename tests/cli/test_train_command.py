@@ -29,8 +29,8 @@ PATCHES = ["patches.height=12", "patches.width=16"]
 OFFERED = sorted(file.stem for file in (conf_dir() / "backbone").glob("*.yaml"))
 TINY = ["backbone=espcn", "scale=2", "chunks=2", *PATCHES, "budget.passes=1", "trainer=cpu"]
 FILES = (
-    "config.yaml provenance.json chunks.npz maps.npz metrics.json frames.csv curves.csv crops "
-    "weights.safetensors heatmap.png comparison.png"
+    "config.yaml provenance.json chunks.npz maps.npz facts.json metrics.json frames.csv curves.csv "
+    "crops weights.safetensors heatmap.png comparison.png"
 )
 FIGURES = (
     "video method backbone scale chunks seed frames patches psnr ssim bicubic chunk_psnr params "
@@ -129,6 +129,18 @@ def test_a_chunk_without_a_network_is_bicubics_in_every_command(clip: Path, tmp_
     again = run_command(f"run={run}", cwd=tmp_path, module="evaluate")
     assert again.returncode == 0, again.stderr
     assert json.loads((run / "metrics.json").read_text())["psnr"] == metrics["psnr"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [["chunks=3", "sharing.bicubic_chunks=2"], ["chunks=1", "sharing=lowrank", "method=bstdo"]],
+)
+def test_a_run_of_one_network_is_packed(settings: list[str], clip: Path, tmp_path: Path) -> None:
+    done = run_command(*TINY, *settings, f"video.path={clip}", "deliver=true", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (package,) = (tmp_path / "outputs" / clip.stem).glob("*/*.stdo")
+    played = run_command(str(package), "sr.mkv", cwd=tmp_path, module="play")
+    assert played.returncode == 0, played.stderr
 
 
 @pytest.mark.parametrize(

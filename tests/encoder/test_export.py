@@ -40,7 +40,7 @@ def make_run(directory: Path, sharing: Sharing, spread: float = 0.02) -> Path:
     with torch.no_grad():
         for parameter in sharing.parameters():
             parameter.add_(spread * torch.randn(parameter.shape, generator=generator))
-    save_networks(directory / "weights.safetensors", sharing, {"facts": "{}"})
+    save_networks(directory / "weights.safetensors", sharing)
     labels = np.zeros((2, 2, 2), np.int16)
     network_of = sharing.network_of(np.arange(sharing.chunks)).tolist()
     write_chunks(directory, labels.astype(np.float32), labels, network_of)

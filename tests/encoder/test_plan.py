@@ -16,7 +16,7 @@ from stdo.config.jobs import build_job
 from stdo.config.trust import conf_dir
 from stdo.core.types import UserError
 from stdo.encoder.pack import Delivery, deliver
-from stdo.encoder.plan import Networks, _check_ranges, check_run
+from stdo.encoder.plan import Planned, _check_ranges, check_run
 from stdo.models.backbones.espcn import ESPCN
 from stdo.models.backbones.vdsr import VDSR
 from stdo.models.sharing import Independent, Single
@@ -106,7 +106,7 @@ def patched(folder: Path, width: int, height: int, patches: PatchSize) -> Clip:
 
 
 def test_the_halo_that_is_named_is_the_largest(tmp_path: Path) -> None:
-    networks = Networks(ESPCN(2), 1, (0,))
+    networks = Planned(ESPCN(2), 1, (0,))
     _check_ranges(patched(tmp_path, 64, 48, PatchSize(12, 16, 1017)), networks, 8)
     with pytest.raises(UserError, match="patches.halo=1018: in a package it must be 1017 or less"):
         _check_ranges(patched(tmp_path, 64, 48, PatchSize(12, 16, 1018)), networks, 8)
@@ -115,7 +115,7 @@ def test_the_halo_that_is_named_is_the_largest(tmp_path: Path) -> None:
 def test_patches_that_players_refuse_to_compute(tmp_path: Path) -> None:
     clip = patched(tmp_path, 2048, 1024, PatchSize(512, 1024))
     with pytest.raises(UserError, match=r"patches\.height=512 .*players cannot compute vdsr"):
-        check_run(clip, Networks(VDSR(2), 1, (0,)), 8)
+        check_run(clip, Planned(VDSR(2), 1, (0,)), 8)
 
 
 def test_what_goes_with_the_picture_is_told_before_training(
@@ -139,7 +139,7 @@ def test_networks_are_counted_without_being_built(
         return job.shared(job.backbone, count, bicubic_chunks=bicubic)
 
     real = made(chunks)
-    expected = Networks.expected(made, chunks, bicubic)
+    expected = Planned.expected(made, chunks, bicubic)
     assert expected.count == real.networks
     assert expected.network_of == tuple(np.unique(real.network_of(np.arange(chunks))).tolist())
     shapes = tuple(
@@ -163,5 +163,5 @@ def test_frames_that_cost_more_than_players_compute_are_refused(tmp_path: Path) 
         UserError,
         match=r"backbone=vdsr: .* multiply-accumulates for a frame of 7680x4320: .* at most",
     ):
-        check_run(clip, Networks(VDSR(2), 1, (0,)), 8)
-    check_run(clip, Networks(ESPCN(2), 1, (0,)), 8)
+        check_run(clip, Planned(VDSR(2), 1, (0,)), 8)
+    check_run(clip, Planned(ESPCN(2), 1, (0,)), 8)

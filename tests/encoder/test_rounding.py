@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
+from stdo.core.networks import Networks
 from stdo.encoder.rounding import WINDOWS, load_weights, rounded, windows_of
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.lowrank import LowRank
@@ -13,7 +14,7 @@ from stdo.models.modulated import Modulated
 from stdo.models.pixels import to_float
 from stdo.models.registry import build
 from stdo.models.weights import load_networks
-from stdo.package.weights import Weights, decode, encode, params_of
+from stdo.package.weights import decode, encode, params_of
 from stdo.pipeline.steps import Job, train
 from stdo.runs.directory import WEIGHTS, read_chunks
 
@@ -30,10 +31,10 @@ class Run:
         self.weights = load_weights(job.directory / WEIGHTS)
         self.windows = windows_of(self.data.clip, self.labels, self.network_of)
 
-    def psnr(self, weights: Weights, bits: int) -> float:
+    def psnr(self, weights: Networks, bits: int) -> float:
         """Of the whole video with the networks as a client decodes them."""
         data, count = self.data, len(self.networks)
-        decoded = decode(encode(weights, bits), params_of(weights.networks[0]), count, bits)
+        decoded = decode(encode(weights, bits), params_of(weights.bases[0]), count, bits)
         for network, tensors in zip(self.networks, decoded, strict=True):
             network.load_state_dict(
                 {name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()}
@@ -89,8 +90,8 @@ def test_rounding_leaves_less_error_than_the_nearest_weights(run: Run) -> None:
 
 def test_the_coder_does_not_round_again(run: Run) -> None:
     close = rounded(run.weights, 4, run.networks[0], run.windows)
-    decoded = decode(encode(close, 4), params_of(close.networks[0]), len(close.networks), 4)
-    for ours, theirs in zip(decoded, close.networks, strict=True):
+    decoded = decode(encode(close, 4), params_of(close.bases[0]), len(close.bases), 4)
+    for ours, theirs in zip(decoded, close.bases, strict=True):
         for name, tensor in theirs.items():
             assert np.array_equal(ours[name], tensor if tensor.ndim > 1 else np.float16(tensor)), (
                 name
@@ -99,25 +100,25 @@ def test_the_coder_does_not_round_again(run: Run) -> None:
 
 def test_base_and_deltas_are_rounded_together(changed_run: Run) -> None:
     run = changed_run
-    assert (len(run.weights.networks), len(run.weights.deltas)) == (1, 3)
+    assert (len(run.weights.bases), len(run.weights.deltas)) == (1, 3)
     before = run.psnr(run.weights, 32)
-    assert before == pytest.approx(run.psnr(Weights(run.weights.folded()), 32), abs=1e-3)
+    assert before == pytest.approx(run.psnr(Networks(run.weights.whole()), 32), abs=1e-3)
     eight = rounded(run.weights, 8, run.networks[0], run.windows)
     assert before - run.psnr(eight, 8) <= 0.05
     four = rounded(run.weights, 4, run.networks[0], run.windows)
-    assert len(encode(four, 4)) < 0.6 * len(encode(Weights(four.folded()), 4))
+    assert len(encode(four, 4)) < 0.6 * len(encode(Networks(four.whole()), 4))
 
 
 def test_rounding_keeps_the_mean_where_plain_rounding_shifts_it() -> None:
     """A flat picture through bicubic ESPCN: nearest weights change its brightness, ours do not."""
     network = build("espcn", 2).eval()
-    weights = Weights([{name: tensor.numpy() for name, tensor in network.state_dict().items()}])
+    weights = Networks([{name: tensor.numpy() for name, tensor in network.state_dict().items()}])
     windows = np.random.default_rng(0).integers(100, 130, (4, 12, 12, 3)).astype(np.uint8)
     close = rounded(weights, 6, network, [windows])
     lr = to_float(torch.from_numpy(windows))
 
-    def shift(used: Weights) -> float:
-        state = decode(encode(used, 6), params_of(used.networks[0]), 1, 6)[0]
+    def shift(used: Networks) -> float:
+        state = decode(encode(used, 6), params_of(used.bases[0]), 1, 6)[0]
         tensors = {name: torch.from_numpy(np.array(tensor)) for name, tensor in state.items()}
         with torch.no_grad():
             return abs(float((functional_call(network, tensors, lr) - network(lr)).mean()))

@@ -154,6 +154,7 @@ FILES = {
     "metrics": "metrics.json", "provenance": "provenance.json", "config": "config.yaml",
     "crops": "crops/crops.json", "chunks_npz": "chunks.npz", "maps_npz": "maps.npz",
     "frames": "frames.csv", "curves": "curves.csv", "picture": "crops/0-ours.png",
+    "facts": "facts.json",
 }  # fmt: skip
 """Target -> the file of a run directory that it harms."""
 
@@ -234,6 +235,14 @@ def metrics(data: bytes) -> Any:
         return read_result(directory)
 
 
+def facts(data: bytes) -> Any:
+    """facts.json, for `evaluate` and `deliver`."""
+    from stdo.runs.files import read_facts
+
+    with harmed("facts.json", data) as directory:
+        return read_facts(directory, {})
+
+
 def chunks_npz(data: bytes) -> Any:
     """chunks.npz, for `evaluate`, `deliver` and `export`."""
     from stdo.runs.directory import read_chunks
@@ -264,6 +273,7 @@ TARGETS = {
     "graph": Kind(graph),
     "json": Kind(json, "json"),
     "metrics": Kind(metrics, "json"),
+    "facts": Kind(facts, "json"),
     "provenance": Kind(report_of("provenance"), "json"),
     "config": Kind(config, "yaml"),
     "crops": Kind(report_of("crops"), "json"),

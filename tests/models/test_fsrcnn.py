@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from stdo.core.networks import Networks
 from stdo.core.types import SCALES
 from stdo.encoder.rounding import rounded
 from stdo.models.common import plain
 from stdo.models.pixels import to_float
 from stdo.models.registry import build
-from stdo.package.weights import Weights, decode, encode, params_of
+from stdo.package.weights import decode, encode, params_of
 
 
 def drawn(scale: int) -> torch.nn.Module:
@@ -83,7 +84,7 @@ def test_rounding_its_weights_costs_less_than_the_nearest_ones(scale: int) -> No
     windows = np.repeat(np.repeat(rng.integers(0, 256, (6, 5, 5, 3)), 4, 1), 4, 2).astype(np.uint8)
     lr_NCHW = to_float(torch.from_numpy(windows))
 
-    def error(weights: Weights) -> float:
+    def error(weights: Networks) -> float:
         decoded = decode(encode(weights, 6), params_of(state), 1, 6)[0]
         tensors = {name: torch.from_numpy(np.array(tensor)) for name, tensor in decoded.items()}
         with torch.no_grad():
@@ -93,5 +94,5 @@ def test_rounding_its_weights_costs_less_than_the_nearest_ones(scale: int) -> No
                 .mean()
             )
 
-    nearest = Weights([state])
+    nearest = Networks([state])
     assert error(rounded(nearest, 6, network, [windows])) < 0.5 * error(nearest)

@@ -1,6 +1,7 @@
 """Low-rank differences: equal to matrices added in numpy, of the rank that is asked for, small,
 trained apart."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -28,7 +29,11 @@ def lowrank(name: str, scale: int = 2, rank: int = RANK) -> LowRank:
 
 
 def arrays(module: nn.Module) -> dict[str, np.ndarray]:
-    return {name: tensor.detach().double().numpy() for name, tensor in module.state_dict().items()}
+    return doubles(module.state_dict())
+
+
+def doubles(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.detach().double().numpy() for name, tensor in tensors.items()}
 
 
 def added(
@@ -73,8 +78,8 @@ def test_every_convolution_has_its_difference_added(name: str) -> None:
 @pytest.mark.parametrize("name", BACKBONES)
 def test_what_is_sent_makes_the_networks_and_is_balanced(name: str) -> None:
     sharing = lowrank(name)
-    (base,), deltas = sharing.parts()
-    plain = arrays(base)
+    parts = sharing.parts()
+    plain, deltas = doubles(parts.bases[0]), parts.deltas
     assert deltas[0] == {}, "the first chunk's network is the base"
     for chunk in range(1, CHUNKS):
         network = arrays(sharing.network(chunk))
@@ -137,7 +142,7 @@ def test_differences_are_as_large_as_their_rank_says_and_cost_no_arithmetic(
 def test_one_chunk_is_the_base_alone() -> None:
     sharing = LowRank(partial(build, "espcn", 2), 1)
     assert (sharing.params, sharing.params_per_chunk) == (sharing.params_base, 0)
-    assert sharing.parts()[1] == [{}]
+    assert sharing.parts().deltas == [{}]
 
 
 @pytest.mark.parametrize("rank", [0, -1, 256])

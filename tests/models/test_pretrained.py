@@ -98,13 +98,13 @@ def test_foreign_names_are_matched_by_shape_and_order(
 
 def test_our_own_weights(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    save_networks(path, Single(partial(build, "vdsr", 2), 4), {})
+    save_networks(path, Single(partial(build, "vdsr", 2), 4))
     upscale = PretrainedUpscaler(str(path), "vdsr", 2)
     assert upscale.colour == "rgb"
     np.testing.assert_allclose(upscale(frame()), bicubic(frame(), 2), atol=0.6)
     with pytest.raises(UserError, match="holds 1 x vdsr at scale 2; one vdsr at scale 3 is needed"):
         PretrainedUpscaler(str(path), "vdsr", 3)
-    save_networks(path, Independent(partial(build, "espcn", 2), 4), {})
+    save_networks(path, Independent(partial(build, "espcn", 2), 4))
     with pytest.raises(
         UserError, match="holds 4 x espcn at scale 2; one espcn at scale 2 is needed"
     ):

@@ -134,7 +134,7 @@ def test_networks_may_start_from_general_weights(name: str, residual: str, tmp_p
     factory = partial(build, name, 2, init="paper", residual=residual)
     general = Single(factory, 4, seed=7)
     path = tmp_path / "general.safetensors"
-    save_networks(path, general, {})
+    save_networks(path, general)
     sharing = Independent(partial(started, factory, path), CHUNKS, seed=1)
     for chunk in range(CHUNKS):
         torch.testing.assert_close(
@@ -147,7 +147,7 @@ def test_general_weights_that_do_not_fit_are_refused_in_one_line(tmp_path: Path)
     path = tmp_path / "general.safetensors"
 
     def refused(sharing: Sharing, **options) -> str:
-        save_networks(path, sharing, {})
+        save_networks(path, sharing)
         with pytest.raises(UserError) as caught:
             started(partial(build, **{"name": "espcn", "scale": 2} | options), path)
         assert "\n" not in str(caught.value)
@@ -222,7 +222,7 @@ def test_what_networks_predict_is_kept_with_them_and_once_was_not(
     name: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "weights.safetensors"
-    save_networks(path, Single(partial(build, name, 2, init="paper", residual="bicubic"), 1), {})
+    save_networks(path, Single(partial(build, name, 2, init="paper", residual="bicubic"), 1))
     (network,), meta = load_networks(path)
     with safetensors.safe_open(path, "pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -239,7 +239,7 @@ def test_what_networks_predict_is_kept_with_them_and_once_was_not(
 def test_settings_are_kept_with_the_networks_and_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     small = partial(build, "ecbsr", 2, negative_slope=0.2, depth=2, channels=8)
-    save_networks(path, Single(small, 1), {})
+    save_networks(path, Single(small, 1))
     (network,), meta = load_networks(path)
     assert network.settings == {"negative_slope": 0.2, "depth": 2, "channels": 8}
     assert torch.equal(started(small, path)(batch()), network(batch()))
@@ -283,7 +283,7 @@ def test_the_last_chunks_may_have_no_network(kind: str, tmp_path: Path) -> None:
         assert torch.equal(sharing.network(chunk)(batch()), two.network(chunk)(batch()))
     with pytest.raises((AssertionError, IndexError)):
         sharing.network(2)
-    save_networks(tmp_path / "weights.safetensors", sharing, {})
+    save_networks(tmp_path / "weights.safetensors", sharing)
     assert len(load_networks(tmp_path / "weights.safetensors")[0]) == sharing.networks
     with pytest.raises(AssertionError):
         SHARINGS[kind](partial(build, "espcn", 2), 2, bicubic_chunks=2)
@@ -293,7 +293,7 @@ def test_damaged_weights_are_the_users_problem_in_one_line(tmp_path: Path) -> No
     path = tmp_path / "weights.safetensors"
     with pytest.raises(UserError, match="no such weights file"):
         load_networks(path)
-    save_networks(path, make("independent"), {})
+    save_networks(path, make("independent"))
     whole = path.read_bytes()
     for cut in (0, 7, 200, len(whole) - 1):
         path.write_bytes(whole[:cut])

@@ -12,6 +12,7 @@ from av.packet import Packet
 from tiny_package import disturbed, graph_of
 
 from stdo.cli.play import main as play
+from stdo.core.networks import Networks
 from stdo.core.types import BICUBIC
 from stdo.encoder.stream import Muxed, write_stream
 from stdo.package import labels, weights
@@ -149,7 +150,7 @@ def packed(path: Path, folder: Path, **span: float) -> tuple[Path, Muxed]:
     )
     members = {
         GRAPH: graph_of("espcn", 2),
-        WEIGHTS: weights.encode(weights.Weights([tensors]), 32),
+        WEIGHTS: weights.encode(Networks([tensors]), 32),
         CHUNKS: labels.encode(np.zeros((frames, 1, 1), np.int16), 1),
         muxed.path.name: muxed.path,
     }

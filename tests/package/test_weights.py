@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from stdo.core.networks import Delta, Networks, fold
 from stdo.core.types import UserError
 from stdo.encoder.rounding import load_weights
 from stdo.models.lowrank import LowRank
@@ -18,8 +19,7 @@ from stdo.models.registry import build
 from stdo.models.sharing import Independent
 from stdo.models.weights import load_networks, read_safetensors, save_networks
 from stdo.package.coding import join, split
-from stdo.package.delta import fold
-from stdo.package.weights import BITS, Weights, decode, encode, params_of
+from stdo.package.weights import BITS, decode, encode, params_of
 
 SHAPES = {"a.weight": (6, 3, 3, 3), "a.bias": (6,), "b.weight": (4, 6, 5, 5), "b.bias": (4,)}
 
@@ -47,19 +47,15 @@ def difference(seed: int, rank: int = 2) -> dict:
 
 
 DELTAS = {
-    "modulations": [modulation(0), modulation(1), modulation(2)],
-    "differences": [{}, difference(1), difference(2)],
-    "rank 10": [
-        difference(0, 10),
-        difference(1, 10),
-        difference(2, 10),
-    ],  # where a's matrix is 9 wide
+    "modulations": (Delta.MODULATION, [modulation(i) for i in range(3)]),
+    "differences": (Delta.LOW_RANK, [{}, difference(1), difference(2)]),
+    # where a's matrix is 9 wide
+    "rank 10": (Delta.LOW_RANK, [difference(i, 10) for i in range(3)]),
 }
 
 
-def back(weights: Weights, bits: int, **more) -> list[dict]:
-    count = len(weights.deltas) or len(weights.networks)
-    return decode(encode(weights, bits), params_of(weights.networks[0]), count, bits, **more)
+def back(weights: Networks, bits: int, **more) -> list[dict]:
+    return decode(encode(weights, bits), params_of(weights.bases[0]), len(weights), bits, **more)
 
 
 def definition(weight: np.ndarray, bits: int) -> np.ndarray:
@@ -75,10 +71,10 @@ def definition(weight: np.ndarray, bits: int) -> np.ndarray:
 
 
 def test_32_bits_are_exact_and_16_are_float16() -> None:
-    weights = Weights([network(0), network(1)])
-    for ours, theirs in zip(back(weights, 32), weights.networks, strict=True):
+    weights = Networks([network(0), network(1)])
+    for ours, theirs in zip(back(weights, 32), weights.bases, strict=True):
         assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
-    for ours, theirs in zip(back(weights, 16), weights.networks, strict=True):
+    for ours, theirs in zip(back(weights, 16), weights.bases, strict=True):
         assert all(np.array_equal(ours[name], theirs[name].astype(np.float16)) for name in theirs)
         assert list(ours) == list(theirs)
         assert all(tensor.dtype == np.float32 for tensor in ours.values())
@@ -86,8 +82,8 @@ def test_32_bits_are_exact_and_16_are_float16() -> None:
 
 @pytest.mark.parametrize("bits", [8, 6, 4])
 def test_low_bits_are_multiples_of_a_step_per_row(bits: int) -> None:
-    weights = Weights([network(0), network(1)])
-    for ours, theirs in zip(back(weights, bits), weights.networks, strict=True):
+    weights = Networks([network(0), network(1)])
+    for ours, theirs in zip(back(weights, bits), weights.bases, strict=True):
         for name, tensor in theirs.items():
             expected = definition(tensor, bits) if tensor.ndim > 1 else tensor.astype(np.float16)
             assert np.array_equal(ours[name], expected), name
@@ -106,7 +102,7 @@ def test_weights_that_are_multiples_of_given_steps_stay_as_they_are(bits: int) -
         symbols = rng.integers(-3, 4, SHAPES[name]).astype(np.float32)
         tensors[name] = symbols * steps[name][:, None, None, None]
     given = {name: steps[name] for name in ("a.weight", "b.weight")}
-    ours = back(Weights([tensors], steps=[given]), bits)[0]
+    ours = back(Networks([tensors], steps=[given]), bits)[0]
     assert all(np.array_equal(ours[name], tensors[name]) for name in given)
 
 
@@ -121,7 +117,7 @@ def test_bytes_are_close_to_the_entropy(draw: str, bits: int) -> None:
     )
     share = np.unique(symbols, return_counts=True)[1] / symbols.size
     entropy = -(share * np.log2(share)).sum() * symbols.size / 8
-    size = len(encode(Weights([{"w.weight": weight}]), bits))
+    size = len(encode(Networks([{"w.weight": weight}]), bits))
     assert entropy * 0.95 < size < entropy * 1.03 + 3 * 64 + 64  # a step and a table for each row
 
 
@@ -129,7 +125,7 @@ def test_a_pass_through_network_shrinks_far_below_its_bits() -> None:
     tensors = {
         name: value.detach().numpy() for name, value in build("espcn", 4).state_dict().items()
     }
-    assert len(encode(Weights([tensors]), 8)) < 0.75 * sum(
+    assert len(encode(Networks([tensors]), 8)) < 0.75 * sum(
         tensor.size for tensor in tensors.values()
     )
 
@@ -139,7 +135,7 @@ def test_rows_of_zeros_and_of_next_to_nothing() -> None:
     tensors["w.weight"][1] = 1e-9
     tensors["w.weight"][2] = 1e-4
     for bits in BITS:
-        ours = back(Weights([tensors]), bits)[0]["w.weight"]
+        ours = back(Networks([tensors]), bits)[0]["w.weight"]
         assert not ours[0].any()
         np.testing.assert_allclose(ours[2], 1e-4, rtol=0.1)
 
@@ -154,9 +150,9 @@ def test_a_runs_file_gives_what_the_networks_are_made_of(
     for key, parameter in made.named_parameters():
         if key == "gain" or key.endswith(".left"):
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
-    save_networks(tmp_path / "w.safetensors", made, {})
+    save_networks(tmp_path / "w.safetensors", made)
     weights = load_weights(tmp_path / "w.safetensors")
-    assert len(weights.networks) == (2 if sharing is Independent else 1)
+    assert len(weights.bases) == (2 if sharing is Independent else 1)
     assert len(load_networks(tmp_path / "w.safetensors")[0]) == 2
     exact = back(weights, 32)
     for chunk, ours in enumerate(exact):
@@ -168,7 +164,7 @@ def test_a_runs_file_gives_what_the_networks_are_made_of(
 
 def test_a_file_whose_differences_do_not_fit_is_refused(tmp_path: Path) -> None:
     made, path = LowRank(partial(build, "srcnn", 2), 3, rank=20), tmp_path / "w.safetensors"
-    save_networks(path, made, {})
+    save_networks(path, made)
     tensors, meta = read_safetensors(path)
     assert tensors["difference.1.last"].shape == (15, 15 + 160), (
         "3 outputs of 5 rows, 32 inputs of 5 columns"
@@ -192,11 +188,11 @@ def test_a_file_whose_differences_do_not_fit_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_from_before_bases_were_kept_is_sent_as_networks(tmp_path: Path) -> None:
     made = Modulated(partial(build, "espcn", 2), 2)
-    save_networks(tmp_path / "w.safetensors", made, {})
+    save_networks(tmp_path / "w.safetensors", made)
     tensors, meta = read_safetensors(tmp_path / "w.safetensors")
     old = {key: tensor for key, tensor in tensors.items() if key.startswith("network.")}
     safetensors.torch.save_file(old, tmp_path / "old.safetensors", meta)
-    assert len(load_weights(tmp_path / "old.safetensors").networks) == 2
+    assert len(load_weights(tmp_path / "old.safetensors").bases) == 2
     broken = {key: tensor for key, tensor in tensors.items() if key != "modulation.1.second"}
     safetensors.torch.save_file(broken, tmp_path / "broken.safetensors", meta)
     with pytest.raises(UserError, match="do not fit"):
@@ -205,15 +201,15 @@ def test_a_file_from_before_bases_were_kept_is_sent_as_networks(tmp_path: Path) 
 
 @pytest.mark.parametrize("bits", BITS)
 def test_modulations_cost_little_and_fold_on_the_client(bits: int) -> None:
-    weights = Weights([network()], [modulation(i) for i in range(3)])
-    base = back(Weights(weights.networks), bits)[0]
+    weights = Networks([network()], Delta.MODULATION, [modulation(i) for i in range(3)])
+    base = back(Networks(weights.bases), bits)[0]
     for ours, mix in zip(back(weights, bits), weights.deltas, strict=True):
-        expected = fold(base, mix)
+        expected = fold(base, Delta.MODULATION, mix)
         for name, tensor in expected.items():
             # a modulation of at least 8 bits is off by half a step of its row, twice over the two
             # outputs of a pair
             np.testing.assert_allclose(ours[name], tensor, atol=0.004 if bits <= 8 else 1e-3)
-    assert len(encode(weights, bits)) < len(encode(Weights([network()] * 3), bits))
+    assert len(encode(weights, bits)) < len(encode(Networks([network()] * 3), bits))
 
 
 @pytest.mark.parametrize("kind", ["differences", "rank 10"])
@@ -221,8 +217,8 @@ def test_modulations_cost_little_and_fold_on_the_client(bits: int) -> None:
 def test_low_rank_differences_are_added_on_the_client(bits: int, kind: str) -> None:
     """Against numpy alone: the base as it is sent, and factors with one step of at most 4 bits for
     each row."""
-    weights = Weights([network()], DELTAS[kind])
-    base = back(Weights(weights.networks), bits)[0]
+    weights = Networks([network()], *DELTAS[kind])
+    base = back(Networks(weights.bases), bits)[0]
     for ours, delta in zip(back(weights, bits), weights.deltas, strict=True):
         for name, high in (("a", 18), ("b", 20)):
             weight, bias = base[f"{name}.weight"], base[f"{name}.bias"]
@@ -239,12 +235,12 @@ def test_low_rank_differences_are_added_on_the_client(bits: int, kind: str) -> N
             np.testing.assert_allclose(ours[f"{name}.weight"], weight, atol=1e-5)
             np.testing.assert_allclose(ours[f"{name}.bias"], bias, atol=1e-5)
     assert kind == "rank 10" or len(encode(weights, bits)) < len(
-        encode(Weights([network()] * 3), bits)
+        encode(Networks([network()] * 3), bits)
     )
 
 
 def test_differences_that_cannot_be_are_refused() -> None:
-    data, params = encode(Weights([network()], DELTAS["differences"]), 8), params_of(network())
+    data, params = encode(Networks([network()], *DELTAS["differences"]), 8), params_of(network())
     parts = [part for part, _ in split(data, "weights.bin", 5)]
     assert parts[0] == bytes([8, 0b10100000, 2]) and parts[2] == b""
     shapes = dict(params)
@@ -261,18 +257,29 @@ def test_differences_that_cannot_be_are_refused() -> None:
             decode(join([header, *parts[1:]]), params, 3, 8)
     with pytest.raises(UserError, match="a cannot be changed"):
         decode(data, list((shapes | {"a.bias": (5,)}).items()), 3, 8)
-    huge = Weights(
+    huge = Networks(
         [network()],
+        Delta.LOW_RANK,
         [{}, {name: change * np.float32(1e30) for name, change in difference(1).items()}],
     )
     with pytest.raises(UserError, match="a delta leads to numbers that are not finite"):
         back(huge, 32)
 
 
+@pytest.mark.parametrize(("bits", "count"), [(8, 1), (4, 1), (32, 3)])
+def test_deltas_that_change_nothing_are_sent_as_networks(bits: int, count: int) -> None:
+    """The first chunk of a low-rank run changes nothing, and it may be the only one."""
+    decoded = back(Networks([network()], Delta.LOW_RANK, [{}] * count), bits)
+    expected = back(Networks([network()]), bits)[0]
+    assert len(decoded) == count
+    for each in decoded:
+        assert all(np.array_equal(each[name], tensor) for name, tensor in expected.items())
+
+
 def test_the_first_bytes_hold_the_first_networks() -> None:
     for weights in (
-        Weights([network(i) for i in range(3)]),
-        *(Weights([network()], each) for each in DELTAS.values()),
+        Networks([network(i) for i in range(3)]),
+        *(Networks([network()], *each) for each in DELTAS.values()),
     ):
         for bits in (32, 8):
             data, params = encode(weights, bits), params_of(network())
@@ -289,20 +296,20 @@ def test_the_first_bytes_hold_the_first_networks() -> None:
 
 def test_what_cannot_be_coded_is_refused() -> None:
     with pytest.raises(UserError, match=r"weights.bits=5: must be one of 32, 16, 8, 6, 4"):
-        encode(Weights([network()]), 5)
+        encode(Networks([network()]), 5)
     for bad in (np.nan, np.inf):
         tensors = network()
         tensors["a.bias"][1] = bad
         with pytest.raises(UserError, match="not finite"):
-            encode(Weights([tensors]), 32)
+            encode(Networks([tensors]), 32)
     tensors = network()
     tensors["a.weight"][0] = 1e6
     with pytest.raises(UserError, match="needs 32 bits"):
-        encode(Weights([tensors]), 8)
+        encode(Networks([tensors]), 8)
 
 
 def test_the_wrong_description_is_refused() -> None:
-    weights = Weights([network(0), network(1)])
+    weights = Networks([network(0), network(1)])
     data, params = encode(weights, 8), params_of(network())
     shapes = dict(params)
     wrong_shape = list((shapes | {"a.weight": (6, 3, 3, 5)}).items())
@@ -316,7 +323,7 @@ def test_the_wrong_description_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=r"weights.bin: damaged"):
             decode(data, *args)
-    data = encode(Weights([network()], [modulation(0), modulation(1)]), 8)
+    data = encode(Networks([network()], Delta.MODULATION, [modulation(0), modulation(1)]), 8)
     odd = list((shapes | {"a.weight": (5, 3, 3, 3), "a.bias": (5,)}).items())
     with pytest.raises(UserError, match="a cannot be modulated"):
         decode(data, odd, 2, 8)
@@ -324,7 +331,7 @@ def test_the_wrong_description_is_refused() -> None:
 
 def test_huge_networks_cannot_be_claimed_by_few_bytes() -> None:
     tensors = {"w.weight": np.zeros((4, 8, 1, 1), np.float32)}
-    data = encode(Weights([tensors]), 8)
+    data = encode(Networks([tensors]), 8)
     began = monotonic()
     claims = (
         [("w.weight", (4, 1 << 28, 1, 1))],
@@ -342,7 +349,9 @@ def test_huge_networks_cannot_be_claimed_by_few_bytes() -> None:
 @pytest.mark.parametrize("deltas", ["", *DELTAS])
 def test_any_bytes_end_in_an_error_or_in_networks(bits: int, deltas: str) -> None:
     weights = (
-        Weights([network(0)], DELTAS[deltas][:2]) if deltas else Weights([network(0), network(1)])
+        Networks([network(0)], DELTAS[deltas][0], DELTAS[deltas][1][:2])
+        if deltas
+        else Networks([network(0), network(1)])
     )
     data, params, rng = encode(weights, bits), params_of(network()), np.random.default_rng(bits)
     refused = []
@@ -396,7 +405,7 @@ def test_the_format_is_what_it_was() -> None:
         "w.weight": np.arange(-6, 6, dtype=np.float32).reshape(2, 6, 1, 1) / 8,
         "w.bias": np.float32([0.5, -1]),
     }
-    assert encode(Weights([tensors]), 4) == written
+    assert encode(Networks([tensors]), 4) == written
     ours = decode(written, params_of(tensors), 1, 4)[0]
     assert np.array_equal(ours["w.weight"], definition(tensors["w.weight"], 4))
 

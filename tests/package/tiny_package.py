@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from stdo.chunks.grid import PatchGrid
+from stdo.core.networks import Networks
 from stdo.core.types import Colour, Frame
 from stdo.encoder.graph import export_graph
 from stdo.evaluation.reconstruct import Reconstructor
@@ -173,7 +174,7 @@ def make(
     )
     contents = {
         GRAPH: graph_of(backbone, scale, residual),
-        WEIGHTS: weights.encode(weights.Weights(tensors), bits),
+        WEIGHTS: weights.encode(Networks(tensors), bits),
         CHUNKS: labels.encode(labels_TRC, len(network_of)),
         member: folder / member,
     }

@@ -17,7 +17,7 @@ from stdo.package import labels
 from stdo.package.container import Package
 from stdo.player.bicubic import enlarge, enlarge_part
 from stdo.player.client import Player
-from stdo.player.runtime import Networks
+from stdo.player.runtime import Runtime
 from stdo.video.degrade import BicubicUpscaler
 from stdo.video.writer import VideoWriter
 
@@ -106,13 +106,13 @@ def test_a_frame_of_one_network_runs_whole_where_the_halo_holds_all_it_sees(
     made = make(
         tmp_path, backbone, scale, 2, (1, 1), 45 * scale, 37 * scale, 2, halo=halo, strength=0.001
     )
-    run, shapes = Networks.run, set()
+    run, shapes = Runtime.run, set()
 
-    def seen(networks: Networks, index: int, windows_NHWC: np.ndarray, *rest: object) -> None:
+    def seen(networks: Runtime, index: int, windows_NHWC: np.ndarray, *rest: object) -> None:
         shapes.add(windows_NHWC.shape)
         run(networks, index, windows_NHWC, *rest)
 
-    monkeypatch.setattr(Networks, "run", seen)
+    monkeypatch.setattr(Runtime, "run", seen)
     played = [rgb_HWC for _, rgb_HWC in Player(made.path, threads=1)]
     assert all(worst(rgb_HWC, made.expected(t)) <= 1 for t, rgb_HWC in enumerate(played))
     count, height, width = {"whole": (1, 37, 45), "bands": (2, 19, 45), "patches": (16, 10, 12)}[

@@ -23,7 +23,7 @@ from stdo.package.container import Package, write_package
 from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
 from stdo.player.client import Player
 from stdo.player.int8 import FEWER_LEVELS, WEIGHT_LEVELS
-from stdo.player.runtime import PRECISIONS, Networks
+from stdo.player.runtime import PRECISIONS, Runtime
 
 SCALE = 2
 
@@ -90,7 +90,7 @@ def rounded_in_torch(network: nn.Module, ranges: dict[str, tuple[float, float]])
     return network
 
 
-def run(networks: Networks, windows: np.ndarray) -> np.ndarray:
+def run(networks: Runtime, windows: np.ndarray) -> np.ndarray:
     count, height, width, _ = windows.shape
     out = np.empty((count, SCALE * height, SCALE * width, 3), np.uint8)
     networks.run(0, windows, out, range(count))
@@ -103,10 +103,10 @@ def test_the_server_keeps_what_convolutions_read_and_pixels_are_pytorchs(
 ) -> None:
     network, graph = disturbed(name, SCALE, residual=residual), graph_of(name, SCALE, residual)
     windows, state = np.stack(smooth(20, 24, 3)), state_of(network)
-    networks = Networks(graph, [state], SCALE, 1)
+    networks = Runtime(graph, [state], SCALE, 1)
     observed = networks.observe()
     seen = run(networks, windows)
-    assert np.array_equal(seen, run(Networks(graph, [state], SCALE, 1), windows)), (
+    assert np.array_equal(seen, run(Runtime(graph, [state], SCALE, 1), windows)), (
         "pixels as if nobody looked"
     )
     expected = ranges_in_torch(network, windows)
@@ -115,7 +115,7 @@ def test_the_server_keeps_what_convolutions_read_and_pixels_are_pytorchs(
         observed.ranges(1, list(expected))[0], expected.items(), strict=True
     ):
         assert found == pytest.approx(ends, rel=1e-4, abs=1e-4), key
-    eight = run(Networks(graph, [state], SCALE, 1, "int8", ranges=[expected]), windows)
+    eight = run(Runtime(graph, [state], SCALE, 1, "int8", ranges=[expected]), windows)
     by_hand = in_torch(rounded_in_torch(network, expected), windows)
     difference = np.abs(eight.astype(int) - by_hand)
     assert difference.max() <= 2 and (difference > 1).mean() < 0.05, (
@@ -127,7 +127,7 @@ def test_the_server_keeps_what_convolutions_read_and_pixels_are_pytorchs(
 
 def test_ranges_of_several_networks_and_threads() -> None:
     both = [disturbed("espcn", SCALE, seed) for seed in range(2)]
-    networks = Networks(graph_of("espcn", SCALE), [state_of(each) for each in both], SCALE, 2)
+    networks = Runtime(graph_of("espcn", SCALE), [state_of(each) for each in both], SCALE, 2)
     windows = np.stack(smooth(20, 24, 4))
     observed = networks.observe()
     out = np.empty((4, 40, 48, 3), np.uint8)
@@ -199,11 +199,9 @@ def shared() -> tuple[bytes, dict[str, np.ndarray]]:
 def test_convolutions_that_share_padding_and_weights_are_each_rounded_once() -> None:
     graph, state = shared()
     windows = np.stack(smooth(20, 24, 3))
-    exact = run(Networks(graph, [state], SCALE, 1), windows)
+    exact = run(Runtime(graph, [state], SCALE, 1), windows)
     for high in (1.0, 0.5):  # pixels keep their levels, whatever the package says
-        eight = run(
-            Networks(graph, [state], SCALE, 1, "int8", ranges=[{"w": (0.0, high)}]), windows
-        )
+        eight = run(Runtime(graph, [state], SCALE, 1, "int8", ranges=[{"w": (0.0, high)}]), windows)
         assert np.abs(eight.astype(int) - exact).max() <= 2
 
 
@@ -242,7 +240,7 @@ def test_a_convolution_without_a_range_is_refused_in_one_line(name: str) -> None
         if "third.weight" in getattr(each, "input", ()):
             each.input[list(each.input).index("third.weight")] = name
     ranges = {"second.weight": (0.0, 1.0)}
-    networks = Networks(model.SerializeToString(), [state], SCALE, 1, "int8", ranges=[ranges])
+    networks = Runtime(model.SerializeToString(), [state], SCALE, 1, "int8", ranges=[ranges])
     with pytest.raises(
         UserError, match=r"graph\.onnx: third.*: a convolution whose range"
     ) as caught:

@@ -17,7 +17,7 @@ from tiny_package import VARIANTS, disturbed, graph_of, smooth
 from stdo.core.types import UserError
 from stdo.models.pixels import to_float, to_uint8
 from stdo.player.model import macs, network_model
-from stdo.player.runtime import Networks, core
+from stdo.player.runtime import Runtime, core
 
 
 def weights_of(network: torch.nn.Module) -> dict[str, np.ndarray]:
@@ -29,7 +29,7 @@ def in_torch(network: torch.nn.Module, windows: np.ndarray) -> np.ndarray:
         return to_uint8(network(to_float(torch.from_numpy(windows)))).numpy()
 
 
-def patches(networks: Networks, index: int, windows: np.ndarray) -> np.ndarray:
+def patches(networks: Runtime, index: int, windows: np.ndarray) -> np.ndarray:
     """All that a network makes of all windows, in memory that held other numbers."""
     count, height, width, _ = windows.shape
     scale = networks._scale
@@ -47,7 +47,7 @@ SLOW = [pytest.param(name, 3, residual, marks=pytest.mark.slow) for name, residu
 )
 def test_pixels_equal_pytorchs_to_one_level(name: str, scale: int, residual: str) -> None:
     both = [disturbed(name, scale, seed, residual=residual) for seed in range(2)]
-    networks = Networks(
+    networks = Runtime(
         graph_of(name, scale, residual), [weights_of(each) for each in both], scale, 2
     )
     windows = np.random.default_rng(0).integers(0, 256, (3, 20, 24, 3), np.uint8)
@@ -77,7 +77,7 @@ def test_values_beyond_black_and_white_are_clamped_and_halves_round_to_even() ->
     weight = np.zeros((12, 3, 1, 1), np.float32)
     for row, factor in enumerate((0.5, 1.0, 1.5, -1.0)):
         weight[3 * row : 3 * row + 3, :, 0, 0] = np.eye(3) * factor
-    networks = Networks(model.SerializeToString(), [{"w": weight}], 2, 1)
+    networks = Runtime(model.SerializeToString(), [{"w": weight}], 2, 1)
     windows = np.repeat(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3, 3)
     out = (
         patches(networks, 0, windows)[0, :, :, 0]
@@ -92,7 +92,7 @@ def test_values_beyond_black_and_white_are_clamped_and_halves_round_to_even() ->
 
 def test_bfloat16_stays_within_a_few_levels() -> None:
     network = disturbed("espcn", 4, strength=0.003)
-    networks = Networks(graph_of("espcn", 4), [weights_of(network)], 4, 1, "bfloat16")
+    networks = Runtime(graph_of("espcn", 4), [weights_of(network)], 4, 1, "bfloat16")
     windows = np.stack(smooth(40, 48, 2))
     assert np.abs(patches(networks, 0, windows).astype(int) - in_torch(network, windows)).max() <= 3
 
@@ -100,7 +100,7 @@ def test_bfloat16_stays_within_a_few_levels() -> None:
 def test_only_the_members_are_written() -> None:
     network = disturbed("espcn", 2)
     windows, out = np.stack(smooth(10, 12, 4)), np.full((4, 20, 24, 3), 99, np.uint8)
-    Networks(graph_of("espcn", 2), [weights_of(network)], 2, 1).run(0, windows, out, [2, 0])
+    Runtime(graph_of("espcn", 2), [weights_of(network)], 2, 1).run(0, windows, out, [2, 0])
     expected = in_torch(network, windows)
     assert np.abs(out[[0, 2]].astype(int) - expected[[0, 2]]).max() <= 1
     assert (out[[1, 3]] == 99).all()
@@ -108,7 +108,7 @@ def test_only_the_members_are_written() -> None:
 
 def test_threads_may_share_it() -> None:
     both = [disturbed("espcn", 2, seed) for seed in range(2)]
-    networks = Networks(graph_of("espcn", 2), [weights_of(each) for each in both], 2, 2)
+    networks = Runtime(graph_of("espcn", 2), [weights_of(each) for each in both], 2, 2)
     windows = np.random.default_rng(0).integers(0, 256, (5, 10, 12, 3), np.uint8)
     expected = [in_torch(network, windows) for network in both]
     worst = []
@@ -130,9 +130,9 @@ def test_threads_may_share_it() -> None:
 def test_a_network_is_made_ready_as_often_as_threads_ask_at_the_same_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made, made_ready = [], Networks._made
-    monkeypatch.setattr(Networks, "_made", lambda *each: made.append(each) or made_ready(*each))
-    networks = Networks(graph_of("espcn", 2), [weights_of(disturbed("espcn", 2))], 2, 3)
+    made, made_ready = [], Runtime._made
+    monkeypatch.setattr(Runtime, "_made", lambda *each: made.append(each) or made_ready(*each))
+    networks = Runtime(graph_of("espcn", 2), [weights_of(disturbed("espcn", 2))], 2, 3)
     for _ in range(3):
         networks.prepare(0, (10, 12))
     assert len(made) == 1, "one after the other they share it"
@@ -152,7 +152,7 @@ def test_a_network_is_made_ready_as_often_as_threads_ask_at_the_same_time(
 
 def test_whoever_waits_for_a_network_that_cannot_be_made_hears_why() -> None:
     """One may be made at a time; the second thread waits for the first one's."""
-    networks = Networks(graph_of("espcn", 4), [weights_of(disturbed("espcn", 2))], 2, 1)
+    networks = Runtime(graph_of("espcn", 4), [weights_of(disturbed("espcn", 2))], 2, 1)
     networks._costs_of[10, 12] = 1, 1.0
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(networks.prepare, 0, (10, 12)) for _ in range(4)]:
@@ -162,7 +162,7 @@ def test_whoever_waits_for_a_network_that_cannot_be_made_hears_why() -> None:
 
 def test_more_networks_than_are_kept_ready() -> None:
     many = [disturbed("espcn", 2, seed) for seed in range(3)]
-    networks = Networks(graph_of("espcn", 2), [weights_of(each) for each in many], 2, 1, resident=2)
+    networks = Runtime(graph_of("espcn", 2), [weights_of(each) for each in many], 2, 1, resident=2)
     windows = np.random.default_rng(0).integers(0, 256, (2, 10, 12, 3), np.uint8)
     for index in (0, 1, 2, 0):
         assert (
@@ -274,7 +274,7 @@ BAD_GRAPHS = {
 def test_a_graph_that_is_no_backbones_is_refused(kind: str) -> None:
     graph = BAD_GRAPHS[kind](graph_of("espcn", 2))
     with pytest.raises(UserError, match=r"graph\.onnx") as caught:
-        Networks(graph, [weights_of(disturbed("espcn", 2))], 2, 1).prepare(0, (10, 12))
+        Runtime(graph, [weights_of(disturbed("espcn", 2))], 2, 1).prepare(0, (10, 12))
     assert "\n" not in str(caught.value)
 
 
@@ -282,9 +282,9 @@ def test_a_graph_that_is_no_backbones_is_refused(kind: str) -> None:
 def test_a_transposed_convolution_that_is_no_backbones_is_refused(kind: str) -> None:
     weights = weights_of(disturbed("espcn", 2)) | {"up.weight": np.ones((3, 3, 1, 1), np.float32)}
     graph = graph_of("espcn", 2)
-    Networks(enlarging(graph), [weights], 2, 1).prepare(0, (10, 12))  # as it is, it may be there
+    Runtime(enlarging(graph), [weights], 2, 1).prepare(0, (10, 12))  # as it is, it may be there
     with pytest.raises(UserError, match=r"graph\.onnx") as caught:
-        Networks(enlarging(graph, **BAD_ENLARGEMENTS[kind]), [weights], 2, 1).prepare(0, (10, 12))
+        Runtime(enlarging(graph, **BAD_ENLARGEMENTS[kind]), [weights], 2, 1).prepare(0, (10, 12))
     assert "\n" not in str(caught.value)
 
 
@@ -318,14 +318,14 @@ def test_what_transposed_convolutions_make_is_counted_before_it_is_made(
 ) -> None:
     graph, weights = chain(steps, channels, 2)
     with pytest.raises(UserError, match=said):
-        Networks(graph, [weights], 2, 1).prepare(0, (64, 64))
+        Runtime(graph, [weights], 2, 1).prepare(0, (64, 64))
 
 
 def test_what_a_transposed_convolution_adds_up_is_counted() -> None:
     """Products of one channel's filters are held at once: 65x65 for each of 300x300 numbers."""
     graph, weights = chain(1, 1, 65)
     with pytest.raises(UserError, match=r"its steps hold 14\d\d MiB"):
-        Networks(graph, [weights], 2, 1).prepare(0, (300, 300))
+        Runtime(graph, [weights], 2, 1).prepare(0, (300, 300))
 
 
 def test_what_transposed_convolutions_multiply_is_counted_as_they_read_it() -> None:
@@ -337,13 +337,13 @@ def test_what_transposed_convolutions_multiply_is_counted_as_they_read_it() -> N
 def test_an_activation_may_leak() -> None:
     windows, network = np.zeros((1, 10, 12, 3), np.uint8), disturbed("espcn", 2)
     graph = changed(graph_of("espcn", 2), leaking(0.25))
-    patches(Networks(graph, [weights_of(network)], 2, 1), 0, windows)
+    patches(Runtime(graph, [weights_of(network)], 2, 1), 0, windows)
 
 
 @pytest.mark.parametrize(("setting", "value"), [("precision", "float8"), ("device", "TPU")])
 def test_settings_out_of_range_name_what_is_allowed(setting: str, value: str) -> None:
     with pytest.raises(UserError, match=f"{setting}={value}: must be one of"):
-        Networks(graph_of("espcn", 2), [], 2, 1, **{setting: value})
+        Runtime(graph_of("espcn", 2), [], 2, 1, **{setting: value})
 
 
 def test_a_signal_after_players_came_and_went_is_no_crash(tmp_path: Path) -> None:
@@ -352,8 +352,8 @@ def test_a_signal_after_players_came_and_went_is_no_crash(tmp_path: Path) -> Non
 import os, signal, sys
 from pathlib import Path
 from stdo.player.model import macs, network_model
-from stdo.player.runtime import Networks, core
-networks = [Networks(Path(sys.argv[1]).read_bytes(), [], 2, 1) for _ in range(4)]
+from stdo.player.runtime import Runtime, core
+networks = [Runtime(Path(sys.argv[1]).read_bytes(), [], 2, 1) for _ in range(4)]
 while networks:
     del networks[0]
 signal.signal(signal.SIGTERM, lambda *_: print("heard"))

@@ -9,6 +9,7 @@ import numpy as np
 from package_specimens import Tiny
 
 from stdo.chunks.grid import PatchGrid
+from stdo.core.networks import Delta, Networks
 from stdo.core.types import Colour
 from stdo.encoder.graph import export_graph
 from stdo.models.common import plain
@@ -76,7 +77,7 @@ def package(
     coded = labels.encode(np.zeros((1, grid.rows, grid.cols), np.int16).repeat(frames, 0), 1)
     contents = {
         GRAPH: export_graph(network),
-        WEIGHTS: members.get("weights") or weights.encode(weights.Weights([tensors]), 32),
+        WEIGHTS: members.get("weights") or weights.encode(Networks([tensors]), 32),
         CHUNKS: members.get("chunks") or coded,
         "lr.mp4": lr or video,
     }
@@ -178,7 +179,7 @@ def empty_deltas(path: Path, networks: int, numbers: int) -> Path:
         "a.bias": np.zeros(2, np.float32),
     }
     delta = {"a": np.zeros((1, 2, 3), np.float32)}
-    coded = weights.encode(weights.Weights([base], [delta, *[{}] * (networks - 1)]), 8)
+    coded = weights.encode(Networks([base], Delta.MODULATION, [delta, *[{}] * (networks - 1)]), 8)
     manifest = Manifest(
         "tests", "hostile", 2,
         Source.of(2 * width, 2 * height, frames, RATE, Colour("bt709", "limited")),

@@ -13,7 +13,8 @@ from tiny_package import add_sound, smooth
 from torch import Tensor, nn
 
 from stdo.chunks.grid import PatchGrid
-from stdo.core.types import Colour, Frame
+from stdo.core.networks import Delta, Networks
+from stdo.core.types import F32, Colour, Frame
 from stdo.encoder.graph import export_graph
 from stdo.models.common import Backbone, Bicubic, plain
 from stdo.package import labels, weights
@@ -144,13 +145,13 @@ def make(kind: Kind, path: Path) -> None:
     stream.unlink()
 
 
-def _weights(kind: Kind) -> weights.Weights:
+def _weights(kind: Kind) -> Networks[F32]:
     tensors = [
         {name: t.numpy() for name, t in _tiny(kind.scale, i).state_dict().items()}
         for i in range(kind.networks)
     ]
     if not kind.deltas:
-        return weights.Weights(tensors)
+        return Networks(tensors)
     (outputs, inputs, high, wide), rng = tensors[0]["first.weight"].shape, np.random.default_rng(2)
     shape = (
         (outputs // 2, 2, 3)
@@ -158,9 +159,9 @@ def _weights(kind: Kind) -> weights.Weights:
         else (2, outputs * high + inputs * wide)
     )
     deltas = [{"first": rng.normal(0, 0.1, shape).astype(np.float32)} for _ in range(kind.networks)]
-    return weights.Weights(
-        tensors[:1], deltas if kind.deltas == "modulations" else [{}, *deltas[1:]]
-    )
+    if kind.deltas == "modulations":
+        return Networks(tensors[:1], Delta.MODULATION, deltas)
+    return Networks(tensors[:1], Delta.LOW_RANK, [{}, *deltas[1:]])
 
 
 def make_all(

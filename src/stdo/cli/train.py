@@ -77,10 +77,12 @@ def _packable(job: Job, config: DictConfig) -> tuple[str, ...]:
     Returns:
         The notes that were printed.
     """
-    from stdo.encoder.plan import Networks, check_run, stream_notes
+    from stdo.encoder.plan import Planned, check_run, stream_notes
 
     clip, bits = job.data.clip, config.weights.bits
-    networks = Networks.expected(job.sharing, job.facts["chunks"], config.sharing.get("bicubic", 0))
+    networks = Planned.expected(
+        job.sharing, job.facts["chunks"], config.sharing.get("bicubic_chunks", 0)
+    )
     _unless_asked(config, lambda: check_run(clip, networks, bits))
     notes = stream_notes(clip) if config.deliver else ()
     sys.stderr.write("".join(f"note: {note}\n" for note in notes))

@@ -15,7 +15,7 @@ from stdo.core.files import scratch
 from stdo.core.types import Json, UserError, VideoInfo
 from stdo.encoder.graph import export_graph
 from stdo.encoder.measuring import measured
-from stdo.encoder.plan import Networks, check_run, printable_name
+from stdo.encoder.plan import Planned, check_run, printable_name
 from stdo.encoder.rounding import load_weights, rounded, windows_of
 from stdo.encoder.stream import Muxed, check_stream, write_stream
 from stdo.evaluation.identity import own_video
@@ -91,12 +91,10 @@ def deliver(directory: Path, clip: Clip, delivery: Delivery) -> Delivered:
     labels_TRC, network_of = read_chunks(directory)
     networks, meta = load_networks(directory / RUN_WEIGHTS)
     check_run(
-        clip, Networks(networks[0], len(networks), tuple(sorted(set(network_of)))), delivery.bits
+        clip, Planned(networks[0], len(networks), tuple(sorted(set(network_of)))), delivery.bits
     )
     with claimed(directory), _scratch(target) as folder:
-        video = own_video(
-            directory, metrics | read_facts(directory / RUN_WEIGHTS, meta), labels_TRC, clip
-        )
+        video = own_video(directory, metrics | read_facts(directory, meta), labels_TRC, clip)
         muxed = write_stream(
             folder, video, clip.source, clip.degrade.codec is not None, clip.progress
         )
@@ -148,7 +146,7 @@ def _contents(
     one = networks[0]
     network = Network(
         name_of(one),
-        _params(coded),
+        tuple(weights.params_of(coded.bases[0])),
         len(networks),
         tuple(network_of),
         one.receptive_radius,
@@ -174,10 +172,6 @@ def _contents(
         muxed.path.name: muxed.path,
     }
     return manifest, members
-
-
-def _params(coded: weights.Weights) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return tuple((name, tuple(shape)) for name, shape in weights.params_of(coded.folded()[0]))
 
 
 def _stream(degrade: Degrade, muxed: Muxed, video: Prepared) -> Stream:

@@ -35,7 +35,7 @@ _SURE = 2**17
 
 
 @dataclass(frozen=True, slots=True)
-class Networks:
+class Planned:
     """The networks that a run has or will have.
 
     Attributes:
@@ -49,7 +49,7 @@ class Networks:
     network_of: tuple[int, ...]
 
     @classmethod
-    def expected(cls, build: Callable[[int], Sharing], chunks: int, bicubic: int) -> Networks:
+    def expected(cls, build: Callable[[int], Sharing], chunks: int, bicubic: int) -> Planned:
         """Those that ``build(chunks)`` would make, where ``bicubic`` chunks have none; at most two
         are built."""
         few = build(min(chunks, bicubic + 2))
@@ -81,7 +81,7 @@ def stream_notes(clip: Clip) -> tuple[str, ...]:
         return carried.notes
 
 
-def check_run(clip: Clip, networks: Networks, bits: int) -> None:
+def check_run(clip: Clip, networks: Planned, bits: int) -> None:
     """Raise UserError, in one line that names the settings, for a run that no package can hold.
 
     Args:
@@ -94,7 +94,7 @@ def check_run(clip: Clip, networks: Networks, bits: int) -> None:
     _check_window(clip, networks.one)
 
 
-def _check_ranges(clip: Clip, networks: Networks, bits: int) -> None:
+def _check_ranges(clip: Clip, networks: Planned, bits: int) -> None:
     """Raise UserError for a value that is out of the manifest's range."""
     draft = _draft(clip, networks.told, bits)
     try:

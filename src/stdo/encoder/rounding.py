@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import pad, unfold
 
+from stdo.core.networks import Networks
 from stdo.core.types import F32, F64, I16, U8
 from stdo.encoder.sums import sums_of, surroundings
 from stdo.models.common import Backbone, Convolution
 from stdo.models.pixels import to_float
 from stdo.models.weights import load_parts
-from stdo.package.weights import Tensors, Weights, quantise, steps_of
+from stdo.package.weights import Tensors, quantise, steps_of
 from stdo.video.clip import Clip
 
 WINDOWS = 12
@@ -35,10 +36,14 @@ DAMPING = 0.01
 """Share of the mean energy that is added to every input, so that none is taken to be unused."""
 
 
-def load_weights(path: str | Path) -> Weights:
+def load_weights(path: str | Path) -> Networks[F32]:
     """What there is to send of a run's weights.safetensors: base and deltas, or the networks."""
-    networks, deltas = load_parts(path)
-    return Weights([_arrays(state) for state in networks], [_arrays(delta) for delta in deltas])
+    parts = load_parts(path)
+    return Networks(
+        [_arrays(state) for state in parts.bases],
+        parts.kind,
+        [_arrays(delta) for delta in parts.deltas],
+    )
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> Tensors:
@@ -46,10 +51,10 @@ def _arrays(tensors: Mapping[str, Tensor]) -> Tensors:
 
 
 def rounded(
-    weights: Weights, bits: int, backbone: Backbone, padded_patches: Sequence[U8]
-) -> Weights:
-    """The weights as multiples of steps, 8 bits or fewer, chosen to change the networks' results
-    least.
+    networks: Networks[F32], bits: int, backbone: Backbone, padded_patches: Sequence[U8]
+) -> Networks[F32]:
+    """The networks with weights that are multiples of steps, 8 bits or fewer, chosen to change the
+    results least.
 
     Args:
         backbone: The architecture.
@@ -58,19 +63,19 @@ def rounded(
     assert bits <= 8, bits
     seen = [
         _inputs(backbone, state, part)
-        for state, part in zip(weights.folded(), padded_patches, strict=True)
+        for state, part in zip(networks.whole(), padded_patches, strict=True)
     ]
-    if weights.deltas:  # all of them see what is made by one base
+    if networks.deltas:  # all of them see what is made by one base
         seen = [_merged(seen)]
     convs = {
         name: module for name, module in backbone.named_modules() if isinstance(module, Convolution)
     }
-    networks, steps = [], []
-    for tensors, inputs in zip(weights.networks, seen, strict=True):
+    bases, steps = [], []
+    for tensors, inputs in zip(networks.bases, seen, strict=True):
         multiples, step = _round_network(tensors, bits, inputs, convs)
-        networks.append(multiples)
+        bases.append(multiples)
         steps.append(step)
-    return replace(weights, networks=networks, steps=steps)
+    return replace(networks, bases=bases, steps=steps)
 
 
 def _merged(seen: Sequence[Mapping[str, "_Inputs"]]) -> dict[str, "_Inputs"]:
@@ -155,7 +160,10 @@ def _inputs(backbone: Backbone, state: Tensors, padded_patches: U8) -> dict[str,
 
 
 def _round_network(
-    tensors: Tensors, bits: int, seen: dict[str, _Inputs], convs: Mapping[str, Convolution]
+    tensors: Mapping[str, F32],
+    bits: int,
+    seen: dict[str, _Inputs],
+    convs: Mapping[str, Convolution],
 ) -> tuple[Tensors, Tensors]:
     """The rounded network, and the step of each row of its weights."""
     out, steps = dict(tensors), {}

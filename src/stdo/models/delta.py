@@ -3,12 +3,13 @@
 import copy
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
+from stdo.core.networks import Delta, Networks
 from stdo.models.common import Backbone, Convolution, ordinary, plain
 from stdo.models.sharing import BackboneFactory, Sharing, by_chunk, seeded
 
@@ -24,6 +25,9 @@ class Deltas(Sharing):
         seed: Of the first weights; the base starts as the network that `Single` would build.
         bicubic_chunks: See `Sharing`.
     """
+
+    KIND: ClassVar[Delta]
+    """Of the deltas as they are sent."""
 
     def __init__(
         self, backbone_factory: BackboneFactory, chunks: int, seed: int, bicubic_chunks: int
@@ -53,7 +57,7 @@ class Deltas(Sharing):
 
     @abstractmethod
     def sent(self, chunk: int) -> dict[str, Tensor]:
-        """The delta of ``chunk`` as `Sharing.parts` gives it."""
+        """The delta of ``chunk``, of ``KIND``: see `stdo.core.networks`."""
 
     @property
     def networks(self) -> int:
@@ -72,12 +76,13 @@ class Deltas(Sharing):
         return plain(network)
 
     @torch.no_grad()
-    def parts(self) -> tuple[list[Backbone], list[dict[str, Tensor]]]:
+    def parts(self) -> Networks[Tensor]:
         """See `Sharing.parts`."""
         base = copy.deepcopy(self.backbone)
         for name in self.names:
             _replace(base, name, copy.deepcopy(self.conv(name).conv))
-        return [plain(base)], [self.sent(chunk) for chunk in range(self.served)]
+        deltas = [self.sent(chunk) for chunk in range(self.served)]
+        return Networks([plain(base).state_dict()], self.KIND, deltas)
 
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
         """See `Sharing.forward`."""

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stdo.core.networks import MAX_RANK, Delta, sides_of
 from stdo.core.types import UserError
 from stdo.models.common import Convolution
 from stdo.models.delta import Deltas
 from stdo.models.sharing import BackboneFactory
-
-MAX_RANK = 255
 
 SCALE = 0.2
 """Length of the rows of ``right`` at first. A step of Muon makes ``left`` grow by its rate in each
@@ -39,6 +38,8 @@ class LowRank(Deltas):
 
     Raises UserError for another rank.
     """
+
+    KIND = Delta.LOW_RANK
 
     def __init__(
         self,
@@ -102,13 +103,6 @@ class LowRank(Deltas):
         factors = self._factors(chunk, at)
         outputs, _, rows, columns = self.conv(self.names[at]).conv.weight.shape
         return (factors.left @ factors.right).view(outputs, rows, -1, columns).transpose(1, 2)
-
-
-def sides_of(weight: Sequence[int]) -> tuple[int, int]:
-    """Height and width of the matrix that a low-rank difference is: of a convolution with a weight
-    of this shape."""
-    outputs, inputs, rows, columns = weight
-    return outputs * rows, inputs * columns
 
 
 class Factors(nn.Module):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stdo.core.networks import Delta
 from stdo.models.common import Convolution
 from stdo.models.delta import Deltas
 from stdo.models.sharing import BackboneFactory
@@ -28,6 +29,8 @@ class Modulated(Deltas):
         seed: See `Deltas`.
         bicubic_chunks: See `Deltas`.
     """
+
+    KIND = Delta.MODULATION
 
     def __init__(
         self, backbone_factory: BackboneFactory, chunks: int, seed: int = 0, bicubic_chunks: int = 0

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from stdo.core.networks import Networks
 from stdo.core.types import BICUBIC, I64
 from stdo.models.common import Backbone, plain
 
@@ -90,17 +91,9 @@ class Sharing(nn.Module, ABC):
         _, first = np.unique(self.network_of(np.arange(self.served)), return_index=True)
         return [self.network(int(chunk)) for chunk in first]
 
-    def parts(self) -> tuple[list[Backbone], list[dict[str, Tensor]]]:
-        """What makes up the networks and is least to send: plain networks, and deltas where there
-        are any.
-
-        Without deltas, the networks are those of `distinct`. With them there is one network, and
-        for each chunk the name of every convolution that it changes -> a modulation, (channels / 2,
-        2, 3), see `stdo.models.modulated`, or a low-rank difference, (rank, height + width), see
-        `stdo.models.lowrank`. Shapes differ by convolution only; a chunk that changes nothing names
-        none.
-        """
-        return self.distinct(), []
+    def parts(self) -> Networks[Tensor]:
+        """The networks in the form that is least to send, numbered as `network_of` does."""
+        return Networks([network.state_dict() for network in self.distinct()])
 
     @property
     def params_base(self) -> int:

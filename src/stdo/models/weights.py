@@ -14,22 +14,24 @@ from torch.nn.utils import parametrize
 
 from stdo.core.files import atomic
 from stdo.core.foreign import parse_json, read_file
+from stdo.core.networks import MAX_RANK, Delta, Networks, delta_shape
 from stdo.core.types import SCALES, UserError
 from stdo.models.common import Backbone, plain
-from stdo.models.lowrank import MAX_RANK, sides_of
 from stdo.models.registry import BACKBONES, build, name_of
 from stdo.models.sharing import BackboneFactory, Sharing
 
-BASE, DELTAS = "base", {3: "modulation", 2: "difference"}
-"""What the names of the tensors begin with that are there beside the networks; of deltas, by their
-dimensions."""
+BASE = "base"
+"""What the names of the base's tensors begin with, where there are deltas; theirs begin with the
+kind, see `Delta`."""
 
 
 MAX_BYTES, MAX_NETWORKS = 1 << 32, 32767
 """Bytes of a weights file, and networks in it."""
 
 
-def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -> None:
+def save_networks(
+    path: str | Path, sharing: Sharing, meta: Mapping[str, str] | None = None
+) -> None:
     """Write every different network of ``sharing`` once, completely or not at all.
 
     Tensors are named ``network.<number>.<parameter>``, numbered as `Sharing.network_of` does; where
@@ -43,16 +45,14 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
         for i, network in enumerate(networks)
         for name, tensor in network.state_dict().items()
     }
-    bases, deltas = sharing.parts()
-    if deltas:
+    sent = sharing.parts()
+    if sent.kind is not None:
         tensors |= {
-            f"{BASE}.{name}": tensor.contiguous().cpu()
-            for name, tensor in bases[0].state_dict().items()
+            f"{BASE}.{name}": tensor.contiguous().cpu() for name, tensor in sent.bases[0].items()
         }
-    for i, delta in enumerate(deltas):
+    for i, delta in enumerate(sent.deltas):
         tensors |= {
-            f"{DELTAS[change.ndim]}.{i}.{name}": change.contiguous().cpu()
-            for name, change in delta.items()
+            f"{sent.kind}.{i}.{name}": change.contiguous().cpu() for name, change in delta.items()
         }
     one = networks[0]
     own = {
@@ -62,7 +62,7 @@ def save_networks(path: str | Path, sharing: Sharing, meta: Mapping[str, str]) -
         "scale": str(one.scale),
         "networks": str(len(networks)),
     }
-    write_safetensors(path, tensors, {**meta, **own})
+    write_safetensors(path, tensors, {**(meta or {}), **own})
 
 
 def write_safetensors(
@@ -90,7 +90,7 @@ def load_networks(path: str | Path) -> tuple[list[Backbone], dict[str, str]]:
         check_shapes(path, network, state)
         network.load_state_dict(state)
         networks.append(network)
-    others = sum(key.split(".")[0] not in (BASE, *DELTAS.values()) for key in tensors)
+    others = sum(key.split(".")[0] not in (BASE, *Delta) for key in tensors)
     if sum(len(network.state_dict()) for network in networks) != others:
         raise UserError(f"{path}: holds tensors that belong to none of its {count} networks")
     return networks, meta
@@ -161,28 +161,25 @@ def started(factory: BackboneFactory, path: str | Path) -> Backbone:
     return backbone
 
 
-def load_parts(path: str | Path) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
-    """What of a file of `save_networks` is least to send, as `Sharing.parts` gives it: networks and
-    deltas.
+def load_parts(path: str | Path) -> Networks[Tensor]:
+    """What of a file of `save_networks` is least to send, as `Sharing.parts` gives it.
 
-    Raises UserError as `load_networks` does, and where base and deltas do not fit the networks.
+    Raises:
+        UserError: As of `load_networks`, and where base and deltas do not fit the networks.
     """
-    networks = [dict(network.state_dict()) for network in load_networks(path)[0]]
+    networks = [network.state_dict() for network in load_networks(path)[0]]
     tensors, _ = read_safetensors(path)
     base = _under(f"{BASE}.", tensors)
     if not base:
-        return networks, []
-    kind = DELTAS[3] if _under(f"{DELTAS[3]}.", tensors) else DELTAS[2]
+        return Networks(networks)
+    modulated = bool(_under(f"{Delta.MODULATION}.", tensors))
+    kind = Delta.MODULATION if modulated else Delta.LOW_RANK
     deltas = [_under(f"{kind}.{i}.", tensors) for i in range(len(networks))]
-    complete = all(deltas) or kind == DELTAS[2]  # a low-rank difference may change nothing
+    complete = all(deltas) or not modulated  # a low-rank difference may change nothing
     known = _shapes(networks[0])
-    if (
-        not complete
-        or _shapes(base) != known
-        or not _fit(deltas, known, low_rank=kind == DELTAS[2])
-    ):
+    if not complete or _shapes(base) != known or not _fit(deltas, kind, known):
         raise UserError(f"{path}: its base and {kind}s do not fit its {len(networks)} networks")
-    return [{name: base[name] for name in known}], deltas
+    return Networks([{name: base[name] for name in known}], kind, deltas)
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
@@ -190,36 +187,25 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _fit(
-    deltas: Sequence[Mapping[str, Tensor]], known: Mapping[str, torch.Size], low_rank: bool
+    deltas: Sequence[Mapping[str, Tensor]], kind: Delta, known: Mapping[str, torch.Size]
 ) -> bool:
     """Whether all deltas change the same convolutions, each by numbers of the right shape.
 
     Args:
+        kind: Of the deltas.
         known: The shapes of the network's parameters.
     """
     changing = [_shapes(delta) for delta in deltas if delta]
     if not changing:
         return True
     first = changing[0]
-    rank = max((shape[0] for shape in first.values()), default=0) if low_rank else 0
-    good = all(shape == delta_shape(known, name, rank) for name, shape in first.items())
-    return good and all(shapes == first for shapes in changing)
-
-
-def delta_shape(known: Mapping[str, torch.Size], name: str, rank: int) -> tuple[int, ...] | None:
-    """The shape of what changes the convolution of this name; None where there is none.
-
-    Args:
-        known: The shapes of the network's parameters.
-        rank: Of low-rank differences, up to `MAX_RANK`; 0: modulations.
-    """
-    weight, bias = known.get(f"{name}.weight"), known.get(f"{name}.bias")
-    if weight is None or len(weight) != 4 or bias is None or not 0 <= rank <= MAX_RANK:
-        return None
-    if not rank:
-        return weight[0] // 2, 2, 3
-    high, wide = sides_of(weight)
-    return min(rank, high, wide), high + wide
+    rank = max((shape[0] for shape in first.values() if shape), default=0)
+    for name, shape in first.items():
+        weight = known.get(f"{name}.weight", ())
+        changeable = len(weight) == 4 and f"{name}.bias" in known and rank >= 1
+        if not changeable or shape != delta_shape(kind, weight, min(rank, MAX_RANK)):
+            return False
+    return all(shapes == first for shapes in changing)
 
 
 _FORMER = {"leak": "negative_slope"}

@@ -1,23 +1,16 @@
-"""Deltas of a package: fold them into the base, and code them as rows of numbers.
+"""Deltas of a package as rows of numbers, and back.
 
-A delta names convolutions and holds one array for each, of one of two kinds:
-
-    modulation            (outputs / 2, 2, 3)     mixes the two outputs of each pair
-    low-rank difference   (rank, height + width)  left column and right row of each rank of a
-                                                  matrix (height, width)
-
-The matrix is the filters', (outputs · rows, inputs · columns). All deltas of a package are of one
-kind and change the same convolutions, or nothing; all differences are of one rank, as far as a
-matrix has it.
+`stdo.core.networks` says what deltas are. All of a package are of one kind and change the same
+convolutions, or nothing; all low-rank differences are of one rank, as far as a matrix has it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
+from stdo.core.networks import Delta, Networks, sides_of
 from stdo.core.types import F32
 from stdo.package.coding import damaged
 from stdo.package.limits import WEIGHTS
@@ -33,30 +26,6 @@ Params = Sequence[tuple[str, Sequence[int]]]
 """Name and shape of every parameter of one plain network."""
 
 
-def fold(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
-    """Fold a chunk's delta into the convolutions of the base: arrays, or tensors of torch just as
-    well.
-
-    A modulation adds to output i of pair p ``m[p, i, 0] · out_0 + m[p, i, 1] · out_1 + m[p, i,
-    2]``. A low-rank difference adds the product of its factors: to row y and column x of the filter
-    of output o and input i the number in row (o, y) and column (i, x).
-    """
-    folded = dict(base)
-    for name, change in delta.items():
-        weight = base[f"{name}.weight"]
-        if change.ndim == 3:
-            bias = base[f"{name}.bias"]
-            rows, biases = weight.reshape(len(change), 2, -1), bias.reshape(len(change), 2, 1)
-            more, more_bias = change[..., :2] @ rows, change[..., :2] @ biases + change[..., 2:]
-            folded[f"{name}.bias"] = bias + more_bias.reshape(bias.shape)
-        else:
-            outputs, inputs, high, wide = weight.shape
-            product = change[:, : outputs * high].T @ change[:, outputs * high :]
-            more = product.reshape(outputs, high, inputs, wide).swapaxes(1, 2)
-        folded[f"{name}.weight"] = weight + more.reshape(weight.shape)
-    return folded
-
-
 @dataclass(frozen=True)
 class Layout:
     """What the deltas of a package change.
@@ -70,11 +39,17 @@ class Layout:
     rank: int = 0
 
     @classmethod
-    def of(cls, deltas: Sequence[Mapping[str, F32]], params: Params) -> "Layout":
-        """That of these deltas."""
-        some = next((delta for delta in deltas if delta), {})
-        rank = max((len(change) for change in some.values() if change.ndim == 2), default=0)
+    def of(cls, networks: Networks[F32], params: Params) -> "Layout":
+        """That of the deltas of some networks."""
+        some = next((delta for delta in networks.deltas if delta), {})
+        low_rank = networks.kind is Delta.LOW_RANK
+        rank = max(map(len, some.values()), default=0) if low_rank else 0
         return cls([conv for conv in _convs(params) if conv[0] in some], rank)
+
+    @property
+    def kind(self) -> Delta:
+        """Of the deltas, where there are any."""
+        return Delta.LOW_RANK if self.rank else Delta.MODULATION
 
     @classmethod
     def read(cls, header: bytes, params: Params) -> "Layout":
@@ -123,7 +98,7 @@ class Layout:
         """A delta as rows of numbers; those of one row are of one kind and share a step. An empty
         one has none."""
         return (
-            list(chain(*(_rows(delta[name], weight) for name, weight in self.convs)))
+            list(chain(*(self._rows(delta[name], weight) for name, weight in self.convs)))
             if delta
             else []
         )
@@ -132,15 +107,25 @@ class Layout:
         """The inverse of `rows`."""
         left = iter(rows)
         return {
-            name: _change([next(left) for _ in self._shapes(weight)])
+            name: self._change([next(left) for _ in self._shapes(weight)])
             for name, weight in self.convs
             if rows
         }
 
+    def _rows(self, change: F32, weight: Sequence[int]) -> list[F32]:
+        if self.kind is Delta.MODULATION:
+            return [change.reshape(len(change), 6).T]
+        return np.split(change, [sides_of(weight)[0]], axis=1)
+
+    def _change(self, rows: Sequence[F32]) -> F32:
+        if self.kind is Delta.MODULATION:
+            return rows[0].T.reshape(-1, 2, 3)
+        return np.concatenate(rows, axis=1)
+
     def _shapes(self, weight: Sequence[int]) -> list[tuple[int, int]]:
         if not self.rank:
             return [(6, weight[0] // 2)]
-        high, wide = weight[0] * weight[2], weight[1] * weight[3]
+        high, wide = sides_of(weight)
         rank = min(self.rank, high, wide)
         return [(rank, high), (rank, wide)]
 
@@ -149,13 +134,3 @@ def _convs(params: Params) -> list[tuple[str, Sequence[int]]]:
     """Every parameter as if it were a convolution's weight: the convolution's name, and the
     shape."""
     return [(name.removesuffix(".weight"), shape) for name, shape in params]
-
-
-def _rows(change: F32, weight: Sequence[int]) -> list[F32]:
-    if change.ndim == 3:
-        return [change.reshape(len(change), 6).T]
-    return np.split(change, [weight[0] * weight[2]], axis=1)
-
-
-def _change(rows: Sequence[F32]) -> F32:
-    return np.concatenate(rows, axis=1) if len(rows) == 2 else rows[0].T.reshape(-1, 2, 3)

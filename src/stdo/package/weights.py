@@ -11,16 +11,16 @@ each row names the table that codes it shortest.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import overload
 
 import numpy as np
 
+from stdo.core.networks import Networks, fold
 from stdo.core.types import F32, F64, I64, U8, UserError
 from stdo.package.coding import Symbols, damaged, encoder, join, packed, split, table, unpacking
-from stdo.package.delta import Layout, Params, fold
+from stdo.package.delta import Layout, Params
 from stdo.package.limits import BITS, WEIGHTS
 
 SPREADS = 32
@@ -31,47 +31,31 @@ Tensors = dict[str, F32]
 """Parameter name -> array, in the order of the network's state."""
 
 
-@dataclass(frozen=True)
-class Weights:
-    """What is sent: k networks, or one base and k deltas.
-
-    Attributes:
-        networks: Plain, all with the same names and shapes.
-        deltas: For each network what it changes in the base, see `stdo.package.delta`; nothing is
-            an empty one.
-        steps: For each of ``networks`` whose weights are multiples of a step already: parameter
-            name -> step of each row, as `quantise` gives it.
-    """
-
-    networks: Sequence[Tensors]
-    deltas: Sequence[Tensors] = ()
-    steps: Sequence[Tensors] = ()
-
-    def folded(self) -> list[Tensors]:
-        """The plain networks."""
-        return [fold(self.networks[0], delta) for delta in self.deltas] or list(self.networks)
-
-
-def params_of(tensors: Tensors) -> list[tuple[str, tuple[int, ...]]]:
+def params_of(tensors: Mapping[str, F32]) -> list[tuple[str, tuple[int, ...]]]:
     """Names and shapes of a network's parameters, in order."""
     return [(name, tensor.shape) for name, tensor in tensors.items()]
 
 
-def encode(weights: Weights, bits: int) -> bytes:
-    """Code ``weights`` with ``bits``, one of `BITS`. Raises UserError for other bits, and for what
-    bits cannot hold."""
+def encode(networks: Networks[F32], bits: int) -> bytes:
+    """Code networks with ``bits``, one of `BITS`.
+
+    Raises:
+        UserError: Other bits, or weights that these cannot hold.
+    """
     if bits not in BITS:
         raise UserError(f"weights.bits={bits}: must be one of {', '.join(map(str, BITS))}")
-    params = params_of(weights.networks[0])
-    assert all(params_of(tensors) == params for tensors in weights.networks)
-    assert not weights.deltas or len(weights.networks) == 1
-    layout = Layout.of(weights.deltas, params)
-    steps = weights.steps or [{}] * len(weights.networks)
+    params = params_of(networks.bases[0])
+    assert all(params_of(tensors) == params for tensors in networks.bases)
+    layout = Layout.of(networks, params)
+    if networks.deltas and not layout.convs:  # none changes anything: there is nothing to fold
+        count = len(networks)
+        networks = Networks(list(networks.bases) * count, steps=list(networks.steps) * count)
+    steps = networks.steps or [{}] * len(networks.bases)
     parts = [
         _encode_tensors(tensors, bits, step)
-        for tensors, step in zip(weights.networks, steps, strict=True)
+        for tensors, step in zip(networks.bases, steps, strict=True)
     ]
-    for delta in weights.deltas:
+    for delta in networks.deltas:
         rows = {str(i): rows for i, rows in enumerate(layout.rows(delta))}
         parts.append(_encode_tensors(rows, layout.bits(bits), {}) if rows else b"")
     return join([bytes([bits]) + layout.header(params), *parts])
@@ -150,7 +134,11 @@ def _changed(
     if not len(deltas[index]):
         return plain(0)
     rows = _decode_tensors(deltas[index], layout.shapes, layout.bits(bits))
-    return _folded(plain(0), layout.delta(rows))
+    with np.errstate(all="ignore"):
+        folded: Tensors = fold(plain(0), layout.kind, layout.delta(rows))
+    if not all(np.isfinite(tensor).all() for tensor in folded.values()):
+        raise damaged(WEIGHTS, "a delta leads to numbers that are not finite")
+    return folded
 
 
 def decode(
@@ -158,14 +146,6 @@ def decode(
 ) -> list[Tensors]:
     """All networks at once; see `Stored`."""
     return list(Stored(data, params, networks, bits, max_bytes))
-
-
-def _folded(base: Tensors, delta: Tensors) -> Tensors:
-    with np.errstate(all="ignore"):
-        folded: Tensors = fold(base, delta)
-    if not all(np.isfinite(tensor).all() for tensor in folded.values()):
-        raise damaged(WEIGHTS, "a delta leads to numbers that are not finite")
-    return folded
 
 
 def steps_of(rows: F32, bits: int) -> F32:
@@ -185,7 +165,7 @@ def quantise(rows: F32, step: F32, bits: int) -> Symbols:
     return np.clip(np.rint(ratio), -most, most).astype(np.int32)
 
 
-def _encode_tensors(tensors: Tensors, bits: int, steps: Tensors) -> bytes:
+def _encode_tensors(tensors: Mapping[str, F32], bits: int, steps: Mapping[str, F32]) -> bytes:
     """One part. steps: of the weights that have been quantised; the others' are found here."""
     flat = np.concatenate([tensor.ravel() for tensor in tensors.values()])
     if not np.isfinite(flat).all():

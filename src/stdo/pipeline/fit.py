@@ -1,6 +1,5 @@
 """One fit: the parts of a job, and training from patches to weights."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +32,7 @@ from stdo.runs.directory import (
     START_WEIGHTS,
     WEIGHTS,
     write_chunks,
+    write_facts,
 )
 from stdo.runs.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_loggers
 from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast, hush
@@ -326,4 +326,5 @@ def _save(
     if len(phases) > 1:
         facts["branch_step"] = phases[0].steps
     write_chunks(job.directory, data.scores, data.labels, network_of)
-    save_networks(job.directory / WEIGHTS, sharing, {"facts": json.dumps(facts)})
+    write_facts(job.directory, facts)  # before the weights: whoever finds them finds these as well
+    save_networks(job.directory / WEIGHTS, sharing)

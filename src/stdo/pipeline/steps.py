@@ -130,7 +130,7 @@ def _evaluate(
 ) -> Json:
     began = time.monotonic()
     networks, meta = load_networks(directory / WEIGHTS)
-    facts = read_facts(directory / WEIGHTS, meta) | {"network": only}
+    facts = read_facts(directory, meta) | {"network": only}
     labels, network_of = read_chunks(directory, networks=len(networks))
     known = read_result(directory) if (directory / RESULT).exists() else {}
     video = own_video(directory, known | facts, labels, clip)

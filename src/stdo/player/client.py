@@ -32,7 +32,7 @@ from stdo.player.lr import LrVideo
 from stdo.player.memory import VIEWER, frames_held, of_decoder, of_networks
 
 if TYPE_CHECKING:
-    from stdo.player.runtime import Networks
+    from stdo.player.runtime import Runtime
 
 _GROUP = 1 << 22
 """HR pixels of the padded patches that are computed together: of a frame of 1080p all, of huge ones
@@ -59,8 +59,8 @@ class Player:
         max_network_bytes: As if only so many bytes of weights.bin had arrived: networks are taken
             in its order while they fit, patches of the others are bicubic.
         threads: Frames computed at once, None: one for each core that this process may use.
-        precision: See `stdo.player.runtime.Networks`.
-        device: See `stdo.player.runtime.Networks`.
+        precision: See `stdo.player.runtime.Runtime`.
+        device: See `stdo.player.runtime.Runtime`.
         isolated: Decode and compute in another process, which has a limit of memory and of time and
             can neither write files nor use a network: for packages of strangers. It ends with the
             player.
@@ -249,8 +249,8 @@ class Player:
             if 0 <= index < len(self.networks)
         }
 
-    def _networks(self, max_bytes: int | None, precision: str, device: str) -> "Networks":
-        from stdo.player.runtime import Networks
+    def _networks(self, max_bytes: int | None, precision: str, device: str) -> "Runtime":
+        from stdo.player.runtime import Runtime
 
         network = self.manifest.network
         weights = Stored(
@@ -264,7 +264,7 @@ class Player:
         told = network.ranges or () if precision == "int8" else ()
         named = [dict(zip(network.convolutions, each, strict=True)) for each in told]
         memory = self._memory_of_networks(self.threads)
-        return Networks(
+        return Runtime(
             graph, weights, scale, self.threads, precision, device, ranges=named, memory=memory
         )
 

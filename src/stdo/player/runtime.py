@@ -56,7 +56,7 @@ def core() -> ov.Core:
     return ov.Core()
 
 
-class Networks:
+class Runtime:
     """The networks of a package, made ready when they are first used. Threads may share one.
 
     Args:

@@ -17,10 +17,10 @@ from stdo.core.foreign import printable
 from stdo.core.locks import exclusive, main_process
 from stdo.core.provenance import provenance
 from stdo.core.types import BICUBIC, F32, I16, Json, UserError
-from stdo.runs.files import read_arrays, read_metrics
+from stdo.runs.files import FACTS, WEIGHTS, read_arrays, read_metrics
 from stdo.runs.schema import DELIVERED, NEEDED
 
-RESULT, WEIGHTS, CHUNKS, MAPS = "metrics.json", "weights.safetensors", "chunks.npz", "maps.npz"
+RESULT, CHUNKS, MAPS = "metrics.json", "chunks.npz", "maps.npz"
 MAX_CHUNKS = 32767
 CHECKPOINT, START_CHECKPOINT = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "start.ckpt"
 START_WEIGHTS, START_SCORES = (
@@ -37,7 +37,7 @@ __all__ = [
     "CHECKPOINT", "CHUNKS", "DELIVERED", "MAPS", "RESULT", "START_CHECKPOINT", "START_SCORES",
     "START_WEIGHTS",
     "WEIGHTS", "claimed", "file_name", "read_chunks",
-    "read_result", "refuse_links", "start_directory", "write_chunks", "write_maps",
+    "read_result", "refuse_links", "start_directory", "write_chunks", "write_facts", "write_maps",
     "write_result", "write_rows",
 ]  # fmt: skip
 
@@ -114,7 +114,7 @@ def start_directory(directory: Path, config: str, command: Sequence[str], force:
     """
     try:
         if force and directory.exists():
-            for name in (RESULT, WEIGHTS, CHUNKS, MAPS):
+            for name in (RESULT, WEIGHTS, FACTS, CHUNKS, MAPS):
                 (directory / name).unlink(missing_ok=True)
             for package in directory.glob("*.stdo"):
                 if package.is_file():
@@ -145,6 +145,12 @@ def read_result(directory: Path, needed: AbstractSet[str] = NEEDED) -> Json:
         return read_metrics(directory, needed)
     except FileNotFoundError as error:
         raise UserError(f"run={directory}: not a finished run (no {RESULT} in it)") from error
+
+
+def write_facts(directory: Path, facts: Json) -> None:
+    """Write facts.json: what is known of a run that is trained, before it is measured."""
+    with atomic(directory / FACTS) as partial:
+        partial.write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
 
 def write_result(directory: Path, metrics: Json) -> None:

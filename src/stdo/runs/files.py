@@ -26,6 +26,8 @@ from stdo.core.foreign import open_below, parse_json, printable, read_below
 from stdo.core.types import Json, UserError
 from stdo.runs.schema import NEEDED, Config, Crops, Facts, Metrics, Provenance, Sweep
 
+FACTS, WEIGHTS = "facts.json", "weights.safetensors"
+
 MAX_METRICS, MAX_JSON, MAX_CONFIG, MAX_TABLE, MAX_NPZ, MAX_PICTURE = (
     1 << 22,
     1 << 24,
@@ -70,12 +72,21 @@ def read_metrics(directory: Path, needed: AbstractSet[str] = NEEDED) -> Json:
     return found
 
 
-def read_facts(path: Path, meta: Mapping[str, str]) -> Json:
-    """What the metadata of a run's weights say of it: what was known before it was measured."""
-    found: Json = parse_json(
-        meta.get("facts", "").encode("utf-8", "replace"), f"{path}: facts", constants=True
-    )
-    checked(found, Facts, f"{path}: facts")
+def read_facts(directory: Path, meta: Mapping[str, str]) -> Json:
+    """Read what was known of a run once it was trained, before it was measured.
+
+    Args:
+        directory: The run directory.
+        meta: Metadata of its weights, which had the facts before there was a file of them.
+    """
+    place = str(directory / FACTS)
+    try:
+        found: Json = _json(directory, FACTS, MAX_JSON)
+    except FileNotFoundError:
+        content = meta.get("facts", "").encode("utf-8", "replace")
+        place = f"{directory / WEIGHTS}: facts"
+        found = parse_json(content, printable(place), constants=True)
+    checked(found, Facts, place)
     return found
 
 

@@ -1,0 +1,107 @@
+"""The networks of a run as numbers: what travels from a sharing to the weights file, the package
+and the player. Arrays of NumPy and tensors of torch alike; torch is not imported."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+MAX_RANK = 255
+"""Of a low-rank difference: one byte in a package."""
+
+Array = TypeVar("Array")
+
+
+class Delta(StrEnum):
+    """What a chunk can change in a convolution of the base. The values name tensors of weights
+    files.
+
+    MODULATION: (outputs / 2, 2, 3), mixes the two outputs of each pair, see
+        `stdo.models.modulated`.
+    LOW_RANK: (rank, height + width), the left column and the right row of each rank of a matrix
+        (height, width), see `stdo.models.lowrank`. The matrix is the filters', (outputs · rows,
+        inputs · columns).
+    """
+
+    MODULATION = "modulation"
+    LOW_RANK = "difference"
+
+
+@dataclass(frozen=True)
+class Networks(Generic[Array]):
+    """Networks of one architecture in the form that is least to send: each whole, or one base and
+    for each network a delta.
+
+    Attributes:
+        bases: Parameter name -> array, in the order of the network's state; all have the same
+            names and shapes. With deltas there is one.
+        kind: Of the deltas; None: there are none.
+        deltas: For each network the name of every convolution that it changes -> array of the
+            shape of ``kind``. All that change anything change the same convolutions.
+        steps: For each base whose weights are multiples of a step already: parameter name -> step
+            of each row.
+    """
+
+    bases: Sequence[Mapping[str, Array]]
+    kind: Delta | None = None
+    deltas: Sequence[Mapping[str, Array]] = ()
+    steps: Sequence[Mapping[str, Array]] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind is None:
+            assert not self.deltas
+        else:
+            assert len(self.bases) == 1, len(self.bases)
+
+    def __len__(self) -> int:
+        return len(self.bases if self.kind is None else self.deltas)
+
+    def whole(self) -> list[dict[str, Array]]:
+        """Every network by itself, deltas folded in."""
+        if self.kind is None:
+            return [dict(base) for base in self.bases]
+        return [fold(self.bases[0], self.kind, delta) for delta in self.deltas]
+
+
+def fold(base: Mapping[str, Any], kind: Delta, delta: Mapping[str, Any]) -> dict[str, Any]:
+    """Fold a delta into the convolutions of the base.
+
+    A modulation adds to output i of pair p ``m[p, i, 0] · out_0 + m[p, i, 1] · out_1 + m[p, i,
+    2]``. A low-rank difference adds the product of its factors: to row y and column x of the filter
+    of output o and input i the number in row (o, y) and column (i, x).
+    """
+    folded = dict(base)
+    for name, change in delta.items():
+        weight = base[f"{name}.weight"]
+        if kind is Delta.MODULATION:
+            bias = base[f"{name}.bias"]
+            rows, biases = weight.reshape(len(change), 2, -1), bias.reshape(len(change), 2, 1)
+            more, more_bias = change[..., :2] @ rows, change[..., :2] @ biases + change[..., 2:]
+            folded[f"{name}.bias"] = bias + more_bias.reshape(bias.shape)
+        else:
+            outputs, inputs, high, wide = weight.shape
+            product = change[:, : outputs * high].T @ change[:, outputs * high :]
+            more = product.reshape(outputs, high, inputs, wide).swapaxes(1, 2)
+        folded[f"{name}.weight"] = weight + more.reshape(weight.shape)
+    return folded
+
+
+def sides_of(weight: Sequence[int]) -> tuple[int, int]:
+    """Height and width of the matrix that a low-rank difference is: of a convolution with a weight
+    of this shape."""
+    outputs, inputs, rows, columns = weight
+    return outputs * rows, inputs * columns
+
+
+def delta_shape(kind: Delta, weight: Sequence[int], rank: int) -> tuple[int, ...]:
+    """The shape of what changes a convolution.
+
+    Args:
+        kind: Of the delta.
+        weight: Shape of the convolution's weight, four numbers.
+        rank: Of low-rank differences; a matrix has at most its shorter side.
+    """
+    if kind is Delta.MODULATION:
+        return weight[0] // 2, 2, 3
+    high, wide = sides_of(weight)
+    return min(rank, high, wide), high + wide
