@@ -18,7 +18,7 @@ import numpy as np
 sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("package", "stress", "fuzz")]
 
 from package_mutations import members_of, unsealed, written, zipped  # noqa: E402
-from package_specimens import DELTAS, KINDS, make_all  # noqa: E402
+from package_specimens import KINDS, OTHERS, make_all  # noqa: E402
 from targets import CORPUS, FILES, NETWORKS, SHAPES  # noqa: E402
 from tiny_package import smooth  # noqa: E402
 
@@ -43,7 +43,7 @@ def seed(target: str, name: str, content: bytes) -> None:
 
 def from_packages(folder: Path) -> None:
     """Seeds of the targets that read packages."""
-    for number, (name, path) in enumerate(make_all(folder, kinds=KINDS | DELTAS).items()):
+    for number, (name, path) in enumerate(make_all(folder, kinds=KINDS | OTHERS).items()):
         members = members_of(path.read_bytes())
         fields = unsealed(members["manifest.json"])
         network = fields["network"]
@@ -58,7 +58,7 @@ def from_packages(folder: Path) -> None:
         shape = (source["frames"], rows, cols), len(network["network_of"])
         if shape in SHAPES:
             seed("chunks", called, bytes([SHAPES.index(shape)]) + members["chunks.bin"])
-        if name in ("stdo", "nas", "awdnn"):
+        if name in ("stdo", "nas", "awdnn", "transposed"):
             seed("graph", called, members["graph.onnx"])
             stream = members[lr["member"]][:300]  # the container is read, the video is not
             manifest = from_json(members["manifest.json"])

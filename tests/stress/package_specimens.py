@@ -17,6 +17,7 @@ from stdo.core.networks import Delta, Networks
 from stdo.core.types import F32, Colour, Frame
 from stdo.encoder.graph import export_graph
 from stdo.models.common import Backbone, Bicubic, plain
+from stdo.models.registry import build
 from stdo.package import labels, weights
 from stdo.package.container import write_package
 from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
@@ -64,6 +65,7 @@ class Kind:
     member: str = "lr.mp4"
     sound: bool = False
     times: Sequence[Fraction] | None = None
+    backbone: str = "tiny"
 
 
 VARIABLE = [Fraction(t, 100) for t in (0, 3, 10, 12)]
@@ -75,23 +77,28 @@ KINDS = {
     "nas": Kind(3, 3, (0, 1, 2, 1), 16, "x264", (10, 20)),
     "rounded": Kind(4, 2, (1, -1, 0), 4, "lossless", (18, 33), halo=1),
 }
-DELTAS = {
+OTHERS = {
     "cafm": KINDS["cafm"],
     "lowrank": Kind(2, 3, (0, 1, 2), 8, "x264", (12, 16), deltas="low rank"),
+    "transposed": Kind(3, 2, (0, 1), 8, "x264", (12, 16), halo=2, backbone="fsrcnn"),
 }
 """Kept apart: a mutation's number picks one of the kinds above, and what it once found it must go
 on finding."""
 
 
+def _network(kind: Kind, seed: int) -> Backbone:
+    return _made(kind.backbone, kind.scale, seed)
+
+
 @cache
-def _tiny(scale: int, seed: int) -> Backbone:
+def _made(backbone: str, scale: int, seed: int) -> Backbone:
     torch.manual_seed(seed)
-    return plain(Tiny(scale))
+    return plain(Tiny(scale) if backbone == "tiny" else build(backbone, scale))
 
 
 @cache
-def _graph(scale: int) -> bytes:
-    return export_graph(_tiny(scale, 0))
+def _graph(backbone: str, scale: int) -> bytes:
+    return export_graph(_made(backbone, scale, 0))
 
 
 def make(kind: Kind, path: Path) -> None:
@@ -124,11 +131,11 @@ def make(kind: Kind, path: Path) -> None:
         lr=Stream(kind.member, lr_w, lr_h, kind.codec, 23, "fast", 0),
         grid=Patches(*kind.patch, kind.halo),
         network=Network(
-            "tiny",
-            tuple(weights.params_of(coded.networks[0])),
+            kind.backbone,
+            tuple(weights.params_of(coded.bases[0])),
             kind.networks,
             tuple(kind.chunks),
-            2,
+            _network(kind, 0).receptive_radius,
         ),
         quantiser=Quantiser(kind.bits),
         quality=Figures(Psnr(30.0, 29.5, 31.0), 0.9),
@@ -136,7 +143,7 @@ def make(kind: Kind, path: Path) -> None:
         members={},
     )
     members: dict[str, Path | bytes] = {
-        GRAPH: _graph(kind.scale),
+        GRAPH: _graph(kind.backbone, kind.scale),
         WEIGHTS: weights.encode(coded, kind.bits),
         CHUNKS: labels.encode(labels_TRC, len(kind.chunks)),
         kind.member: stream,
@@ -147,7 +154,7 @@ def make(kind: Kind, path: Path) -> None:
 
 def _weights(kind: Kind) -> Networks[F32]:
     tensors = [
-        {name: t.numpy() for name, t in _tiny(kind.scale, i).state_dict().items()}
+        {name: t.numpy() for name, t in _network(kind, i).state_dict().items()}
         for i in range(kind.networks)
     ]
     if not kind.deltas:
