@@ -19,6 +19,13 @@ DIFF_LIMIT = 1_000_000
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "av")
 
 
+def _cores() -> int | None:
+    """Those that this process may use; those of the machine where the system does not tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
 def provenance(command: Sequence[str]) -> Json:
     """Everything a reader needs to judge or repeat a run; for the run directory, not for
     publication.
@@ -35,9 +42,7 @@ def provenance(command: Sequence[str]) -> Json:
         "machine": {
             "system": platform.platform(),
             "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count(),
+            "cores": _cores(),
         },
         "commit": _git("rev-parse", "HEAD"),
         "diff": _shortened(_git("diff", "HEAD")),

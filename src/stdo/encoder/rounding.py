@@ -39,11 +39,8 @@ DAMPING = 0.01
 def load_weights(path: str | Path) -> Networks[F32]:
     """What there is to send of a run's weights.safetensors: base and deltas, or the networks."""
     parts = load_parts(path)
-    return Networks(
-        [_arrays(state) for state in parts.bases],
-        parts.kind,
-        [_arrays(delta) for delta in parts.deltas],
-    )
+    bases, deltas = map(_arrays, parts.bases), map(_arrays, parts.deltas)
+    return Networks(list(bases), parts.kind, list(deltas))
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> Tensors:
@@ -80,7 +77,10 @@ def rounded(
 
 def _merged(seen: Sequence[Mapping[str, "_Inputs"]]) -> dict[str, "_Inputs"]:
     """What several networks see, convolution by convolution."""
-    return {name: _Inputs.merged([inputs[name] for inputs in seen]) for name in seen[0]}
+    merged = {}
+    for name in seen[0]:
+        merged[name] = _Inputs.merged([inputs[name] for inputs in seen])
+    return merged
 
 
 def windows_of(clip: Clip, labels_TRC: I16, network_of: Sequence[int], seed: int = 0) -> list[U8]:

@@ -70,9 +70,8 @@ class Package:
         """A package that another process has opened, of its `descriptors`. path: for messages.
         Raises as `open`."""
         with complaints(path):
-            return cls._of(
-                path, {name: os.fdopen(number, "rb") for name, number in descriptors.items()}
-            )
+            files = {name: os.fdopen(number, "rb") for name, number in descriptors.items()}
+            return cls._of(path, files)
 
     @property
     def descriptors(self) -> dict[str, int]:
@@ -81,11 +80,10 @@ class Package:
 
     @classmethod
     def _of(cls, path: Path, files: Mapping[str, BinaryIO]) -> "Package":
-        places = (
-            _zip(files[_WHOLE])
-            if _WHOLE in files
-            else {name: Place(file, 0) for name, file in files.items()}
-        )
+        if _WHOLE in files:
+            places = _zip(files[_WHOLE])
+        else:
+            places = {name: Place(file, 0) for name, file in files.items()}
         place = places[MANIFEST]
         _check_size(MANIFEST, place.bytes)
         manifest = from_json(place.read())

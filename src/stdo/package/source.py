@@ -113,21 +113,22 @@ class Source(Part, frozen=True):
         Returns:
             What the manifest tells.
         """
-        stereo, projection, mastering = marks.stereo, marks.projection, marks.mastering
-        return cls(
-            width,
-            height,
-            frames,
-            rate,
-            times,
-            _told(_Colour, colour),
-            UNSET if last is None else last,
-            marks.aspect if marks.aspect != 1 else UNSET,
-            _Stereo(stereo.layout, "right" if stereo.right_first else "left") if stereo else UNSET,
-            _told(_Projection, projection) if projection else UNSET,
-            _told(_Mastering, mastering) if mastering else UNSET,
-            marks.light or UNSET,
-        )
+        fields: dict[str, Any] = {}
+        if last is not None:
+            fields["last"] = last
+        if marks.aspect != 1:
+            fields["aspect"] = marks.aspect
+        if marks.stereo:
+            fields["stereo"] = _Stereo(
+                marks.stereo.layout, "right" if marks.stereo.right_first else "left"
+            )
+        if marks.projection:
+            fields["projection"] = _told(_Projection, marks.projection)
+        if marks.mastering:
+            fields["mastering"] = _told(_Mastering, marks.mastering)
+        if marks.light:
+            fields["light"] = marks.light
+        return cls(width, height, frames, rate, times, _told(_Colour, colour), **fields)
 
     @property
     def colour(self) -> Colour:
@@ -137,13 +138,14 @@ class Source(Part, frozen=True):
     @property
     def marks(self) -> Marks:
         """What players are told beside the pixels."""
-        return Marks(
-            self.aspect or Fraction(1),
-            Stereo(self.stereo.layout, self.stereo.first == "right") if self.stereo else None,
-            Projection(*astuple(self.projection)) if self.projection else None,
-            Mastering(*astuple(self.mastering)) if self.mastering else None,
-            self.light or None,
-        )
+        stereo = projection = mastering = None
+        if self.stereo:
+            stereo = Stereo(self.stereo.layout, self.stereo.first == "right")
+        if self.projection:
+            projection = Projection(*astuple(self.projection))
+        if self.mastering:
+            mastering = Mastering(*astuple(self.mastering))
+        return Marks(self.aspect or Fraction(1), stereo, projection, mastering, self.light or None)
 
     def pts(self, t: int) -> Fraction:
         """When frame ``t`` is shown, in seconds."""
