@@ -19,7 +19,8 @@ from stdo.reporting.look import look
 from stdo.reporting.names import names
 from stdo.reporting.page_origin import origin, origin_notes
 from stdo.reporting.publish import published
-from stdo.reporting.runs import Run
+from stdo.reporting.results import EQUAL_WORK, REFERENCES, references
+from stdo.reporting.runs import Run, method_name
 from stdo.runs.schema import RESULT
 from stdo.video.clip import PatchSize
 
@@ -56,6 +57,8 @@ def page_data(runs: Sequence[Run], title: str, private: bool = False) -> Json:
         _entry(run, pool, private) | {"name": name, "point": point}
         for run, name, point in zip(runs, _names(runs, points), points, strict=True)
     ]
+    for run, entry in zip(runs, entries, strict=True):
+        entry["against"] = _against(run, runs)
     pictured = best_of_each_method(entries)
     for index in pictured:
         entries[index]["maps"] = _maps(runs[index], pool)
@@ -65,6 +68,8 @@ def page_data(runs: Sequence[Run], title: str, private: bool = False) -> Json:
         "title": title,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "protocols": list(PROTOCOLS),
+        "references": [{"key": key, "name": method_name(key)} for key in REFERENCES],
+        "equal_work": EQUAL_WORK,
         "methods": [
             {"key": key, "name": name, "shape": look(key).marker} for key, name in methods.items()
         ],
@@ -72,6 +77,15 @@ def page_data(runs: Sequence[Run], title: str, private: bool = False) -> Json:
         "notes": _left_out_notes(len(runs), len(pictured), left_out),
         "runs": entries,
         "pool": pool.values,
+    }
+
+
+def _against(run: Run, runs: Sequence[Run]) -> dict[str, list[int]]:
+    """Indices of the runs that a run is counted from, by method; the rule is that of results.tsv."""
+    places = {id(other): index for index, other in enumerate(runs)}
+    return {
+        method: [places[id(other)] for other in references(run, method, runs)]
+        for method in REFERENCES
     }
 
 

@@ -31,6 +31,42 @@ function axis(values, from, to, { log = false, pad = 0.06 } = {}) {
   return { place, ticks: bent ? logTicks(10 ** low, 10 ** high) : ticks(low, high, count) };
 }
 
+// Pixels that a text takes in a chart.
+const pen = document.createElement("canvas").getContext("2d");
+function wide(words) {
+  pen.font = "11.5px system-ui, 'Segoe UI', Roboto, sans-serif";
+  return pen.measureText(words).width + 3;
+}
+
+// Those of the values whose texts, centred, do not touch.
+function uncrowded(values, place, write) {
+  let end = -Infinity;
+  return values.filter((value) => {
+    const half = wide(write(value)) / 2;
+    if (place(value) - half < end + 5) return false;
+    end = place(value) + half;
+    return true;
+  });
+}
+
+// One stop for the keyboard in a chart: arrows go from mark to mark, Enter opens one.
+function walk(picture, count, show, open = () => {}) {
+  let at = -1;
+  picture.setAttribute("tabindex", "0");
+  picture.setAttribute("aria-description", "Arrow keys tell the figures");
+  picture.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1, PageDown: 10, PageUp: -10, Home: -count, End: count }[event.key];
+    if (event.key === "Enter" && at >= 0) open(at);
+    else if (event.key === "Escape") hideTip();
+    else if (step) {
+      event.preventDefault();
+      at = Math.max(0, Math.min(count - 1, at + step));
+      show(at);
+    }
+  });
+  picture.addEventListener("blur", hideTip);
+}
+
 function chart(label, width, height, box, x, y, { xName, yName, xText = short, yText = null }) {
   const steps = y.ticks.length > 1 ? y.ticks[1] - y.ticks[0] : 1;
   const write = yText || ((value) => value.toFixed(steps < 0.1 ? 2 : steps < 1 ? 1 : 0).replace("-", "−"));
@@ -39,7 +75,7 @@ function chart(label, width, height, box, x, y, { xName, yName, xText = short, y
       draw("line", { class: "rule", x1: box.left, x2: box.right, y1: y.place(value), y2: y.place(value) }),
       draw("text", { x: box.left - 7, y: y.place(value) + 4, "text-anchor": "end" }, write(value)),
     ]),
-    x.ticks.map((value) => [
+    uncrowded(x.ticks, x.place, xText).map((value) => [
       draw("line", { class: "base", x1: x.place(value), x2: x.place(value), y1: box.bottom, y2: box.bottom + 4 }),
       draw("text", { x: x.place(value), y: box.bottom + 17, "text-anchor": "middle" }, xText(value)),
     ]),
@@ -99,13 +135,17 @@ function lineChart(label, width, lines, { xName, yName, xText = short, describe,
   for (const line of lines) picture.append(draw("path", { class: "line", d: path(line.points), ...stroke(line.colour, line.dash) }));
   const cursor = draw("line", { class: "base", y1: box.top, y2: box.bottom, visibility: "hidden" });
   picture.append(cursor);
-  picture.addEventListener("pointermove", (event) => {
-    const here = event.clientX - picture.getBoundingClientRect().left;
+  const drawn = lines.filter((line) => line.points.length);
+  const tell = (here) => {
     const nearest = (points) => points.reduce((a, b) => (Math.abs(x.place(b[0]) - here) < Math.abs(x.place(a[0]) - here) ? b : a));
-    const found = lines.filter((line) => line.points.length).map((line) => [line, nearest(line.points)]);
-    const at = x.place(found[0][1][0]);
+    const found = drawn.map((line) => [line, nearest(line.points)]), at = x.place(found[0][1][0]);
     cursor.setAttribute("x1", at); cursor.setAttribute("x2", at); cursor.setAttribute("visibility", "visible");
-    showTip(event, [describe(found[0][1][0]), ...found.map(([line, point]) => `${line.name}: ${zero ? signed(point[1]) : text(point[1])} dB`)].join("\n"));
+    return [describe(found[0][1][0]), ...found.map(([line, point]) => `${line.name}: ${zero ? signed(point[1]) : text(point[1])} dB`)].join("\n");
+  };
+  picture.addEventListener("pointermove", (event) => showTip(event, tell(event.clientX - picture.getBoundingClientRect().left)));
+  walk(picture, drawn[0].points.length, (index) => {
+    const words = tell(x.place(drawn[0].points[index][0]));
+    showTipAt(cursor, words);
   });
   picture.addEventListener("pointerleave", () => { cursor.setAttribute("visibility", "hidden"); hideTip(); });
   return picture;
