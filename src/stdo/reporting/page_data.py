@@ -81,7 +81,7 @@ def page_data(runs: Sequence[Run], title: str, private: bool = False) -> Json:
 
 
 def _against(run: Run, runs: Sequence[Run]) -> dict[str, list[int]]:
-    """Indices of the runs that a run is counted from, by method; the rule is that of results.tsv."""
+    """Indices of the runs that a run is counted from, by method, as in results.tsv."""
     places = {id(other): index for index, other in enumerate(runs)}
     return {
         method: [places[id(other)] for other in references(run, method, runs)]

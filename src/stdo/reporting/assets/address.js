@@ -17,7 +17,11 @@ const ADDRESS = {
   protocol: one("protocol", () => DATA.protocols),
   hide: {
     write: () => [...state.hidden].map(encodeURIComponent).join(","),
-    read: (value) => { const keys = several(value); state.hidden = new Set(keys.filter((key) => METHODS.has(key))); return state.hidden.size === keys.length; },
+    read: (value) => {
+      const keys = several(value);
+      state.hidden = new Set(keys.filter((key) => METHODS.has(key)));
+      return keys.every((key) => METHODS.has(key));
+    },
   },
   sort: {
     write: () => (state.sort.key ? `${state.sort.down ? "-" : ""}${state.sort.key}` : ""),
@@ -30,12 +34,9 @@ const ADDRESS = {
   },
   many: one("many", () => Object.keys(MEASURES)), worst: one("worst", () => distinct(RUNS.flatMap((run) => [run.point, METHODS.get(run.method).name]))),
   x: one("x", () => Object.keys(COSTS)), y: one("y", () => ["psnr", "gain"]),
-  focus: {
-    ...one("focus", () => distinct(RUNS.map(placeOf))),
-    write: () => (state.focus === placeOf(visible()[0] || RUNS[0]) ? "" : state.focus),
-  },
+  focus: one("focus", () => distinct(RUNS.map(placeOf))),
   runs: {
-    write: () => (state.picked.has(state.focus) ? [...state.picked.get(state.focus)].map((id) => encodeURIComponent(keyOf(id))).join(",") : ""),
+    write: () => (state.picked.has(focused()) ? [...state.picked.get(focused())].map((id) => encodeURIComponent(keyOf(id))).join(",") : ""),
     read: (value) => {
       const keys = several(value), ids = keys.map((key) => idOf.get(key)).filter(known);
       if (ids.length) state.focus = placeOf(RUNS[ids[0]]);
@@ -88,7 +89,7 @@ function readAddress() {
     if (name === "at" && SECTIONS().includes(value)) section = value;
     else if (!ADDRESS[name]?.read(value)) unknown.push(`${name}=${value}`.slice(0, 80));
   }
-  byId("unknown").textContent = unknown.length ? `Not in this report, so left out of the address: ${unknown.slice(0, 5).join(", ")}.` : "";
+  byId("unknown").textContent = unknown.length ? `The address asks for what this report does not have: ${unknown.slice(0, 5).join(", ")}.` : "";
   byId("unknown").hidden = unknown.length === 0;
 }
 

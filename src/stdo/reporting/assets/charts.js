@@ -56,7 +56,10 @@ function walk(picture, count, show, open = () => {}) {
   picture.setAttribute("aria-description", "Arrow keys tell the figures");
   picture.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1, PageDown: 10, PageUp: -10, Home: -count, End: count }[event.key];
-    if (event.key === "Enter" && at >= 0) open(at);
+    if (event.key === "Enter" && at >= 0) {
+      event.preventDefault(); // else it would close at once what is opened and gets the focus
+      open(at);
+    }
     else if (event.key === "Escape") hideTip();
     else if (step) {
       event.preventDefault();

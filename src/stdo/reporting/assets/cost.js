@@ -18,7 +18,7 @@ function drawCostTools() {
 function drawCost() {
   const body = byId("cost-body"), groups = [...grouped(visible(), placeOf).entries()];
   const add = ([place, runs]) => {
-    const spot = el("div"), tile = el("article", { class: "tile" }, el("p", { class: "place" }, breakable(place)), spot);
+    const spot = el("div", { class: "spot" }), tile = el("article", { class: "tile" }, el("p", { class: "place" }, breakable(place)), spot);
     requestAnimationFrame(() => spot.replaceWith(scatter(place, runs.map(itemOf(runs)), spot.clientWidth, runs[0].bicubic.psnr[state.protocol])));
     return tile;
   };
@@ -47,7 +47,7 @@ function meanCharts() {
       return { ...item, tip: `${name}\n${over}, mean of ${plural(own.length, "run")}\n${short(item.x)} ${COSTS[state.x][0]}` };
     });
     if (items.filter((item) => known(item.x)).length < 2) return [];
-    const place = `Mean over ${videos} videos, ×${scale}`, spot = el("div");
+    const place = `Mean over ${videos} videos, ×${scale}`, spot = el("div", { class: "spot" });
     requestAnimationFrame(() => spot.replaceWith(scatter(place, items, spot.clientWidth, null)));
     return [el("article", { class: "tile" }, el("p", { class: "place" }, el("strong", {}, place)), spot)];
   });
@@ -62,13 +62,15 @@ function scatter(place, items, width, bicubic) {
   const y = axis([...shown.map((item) => item.y), ...(known(base) ? [base] : [])], box.bottom, box.top, { pad: 0.12 });
   const picture = chart(`PSNR against ${xName}, ${place}: ${shown.map((item) => `${item.name} ${text(item.y)}`).join(", ")}`, width, height, box, x, y,
     { xName, yName: state.y === "gain" ? "dB over bicubic" : `${PROTOCOL_NAMES[state.protocol]} PSNR, dB` });
-  const taken = [];
+  const places = shown.map((item) => [x.place(item.x), y.place(item.y)]), taken = [];
   if (known(base)) {
     const at = y.place(base);
-    picture.append(draw("line", { class: "dash", x1: box.left, x2: box.right, y1: at, y2: at }), draw("text", { class: "halo", x: box.left + 4, y: at - 5 }, "bicubic"));
-    taken.push([box.left, at - 16, box.left + 50, at + 2], [box.left, at - 3, box.right, at + 3]);
+    const size = wide("bicubic"), marks = places.map(([left, top]) => [left - 7, top - 7, left + 7, top + 7]);
+    const ends = [[box.left + 4, at - 9], [box.right - size, at - 9], [box.left + 4, at + 10], [box.right - size, at + 10]];
+    const areas = ends.map(([left, middle]) => [left, middle - 7, left + size, middle + 7]), free = areas.find((area) => area[3] < box.bottom && !marks.some((mark) => touch(area, mark))) || areas[0];
+    picture.append(draw("line", { class: "dash", x1: box.left, x2: box.right, y1: at, y2: at }), draw("text", { class: "halo", x: free[0], y: free[1] + 11 }, "bicubic"));
+    taken.push(free, [box.left, at - 3, box.right, at + 3]);
   }
-  const places = shown.map((item) => [x.place(item.x), y.place(item.y)]);
   nameThem(picture, shown, places, box, taken);
   const marks = shown.map((item, index) => draw("path", {
     class: item.open ? "point opens" : "point", d: shapeOf(item.run), transform: `translate(${places[index]})`, style: `fill:${colourOf(item.run)}`,
@@ -104,6 +106,8 @@ function nameThem(picture, items, places, box, lines) {
   });
 }
 
+const touch = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+
 function freePlace([x, y], size, box, taken) {
   for (const far of [0, 16, 32, 48, 64, 80]) {
     const beside = [[x + 9, y - far], [x - 9 - size, y - far], [x + 9, y + far], [x - 9 - size, y + far]];
@@ -111,7 +115,7 @@ function freePlace([x, y], size, box, taken) {
     for (const [left, middle] of [...beside, ...around]) {
       const area = [left, middle - 7, left + size, middle + 7];
       if (left < box.left || area[2] > box.right + 8 || area[1] < 14 || area[3] > box.bottom) continue;
-      if (!taken.some((other) => area[0] < other[2] && other[0] < area[2] && area[1] < other[3] && other[1] < area[3])) return { area, far: far > 0 };
+      if (!taken.some((other) => touch(area, other))) return { area, far: far > 0 };
     }
   }
   return null;

@@ -2,12 +2,19 @@
 
 const pooledNumbers = (key) => DATA.pool[key].split(",").map((value) => (value === "" ? null : Number(value)));
 
+// The video that was asked for, or else the first that passes the filters.
+function focused() {
+  const runs = visible();
+  return runs.some((run) => placeOf(run) === state.focus) ? state.focus : runs.length ? placeOf(runs[0]) : "";
+}
+
 function focusRuns() {
-  return visible().filter((run) => placeOf(run) === state.focus);
+  const place = focused();
+  return visible().filter((run) => placeOf(run) === place);
 }
 
 function picked() {
-  const runs = focusRuns(), chosen = state.picked.get(state.focus);
+  const runs = focusRuns(), chosen = state.picked.get(focused());
   const found = chosen ? runs.filter((run) => chosen.has(run.id)) : bestOfEachMethod(runs);
   return found.length || chosen ? found : runs.slice(0, 4);
 }
@@ -18,17 +25,16 @@ function naming(runs) {
 }
 
 function drawFocus() {
-  const places = distinct(visible().map(placeOf));
-  if (!places.includes(state.focus)) state.focus = places[0] || "";
+  const places = distinct(visible().map(placeOf)), here = focused();
   byId("focus-tools").replaceChildren(places.length > 1
-    ? picker("Video", places.map((place) => [place, place]), state.focus, (place) => { state.focus = place; drawFocus(); })
-    : el("p", { class: "quiet" }, state.focus));
+    ? picker("Video", places.map((place) => [place, place]), here, (place) => { state.focus = place; drawFocus(); })
+    : el("p", { class: "quiet" }, here));
   const runs = focusRuns(), name = naming(runs);
   byId("focus-runs").replaceChildren(...runs.map((run) => {
     const button = el("button", { type: "button", onclick: () => {
       const chosen = new Set(picked().map((each) => each.id));
       if (!chosen.delete(run.id)) chosen.add(run.id);
-      state.picked.set(state.focus, chosen);
+      state.picked.set(here, chosen);
       button.setAttribute("aria-pressed", String(chosen.has(run.id)));
       drawCloser();
       keepAddress();

@@ -57,13 +57,13 @@ function manyCard(name, videos) {
         [0, 0.5, 1].map((share) => td(write(quantile(row.sorted, share)), ends)), td(strip(row, range, write), "strip")))),
       el("tfoot", { "aria-hidden": "true" }, el("tr", {}, el("td", { colspan: byPsnr ? 6 : 7, class: ends }), el("td", { class: "strip" }, stripAxis(range)))))),
     el("p", { class: "quiet" }, `Means over the videos in dB, ${PROTOCOL_NAMES[state.protocol]} PSNR. Box: the middle half of the videos; its line: the median; dots: single videos.`));
-  if (rows.some((row) => row.each.some(({ point }) => point.name !== row.name))) card.append(el("p", { class: "quiet" }, "Settings differ between the videos: of each method stands the best of each video."));
+  if (rows.some((row) => row.each.some(({ point }) => point.name !== row.name))) card.append(el("p", { class: "quiet" }, "Settings differ between the videos, so each method counts with its best setting for each video."));
   if (few.length) card.append(el("p", { class: "warn" }, `Not the same videos: ${few.slice(0, 8).map((row) => `${row.name} has ${row.each.length}`).join(", ")} of ${most}.`));
   if (rows.length > shown.length) card.append(el("p", { class: "quiet" }, `${rows.length - shown.length} more settings are in the table of runs.`));
   return build(card, {}, [worstTen(rows, write)]);
 }
 
-const STRIP = 300;
+const STRIP = 300, BOXED = 8; // pixels; fewer videos have no middle half to speak of
 
 function strip(row, range, write) {
   const { sorted, name } = row, [low, first, middle, third, high] = [0, 0.25, 0.5, 0.75, 1].map((share) => quantile(sorted, share)), at = range.place;
@@ -71,11 +71,11 @@ function strip(row, range, write) {
     "aria-label": `${name}: from ${write(low)} to ${write(high)} dB, the middle half from ${write(first)} to ${write(third)}` });
   if (state.many !== "psnr") picture.append(draw("line", { class: "dash", x1: at(0), x2: at(0), y1: 0, y2: 26 }));
   for (const [index, { point, value }] of row.each.entries()) { // spread in height, so that equal ones are seen
-    picture.append(draw("circle", { cx: at(value), cy: 5 + ((index * 7) % 17), r: 2, style: `fill:${colourOf(row.run)}`, opacity: 0.45,
+    picture.append(draw("circle", { cx: at(value), cy: 5 + ((index * 7) % 17), r: 2, style: `fill:${colourOf(row.run)}`, opacity: sorted.length > 60 ? 0.45 : 0.9,
       onpointermove: (event) => showTip(event, `${point.run.video}\n${name}: ${write(value)} dB`), onpointerleave: hideTip }));
   }
   picture.append(
-    draw("rect", { class: "box", x: at(first), width: Math.max(1, at(third) - at(first)), y: 6, height: 14, rx: 2 }),
+    ...(sorted.length >= BOXED ? [draw("rect", { class: "box", x: at(first), width: Math.max(1, at(third) - at(first)), y: 6, height: 14, rx: 2 })] : []),
     draw("line", { class: "middle", x1: at(middle), x2: at(middle), y1: 4, y2: 22 }));
   return picture;
 }
@@ -83,9 +83,10 @@ function strip(row, range, write) {
 function stripAxis(range) {
   const write = state.many === "psnr" ? text : signed, shown = range.ticks.filter((value) => range.place(value) >= 0 && range.place(value) <= STRIP);
   const digits = shown.length > 1 && shown[1] - shown[0] < 1 ? (shown[1] - shown[0] < 0.1 ? 2 : 1) : 0;
+  const said = (value) => (value === 0 ? "0" : write(value, digits));
   return draw("svg", { class: "chart", width: STRIP, height: 20, viewBox: `0 0 ${STRIP} 20`, "aria-hidden": "true" },
     draw("line", { class: "base", x1: 0, x2: STRIP, y1: 1, y2: 1 }),
-    uncrowded(shown, range.place, (value) => write(value, digits)).map((value) => draw("text", { x: range.place(value), y: 15, "text-anchor": "middle" }, write(value, digits))));
+    uncrowded(shown, range.place, said).map((value) => draw("text", { x: range.place(value), y: 15, "text-anchor": "middle" }, said(value))));
 }
 
 function worstTen(rows, write) {

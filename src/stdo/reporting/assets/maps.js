@@ -54,12 +54,11 @@ function drawMaps() {
   const output = el("output"), slider = el("input", { type: "range", min: 0, max: frames.length - 1, value: Math.round(state.time * (frames.length - 1)), "aria-label": "Frame", id: "maps-frame" });
   const paint = () => {
     const at = Number(slider.value);
-    state.time = frames.length > 1 ? at / (frames.length - 1) : 0;
     output.textContent = `frame ${frames[at]} of ${first.frames}`;
     slider.setAttribute("aria-valuetext", output.textContent);
     figures.forEach((figure) => figure.paint(at));
   };
-  slider.addEventListener("input", paint);
+  slider.addEventListener("input", () => { state.time = frames.length > 1 ? Number(slider.value) / (frames.length - 1) : 0; paint(); });
   slider.addEventListener("change", () => keepAddress());
   body.replaceChildren(el("div", { class: "time" }, slider, output), el("div", { class: "maps" }, figures.map((figure) => figure.node)), scaleLegend(scale),
     absent.length ? el("p", { class: "quiet" }, `Without a map in this page: ${absent.map(name).join("; ")}.`) : "");

@@ -12,7 +12,7 @@ function save(name, blob) {
 
 function saveButtons(name, place, title) {
   const button = (kind, make) => el("button", { type: "button", class: "save", "aria-label": `Save ${title} as ${kind}`, onclick: async () => {
-    const picture = photograph(place(), [title, ...(name === "cost" || name === "many" ? [DATA.title] : [state.focus])].join(", "));
+    const picture = photograph(place(), [title, ...(name === "cost" || name === "many" ? [DATA.title] : [focused()])].join(", "));
     if (picture) save(`${slug(`${DATA.title} ${title}`)}.${kind.toLowerCase()}`, await make(picture));
   } }, kind);
   return el("span", { class: "segments saves" }, button("SVG", (picture) => new Blob([picture.text], { type: "image/svg+xml" })), button("PNG", toPng));
