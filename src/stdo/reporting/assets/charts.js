@@ -20,7 +20,7 @@ function logTicks(low, high) {
 }
 
 // Where a value stands between two pixels: linear, or logarithmic where positive values span more than 8 to 1.
-function axis(values, from, to, { log = false, pad = 0.06 } = {}) {
+function axis(values, from, to, { log = false, pad = 0.06, whole = false } = {}) {
   let low = Math.min(...values), high = Math.max(...values);
   const bent = log && low > 0 && high / low > 8;
   if (bent) [low, high] = [Math.log10(low), Math.log10(high)];
@@ -28,7 +28,7 @@ function axis(values, from, to, { log = false, pad = 0.06 } = {}) {
   low -= room; high += room;
   const place = (value) => from + (((bent ? Math.log10(value) : value) - low) / (high - low)) * (to - from);
   const count = Math.max(2, Math.round(Math.abs(to - from) / (Math.abs(to) > Math.abs(from) ? 85 : 46)));
-  return { place, ticks: bent ? logTicks(10 ** low, 10 ** high) : ticks(low, high, count) };
+  return { place, ticks: bent ? logTicks(10 ** low, 10 ** high) : ticks(low, high, count).filter((value) => !whole || Number.isInteger(value)) };
 }
 
 // Pixels that a text takes in a chart.
@@ -118,12 +118,12 @@ function smooth(points, reach) {
 }
 
 // lines: [{name, colour, dash, points: [[x, y or null], …], raw: the same before smoothing, drawn faintly}]. The tooltip tells every line's value at the pointer.
-function lineChart(label, width, lines, { xName, yName, xText = short, describe, zero = false }) {
+function lineChart(label, width, lines, { xName, yName, xText = short, describe, zero = false, whole = false }) {
   const height = width < 500 ? 240 : 300;
   const box = { left: 44, right: width - 8, top: 22, bottom: height - 36 };
   const all = lines.flatMap((line) => [...line.points, ...(line.raw || [])]).filter((point) => known(point[1]));
   if (!all.length) return el("p", { class: "none" }, "Nothing to draw.");
-  const x = axis(all.map((point) => point[0]), box.left, box.right, { pad: 0.005 });
+  const x = axis(all.map((point) => point[0]), box.left, box.right, { pad: 0.005, whole });
   const y = axis([...all.map((point) => point[1]), ...(zero ? [0] : [])], box.bottom, box.top);
   const picture = chart(label, width, height, box, x, y, { xName, yName, xText });
   if (zero) picture.append(draw("line", { class: "dash", x1: box.left, x2: box.right, y1: y.place(0), y2: y.place(0) }));

@@ -78,7 +78,7 @@ function drawFrames() {
     lines.unshift({ name: "bicubic", colour: "var(--bicubic)", dash: "5 4", points: frames.map((frame, at) => [frame, bicubic[at]]) });
   }
   return body.replaceChildren(lineLegend(lines), lineChart(`PSNR of each frame, mean of ${lines.map((line) => `${line.name}: ${text(meanOf(line.points))}`).join(", ")} dB`, body.clientWidth, lines, {
-    xName: "frame", yName: over ? "frame PSNR over bicubic, dB" : "frame PSNR, dB", zero: over, describe: (frame) => `frame ${frame}`,
+    xName: "frame", yName: over ? "frame PSNR over bicubic, dB" : "frame PSNR, dB", zero: over, whole: true, describe: (frame) => `frame ${frame}`,
   }));
 }
 

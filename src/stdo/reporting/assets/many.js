@@ -17,7 +17,7 @@ function drawManyTools() {
 function drawMany() {
   const groups = [...grouped(visible(), (run) => `×${run.scale} · ${run.backbone.toUpperCase()}`)]
     .map(([name, runs]) => [name, [...grouped(runs, (run) => run.video).values()]]).filter(([, videos]) => videos.length >= MANY);
-  byId("many").hidden = groups.length === 0;
+  byId("many").hidden = byId("nav-many").hidden = groups.length === 0;
   byId("many-body").replaceChildren(...groups.map(([name, videos]) => manyCard(name, videos)));
 }
 
