@@ -132,6 +132,19 @@ def test_long_curves_are_thinned(runs: list[Run], tmp_path: Path) -> None:
     assert (frames[0], frames[-1]) == ("0", "4999")
 
 
+def test_many_runs_have_fewer_points_each_and_it_is_said(
+    runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_data_module, "MANY_RUNS", 1)
+    monkeypatch.setattr(page_data_module, "FRAME_POINTS", 12)
+    monkeypatch.setattr(page_data_module, "MAP_FRAMES", 6)
+    data = page_data(runs, "Tiny")
+    for entry in data["runs"]:
+        assert data["pool"][entry["curves"]["frame"]] == "0,2,5"  # a quarter of 12
+    assert data["runs"][0]["maps"]["frames"] == [0, 5]  # a third of 6: three have maps
+    assert any("curves and maps show some of the frames" in note for note in data["notes"])
+
+
 def test_best_of_each_method_takes_the_first_seed() -> None:
     def entry(
         method: str, point: str, seed: int, psnr: float, network: int | None = None
