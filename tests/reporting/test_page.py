@@ -4,114 +4,25 @@ import base64
 import json
 import re
 import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
-import pytorch_lightning as pl
-import torch
+from page_browser import Opened, changed, killed_after
 
-from stdo.chunks.sample import Uniform
-from stdo.chunks.score import ByPsnr
-from stdo.chunks.split import by_score, by_time, whole
 from stdo.core.provenance import as_typed
 from stdo.core.types import UserError
-from stdo.models.backbones.espcn import ESPCN
-from stdo.models.sharing import Independent, Single
-from stdo.pipeline.steps import Job, train
 from stdo.reporting import page_data as page_data_module
 from stdo.reporting.look import LOOKS
 from stdo.reporting.page import ASSETS, write_page
 from stdo.reporting.page_data import best_of_each_method, page_data
-from stdo.reporting.runs import Run, collect
-from stdo.training.data import PatchData
-from stdo.training.schedule import cosine
-from stdo.video.clip import Clip, PatchSize
-from stdo.video.degrade import BicubicUpscaler, Degrade
-from stdo.video.sample import GeneratedClip
+from stdo.reporting.runs import Run
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
 NASTY = """</script><script>document.title="caught"</script><b>"ü&'“\u2028{{data}}"""
 OTHER_SIZES = (9_500, 1_250_000)
-LIMIT = 90
-"""Seconds that a test may take in the browser, many times what any takes."""
-METHODS = {
-    "awdnn": (whole, Single, 1),
-    "nas": (by_time, Independent, 3),
-    "stdo": (by_score, Independent, 3),
-}
-
-
-def tiny_run(folder: Path, method: str, seed: int) -> None:
-    split, sharing, chunks = METHODS[method]
-    data = PatchData(
-        Clip(
-            GeneratedClip(width=70, height=50, frames=6, rate=25, seed=1),
-            Degrade(2),
-            PatchSize(10, 12),
-            folder / "cache",
-        ),
-        ByPsnr(BicubicUpscaler(2)),
-        split,
-        chunks,
-    )
-    facts = {
-        "video": "tiny",
-        "method": method,
-        "backbone": "espcn",
-        "scale": 2,
-        "chunks": chunks,
-        "seed": seed,
-    }
-    facts |= {
-        "chunking": split.__name__.removeprefix("by_"),
-        "sharing": sharing.__name__,
-        "sampler": "Uniform",
-    }
-    facts |= {"scorer": "bicubic", "passes": 3, "batch": 4, "precision": "32-true"}
-    trainer = {
-        "accelerator": "cpu",
-        "devices": 1,
-        "precision": "32-true",
-        "enable_checkpointing": False,
-    }
-    trainer |= {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    job = Job(
-        folder / "outputs" / f"{method}-{seed}",
-        f"method: {method}\npatches:\n  height: 10\n  width: 12\n",
-        facts,
-        data,
-        partial(ESPCN, 2),
-        partial(sharing, seed=seed),
-        partial(Uniform, batch=4, passes=3, seed=seed),
-        partial(torch.optim.Adam, lr=1e-3),
-        cosine,
-        partial(pl.Trainer, **trainer),
-        command=["train.py", f"method={method}", "video.path=my clip.mp4"],
-    )
-    train(job)
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
-    folder = tmp_path_factory.mktemp("page")
-    for method, seed in (("awdnn", 0), ("nas", 0), ("stdo", 0), ("stdo", 1)):
-        tiny_run(folder, method, seed)
-    return collect([folder / "outputs"])
-
-
-def changed(run: Run, **metrics: Any) -> Run:
-    return replace(run, metrics=run.metrics | metrics)
 
 
 def test_whatever_a_run_is_called_stays_data(runs: list[Run], tmp_path: Path) -> None:
@@ -221,6 +132,19 @@ def test_long_curves_are_thinned(runs: list[Run], tmp_path: Path) -> None:
     assert (frames[0], frames[-1]) == ("0", "4999")
 
 
+def test_many_runs_have_fewer_points_each_and_it_is_said(
+    runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_data_module, "MANY_RUNS", 1)
+    monkeypatch.setattr(page_data_module, "FRAME_POINTS", 12)
+    monkeypatch.setattr(page_data_module, "MAP_FRAMES", 6)
+    data = page_data(runs, "Tiny")
+    for entry in data["runs"]:
+        assert data["pool"][entry["curves"]["frame"]] == "0,2,5"  # a quarter of 12
+    assert data["runs"][0]["maps"]["frames"] == [0, 5]  # a third of 6: three have maps
+    assert any("curves and maps show some of the frames" in note for note in data["notes"])
+
+
 def test_best_of_each_method_takes_the_first_seed() -> None:
     def entry(
         method: str, point: str, seed: int, psnr: float, network: int | None = None
@@ -309,78 +233,6 @@ def test_the_pages_own_files_stay_readable() -> None:
 
 # In the browser
 # --------------------------------------------------------------------------------------------------
-
-
-class Opened:
-    """A page that was opened, and what it complained of or asked for."""
-
-    def __init__(self, page: Any) -> None:
-        self.page, self.complaints = page, []
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
-        page.on("request", lambda request: self._asked(request.url))
-
-    def _asked(self, url: str) -> None:
-        if not url.startswith(("file:", "data:")):
-            self.complaints.append(url)
-
-    def text(self, selector: str) -> str:
-        return str(self.page.inner_text(selector))
-
-    def column(self, number: int) -> list[str]:
-        return list(self.page.locator(f"#table tbody tr > :nth-child({number})").all_inner_texts())
-
-
-@contextmanager
-def killed_after(seconds: float) -> Iterator[None]:
-    """Kill every Chromium of this process when the block takes longer: what waits for it then fails
-    at once.
-
-    Playwright limits its waits for pages and elements, but not scripts in a page, nor the making
-    and closing of pages.
-    """
-
-    def kill() -> None:
-        for process in psutil.Process().children(recursive=True):
-            with suppress(psutil.Error):
-                if "chrom" in process.name():
-                    process.kill()
-
-    watch = threading.Timer(seconds, kill)
-    watch.start()
-    try:
-        yield
-    finally:
-        watch.cancel()
-
-
-@pytest.fixture(scope="module")
-def browsers() -> Iterator[Iterator[Any]]:
-    """The same browser again and again, another one when it has died."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="the browser is driven by playwright (stdo[dev])"
-    )
-    if CHROMIUM is None:
-        pytest.skip("no Chromium or Chrome on this machine (Debian: apt install chromium)")
-
-    def living() -> Iterator[Any]:
-        while True:
-            opened = driver.chromium.launch(
-                executable_path=CHROMIUM, args=["--no-sandbox"], timeout=1000 * LIMIT
-            )
-            while opened.is_connected():
-                yield opened
-
-    with playwright.sync_playwright() as driver:
-        yield living()
-
-
-@pytest.fixture
-def browser(browsers: Iterator[Any]) -> Iterator[Any]:
-    found = next(browsers)
-    with killed_after(LIMIT):
-        yield found
 
 
 @pytest.fixture(scope="module")

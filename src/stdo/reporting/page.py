@@ -14,7 +14,10 @@ from stdo.reporting.page_data import page_data
 from stdo.reporting.runs import Run
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("core", "charts", "overview", "table", "focus", "maps", "crops", "details", "start")
+SCRIPTS = (
+    "core", "charts", "save", "many", "overview", "table", "cost", "focus", "maps", "crops",
+    "details", "address", "start",
+)  # fmt: skip
 """The page's program, in the order in which its parts are joined."""
 
 

@@ -19,11 +19,14 @@ from stdo.reporting.look import look
 from stdo.reporting.names import names
 from stdo.reporting.page_origin import origin, origin_notes
 from stdo.reporting.publish import published
-from stdo.reporting.runs import Run
+from stdo.reporting.results import EQUAL_WORK, REFERENCES, references
+from stdo.reporting.runs import Run, method_name
 from stdo.runs.schema import RESULT
 from stdo.video.clip import PatchSize
 
 FRAME_POINTS, CURVE_POINTS, MAP_FRAMES = 600, 100, 60
+MANY_RUNS = 100
+"""Beyond so many runs each has fewer points of its curves and maps, down to a sixth."""
 IMAGE_BYTES = 4_000_000
 """What all crops together may weigh; a page of a few megabytes still opens at once."""
 
@@ -53,18 +56,22 @@ def page_data(runs: Sequence[Run], title: str, private: bool = False) -> Json:
     runs = _with_own_videos(runs)
     points = names(runs)
     entries = [
-        _entry(run, pool, private) | {"name": name, "point": point}
+        _entry(run, pool, private, _share(FRAME_POINTS, len(runs))) | {"name": name, "point": point}
         for run, name, point in zip(runs, _names(runs, points), points, strict=True)
     ]
+    for run, entry in zip(runs, entries, strict=True):
+        entry["against"] = _against(run, runs)
     pictured = best_of_each_method(entries)
     for index in pictured:
-        entries[index]["maps"] = _maps(runs[index], pool)
+        entries[index]["maps"] = _maps(runs[index], pool, _share(MAP_FRAMES, len(pictured)))
     left_out = _add_crops([(runs[index], entries[index]) for index in pictured], pool)
     methods = {run.metrics["method"]: run.method for run in runs}
     return {
         "title": title,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "protocols": list(PROTOCOLS),
+        "references": [{"key": key, "name": method_name(key)} for key in REFERENCES],
+        "equal_work": EQUAL_WORK,
         "methods": [
             {"key": key, "name": name, "shape": look(key).marker} for key, name in methods.items()
         ],
@@ -72,6 +79,15 @@ def page_data(runs: Sequence[Run], title: str, private: bool = False) -> Json:
         "notes": _left_out_notes(len(runs), len(pictured), left_out),
         "runs": entries,
         "pool": pool.values,
+    }
+
+
+def _against(run: Run, runs: Sequence[Run]) -> dict[str, list[int]]:
+    """Indices of the runs that a run is counted from, by method, as in results.tsv."""
+    places = {id(other): index for index, other in enumerate(runs)}
+    return {
+        method: [places[id(other)] for other in references(run, method, runs)]
+        for method in REFERENCES
     }
 
 
@@ -132,13 +148,13 @@ def _home(run: Run) -> Path:
     return run.directory if run.metrics["network"] is None else run.directory.parent
 
 
-def _entry(run: Run, pool: Pool, private: bool) -> Json:
+def _entry(run: Run, pool: Pool, private: bool, points: int) -> Json:
     metrics = run.metrics
     entry = {name: metrics.get(name) for name, field in RESULT.items() if field.page}
     entry = entry if private else published(entry)
     entry |= {
         "directory": _home(run).name,
-        "curves": _frame_curves(run, pool),
+        "curves": _frame_curves(run, pool, points),
         "training": _training_curve(run),
     }
     entry |= {
@@ -191,12 +207,17 @@ def best_of_each_method(entries: Sequence[Json]) -> list[int]:
     return sorted(best.values())
 
 
-def _frame_curves(run: Run, pool: Pool) -> Json | None:
-    """PSNR of at most `FRAME_POINTS` frames, ours and bicubic, as lists of numbers in the pool."""
+def _share(most: int, runs: int) -> int:
+    """How many points or frames each of some runs has in the page."""
+    return max(most // 6, most * MANY_RUNS // max(runs, MANY_RUNS))
+
+
+def _frame_curves(run: Run, pool: Pool, points: int) -> Json | None:
+    """PSNR of at most ``points`` frames, ours and bicubic, as lists of numbers in the pool."""
     rows = run.frames()
     if not rows:
         return None
-    shown = [rows[index] for index in _spread(len(rows), FRAME_POINTS)]
+    shown = [rows[index] for index in _spread(len(rows), points)]
 
     def column(name: str, digits: int) -> str:
         values = [row.get(name, math.nan) for row in shown]
@@ -230,13 +251,13 @@ def _spread(count: int, most: int) -> list[int]:
     return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
 
 
-def _maps(run: Run, pool: Pool) -> Json | None:
-    """Patch PSNR of some frames as hundredths of a dB, uint16 in base64, and the patches' edges in
-    pixels."""
+def _maps(run: Run, pool: Pool, most: int) -> Json | None:
+    """Patch PSNR of at most ``most`` frames as hundredths of a dB, uint16 in base64, and the
+    patches' edges in pixels."""
     maps = run.maps()
     if maps is None:
         return None
-    frames = _spread(len(maps[0]), MAP_FRAMES)
+    frames = _spread(len(maps[0]), most)
     ours, bicubic = (pool.add(_packed(values_TRC[frames])) for values_TRC in maps)
     y, x = _edges(run, *maps[0].shape[1:])
     return {"frames": frames, "x": x, "y": y, "ours": ours, "bicubic": bicubic}
@@ -323,6 +344,8 @@ def _left_out_notes(runs: int, pictured: int, crops: int) -> list[str]:
             "video and scale the best "
             "of each method by frame PSNR, and of several seeds the first."
         )
+    if runs > MANY_RUNS:
+        notes.append("As there are many runs, curves and maps show some of the frames.")
     if crops:
         notes.append(
             f"{crops} crops were left out to keep this page small; they are in the run directories."

@@ -20,7 +20,7 @@ function logTicks(low, high) {
 }
 
 // Where a value stands between two pixels: linear, or logarithmic where positive values span more than 8 to 1.
-function axis(values, from, to, { log = false, pad = 0.06 } = {}) {
+function axis(values, from, to, { log = false, pad = 0.06, whole = false } = {}) {
   let low = Math.min(...values), high = Math.max(...values);
   const bent = log && low > 0 && high / low > 8;
   if (bent) [low, high] = [Math.log10(low), Math.log10(high)];
@@ -28,7 +28,46 @@ function axis(values, from, to, { log = false, pad = 0.06 } = {}) {
   low -= room; high += room;
   const place = (value) => from + (((bent ? Math.log10(value) : value) - low) / (high - low)) * (to - from);
   const count = Math.max(2, Math.round(Math.abs(to - from) / (Math.abs(to) > Math.abs(from) ? 85 : 46)));
-  return { place, ticks: bent ? logTicks(10 ** low, 10 ** high) : ticks(low, high, count) };
+  return { place, ticks: bent ? logTicks(10 ** low, 10 ** high) : ticks(low, high, count).filter((value) => !whole || Number.isInteger(value)) };
+}
+
+// Pixels that a text takes in a chart.
+const pen = document.createElement("canvas").getContext("2d");
+function wide(words) {
+  pen.font = "11.5px system-ui, 'Segoe UI', Roboto, sans-serif";
+  return pen.measureText(words).width + 3;
+}
+
+// Those of the values whose texts, centred, do not touch.
+function uncrowded(values, place, write) {
+  let end = -Infinity;
+  return values.filter((value) => {
+    const half = wide(write(value)) / 2;
+    if (place(value) - half < end + 5) return false;
+    end = place(value) + half;
+    return true;
+  });
+}
+
+// One stop for the keyboard in a chart: arrows go from mark to mark, Enter opens one.
+function walk(picture, count, show, open = () => {}) {
+  let at = -1;
+  picture.setAttribute("tabindex", "0");
+  picture.setAttribute("aria-description", "Arrow keys tell the figures");
+  picture.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1, PageDown: 10, PageUp: -10, Home: -count, End: count }[event.key];
+    if (event.key === "Enter" && at >= 0) {
+      event.preventDefault(); // else it would close at once what is opened and gets the focus
+      open(at);
+    }
+    else if (event.key === "Escape") hideTip();
+    else if (step) {
+      event.preventDefault();
+      at = Math.max(0, Math.min(count - 1, at + step));
+      show(at);
+    }
+  });
+  picture.addEventListener("blur", hideTip);
 }
 
 function chart(label, width, height, box, x, y, { xName, yName, xText = short, yText = null }) {
@@ -39,7 +78,7 @@ function chart(label, width, height, box, x, y, { xName, yName, xText = short, y
       draw("line", { class: "rule", x1: box.left, x2: box.right, y1: y.place(value), y2: y.place(value) }),
       draw("text", { x: box.left - 7, y: y.place(value) + 4, "text-anchor": "end" }, write(value)),
     ]),
-    x.ticks.map((value) => [
+    uncrowded(x.ticks, x.place, xText).map((value) => [
       draw("line", { class: "base", x1: x.place(value), x2: x.place(value), y1: box.bottom, y2: box.bottom + 4 }),
       draw("text", { x: x.place(value), y: box.bottom + 17, "text-anchor": "middle" }, xText(value)),
     ]),
@@ -79,12 +118,12 @@ function smooth(points, reach) {
 }
 
 // lines: [{name, colour, dash, points: [[x, y or null], …], raw: the same before smoothing, drawn faintly}]. The tooltip tells every line's value at the pointer.
-function lineChart(label, width, lines, { xName, yName, xText = short, describe, zero = false }) {
+function lineChart(label, width, lines, { xName, yName, xText = short, describe, zero = false, whole = false }) {
   const height = width < 500 ? 240 : 300;
   const box = { left: 44, right: width - 8, top: 22, bottom: height - 36 };
   const all = lines.flatMap((line) => [...line.points, ...(line.raw || [])]).filter((point) => known(point[1]));
   if (!all.length) return el("p", { class: "none" }, "Nothing to draw.");
-  const x = axis(all.map((point) => point[0]), box.left, box.right, { pad: 0.005 });
+  const x = axis(all.map((point) => point[0]), box.left, box.right, { pad: 0.005, whole });
   const y = axis([...all.map((point) => point[1]), ...(zero ? [0] : [])], box.bottom, box.top);
   const picture = chart(label, width, height, box, x, y, { xName, yName, xText });
   if (zero) picture.append(draw("line", { class: "dash", x1: box.left, x2: box.right, y1: y.place(0), y2: y.place(0) }));
@@ -99,13 +138,17 @@ function lineChart(label, width, lines, { xName, yName, xText = short, describe,
   for (const line of lines) picture.append(draw("path", { class: "line", d: path(line.points), ...stroke(line.colour, line.dash) }));
   const cursor = draw("line", { class: "base", y1: box.top, y2: box.bottom, visibility: "hidden" });
   picture.append(cursor);
-  picture.addEventListener("pointermove", (event) => {
-    const here = event.clientX - picture.getBoundingClientRect().left;
+  const drawn = lines.filter((line) => line.points.length);
+  const tell = (here) => {
     const nearest = (points) => points.reduce((a, b) => (Math.abs(x.place(b[0]) - here) < Math.abs(x.place(a[0]) - here) ? b : a));
-    const found = lines.filter((line) => line.points.length).map((line) => [line, nearest(line.points)]);
-    const at = x.place(found[0][1][0]);
+    const found = drawn.map((line) => [line, nearest(line.points)]), at = x.place(found[0][1][0]);
     cursor.setAttribute("x1", at); cursor.setAttribute("x2", at); cursor.setAttribute("visibility", "visible");
-    showTip(event, [describe(found[0][1][0]), ...found.map(([line, point]) => `${line.name}: ${zero ? signed(point[1]) : text(point[1])} dB`)].join("\n"));
+    return [describe(found[0][1][0]), ...found.map(([line, point]) => `${line.name}: ${zero ? signed(point[1]) : text(point[1])} dB`)].join("\n");
+  };
+  picture.addEventListener("pointermove", (event) => showTip(event, tell(event.clientX - picture.getBoundingClientRect().left)));
+  walk(picture, drawn[0].points.length, (index) => {
+    const words = tell(x.place(drawn[0].points[index][0]));
+    showTipAt(cursor, words);
   });
   picture.addEventListener("pointerleave", () => { cursor.setAttribute("visibility", "hidden"); hideTip(); });
   return picture;

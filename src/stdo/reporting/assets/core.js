@@ -6,10 +6,12 @@ const RUNS = DATA.runs.map((run, id) => ({ ...run, id }));
 const METHODS = new Map(DATA.methods.map((method, index) => [method.key, { ...method, colour: `var(--m${index})` }]));
 const PROTOCOL_NAMES = { frame: "frame", pooled: "pooled", stdo_patch: "STDO patch", cafm_frame: "CaFM frame", y: "Y" };
 
+const REFERENCES = new Map(DATA.references.map(({ key, name }) => [key, name]));
+
 const state = {
-  video: "", backbone: "", scale: "", protocol: "frame", hidden: new Set(),
+  query: "", video: "", backbone: "", scale: "", protocol: "frame", hidden: new Set(),
   sort: { key: null, down: false },
-  x: "params", y: "psnr",
+  x: "params", y: "psnr", many: "gain", worst: "",
   focus: "", picked: new Map(), frames: "psnr", over: "work", maps: "psnr", time: 0.5, before: "bicubic", after: "",
 };
 
@@ -46,6 +48,13 @@ const breakable = (name) => name.split(/(?<=[_-])/).flatMap((part) => [part, el(
 
 const psnr = (run) => run.psnr[state.protocol];
 const gain = (run) => (known(psnr(run)) && known(run.bicubic.psnr[state.protocol]) ? psnr(run) - run.bicubic.psnr[state.protocol] : null);
+
+// A run's PSNR over that of the runs it may be compared with; null where there are none.
+function overReference(run, method) {
+  const others = run.against[method].map((id) => psnr(RUNS[id])).filter(known);
+  return known(psnr(run)) && others.length ? psnr(run) - mean(others) : null;
+}
+
 const placeOf = (run) => `${run.video} ×${run.scale}`;
 const groupOf = (run) => `${placeOf(run)} ${run.backbone}`;
 const distinct = (values) => [...new Set(values)];
@@ -60,8 +69,12 @@ function grouped(items, key) {
   return groups;
 }
 
+const haystack = (run) => [run.video, run.name, METHODS.get(run.method).name, run.backbone, `×${run.scale}`, run.directory].join("\n").toLowerCase();
+for (const run of RUNS) run.words = haystack(run);
+
 function visible() {
-  return RUNS.filter((run) =>
+  const sought = state.query.toLowerCase().split(/\s+/).filter(Boolean);
+  return RUNS.filter((run) => sought.every((word) => run.words.includes(word)) &&
     (!state.video || run.video === state.video) && (!state.backbone || run.backbone === state.backbone) &&
     (!state.scale || String(run.scale) === state.scale) && !state.hidden.has(run.method));
 }
@@ -76,10 +89,42 @@ function bestOfEachMethod(runs) {
   return runs.filter((run) => chosen.has(run));
 }
 
+// Runs that differ in their seed alone are one point: mean, and half the range.
+function points(runs) {
+  return [...grouped(runs.filter((run) => known(psnr(run)) && run.network === null), (run) => run.point).values()].map((seeds) => {
+    const values = seeds.map(psnr);
+    return { run: seeds[0], name: seeds[0].point, seeds: seeds.length, members: seeds, value: mean(values),
+      half: (Math.max(...values) - Math.min(...values)) / 2, work: mean(seeds.map((run) => run.patch_presentations)) };
+  }).sort((a, b) => b.value - a.value);
+}
+
+// The mean of what its seeds have; null where one has none.
+function ofSeeds(point, value) {
+  const values = point.members.map(value);
+  return values.every(known) ? mean(values) : null;
+}
+
+// Of all that is to be drawn the first few; a button adds the rest.
+function firstFew(items, most, noun, draw) {
+  const shown = items.slice(0, most).map(draw), left = items.length - shown.length;
+  if (left <= 0) return shown;
+  const more = el("button", { type: "button", class: "more", onclick: () => {
+    const rest = items.slice(most).map(draw);
+    more.replaceWith(...rest);
+    rest.find(known)?.setAttribute("tabindex", "-1");
+    rest.find(known)?.focus();
+  } }, `Show ${left.toLocaleString("en")} more ${noun}${left === 1 ? "" : "s"}`);
+  return [...shown, more];
+}
+
 // Controls ---------------------------------------------------------------------------------------
 
 function picker(label, options, value, onpick) {
-  const select = el("select", { onchange: (event) => onpick(event.target.value) },
+  const select = el("select", { "data-pick": label, onchange: (event) => {
+    onpick(event.target.value);
+    keepAddress();
+    if (!select.isConnected) document.querySelector(`select[data-pick="${label}"]`)?.focus(); // it was drawn anew
+  } },
     options.map(([key, name]) => el("option", { value: key, selected: key === value }, name)));
   return el("label", { class: "pick" }, label, select);
 }
@@ -90,6 +135,7 @@ function segments(label, options, value, onpick) {
     onclick: (event) => {
       for (const button of buttons) button.setAttribute("aria-pressed", String(button === event.currentTarget));
       onpick(key);
+      keepAddress();
     },
   }, name));
   return el("span", { class: "segments", role: "group", "aria-label": label }, buttons);
@@ -114,11 +160,15 @@ function swatch(run) {
 
 function showTip(event, message) {
   const tip = byId("tip");
-  tip.textContent = message;
+  if (tip.textContent !== message) tip.textContent = message;
   tip.hidden = false;
   const { width, height } = tip.getBoundingClientRect();
   const left = event.clientX + 14 + width > innerWidth ? event.clientX - width - 14 : event.clientX + 14;
   tip.style.left = `${Math.max(4, Math.min(left, innerWidth - width - 4))}px`;
   tip.style.top = `${Math.max(4, Math.min(event.clientY + 14, innerHeight - height - 4))}px`;
+}
+function showTipAt(mark, message) {
+  const { right, top } = mark.getBoundingClientRect();
+  showTip({ clientX: right, clientY: Math.max(4, top) }, message);
 }
 function hideTip() { byId("tip").hidden = true; }

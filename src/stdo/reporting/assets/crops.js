@@ -13,26 +13,26 @@ function drawCrops() {
     return body.replaceChildren(nothing("No run of this video has crops in this page."));
   }
   const ids = runs.map((run) => String(run.id)), best = [...runs].sort((a, b) => (b.psnr.frame ?? 0) - (a.psnr.frame ?? 0))[0];
-  if (!ids.includes(state.after)) state.after = String(best.id);
-  if (!["bicubic", "truth", ...ids].includes(state.before) || state.before === state.after) state.before = "bicubic";
+  const afterId = ids.includes(state.after) ? state.after : String(best.id);
+  const before = ["bicubic", "truth", ...ids].includes(state.before) && state.before !== afterId ? state.before : "bicubic";
   const options = runs.map((run) => [String(run.id), name(run)]);
   tools.replaceChildren(
-    picker("Before", [["bicubic", "bicubic"], ["truth", "original"], ...options.filter(([id]) => id !== state.after)], state.before, (value) => { state.before = value; drawCrops(); }),
-    picker("After", options, state.after, (value) => { state.after = value; drawCrops(); }));
-  const after = RUNS[Number(state.after)], pairs = after.crops.map((crop) => pairOf(crop, after, name)).filter(known);
+    picker("Before", [["bicubic", "bicubic"], ["truth", "original"], ...options.filter(([id]) => id !== afterId)], before, (value) => { state.before = value; drawCrops(); }),
+    picker("After", options, afterId, (value) => { state.after = value; drawCrops(); }));
+  const after = RUNS[Number(afterId)], pairs = after.crops.map((crop) => pairOf(crop, after, name, before)).filter(known);
   return body.replaceChildren(pairs.length ? el("div", { class: "pairs" }, pairs) : nothing("These two runs have no crop of the same place."));
 }
 
 // The picture to the left: its image, its name and its PSNR; null where the other run has no crop of the place.
-function beforeOf(crop, name) {
-  if (state.before === "bicubic") return { image: crop.files.bicubic, name: "bicubic", psnr: crop.bicubic };
-  if (state.before === "truth") return { image: crop.files.truth, name: "original", psnr: null };
-  const run = RUNS[Number(state.before)], same = run.crops.find((other) => spot(other) === spot(crop));
+function beforeOf(crop, name, side) {
+  if (side === "bicubic") return { image: crop.files.bicubic, name: "bicubic", psnr: crop.bicubic };
+  if (side === "truth") return { image: crop.files.truth, name: "original", psnr: null };
+  const run = RUNS[Number(side)], same = run.crops.find((other) => spot(other) === spot(crop));
   return same ? { image: same.files.ours, name: name(run), psnr: same.ours } : null;
 }
 
-function pairOf(crop, run, name) {
-  const before = beforeOf(crop, name);
+function pairOf(crop, run, name, side) {
+  const before = beforeOf(crop, name, side);
   if (!before) return null;
   const zoom = Math.max(1, Math.floor(288 / Math.max(crop.width, crop.height)));
   const picture = (key, alt) => el("img", { src: DATA.pool[key], alt, width: crop.width * zoom, height: crop.height * zoom, draggable: "false" });

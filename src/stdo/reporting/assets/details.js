@@ -1,11 +1,22 @@
 // Configuration and provenance of each run; filled in when a run is opened.
 
 const FEW = 16; // more runs than that are folded, video by video
+const FEW_PLACES = 40;
+const placeBoxes = new Map();
 
 function drawDetails() {
   const runs = visible(), places = grouped(runs, placeOf);
-  byId("details-body").replaceChildren(...(runs.length <= FEW || places.size < 2 ? runs.map(detailsBox)
-    : [...places].map(([place, members]) => el("details", { class: "place" }, el("summary", {}, place, el("span", { class: "quiet" }, ` · ${plural(members.length, "run")}`)), members.map(detailsBox)))));
+  if (runs.length <= FEW || places.size < 2) byId("details-body").replaceChildren(...runs.map(detailsBox));
+  else byId("details-body").replaceChildren(...firstFew([...places], FEW_PLACES, "video", ([place, members]) => placeBox(place, members)));
+}
+
+function placeBox(place, members) {
+  const fillPlace = () => { if (box.children.length === 1) box.append(...members.map(detailsBox)); };
+  const box = el("details", { class: "place", ontoggle: () => { if (box.open) fillPlace(); } },
+    el("summary", {}, place, el("span", { class: "quiet" }, ` · ${plural(members.length, "run")}`)));
+  box.fill = fillPlace;
+  placeBoxes.set(place, box);
+  return box;
 }
 
 function detailsBox(run) {
@@ -19,6 +30,11 @@ function fill(box, run) {
 }
 
 function openDetails(id) {
+  if (!byId(`run-${id}`)) {
+    const place = placeOf(RUNS[id]);
+    if (!placeBoxes.get(place)?.isConnected) byId("details-body").querySelector("button.more")?.click();
+    placeBoxes.get(place)?.fill();
+  }
   const box = byId(`run-${id}`);
   if (!box) return;
   fill(box, RUNS[id]);

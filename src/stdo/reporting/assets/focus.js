@@ -2,12 +2,19 @@
 
 const pooledNumbers = (key) => DATA.pool[key].split(",").map((value) => (value === "" ? null : Number(value)));
 
+// The video that was asked for, or else the first that passes the filters.
+function focused() {
+  const runs = visible();
+  return runs.some((run) => placeOf(run) === state.focus) ? state.focus : runs.length ? placeOf(runs[0]) : "";
+}
+
 function focusRuns() {
-  return visible().filter((run) => placeOf(run) === state.focus);
+  const place = focused();
+  return visible().filter((run) => placeOf(run) === place);
 }
 
 function picked() {
-  const runs = focusRuns(), chosen = state.picked.get(state.focus);
+  const runs = focusRuns(), chosen = state.picked.get(focused());
   const found = chosen ? runs.filter((run) => chosen.has(run.id)) : bestOfEachMethod(runs);
   return found.length || chosen ? found : runs.slice(0, 4);
 }
@@ -18,19 +25,19 @@ function naming(runs) {
 }
 
 function drawFocus() {
-  const places = distinct(visible().map(placeOf));
-  if (!places.includes(state.focus)) state.focus = places[0] || "";
+  const places = distinct(visible().map(placeOf)), here = focused();
   byId("focus-tools").replaceChildren(places.length > 1
-    ? picker("Video", places.map((place) => [place, place]), state.focus, (place) => { state.focus = place; drawFocus(); })
-    : el("p", { class: "quiet" }, state.focus));
+    ? picker("Video", places.map((place) => [place, place]), here, (place) => { state.focus = place; drawFocus(); })
+    : el("p", { class: "quiet" }, here));
   const runs = focusRuns(), name = naming(runs);
   byId("focus-runs").replaceChildren(...runs.map((run) => {
     const button = el("button", { type: "button", onclick: () => {
       const chosen = new Set(picked().map((each) => each.id));
       if (!chosen.delete(run.id)) chosen.add(run.id);
-      state.picked.set(state.focus, chosen);
+      state.picked.set(here, chosen);
       button.setAttribute("aria-pressed", String(chosen.has(run.id)));
       drawCloser();
+      keepAddress();
     } }, swatch(run), name(run));
     button.setAttribute("aria-pressed", String(picked().includes(run)));
     return button;
@@ -49,7 +56,12 @@ function drawCloser() {
 const nothing = (message) => el("p", { class: "none" }, message);
 
 function drawFramesTools() {
-  byId("frames-tools").replaceChildren(segments("Vertical axis", [["psnr", "PSNR"], ["gain", "over bicubic"]], state.frames, (key) => { state.frames = key; drawFrames(); }));
+  byId("frames-tools").replaceChildren(segments("Vertical axis", [["psnr", "PSNR"], ["gain", "over bicubic"]], state.frames, (key) => { state.frames = key; drawFrames(); }), saveButtons("frames", () => byId("frames-body"), "Frame by frame"));
+}
+
+function meanOf(points) {
+  const values = points.map(([, value]) => value).filter(known);
+  return values.length ? mean(values) : null;
 }
 
 function drawFrames() {
@@ -65,13 +77,13 @@ function drawFrames() {
     const [frames, bicubic] = [pooledNumbers(runs[0].curves.frame), pooledNumbers(runs[0].curves.bicubic)];
     lines.unshift({ name: "bicubic", colour: "var(--bicubic)", dash: "5 4", points: frames.map((frame, at) => [frame, bicubic[at]]) });
   }
-  return body.replaceChildren(lineLegend(lines), lineChart("PSNR of each frame", body.clientWidth, lines, {
-    xName: "frame", yName: over ? "frame PSNR over bicubic, dB" : "frame PSNR, dB", zero: over, describe: (frame) => `frame ${frame}`,
+  return body.replaceChildren(lineLegend(lines), lineChart(`PSNR of each frame, mean of ${lines.map((line) => `${line.name}: ${text(meanOf(line.points))}`).join(", ")} dB`, body.clientWidth, lines, {
+    xName: "frame", yName: over ? "frame PSNR over bicubic, dB" : "frame PSNR, dB", zero: over, whole: true, describe: (frame) => `frame ${frame}`,
   }));
 }
 
 function drawTrainingTools() {
-  byId("training-tools").replaceChildren(segments("Horizontal axis", [["work", "Presentations"], ["seconds", "Seconds"]], state.over, (key) => { state.over = key; drawTraining(); }));
+  byId("training-tools").replaceChildren(segments("Horizontal axis", [["work", "Presentations"], ["seconds", "Seconds"]], state.over, (key) => { state.over = key; drawTraining(); }), saveButtons("training", () => byId("training-body"), "Training"));
 }
 
 function drawTraining() {
@@ -86,6 +98,10 @@ function drawTraining() {
     xName: clock ? "seconds of training" : "patch presentations", yName: "PSNR of the shown patches, dB",
     describe: (at) => (clock ? `after ${text(at, 1)} s` : `after ${short(at)} presentations`),
   }), el("p", { class: "quiet" }, "Faint: the batches as they came; lines: their running mean. Training draws batches at random and what it draws differs between methods: one that is shown hard patches stands lower here and may still be better."));
+}
+
+function drawChunksTools() {
+  byId("chunks-tools").replaceChildren(saveButtons("chunks", () => byId("chunks-body"), "Chunk by chunk"));
 }
 
 // Bars from 0 dB: chunk k of one method is not chunk k of another, so every run has a panel of its own.
@@ -107,7 +123,7 @@ function chunkBars(run, width, top) {
   const y = (value) => bottom - (value / top) * (bottom - 20), size = Math.max(3, step * 0.72), roomy = step > 37;
   const mark = (index, at, words, strong) => draw("text", { class: strong ? "strong" : null, x: left + step * (index + 0.5), y: at, "text-anchor": "middle" }, words);
   const each = (index) => (run.chunk_presentations && run.chunk_patches && run.chunk_patches[index] ? run.chunk_presentations[index] / run.chunk_patches[index] : null);
-  return draw("svg", { class: "chart", role: "img", "aria-label": `PSNR of each chunk, ${run.name}`, width, height, viewBox: `0 0 ${width} ${height}` },
+  return draw("svg", { class: "chart", role: "img", "aria-label": `PSNR of each chunk, ${run.name}: ${run.chunk_psnr.map((value) => text(value)).join(", ")} dB`, width, height, viewBox: `0 0 ${width} ${height}` },
     draw("line", { class: "base", x1: left, x2: left + step * count, y1: bottom, y2: bottom }),
     ["chunk", "shown"].map((words, row) => draw("text", { x: 0, y: bottom + 17 + 17 * row }, words)),
     run.chunk_psnr.map((value, index) => {

@@ -22,7 +22,7 @@ function mapValues(key) { // hundredths of a dB, uint16, little endian
 
 function drawMapsTools() {
   byId("maps-tools").replaceChildren(segments("What the maps show",
-    [["psnr", "PSNR"], ["gain", "over bicubic"], ["first", "against the first run"]], state.maps, (key) => { state.maps = key; drawMaps(); }));
+    [["psnr", "PSNR"], ["gain", "over bicubic"], ["first", "against the first run"]], state.maps, (key) => { state.maps = key; drawMaps(); }), saveButtons("maps", () => byId("maps-body"), "Where in the frame"));
 }
 
 // What is drawn: bicubic and every run, or differences, each with its values for all frames.
@@ -54,12 +54,12 @@ function drawMaps() {
   const output = el("output"), slider = el("input", { type: "range", min: 0, max: frames.length - 1, value: Math.round(state.time * (frames.length - 1)), "aria-label": "Frame", id: "maps-frame" });
   const paint = () => {
     const at = Number(slider.value);
-    state.time = frames.length > 1 ? at / (frames.length - 1) : 0;
     output.textContent = `frame ${frames[at]} of ${first.frames}`;
     slider.setAttribute("aria-valuetext", output.textContent);
     figures.forEach((figure) => figure.paint(at));
   };
-  slider.addEventListener("input", paint);
+  slider.addEventListener("input", () => { state.time = frames.length > 1 ? Number(slider.value) / (frames.length - 1) : 0; paint(); });
+  slider.addEventListener("change", () => keepAddress());
   body.replaceChildren(el("div", { class: "time" }, slider, output), el("div", { class: "maps" }, figures.map((figure) => figure.node)), scaleLegend(scale),
     absent.length ? el("p", { class: "quiet" }, `Without a map in this page: ${absent.map(name).join("; ")}.`) : "");
   return paint();
@@ -67,7 +67,7 @@ function drawMaps() {
 
 function scaleLegend({ stops, low, high }) {
   const write = state.maps === "psnr" ? text : signed;
-  return el("div", { class: "scale" }, `${write(low, 1)} dB`, el("i", { style: `background:linear-gradient(90deg,${stops.join(",")})` }), `${write(high, 1)} dB`,
+  return el("div", { class: "scale" }, `${write(low, 1)} dB`, el("i", { "data-stops": stops.join(","), style: `background:linear-gradient(90deg,${stops.join(",")})` }), `${write(high, 1)} dB`,
     el("span", {}, state.maps === "psnr" ? "PSNR of each patch" : state.maps === "gain" ? "over bicubic; orange: worse, purple: better" : "orange: worse than the first run, purple: better"));
 }
 

@@ -1,12 +1,15 @@
 // The sortable table of runs.
 
+const ofProtocol = (protocol) => ({ key: protocol, name: PROTOCOL_NAMES[protocol] || protocol, of: (run) => run.psnr[protocol], show: text, down: true, best: Math.max });
+
 const COLUMNS = [
   { key: "name", name: "Run", of: (run) => run.name, text: true },
   { key: "video", name: "Video", of: (run) => run.video, text: true, single: "video" },
   { key: "backbone", name: "Backbone", of: (run) => run.backbone.toUpperCase(), text: true, single: "backbone" },
   { key: "scale", name: "Scale", of: (run) => run.scale, show: (scale) => `×${scale}`, single: "scale" },
   { key: "gain", name: "Δ bicubic", title: "PSNR over bicubic in the chosen protocol", of: gain, show: signed, down: true, best: Math.max },
-  ...DATA.protocols.map((protocol) => ({ key: protocol, name: PROTOCOL_NAMES[protocol] || protocol, of: (run) => run.psnr[protocol], show: text, down: true, best: Math.max })),
+  ...DATA.references.map(({ key, name }) => ({ key: `over_${key}`, name: `Δ ${name}`, title: `PSNR over ${name} in the chosen protocol, where the runs are comparable and did equal work`, of: (run) => overReference(run, key), show: signed, down: true, optional: true })),
+  ...DATA.protocols.map(ofProtocol),
   { key: "ssim", name: "SSIM", of: (run) => run.ssim, show: (value) => text(value, 4), down: true, best: Math.max },
   { key: "chunks", name: "k", title: "Chunks", of: (run) => run.chunks },
   { key: "params", name: "Parameters", of: (run) => run.params, show: short },
@@ -32,21 +35,64 @@ function sortBy(column) {
   const again = state.sort.key === column.key;
   state.sort = { key: column.key, down: again ? !state.sort.down : Boolean(column.down) };
   drawTable();
+  keepAddress();
   byId("table").querySelector(`th[data-key="${column.key}"] button`).focus();
 }
 
-function drawTable() {
-  const runs = visible(), columns = COLUMNS.filter((column) => (!column.single || distinct(RUNS.map((run) => run[column.single])).length > 1) && (!column.optional || RUNS.some((run) => known(column.of(run)))));
-  const sorted = columns.find((column) => column.key === state.sort.key);
+const MOST_ROWS_AT_ONCE = 200;
+
+// The runs that pass the filters as they are sorted, and the columns that say something: the run and its PSNR first, which stay in sight.
+function tableOf() {
+  const runs = visible(), told = COLUMNS.filter((column) => (!column.single || distinct(RUNS.map((run) => run[column.single])).length > 1) && (!column.optional || RUNS.some((run) => known(column.of(run)))));
+  const pinned = told.find((column) => column.key === state.protocol), [first, ...others] = told.filter((column) => column !== pinned);
+  const columns = [first, pinned, ...others], sorted = columns.find((column) => column.key === state.sort.key);
   if (sorted) runs.sort(compare(sorted, state.sort.down));
-  const best = bestValues(runs, columns);
-  const head = el("tr", {}, columns.map((column) => el("th", {
-    scope: "col", class: column.text ? "text" : null, "data-key": column.key, title: column.title,
+  return { runs, columns, sorted };
+}
+
+function drawTable() {
+  const { runs, columns, sorted } = tableOf(), best = bestValues(runs, columns);
+  const head = el("tr", {}, columns.map((column, index) => el("th", {
+    scope: "col", class: [column.text ? "text" : "", index === 1 ? "pinned" : ""].join(" ").trim() || null, "data-key": column.key, title: column.title,
     "aria-sort": column === sorted ? (state.sort.down ? "descending" : "ascending") : null,
   }, el("button", { type: "button", onclick: () => sortBy(column) }, column.name))));
-  const rows = runs.map((run) => el("tr", {}, columns.map((column, index) => cell(run, column, index, best))));
-  byId("table").replaceChildren(el("caption", { class: "skip" }, "Runs"), el("thead", {}, head), el("tbody", {}, rows));
-  byId("runs-count").textContent = runs.length === RUNS.length ? plural(runs.length, "run") : `${runs.length} of ${plural(RUNS.length, "run")}`;
+  const row = (run) => el("tr", {}, columns.map((column, index) => cell(run, column, index, best)));
+  byId("table").replaceChildren(el("caption", { class: "skip" }, "Runs"), el("thead", {}, head), el("tbody", {}, runs.slice(0, MOST_ROWS_AT_ONCE).map(row)));
+  const left = runs.length - MOST_ROWS_AT_ONCE;
+  byId("runs-more").replaceChildren(left > 0 ? el("button", { type: "button", class: "more", onclick: () => {
+    byId("table").tBodies[0].append(...runs.slice(MOST_ROWS_AT_ONCE).map(row));
+    byId("runs-more").replaceChildren();
+    byId("table-box").focus();
+  } }, `Show ${left.toLocaleString("en")} more runs`) : "");
+  byId("runs-count").textContent = runs.length === RUNS.length ? plural(runs.length, "run") : `${runs.length.toLocaleString("en")} of ${plural(RUNS.length, "run")}`;
+  pinColumns();
+}
+
+function drawTableTools() {
+  byId("table-tools").replaceChildren(
+    el("button", { type: "button", id: "table-right", onclick: () => byId("table-box").scrollBy({ left: (byId("table-box").dataset.right ? 0.7 : -9) * byId("table-box").clientWidth }) }),
+    el("button", { type: "button", class: "save", "aria-label": "Save the table as TSV", onclick: saveTable }, "TSV"));
+  byId("table-box").addEventListener("scroll", tellColumns, { passive: true });
+}
+
+// The second column stays beside the first, whose width is known once it is drawn.
+function pinColumns() {
+  const first = byId("table").querySelector("thead th");
+  byId("table").style.setProperty("--pinned", `${first.getBoundingClientRect().width}px`);
+  tellColumns();
+}
+
+// How many columns lie to the right: in words, and as a shade at the table's edge.
+function tellColumns() {
+  const box = byId("table-box"), button = byId("table-right"), { right } = box.getBoundingClientRect();
+  const hidden = [...box.querySelectorAll("thead th")].filter((head) => head.getBoundingClientRect().right > right + 2).length;
+  const scrolls = box.scrollWidth > box.clientWidth + 1;
+  button.hidden = !scrolls;
+  button.textContent = hidden ? `${plural(hidden, "more column")} →` : "← first columns";
+  for (const [side, on] of [["right", hidden > 0], ["below", box.scrollTop + box.clientHeight < box.scrollHeight - 2]]) {
+    if (on) box.dataset[side] = "1"; else delete box.dataset[side];
+    byId("table-frame").classList.toggle(side, on);
+  }
 }
 
 function bestValues(runs, columns) {
@@ -67,5 +113,5 @@ function cell(run, column, index, best) {
     return el("th", { scope: "row" }, link);
   }
   const first = known(value) && best.get(`${groupOf(run)} ${column.key}`) === value;
-  return el("td", { class: [column.text ? "text" : "", column.key === "video" ? "video" : "", first ? "best" : ""].join(" ").trim() || null, title: column.key === "video" ? value : null }, shown);
+  return el("td", { class: [column.text ? "text" : "", index === 1 ? "pinned" : "", column.key === "video" ? "video" : "", first ? "best" : ""].join(" ").trim() || null, title: column.key === "video" ? value : null }, shown);
 }
