@@ -30,6 +30,10 @@ _OWN_FACTS = ("network", "passes")
 """What may differ between runs that are compared, beside settings of a method."""
 
 
+_PLACE = ("video", "scale", "backbone")
+"""Figures that runs must have in common before they can be compared."""
+
+
 def rows(runs: Sequence[Run]) -> list[Json]:
     """One flat row for each run, all with the same columns; None where a figure does not exist.
 
@@ -75,8 +79,26 @@ def _at(value: Any, path: str) -> Any:
 def over(run: Run, method: str, runs: Sequence[Run]) -> float | None:
     """Difference of the ``frame`` PSNR in dB to another method under the same conditions with equal
     work, if it ran."""
-    if run.metrics["method"] == method:
+    others = references(run, method, runs)
+    if not others:
         return None
+    return float(run.metrics["psnr"]["frame"]) - fmean(o.metrics["psnr"]["frame"] for o in others)
+
+
+def references(run: Run, method: str, runs: Sequence[Run]) -> list[Run]:
+    """The runs of another method that a run may be counted from.
+
+    Args:
+        run: The run.
+        method: The other method, by its name in metrics.json.
+        runs: All runs of the report.
+
+    Returns:
+        Those under the same conditions with equal work: of the run's seed where there is one, else
+        of every seed. Empty for runs of that method itself.
+    """
+    if run.metrics["method"] == method:
+        return []
     others = [
         other
         for other in runs
@@ -85,12 +107,7 @@ def over(run: Run, method: str, runs: Sequence[Run]) -> float | None:
         and comparable(other, run)
         and equal_work(other.metrics["patch_presentations"], run.metrics["patch_presentations"])
     ]
-    others = [other for other in others if other.metrics["seed"] == run.metrics["seed"]] or others
-    return (
-        run.metrics["psnr"]["frame"] - fmean(o.metrics["psnr"]["frame"] for o in others)
-        if others
-        else None
-    )
+    return [other for other in others if other.metrics["seed"] == run.metrics["seed"]] or others
 
 
 def equal_work(presentations: float, other: float) -> bool:
@@ -104,19 +121,20 @@ def comparable(run: Run, other: Run) -> bool:
     A method is its chunking, sharing, sampling, budget, optimizer and first weights, and whatever
     else its own file in conf/ sets, such as the halo of B-STDO.
     """
+    # First what is cheap: among many videos, most pairs end here
+    if any(run.metrics[key] != other.metrics[key] for key in _PLACE):
+        return False
     ours = {*run.metrics.get("own_settings", ()), *other.metrics.get("own_settings", ())}
     return _conditions(run, ours) == _conditions(other, ours)
 
 
 def _conditions(run: Run, but: Set[str]) -> dict[str, str]:
-    """All that runs must have in common before their methods can be compared."""
-    facts = ("video", "scale", "backbone")
-    shaping = {
+    """The settings that runs must have in common before their methods can be compared."""
+    return {
         key: value
         for key, value in run.shaping.items()
         if role_of(key) is not Role.METHOD and key not in _OWN_FACTS and key not in but
     }
-    return shaping | {key: str(run.metrics[key]) for key in facts}
 
 
 def _of_paper(run: Run) -> Json:
