@@ -131,7 +131,8 @@ class WandbTracker:
             replay(self._directory / CURVES, self._row)
         run.log(_tables(self._directory, metrics))
         run.summary.update(figures(metrics))
-        run.config.update({"device": metrics.get("device")}, allow_val_change=True)
+        device = {"device": metrics.get("device")}
+        run.config.update(device, allow_val_change=True)  # type: ignore[no-untyped-call]
         if self._artifact:
             run.log_artifact(_weights(self._directory, run.id, metrics))
         self._memory.keep_told(metrics)
