@@ -22,7 +22,7 @@ from stdo.core.types import UserError
 from stdo.runs.settings import FORMER, SETTINGS, Role, flat, role_of
 
 CONF = conf_dir()
-COMMANDS = ("train", "evaluate", "deliver", "export", "report")
+COMMANDS = ("train", "evaluate", "deliver", "export", "report", "dashboard")
 WIRING = ("_target_", "_partial_", "_convert_")
 BUILT = (
     "backbone.network.",

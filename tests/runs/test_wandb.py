@@ -2,7 +2,9 @@
 to offline."""
 
 import os
+import platform
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +18,8 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import wandb
+import yaml
+from wandb.wandb_agent import Agent
 from wandb_file import offline_runs
 
 from stdo.core.signals import Stopped
@@ -38,6 +42,7 @@ FACTS = {
     "study": "mine",
 }
 KEY = "0" * 40
+PAGE = Path(__file__).parents[2] / "docs" / "tracking.md"
 
 
 @pytest.fixture(autouse=True)
@@ -81,11 +86,19 @@ def tracker(**settings):
     return partial(WandbTracker, config={"scale": 2, "optim": {"lr": 0.1}}, **settings)
 
 
+def git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
 class TestOffline:
     def test_holds_all_there_is_to_know(
         self, make_job, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        job = make_job(facts=FACTS, tracker=tracker(tags=["mine too"]), passes=3.0)
+        words = ["/somewhere/train.py", "scale=2", "name=a b"]
+        job = make_job(facts=FACTS, tracker=tracker(tags=["mine too"]), passes=3.0, command=words)
         metrics = train(job)
         said = [
             line for line in capfd.readouterr().err.splitlines() if "W&B" in line or "wandb" in line
@@ -104,6 +117,14 @@ class TestOffline:
         assert logged.config["optim"] == {"lr": 0.1}
         assert logged.config["facts"] == FACTS
         assert not logged.run.git.commit
+        told = logged.config["provenance"]
+        if (PAGE.parents[1] / ".git").exists():
+            assert told["commit"] == git("rev-parse", "HEAD")
+            assert told["dirty"] == bool(git("diff", "HEAD"))
+        assert told["machine"]["system"] == platform.platform()
+        assert told["command"] == "python -m stdo.train scale=2 'name=a b'"
+        assert "diff" not in told
+        assert logged.config["device"] == "cpu"
 
         curve = [
             {"step": row["_step"]} | {k[6:]: v for k, v in row.items() if k[:6] == "train/"}
@@ -219,6 +240,104 @@ class TestOffline:
         again = started()
         forget(tmp_path)
         assert started() not in (again, first)
+
+
+class TestMultirun:
+    ALONE = FACTS | {"study": None}
+
+    def group(self, directory: Path, facts=ALONE, name="2026-11-28_10-00-00", **settings) -> str:
+        return WandbTracker(directory, facts, {"multirun": name}, **settings)._start["group"]
+
+    def test_is_the_group_where_there_is_no_other(self, tmp_path: Path, monkeypatch) -> None:
+        assert self.group(tmp_path / "a") == "2026-11-28_10-00-00"
+        assert self.group(tmp_path / "b", FACTS) == "mine"
+        assert self.group(tmp_path / "c", name=None) is None
+        monkeypatch.setenv("WANDB_RUN_GROUP", "theirs")
+        assert self.group(tmp_path / "d") == "theirs"
+        assert self.group(tmp_path / "e", group="given") == "given"
+
+    def test_a_run_keeps_its_group_when_the_multirun_is_started_again(self, tmp_path: Path) -> None:
+        self.group(tmp_path)
+        assert self.group(tmp_path, name="2026-11-28_11-00-00") == "2026-11-28_10-00-00"
+
+    def test_has_more_runs_than_one_id(self, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.setenv("WANDB_RUN_ID", "one")
+        with pytest.raises(UserError, match="^WANDB_RUN_ID=one: is the id of one run, and"):
+            self.group(tmp_path)
+
+
+class TestAgent:
+    """``wandb agent`` tells its runs by the environment."""
+
+    @pytest.fixture(autouse=True)
+    def sweep(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in {
+            "SWEEP_ID": "s1", "RUN_ID": "r1", "PROJECT": "theirs", "ENTITY": "team",
+        }.items():  # fmt: skip
+            monkeypatch.setenv(f"WANDB_{name}", value)
+
+    def test_its_run_id_project_and_entity_win(self, tmp_path: Path, capsys) -> None:
+        start = WandbTracker(tmp_path, FACTS, {}, project="mine", entity="me")._start
+        assert (start["id"], start["project"], start["entity"]) == ("r1", "theirs", "team")
+        assert capsys.readouterr().err.splitlines() == [
+            "note: logger.project=mine is not used: W&B's sweep s1 has theirs",
+            "note: logger.entity=me is not used: W&B's sweep s1 has team",
+        ]
+
+    def test_a_run_that_the_sweep_draws_again_is_told_as_another(
+        self, tmp_path: Path, monkeypatch
+    ) -> None:
+        first = WandbTracker(tmp_path, FACTS, {})
+        first._memory.keep_told({"psnr": 1})
+        assert WandbTracker(tmp_path, FACTS, {})._memory.told({"psnr": 1})
+        monkeypatch.setenv("WANDB_RUN_ID", "r2")
+        assert not WandbTracker(tmp_path, FACTS, {})._memory.told({"psnr": 1})
+
+
+DAMAGED = {
+    "mode = disabled\n": r"damaged \(no line \[default\] before line 1\)",
+    "[default]\nmode disabled\n": r"damaged \(line 2 is no setting\)",
+    "[default]\nmode = offline\nmode = online\n": r"damaged \(.*line 3.*already exists\)",
+    "[other]\nmode = disabled\n": r"damaged \(no line \[default\]\)",
+    "[default]\nproject = 50%off\n": r"damaged \('%' must be followed",
+    "[default]\nmode = nonsense\n": "W&B's setting mode=nonsense: Input should be 'online'",
+    "[default]\nmoode = offline\n": "W&B's setting moode=offline: Extra inputs",
+    "[default]\nproject = a/b\n": "W&B's Invalid project name 'a/b'",
+    b"\xff\xfe[default]\n": r"damaged \(no text\)",
+    None: r"cannot be read \(Is a directory\)",
+}
+
+
+class TestSettingsFiles:
+    @pytest.mark.parametrize("place", ["wandb/settings", "home/.config/wandb/settings"])
+    @pytest.mark.parametrize("content", DAMAGED, ids=repr)
+    def test_a_damaged_one_is_one_line(
+        self, content, place, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        file = tmp_path / place
+        if content is None:
+            file.mkdir(parents=True)
+        else:
+            file.parent.mkdir(parents=True)
+            file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(UserError, match=f"^{re.escape(str(file))}: {DAMAGED[content]}") as said:
+            told_to_wandb()
+        assert "\n" not in str(said.value)
+        assert capfd.readouterr() == ("", ""), "W&B prints nothing beside it"
+
+    @pytest.mark.parametrize("content", ["", "[default]\n", "; a remark\n"])
+    def test_an_empty_one_says_nothing(self, content, tmp_path: Path) -> None:
+        (tmp_path / "wandb").mkdir()
+        (tmp_path / "wandb" / "settings").write_text(content)
+        assert told_to_wandb() == {}
+
+    def test_what_the_command_wandb_disabled_writes_is_respected(
+        self, tmp_path: Path, capsys
+    ) -> None:
+        subprocess.run([sys.executable, "-m", "wandb", "disabled"], check=True, timeout=60)
+        with tracked(tracker(), tmp_path / "run", FACTS) as one:
+            assert one.loggers() == []
+        assert "W&B: disabled (mode = disabled in" in capsys.readouterr().err
 
 
 def settings_file(path: Path, **settings: str) -> Path:
@@ -477,7 +596,7 @@ class TestDoor:
         self, tmp_path: Path, command: list[str]
     ) -> None:
         done = subprocess.run(
-            [*command, "budget.passes=1", "seed=0,1", "++study=two", "-m"],
+            [*command, "budget.passes=1", "seed=0,1", "-m"],
             check=True,
             timeout=300,
             capture_output=True,
@@ -487,6 +606,32 @@ class TestDoor:
             for directory in tmp_path.glob("outputs/*/*/wandb")
             for run in offline_runs(directory.parent)
         ]
-        assert [(run.exit, run.run.run_group) for run in runs] == [(0, "two"), (0, "two")]
+        assert [run.exit for run in runs] == [0, 0]
+        (name,) = {run.run.run_group for run in runs}
+        assert re.search(rf"outputs/sweeps/{name}\W.*2 runs", done.stderr.decode())
         assert len({run.run.run_id for run in runs}) == 2
         assert done.stderr.count(b"W&B: offline") == 2
+
+    def test_an_agent_of_wandbs_runs_the_documented_sweep(
+        self, tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """W&B's own agent, asked as its server would ask it."""
+        (text,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
+        sweep = yaml.safe_load(text)
+        for name, value in {"SWEEP_ID": "s1", "PROJECT": "theirs", "ENTITY": "team"}.items():
+            monkeypatch.setenv(f"WANDB_{name}", value)
+        monkeypatch.setenv("WANDB_MODE", "offline")
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        values = {name: given["values"][0] for name, given in sweep["parameters"].items()
+            if "values" in given} | {"optim.lr": 0.0007}  # fmt: skip
+        agent = Agent(None, None, sweep_id="s1")
+        given = [word for word in command[3:] if word.partition("=")[0] not in values]
+        agent._sweep_command = [*sweep["command"], *given, "budget.passes=1"]
+        asked = {name: {"value": value} for name, value in values.items()}
+        agent._command_run({"run_id": "r1", "program": sweep["program"], "args": asked})
+        assert agent._run_processes["r1"].wait(300) == 0
+        (logged,) = offline_runs(tmp_path)  # the agent sets WANDB_DIR
+        run = logged.run
+        assert (run.run_id, run.project, run.entity, run.sweep_id) == ("r1", "theirs", "team", "s1")
+        assert logged.config["optim"]["lr"] == 0.0007
+        assert sweep["metric"]["name"] in logged.summary

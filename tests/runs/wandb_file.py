@@ -58,6 +58,8 @@ class Logged:
             self.config |= {
                 item.key: json.loads(item.value_json) for item in record.run.config.update
             }
+        elif kind == "config":
+            self.config |= _items(record.config.update)
         elif kind == "history":
             self.history.append(_items(record.history.item))
         elif kind == "summary":

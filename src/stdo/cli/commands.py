@@ -28,6 +28,11 @@ COMMANDS = {
         "compare finished runs: table, plots, page",
         "python -m stdo.report runs=outputs",
     ),
+    "dashboard": (
+        "make the W&B dashboard against NAS and CaFM",
+        "python -m stdo.dashboard runs=outputs entity=me\n"
+        "python -m stdo.dashboard runs=outputs print=true",
+    ),
 }
 """Name -> what it does, and examples."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from omegaconf import OmegaConf
 
+import stdo.config.multirun  # noqa: F401  conf/train.yaml asks it for the name of the multirun
 from stdo.core.types import UserError
 from stdo.runs.settings import SETTINGS, refuse
 

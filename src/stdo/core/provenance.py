@@ -65,7 +65,8 @@ def as_typed(words: Sequence[str]) -> str:
     if not words:
         return ""
     command = re.fullmatch(
-        r"(?:stdo-)?(train|evaluate|deliver|export|play|report)(?:\.py)?", Path(words[0]).name
+        r"(?:stdo-)?(train|evaluate|deliver|export|play|report|dashboard)(?:\.py)?",
+        Path(words[0]).name,
     )
     start = f"python -m stdo.{command[1]}" if command else shlex.quote(words[0])
     return " ".join([start, *map(shlex.quote, words[1:])])

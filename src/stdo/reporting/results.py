@@ -39,7 +39,7 @@ def rows(runs: Sequence[Run]) -> list[Json]:
 
     ``run`` is the run's name without its seed. ``over_awdnn``, ``over_nas``, ``over_cafm``:
     difference of the ``frame`` PSNR in dB to that method on the same video, backbone and settings
-    with equal work, of the same seed where there is one, else to the mean of its seeds.
+    with equal work: of the same number of chunks and seed where there are such, else to the mean.
     ``paper_…``: what the paper prints, see `stdo.reporting.paper`.
     """
     return [_row(run, name, runs) for run, name in zip(runs, names(runs), strict=True)]
@@ -94,8 +94,9 @@ def references(run: Run, method: str, runs: Sequence[Run]) -> list[Run]:
         runs: All runs of the report.
 
     Returns:
-        Those under the same conditions with equal work: of the run's seed where there is one, else
-        of every seed. Empty for runs of that method itself.
+        Those under the same conditions with equal work: of the run's number of chunks where there
+        is one, else of every number, and then the same with its seed. Empty for runs of that
+        method itself.
     """
     if run.metrics["method"] == method:
         return []
@@ -107,7 +108,10 @@ def references(run: Run, method: str, runs: Sequence[Run]) -> list[Run]:
         and comparable(other, run)
         and equal_work(other.metrics["patch_presentations"], run.metrics["patch_presentations"])
     ]
-    return [other for other in others if other.metrics["seed"] == run.metrics["seed"]] or others
+    for figure in ("chunks", "seed"):
+        alike = [other for other in others if other.metrics[figure] == run.metrics[figure]]
+        others = alike or others
+    return others
 
 
 def equal_work(presentations: float, other: float) -> bool:

@@ -82,6 +82,7 @@ Numbers = list[NotNegative]
 Size = Count | Annotated[float, Meta(gt=0, le=1)]
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+PROTOCOLS = ("frame", "pooled", "stdo_patch", "cafm_frame", "y")
 SAMPLERS = ("sampler", "init.sampler")
 """Where a configuration has a sampler: of the networks of the chunks, and of the network that is
 trained first."""
@@ -135,6 +136,11 @@ SETTINGS: dict[str, Setting] = {
         "name of a study, or a file of your own: what it fixes, sweeps and reports",
         Role.NONE,
     ),
+    "multirun": Setting(
+        Text | None,
+        "name of the multirun that the run is a job of; its W&B group where there is no other",
+        Role.NONE,
+    ),
     "networks_alone": Setting(
         bool | None,
         "also measure the first and the last chunk's network alone on every patch",
@@ -170,6 +176,17 @@ SETTINGS: dict[str, Setting] = {
     "format": Setting(Word, "runtime to export to: onnx, executorch, ncnn", Role.NONE),
     "size": Setting(
         Text, "input of the exported network: patch, frame, or WIDTHxHEIGHT in LR pixels", Role.NONE
+    ),
+    "project": Setting(Text | None, "W&B project; null: what W&B was told, else stdo", Role.NONE),
+    "entity": Setting(
+        Text | None, "W&B user or team; null: what W&B was told, else your default", Role.NONE
+    ),
+    "group": Setting(
+        Text | None, "show only this W&B group, a study or a multirun; null: all", Role.NONE
+    ),
+    "protocol": Setting(Literal[PROTOCOLS], "PSNR that the dashboard shows", Role.NONE),
+    "print": Setting(
+        bool, "print as JSON what would be sent, and send nothing; needs no account", Role.NONE
     ),
     "video.path": Setting(
         Text | None,
@@ -275,7 +292,9 @@ SETTINGS: dict[str, Setting] = {
     "logger.mode": Setting(
         Literal["auto", "online", "offline"], "auto: online where there is a key and a server"
     ),
-    "logger.group": Setting(Text | None, "W&B group; null: what W&B was told, else the study"),
+    "logger.group": Setting(
+        Text | None, "W&B group; null: what W&B was told, else the study, else the multirun"
+    ),
     "logger.tags": Setting(list[Text], "W&B tags, beside method, backbone, scale and chunks"),
     "logger.artifact": Setting(bool, "keep weights and chunks as a W&B artifact"),
     "plot.kind": Setting(

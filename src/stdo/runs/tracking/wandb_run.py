@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from pytorch_lightning.loggers import Logger
 
+from stdo.core.provenance import as_typed
 from stdo.core.types import Json, UserError
+from stdo.runs.files import read_provenance
 from stdo.runs.tracking.curves import CURVES, CurveLogger, replay
 from stdo.runs.tracking.memory import Memory
 from stdo.runs.tracking.summary import chunk_table, crop_table, figures, frame_table, pictures
@@ -33,7 +35,8 @@ class WandbTracker:
 
     What the user has set in W&B's own ways (``WANDB_PROJECT`` and its like, ``wandb/settings``
     below the current folder, ``~/.config/wandb/settings``) beats every default here, and is beaten
-    by an argument that is given.
+    by an argument that is given. A ``wandb agent`` beats both: the run is then one of its sweep,
+    and has the agent's run id, project and entity.
 
     Args:
         directory: the run directory; W&B's files lie in its folder ``wandb``, unless ``WANDB_DIR``
@@ -44,13 +47,13 @@ class WandbTracker:
         entity: a user or team. None: what W&B was told, else the account's own.
         mode: ``online``, ``offline``, or ``auto``: what W&B was told, else online where an API key
             is configured and the server answers, else offline.
-        group: None: what W&B was told, else the study.
+        group: None: what W&B was told, else the study, else the multirun.
         tags: beside method, backbone, scale, chunks and those of ``WANDB_TAGS``.
         artifact: keep the weights and chunks as an artifact.
 
     Raises:
         UserError: The package is missing, W&B's settings are none, or online was asked for and
-            cannot be had.
+            cannot be had; or one run id is given for all jobs of a multirun.
     """
 
     def __init__(
@@ -74,7 +77,13 @@ class WandbTracker:
         self._mode = mode_of(mode, told)
         if self._mode.name == "disabled":
             return
-        project, entity = project or told.get("project") or PROJECT, entity or told.get("entity")
+        multirun = config.get("multirun")
+        if multirun and "run_id" in told:
+            raise UserError(
+                f"WANDB_RUN_ID={told['run_id']}: is the id of one run, and the jobs of a multirun "
+                "are several; unset it, or run the jobs one by one"
+            )
+        project, entity = _place(project, entity, told)
         self._memory = Memory(directory / "wandb")
         if (self._memory.facts.get("project"), self._memory.facts.get("entity")) != (
             project,
@@ -85,16 +94,21 @@ class WandbTracker:
         if run_id != self._memory.facts.get("id"):
             self._memory.clear()
             self._memory.keep(project=project, entity=entity, id=run_id)
+        group = group or told.get("run_group") or facts.get("study")
+        # A multirun that is started again has another name; its runs keep theirs
+        group = group or self._memory.facts.get("group") or multirun
+        if group:
+            self._memory.keep(group=group)
         known = [facts["method"], facts["backbone"], f"x{facts['scale']}", f"k{facts['chunks']}"]
         self._start: Json = {
             "project": project,
             "entity": entity,
             "id": run_id,
             "name": told.get("run_name") or directory.name,
-            "group": group or told.get("run_group") or facts.get("study"),
+            "group": group,
             "job_type": told.get("run_job_type") or facts["method"],
             "tags": list(dict.fromkeys([*known, *tags, *(told.get("run_tags") or ())])),
-            "config": config | {"facts": facts},
+            "config": config | {"facts": facts, "provenance": _provenance(directory)},
             "dir": None if "root_dir" in told else str(directory),
             "resume": told.get("resume") or "allow",
         }
@@ -117,6 +131,8 @@ class WandbTracker:
             replay(self._directory / CURVES, self._row)
         run.log(_tables(self._directory, metrics))
         run.summary.update(figures(metrics))
+        device = {"device": metrics.get("device")}
+        run.config.update(device, allow_val_change=True)  # type: ignore[no-untyped-call]
         if self._artifact:
             run.log_artifact(_weights(self._directory, run.id, metrics))
         self._memory.keep_told(metrics)
@@ -147,6 +163,32 @@ class WandbTracker:
             self._run.define_metric("train/presentations", hidden=True)
             self._run.define_metric("train/*", step_metric="train/presentations")
         return self._run
+
+
+def _place(project: str | None, entity: str | None, told: Json) -> tuple[str, str | None]:
+    """Project and entity: as given, else as W&B was told. In a sweep of ``wandb agent`` the
+    sweep's, and a line says so of others that were given."""
+    if "sweep_id" not in told:
+        return project or told.get("project") or PROJECT, entity or told.get("entity")
+    for name, given in (("project", project), ("entity", entity)):
+        if given and given != told.get(name):
+            _say(
+                f"note: logger.{name}={given} is not used: W&B's sweep {told['sweep_id']} has "
+                f"{told.get(name) or 'one of its own'}"
+            )
+    return told.get("project") or PROJECT, told.get("entity")
+
+
+def _provenance(directory: Path) -> Json:
+    """Commit, machine, command and versions, as the run directory keeps them; of uncommitted
+    changes only whether there are any."""
+    found = read_provenance(directory)
+    shown = {name: value for name, value in found.items() if name not in ("diff", "command")}
+    if found.get("command"):
+        shown["command"] = as_typed(found["command"])
+    if found.get("diff") is not None:
+        shown["dirty"] = bool(found["diff"])
+    return shown
 
 
 @contextmanager

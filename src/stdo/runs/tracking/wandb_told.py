@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stdo.core.types import Json, UserError
@@ -32,13 +33,15 @@ def told_to_wandb() -> Json:
     """What W&B was told by the environment and by its settings files, by the names of its settings.
 
     Raises:
-        UserError: A value is none that W&B takes.
+        UserError: A value is none that W&B takes, or a settings file is damaged.
     """
     # Set before the import: W&B reports on its own working even offline, where nobody has agreed to
     # that.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
+    for file in _settings_files():
+        _check_file(file)
     try:
         system = wandb.setup(wandb.Settings(silent=True)).settings.settings_system
         settings = wandb.Settings(silent=True, settings_system=system)
@@ -54,7 +57,59 @@ def told_to_wandb() -> Json:
     return told
 
 
-def _complaint(error: ValueError) -> str:
+def _settings_files() -> tuple[Path, Path]:
+    """Where W&B looks for settings files: below the current folder, which counts first, and in the
+    home."""
+    import wandb
+
+    here = wandb.Settings().settings_workspace  # read before WANDB_DIR is
+    home = os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb"
+    return Path(here), Path(home).expanduser() / "settings"
+
+
+def _check_file(path: Path) -> None:
+    """Raise UserError where a settings file is damaged. W&B itself prints a traceback or nothing,
+    and goes on without what the file says, such as ``mode = disabled``."""
+    parser = configparser.ConfigParser()  # W&B's own, so that we refuse what it cannot read
+    try:
+        parser.read_string(path.read_text())
+        found = dict(parser["default"]) if parser.has_section("default") else {}
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: damaged ({_damage(error)}); mend or delete it") from error
+    if not parser.has_section("default") and (parser.sections() or parser.defaults()):
+        raise UserError(f"{path}: damaged (no line [default]); mend or delete it")
+    _check_values(path, found)
+
+
+def _damage(error: configparser.Error | UnicodeDecodeError) -> str:
+    """What is wrong with a settings file, in a few words."""
+    if isinstance(error, UnicodeDecodeError):
+        return "no text"
+    if isinstance(error, configparser.MissingSectionHeaderError):
+        return f"no line [default] before line {error.lineno}"
+    if isinstance(error, configparser.ParsingError):
+        return f"line {error.errors[0][0]} is no setting"
+    return " ".join(error.message.replace("'<string>'", "").split())
+
+
+def _check_values(path: Path, found: dict[str, str]) -> None:
+    """Raise UserError for a value that W&B does not take."""
+    import wandb
+
+    # W&B reads the first one in a way of its own, and passes the others over with a line
+    apart = ("ignore_globs", "anonymous", "settings_system", "root_dir")
+    values: Json = {name: value for name, value in found.items() if name not in apart}
+    try:
+        wandb.Settings(**values)
+    except (ValueError, wandb.Error) as error:
+        raise UserError(f"{path}: W&B's {_complaint(error)}; mend or delete it") from error
+
+
+def _complaint(error: Exception) -> str:
     """Which setting, its value and what is allowed, of an error of pydantic's."""
     errors: list[Json] = getattr(error, "errors", list)()
     if not errors:
@@ -86,17 +141,10 @@ def _who_says(mode: str) -> str:
     """Where W&B was told its mode."""
     if os.environ.get("WANDB_MODE"):
         return f"WANDB_MODE={mode}"
-    import wandb
-
-    here = wandb.Settings().settings_workspace  # read before WANDB_DIR is
-    for path in (here, wandb.setup().settings.settings_system):
+    for path in _settings_files():
         parser = configparser.ConfigParser(interpolation=None)
         with suppress(OSError, ValueError, configparser.Error):
-            if (
-                path
-                and parser.read(path, encoding="utf-8")
-                and parser.has_option("default", "mode")
-            ):
+            if parser.read(path, encoding="utf-8") and parser.has_option("default", "mode"):
                 return f"mode = {mode} in {path}"
     return f"W&B's own setting, mode={mode}"
 

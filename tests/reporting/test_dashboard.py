@@ -1,22 +1,17 @@
 """The dashboard: differences at equal work by hand, and panels that show nothing but what runs
 really log."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
+from stdo.reporting import dashboard
 from stdo.reporting.runs import Run
 from stdo.runs.tracking.memory import Memory
 
 pytest.importorskip("wandb_workspaces")
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")
-
-PATH = Path(__file__).parents[2] / "experiments" / "dashboard.py"
-spec = importlib.util.spec_from_file_location("dashboard", PATH)
-dashboard = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(dashboard)
 
 
 def made(name: str, frame: float, **changes) -> Run:
@@ -52,14 +47,22 @@ class TestDifferences:
     @pytest.mark.parametrize(
         "change",
         [
-            {"video": "other"}, {"frames": 31}, {"backbone": "wdsr"}, {"scale": 4}, {"chunks": 2},
-            {"seed": 1}, {"precision": "bf16-mixed"}, {"halo": 4}, {"network": 0},
-            {"patch_presentations": 1617}, {"bicubic": {"psnr": {"frame": 30.1, "y": 31.0}}},
+            {"video": "other"}, {"frames": 31}, {"backbone": "wdsr"}, {"scale": 4},
+            {"precision": "bf16-mixed"}, {"halo": 4}, {"network": 0},
+            {"patch_presentations": 1640},
         ],
         ids=str,
     )  # fmt: skip
     def test_need_the_same_of_everything_but_the_method(self, change: dict) -> None:
         assert dashboard.differences([made("other", 31.0, **change), STDO]) == {}
+
+    def test_are_to_runs_with_as_many_chunks_and_of_the_seed_where_there_are_such(self) -> None:
+        fewer, seed = made("fewer", 30.0, chunks=2), made("seed", 30.5, seed=1)
+        for others, difference in (
+            ([NAS, fewer, seed], 0.5), ([fewer, seed], 1.0), ([fewer], 1.5),
+        ):  # fmt: skip
+            found = dashboard.differences([*others, STDO])[Path("stdo")]
+            assert found["over_nas/stdo/frame"] == difference
 
     def test_allow_for_rounding_to_whole_steps(self) -> None:
         assert dashboard.differences([made("other", 31.0, patch_presentations=1616), STDO])
@@ -108,15 +111,17 @@ def test_runs_that_are_not_at_wandb_are_named() -> None:
     assert api.summary == values
 
 
+def shown(**asked: str) -> dict:
+    """What W&B is sent."""
+    board = dashboard.workspace("me", "stdo", **asked)
+    return json.loads(board._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))
+
+
 @pytest.fixture
-def panels(capsys: pytest.CaptureFixture[str]) -> list[dict]:
-    dashboard.main(["--print", "--study", "mine", "--protocol", "y"])
-    sections = json.loads(capsys.readouterr().out)["workspace"]["section"]["panelBankConfig"][
-        "sections"
-    ]
+def panels() -> list[dict]:
     return [
         panel["config"] | {"kind": panel["viewType"]}
-        for section in sections
+        for section in shown(protocol="y")["section"]["panelBankConfig"]["sections"]
         for panel in section["panels"]
     ]
 
@@ -153,7 +158,7 @@ def test_every_method_is_shown_by_backbone_scale_chunks_and_video(panels: list[d
         }
 
 
-def test_one_study_can_be_shown_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    dashboard.main(["--print", "--study", "mine"])
-    (runs,) = json.loads(capsys.readouterr().out)["workspace"]["section"]["runSets"]
-    assert '"mine"' in json.dumps(runs["filters"])
+@pytest.mark.parametrize("group", ["mine", 'it\'s "x"', "a=b<c", "ü \\"])
+def test_one_group_can_be_shown_alone(group: str) -> None:
+    (runs,) = shown(group=group)["section"]["runSets"]
+    assert json.dumps(group) in json.dumps(runs["filters"])
