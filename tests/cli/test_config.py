@@ -154,6 +154,8 @@ BAD = {
     "budget.full_steps": [-1, 1.5], "plot.kind": ["", 3], "plot.x": ["", 3], "plot.y": ["", 3],
     "plot.by": ["", 3, [3], []], "plot.where": ["x", 3],
     "plot.text": ["", 3], "plot.log": [1, "x"], "plot.paper": ["", 3],
+    "multirun": ["", 3], "project": ["", 3], "entity": ["", 3], "group": ["", 3],
+    "protocol": ["psnr", None], "print": [1, "x"],
     "plot.frame": [-1, 1.5], "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None],
 }  # fmt: skip
 

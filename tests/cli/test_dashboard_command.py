@@ -127,6 +127,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
         serving.shutdown()
 
 
+@pytest.mark.slow
 def test_sends_the_differences_and_the_panels(call: Call, outputs: Path, server) -> None:
     code, out, err = call(f"runs=[{outputs}]", "protocol=y", "group=it is=mine")
     assert (code, out.startswith("http://127.0.0.1:")) == (0, True), err
@@ -156,6 +157,7 @@ def test_sends_the_differences_and_the_panels(call: Call, outputs: Path, server)
             }
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_at_wandb_is_named(call: Call, outputs: Path, server) -> None:
     (path,) = outputs.glob("*/*/wandb")
     Memory(path).keep(id="gone")

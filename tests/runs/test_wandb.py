@@ -331,6 +331,7 @@ class TestSettingsFiles:
         (tmp_path / "wandb" / "settings").write_text(content)
         assert told_to_wandb() == {}
 
+    @pytest.mark.slow
     def test_what_the_command_wandb_disabled_writes_is_respected(
         self, tmp_path: Path, capsys
     ) -> None:

@@ -72,7 +72,7 @@ def _check_file(path: Path) -> None:
     and goes on without what the file says, such as ``mode = disabled``."""
     parser = configparser.ConfigParser()  # W&B's own, so that we refuse what it cannot read
     try:
-        parser.read_string(path.read_text())
+        parser.read_string(path.read_text(encoding="utf-8"))
         found = dict(parser["default"]) if parser.has_section("default") else {}
     except (FileNotFoundError, NotADirectoryError):
         return
