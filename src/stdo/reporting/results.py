@@ -75,13 +75,14 @@ def _at(value: Any, path: str) -> Any:
 def over(run: Run, method: str, runs: Sequence[Run]) -> float | None:
     """Difference of the ``frame`` PSNR in dB to another method under the same conditions with equal
     work, if it ran."""
-    if run.metrics["method"] == method:
+    if run.metrics["method"] == method or run.metrics.get("shortened"):
         return None
     others = [
         other
         for other in runs
         if other.metrics["method"] == method
         and other.metrics["network"] is None
+        and not other.metrics.get("shortened")
         and comparable(other, run)
         and equal_work(other.metrics["patch_presentations"], run.metrics["patch_presentations"])
     ]
