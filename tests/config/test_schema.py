@@ -30,6 +30,8 @@ BUILT = (
     "chunking.split.",
     "optim.optimizer.",
     "optim.schedule.",
+    "logger.wandb.",
+    "callbacks.",
 )
 """Parts of conf/ that hand settings on to a class."""
 OPEN = ("trainer.", "hydra.", "passes_at.")
