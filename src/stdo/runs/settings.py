@@ -125,44 +125,32 @@ _SAMPLER = {
     ),
 }
 
+_SHORTER = "; marks the run as shortened"
 _TRAINER = {
     "gradient_clip_val": Setting(
-        NotNegative | None,
-        "largest gradient of a step, all networks together",
-        Role.METHOD,
-        neutral=(None, 0, 0.0),
+        NotNegative | None, "largest gradient of a step", Role.METHOD, neutral=(None, 0, 0.0)
     ),
     "gradient_clip_algorithm": Setting(
-        Literal["norm", "value"] | None, "what of the gradient is clipped", Role.METHOD
+        Literal["norm", "value"] | None, "clip the norm, or each weight's gradient", Role.METHOD
     ),
     "accumulate_grad_batches": Setting(
         Count | None, "batches whose gradients make one step", Role.METHOD, neutral=(None, 1)
     ),
     "max_steps": Setting(
-        Literal[-1] | Count | None,
-        "end the fit after so many steps; marks the run as shortened",
-        Role.CONDITION,
-        neutral=(None, -1),
+        Literal[-1] | Count | None, f"most steps{_SHORTER}", Role.CONDITION, neutral=(None, -1)
     ),
     "limit_train_batches": Setting(
-        Size | None,
-        "steps of each phase, or a share of them; marks the run as shortened",
-        Role.CONDITION,
-        neutral=(None, 1.0),
+        Size | None, f"steps of a phase, or a share{_SHORTER}", Role.CONDITION, neutral=(None, 1.0)
     ),
     "overfit_batches": Setting(
-        Natural | BelowOne | None,
-        "repeat so many steps, or a share of them; marks the run as shortened",
-        Role.CONDITION,
+        Natural | BelowOne | None, f"repeat so many steps, or a share{_SHORTER}", Role.CONDITION,
         neutral=(None, 0, 0.0),
     ),
     "fast_dev_run": Setting(
-        bool | Natural,
-        "one step of each phase, or so many; marks the run as shortened",
-        Role.CONDITION,
+        bool | Natural, f"one step of each phase, or so many{_SHORTER}", Role.CONDITION,
         neutral=(None, False, 0),
     ),
-}
+}  # fmt: skip
 """Arguments of Lightning's Trainer that the fit itself honours."""
 
 SETTINGS: dict[str, Setting] = {
