@@ -41,7 +41,7 @@ class Automatic(Overfit):
 
     automatic_optimization = True
 
-    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # type: ignore[override]  # noqa: ARG002
         """The loss of one batch; Lightning does the rest."""
         return self._loss_of(batch)
 
@@ -95,7 +95,7 @@ def main() -> None:
         data = PatchData(clip, ByPsnr(BicubicUpscaler(SCALE)), whole, 1)
         data.prepare_data()
         data.setup()
-        rows = []
+        tsv("backbone", *WAYS, *(f"{way}/blocks" for way in WAYS[1:]))
         for backbone in asked.backbones:
             found: dict[str, list[float]] = {way: [] for way in WAYS}
             fit(data, "blocks", backbone, 20)
@@ -103,9 +103,8 @@ def main() -> None:
                 for way in WAYS:
                     found[way].append(fit(data, way, backbone, steps))
             middle = {way: median(values) for way, values in found.items()}
-            ratios = {f"{way}/blocks": middle[way] / middle["blocks"] for way in WAYS[1:]}
-            rows.append({"backbone": backbone, **middle, **ratios})
-    tsv(rows)
+            ratios = (middle[way] / middle["blocks"] for way in WAYS[1:])
+            tsv(backbone, *(f"{each:.3g}" for each in (*middle.values(), *ratios)))
 
 
 if __name__ == "__main__":

@@ -196,8 +196,7 @@ def test_a_shortened_fit_says_so_and_keeps_its_learning_rates(make_job) -> None:
     assert metrics["shortened"] == "trainer.max_steps=6"
     assert "shortened" not in whole_metrics
     rates = [
-        [row["lr"] for row in csv.DictReader((each.directory / "curves.csv").open())][0]
-        for each in (job, long)
+        next(csv.DictReader((each.directory / "curves.csv").open()))["lr"] for each in (job, long)
     ]
     assert rates[0] == rates[1]
 

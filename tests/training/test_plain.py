@@ -44,8 +44,8 @@ def test_every_backbone_fits_with_a_plain_trainer_and_comes_back(
     module = Overfit(build(name, 2, residual="bicubic", **NARROW.get(name, {"width": 0.25})))
     before = {key: value.clone() for key, value in module.state_dict().items()}
     trainer = pl.Trainer(
-        max_epochs=1, limit_train_batches=2, limit_val_batches=1, num_sanity_val_steps=0, logger=False,
-        default_root_dir=tmp_path, **QUIET,
+        max_epochs=1, limit_train_batches=2, limit_val_batches=1, num_sanity_val_steps=0,
+        logger=False, default_root_dir=tmp_path, **QUIET,
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
     assert trainer.global_step == 2
