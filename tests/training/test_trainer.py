@@ -146,3 +146,13 @@ def test_three_processes_on_the_processor_train(finished_runs: Path, tmp_path: P
         "raise budget.batch\n"
     )
     assert (refused.returncode, refused.stderr) == (2, said)
+
+
+def test_the_page_has_every_argument_of_a_trainer() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "lightning.md").read_text(encoding="utf-8")
+    for name in inspect.signature(pl.Trainer).parameters:
+        if name in REFUSED:
+            line = f"| `{name}` | refused | {REFUSED[name]} |"
+        else:
+            line = f"| `{name}` | honoured | {'tried' if name in TRIED else 'fit'} |"
+        assert line in page, name
