@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -126,7 +127,6 @@ class Options:
         profiler: A key of `PROFILERS`, or a Profiler; None: none.
         validate_every: Steps between two validations, or a share of the fit; None: never.
         validate_frames: Measure each n-th frame; None: what costs a few per cent of the fit.
-        summary: Let Lightning print its summary of the module.
     """
 
     callbacks: Callable[[], list[pl.Callback]] = list
@@ -137,7 +137,6 @@ class Options:
     profiler: str | Callable[..., Profiler] | None = None
     validate_every: float | None = None
     validate_frames: int | None = None
-    summary: bool = False
 
     def arguments(
         self,
@@ -174,6 +173,8 @@ class Options:
         if profiler is not None:
             found["profiler"] = profiler
         keywords = getattr(trainer, "keywords", {})
+        if keywords.get("enable_model_summary"):  # `hush` would keep it off the terminal
+            logging.getLogger("pytorch_lightning.callbacks.model_summary").setLevel(logging.INFO)
         if callbacks and keywords.get("default_root_dir") is None:
             found["default_root_dir"] = str(folder)
         return found
