@@ -1,9 +1,11 @@
 """What of Lightning's Trainer a user may set, and what is said of the rest before a video is even
 opened."""
 
+import inspect
 import subprocess
 import sys
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from tiny_job import JOB as TINY
 from stdo.config.jobs import build_job
 from stdo.config.trust import conf_dir
 from stdo.core.types import UserError
-from stdo.training.trainer import REFUSED, SEVERAL, strategy_for, tried
+from stdo.training.options import HONOURED
+from stdo.training.trainer import REFUSED, SEVERAL, TRIED, strategy_for, tried
 
 NOWHERE = "video.path=nowhere.mkv"
 """A job that gets as far as its video says that it is not there."""
@@ -38,15 +41,20 @@ REFUSALS = {
     "+trainer.strategy=deepspeed": "trainer.strategy=deepspeed: Lightning refuses it",
     "+trainer.strategy=ddp_spawn": "trainer.strategy=ddp_spawn: must be auto or ddp",
     "+trainer.strategy=ddp_fork": "trainer.strategy=ddp_fork: must be auto or ddp",
-    "+trainer.profiler=nosuch": "trainer.profiler=nosuch: Lightning refuses it",
+    "+trainer.profiler=nosuch": "trainer.profiler=nosuch: must be one of advanced, pytorch, simple",
+    "+trainer.gradient_clip_val=-1": "trainer.gradient_clip_val=-1: must be a number, 0 or more",
+    "+trainer.gradient_clip_algorithm=value": (
+        "trainer.gradient_clip_algorithm=value: needs trainer.gradient_clip_val"
+    ),
+    "+trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches=0: must be a whole",
     "+trainer.default_root_dir=3": "trainer.default_root_dir=3: Lightning refuses it",
     "+trainer.nosuch=1": "trainer.nosuch=1: Lightning's Trainer has no such setting",
     "+trainer.deterministic=maybe": "trainer.deterministic=maybe: must be true, false or warn",
     "+trainer.detect_anomaly=x": "trainer.detect_anomaly=x: must be true or false",
     "+trainer.max_time=soon": (
-        "trainer.max_time=soon: must be left out: budget.passes says how long a fit is"
+        "trainer.max_time=soon: must be left out: callbacks.timer._target_=pytorch_lightning"
     ),
-    "trainer.logger=true": "trainer.logger=True: must be left out: stdo sets it",
+    "trainer.logger=true": "trainer.logger=True: must be left out: logger=",
     "+trainer.callbacks=[{_target_:pytorch_lightning.callbacks.Timer}]": (
         "trainer.callbacks=.* must be left out"
     ),
@@ -95,15 +103,10 @@ def test_what_works_gets_as_far_as_the_video(setting: str) -> None:
 
 def test_every_argument_of_a_trainer_is_either_refused_or_known_here() -> None:
     """A new one in a later Lightning is looked at before it can be set."""
-    import inspect
-
-    free = {
-        "accelerator", "strategy", "devices", "num_nodes", "precision", "deterministic",
-        "benchmark", "enable_progress_bar", "enable_model_summary", "profiler", "detect_anomaly",
-        "default_root_dir",
-    }  # fmt: skip
     known = set(inspect.signature(pl.Trainer).parameters)
-    assert free | set(REFUSED) >= known
+    for one, other in combinations((set(TRIED), set(HONOURED), set(REFUSED)), 2):
+        assert not one & other
+    assert {*TRIED, *HONOURED, *REFUSED} == known
 
 
 def test_several_processes_may_leave_networks_out_of_a_step() -> None:
@@ -143,3 +146,13 @@ def test_three_processes_on_the_processor_train(finished_runs: Path, tmp_path: P
         "raise budget.batch\n"
     )
     assert (refused.returncode, refused.stderr) == (2, said)
+
+
+def test_the_page_has_every_argument_of_a_trainer() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "lightning.md").read_text(encoding="utf-8")
+    for name in inspect.signature(pl.Trainer).parameters:
+        if name in REFUSED:
+            line = f"| `{name}` | refused | {REFUSED[name]} |"
+        else:
+            line = f"| `{name}` | honoured | {'tried' if name in TRIED else 'fit'} |"
+        assert line in page, name

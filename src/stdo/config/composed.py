@@ -15,7 +15,7 @@ from stdo.config.errors import one_line
 from stdo.config.help import no_such_setting
 from stdo.config.settings import settle
 from stdo.config.trust import conf_dir
-from stdo.config.words import as_called_now
+from stdo.config.words import OPEN, as_called_now
 from stdo.core.types import UserError
 
 
@@ -42,6 +42,9 @@ def configured(settings: Mapping[str, Any]) -> DictConfig:
 def _put(config: DictConfig, name: str, value: Any) -> None:
     name = as_called_now(name)
     known = _names(OmegaConf.to_container(config, resolve=False))
+    if OPEN.match(f"{name}="):
+        OmegaConf.update(config, name, value, force_add=True)
+        return
     if name not in known:
         raise UserError(no_such_setting(name, known))
     OmegaConf.update(config, name, value)

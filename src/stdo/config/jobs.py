@@ -7,11 +7,12 @@ import json
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from stdo.config.callbacks import callbacks_of, tracker_of
 from stdo.config.clips import VIDEO_PATHS, build_clip
 from stdo.config.command import command_of
 from stdo.config.settings import check, check_chunks, one_form, whole_numbers
@@ -19,12 +20,13 @@ from stdo.config.trust import conf_dir, refuse_untrusted
 from stdo.core.imports import quickly
 from stdo.core.types import FrameSource
 from stdo.runs.directory import RESULT, file_name
-from stdo.runs.settings import Role, flat, role_of
+from stdo.runs.settings import Role, flat, is_neutral, role_of
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from stdo.pipeline.fit import Job
+    from stdo.training.options import Options
 
 
 def build_job(config: DictConfig) -> Job:
@@ -46,7 +48,6 @@ def build_job(config: DictConfig) -> Job:
         from stdo.pipeline.fit import Job
         from stdo.pipeline.phases import Start
         from stdo.pipeline.rehearsal import rehearse
-        from stdo.runs.tracking.tracker import FilesOnly
         from stdo.training.data import PatchData
         from stdo.training.precision import resolve
 
@@ -54,6 +55,7 @@ def build_job(config: DictConfig) -> Job:
         config.chunks = 1
     check_chunks(config)
     config.trainer.precision = resolve(config.trainer.precision, config.trainer.accelerator)
+    config.callbacks = _named_as_installed(config.get("callbacks"))
     settings = OmegaConf.to_container(config, resolve=True)
     refuse_untrusted(settings)
     trainer = _tried_trainer(config)
@@ -65,7 +67,13 @@ def build_job(config: DictConfig) -> Job:
     backbone = starting(instantiate(config.backbone.network), config.init.weights)
     # A backbone that cannot be built is known before decoding
     network = seeded(backbone, config.seed)
-    budget = {"batch": config.budget.batch, "passes": config.budget.passes, "seed": config.seed}
+    directory = run_directory(config, clip.source)
+    options = _options(config, directory)
+    budget = {
+        "batch": config.budget.batch * options.accumulate,
+        "passes": config.budget.passes,
+        "seed": config.seed,
+    }
     facts = {
         "video": clip.info.name,
         "method": config.method,
@@ -84,7 +92,7 @@ def build_job(config: DictConfig) -> Job:
         **budget,
     }
     job = Job(
-        run_directory(config, clip.source),
+        directory,
         OmegaConf.to_yaml(_with_places(config), resolve=True),
         facts,
         data,
@@ -93,14 +101,15 @@ def build_job(config: DictConfig) -> Job:
         partial(instantiate(config.sampler), **budget),
         instantiate(config.optim.optimizer),
         instantiate(config.optim.schedule),
-        instantiate(config.trainer),
+        instantiate(_for_lightning(config)),
         config.checkpoint_seconds,
         command_of(),
-        partial(instantiate(config.logger), config=settings) if config.get("logger") else FilesOnly,
+        tracker_of(config, cast("dict[str, Any]", settings)),
         Start(config.init.share, instantiate(config.init.sampler), **budget)
         if "sampler" in config.init
         else None,
         config.optim.loss,
+        options,
     )
     if config.force or not (job.directory / RESULT).exists():
         rehearse(job, trainer, network, config.chunks)
@@ -125,6 +134,56 @@ def _own_settings(config: DictConfig) -> list[str]:
     return sorted(own | taken)
 
 
+def _options(config: DictConfig, directory: Path) -> Options:
+    """What the user adds to the fit: callbacks, what `HONOURED` of the Trainer's arguments ask for,
+    validation."""
+    from stdo.training.options import Limit, Options
+
+    trainer, budget = config.trainer, config.budget
+    profiler = trainer.get("profiler")
+    if OmegaConf.is_dict(profiler):
+        profiler = partial(instantiate, profiler)
+    return Options(
+        callbacks_of(config, directory),
+        trainer.get("gradient_clip_val") or None,
+        trainer.get("gradient_clip_algorithm") or "norm",
+        trainer.get("accumulate_grad_batches") or 1,
+        Limit.of(trainer),
+        profiler,
+        budget.get("validate_every"),
+        budget.get("validate_frames"),
+    )
+
+
+def _for_lightning(config: DictConfig) -> DictConfig:
+    """The Trainer's arguments without those that the fit itself honours."""
+    from stdo.training.options import HONOURED
+
+    kept = OmegaConf.to_container(config.trainer, resolve=True)
+    assert isinstance(kept, dict)
+    return OmegaConf.create({key: kept[key] for key in kept if key not in HONOURED})
+
+
+def _named_as_installed(callbacks: Any) -> Any:
+    """The same callbacks, named as in the package ``pytorch_lightning``; ``lightning.pytorch`` is
+    another copy of it."""
+    plain = OmegaConf.to_container(callbacks, resolve=True) if callbacks else {}
+    return _renamed_package(plain)
+
+
+def _renamed_package(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_renamed_package(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: _renamed_package(each) for key, each in node.items()}
+    if "_target_" in found:
+        found["_target_"] = str(found["_target_"]).replace(
+            "lightning.pytorch.", "pytorch_lightning.", 1
+        )
+    return found
+
+
 def _tried_trainer(config: DictConfig) -> pl.Trainer:
     """Lightning's Trainer as the configuration asks for it. Sets the strategy that several
     processes need."""
@@ -133,7 +192,8 @@ def _tried_trainer(config: DictConfig) -> pl.Trainer:
     check_settings(config.trainer)
     usual = OmegaConf.load(conf_dir() / "trainer" / "auto.yaml")
     assert isinstance(usual, DictConfig)
-    trainer = tried(instantiate(config.trainer), config.trainer, usual)
+    lightning = _for_lightning(config)
+    trainer = tried(instantiate(lightning), lightning, usual)
     strategy = config.trainer.get("strategy")
     wanted = strategy_for(trainer, strategy)
     if wanted != strategy:
@@ -172,8 +232,15 @@ def run_directory(config: DictConfig, source: FrameSource) -> Path:
     kept = {
         name: one_form(name, value)
         for name, value in flat(settings)
-        if role_of(name) is not Role.NONE and not name.startswith("video.")
+        if role_of(name) is not Role.NONE
+        and not name.startswith("video.")
+        # runs that have such a setting with no effect are those of before that had none
+        and not (name.startswith("trainer.") and is_neutral(name, value))
     }
+    if any(name.startswith("callbacks.") for name in kept):
+        # what callbacks watch
+        shown = {name: config.budget.get(name) for name in ("validate_every", "validate_frames")}
+        kept |= {f"budget.{name}": value for name, value in shown.items()}
     kept["fingerprint"] = source.fingerprint()
     digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
     return Path(config.paths.outputs) / file_name(source.info.name) / f"{config.name}-{digest}"

@@ -120,7 +120,10 @@ def refuse_untrusted(settings: Any) -> None:
     The name alone proves nothing: ``stdo.core.files.os.system`` begins well.
     """
     for target in _targets(settings):
-        found = get_object(target) if target.startswith(TRUSTED) else None
+        try:
+            found = get_object(target) if target.startswith(TRUSTED) else None
+        except ImportError as error:
+            raise UserError(f"_target_={target}: there is no such class or function") from error
         if not f"{getattr(found, '__module__', None)}.".startswith(TRUSTED):
             raise UserError(f"_target_={target}: must be defined in one of {', '.join(TRUSTED)}")
 

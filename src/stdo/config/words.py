@@ -23,6 +23,9 @@ from stdo.core.types import UserError
 from stdo.runs.settings import FORMER, SETTINGS
 
 _SETTING = re.compile(r"(?P<start>\+{0,2}(?P<key>[A-Za-z_][\w.]*)=)(?P<value>.*)", re.DOTALL)
+OPEN = re.compile(r"(trainer\.\w+|callbacks\.[\w.]+|logger\.\w+\.[\w.]+)(?==)")
+"""Settings that need not stand in conf/: they are arguments of classes of others."""
+
 _SWEEPS = re.compile(r"-m|--multirun|hydra\.mode=(hydra\.types\.)?(RunMode\.)?MULTIRUN")
 _QUOTED = re.compile(r"""[ \t]*("(\\.|[^"\\])*"|'(\\.|[^'\\])*')[ \t]*""", re.DOTALL)
 _FUNCTION = re.compile(r"\s*[A-Za-z_]\w*\s*\(")
@@ -44,7 +47,16 @@ def as_meant(words: Sequence[str]) -> list[str]:
         UserError: A name holds ``${``, which stands for another setting.
     """
     sweeps = any(_SWEEPS.fullmatch(word) for word in words)
-    return [_word(_renamed(word), sweeps) for word in words]
+    return [_word(_added(_renamed(word)), sweeps) for word in words]
+
+
+def _added(word: str) -> str:
+    """The same word with Hydra's ``++``, where a group takes more settings than conf/ has.
+
+    >>> _added("trainer.max_steps=20"), _added("callbacks.mine.monitor=val/psnr")
+    ('++trainer.max_steps=20', '++callbacks.mine.monitor=val/psnr')
+    """
+    return f"++{word}" if OPEN.match(word) else word
 
 
 def _renamed(word: str) -> str:

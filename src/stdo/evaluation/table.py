@@ -39,6 +39,8 @@ def closing_table(metrics: Json) -> str:
     lines += _wrapped("chunk dB", _chunk_cells(metrics["chunk_psnr"]), "   ")
     if "seams" in metrics and "seams" in metrics["bicubic"]:
         lines += _wrapped("seams", _seams(metrics), ", ")
+    if metrics.get("shortened"):
+        lines += _wrapped("shortened", _shortened(metrics), ", ")
     lines += _wrapped("cost", _costs(metrics), ", ")
     if set(DELIVERED) <= metrics.keys():
         lines += _wrapped("bytes", _bytes(metrics), ", ")
@@ -98,6 +100,12 @@ def _costs(metrics: Json) -> list[str]:
         f"{short(metrics['macs_per_frame'])} MACs per frame",
         f"{number(metrics['patch_presentations'], 0)} patch presentations",
     ]
+
+
+def _shortened(metrics: Json) -> list[str]:
+    """What a fit did of what its budget asks for, and why."""
+    wanted = metrics.get("planned_steps", 0)
+    return [f"{metrics['steps']:,} of {wanted:,} steps", str(metrics["shortened"])]
 
 
 def _bytes(metrics: Json) -> list[str]:

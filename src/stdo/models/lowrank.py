@@ -52,6 +52,7 @@ class LowRank(Deltas):
         if not 1 <= rank <= MAX_RANK:
             raise UserError(f"sharing.rank={rank}: must be a whole number from 1 to {MAX_RANK}")
         super().__init__(backbone_factory, chunks, seed, bicubic_chunks)
+        self.rank = rank
         sides = [sides_of(self.conv(name).conv.weight.shape) for name in self.names]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -1,10 +1,11 @@
 """One fit: the parts of a job, and training from patches to weights."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,10 @@ from stdo.runs.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_lo
 from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast, hush
 from stdo.training.data import PatchData
 from stdo.training.module import Optimizer, Overfit, Schedule
+from stdo.training.options import Options, shortened_facts
 from stdo.training.processes import environment
+from stdo.training.shortened import Shortened, planned
+from stdo.training.validation import ValidateWhenDue, frames_to_measure, is_due, steps_between
 
 Tensors = dict[str, torch.Tensor]
 """Parameters by name."""
@@ -66,6 +70,7 @@ class Job:
         tracker: Who is told of the run beside its directory.
         start: A first phase, in which one network learns for all chunks.
         loss: See `stdo.training.loss.LOSSES`.
+        options: What a user adds to the fit.
     """
 
     directory: Path
@@ -83,6 +88,7 @@ class Job:
     tracker: MakeTracker = FilesOnly
     start: Start | None = None
     loss: str = "l1"
+    options: Options = field(default_factory=Options)
 
     def sharing(self, chunks: int, first: Tensors | None = None) -> Sharing:
         """The networks of so many chunks. first: the parameters that each begins with; None: the
@@ -100,8 +106,10 @@ class Job:
         return self.shared(copy, chunks)
 
     def samplers(self, label_N: I64, learner_N: I64) -> list[Sampler]:
-        """One sampler for each phase, see `stdo.pipeline.phases.samplers`."""
-        return samplers(self.start, self.sampler, label_N, learner_N)
+        """One sampler for each phase, see `stdo.pipeline.phases.samplers`, as short as it is to
+        be."""
+        whole = samplers(self.start, self.sampler, label_N, learner_N)
+        return self.options.limit.apply(whole)
 
 
 @dataclass(frozen=True)
@@ -139,45 +147,48 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     chunks, label_N = int(data.labels.max()) + 1, _flat(data)
     sharing = job.sharing(chunks)
     *before, sampler = job.samplers(label_N, sharing.learner_of(label_N))
-    phase = _Phase(sharing, sampler, job.directory / CHECKPOINT)
+    phase, done = _Phase(sharing, sampler, job.directory / CHECKPOINT), []
     for first in before:
-        weights, seconds = _start(
-            job, Single(job.backbone, chunks, seed=first.seed), first, sampler.steps, loggers
+        weights, steps, seconds = _start(
+            job, Single(job.backbone, chunks, seed=first.seed), first, planned(sampler), loggers
         )
+        done.append(Shortened(first, steps))
         sharing, label_N = job.sharing(chunks, weights), _flat(data)
         sampler = job.samplers(label_N, sharing.learner_of(label_N))[-1]
         phase = _Phase(
-            sharing, sampler, job.directory / CHECKPOINT, False, "train 2/2", first, seconds
+            sharing, sampler, job.directory / CHECKPOINT, False, "train 2/2", done[-1], seconds
         )
     trainer, seconds = _train(job, phase, loggers)
+    done.append(Shortened(sampler, trainer.global_step))
     # Else its threads may end this process, or a child that is done, with an abort
     if dist.is_initialized():
         dist.destroy_process_group()
     if trainer.is_global_zero:
-        _save(job, sharing, [*before, sampler], seconds, str(trainer.strategy.root_device))
+        _save(job, sharing, done, seconds, str(trainer.strategy.root_device))
     return trainer
 
 
 def _start(
     job: Job, sharing: Single, sampler: Sampler, after: int, loggers: list[Logger]
-) -> tuple[Tensors, float]:
+) -> tuple[Tensors, int, float]:
     """Train one network for all chunks, unless that was done, and split the patches anew by what it
     makes of them.
 
     Returns:
         The network's parameters as they were trained, weight norm and all: folded into plain
-        weights, an optimizer would move them by other steps. And the seconds that training and
-        scoring took.
+        weights, an optimizer would move them by other steps. And the steps that were done, and the
+        seconds that training and scoring took.
     """
     data, kept, scored = job.data, job.directory / START_WEIGHTS, job.directory / START_SCORES
     if scored.exists():
         weights = _read_weights(kept, sharing.backbone)
-        scores, seconds = _read_scores(scored, data.labels.shape)
+        scores, steps, seconds = _read_scores(scored, data.labels.shape, sampler.steps)
     else:
         phase = _Phase(
             sharing, sampler, job.directory / START_CHECKPOINT, True, "train 1/2", after=after
         )
         trainer, seconds = _train(job, phase, loggers)
+        steps = trainer.global_step
         weights = {
             name: tensor.detach().cpu() for name, tensor in sharing.backbone.state_dict().items()
         }
@@ -188,13 +199,12 @@ def _start(
                 scores = _score(data, sharing.network(0), trainer.strategy.root_device)
             seconds += time.monotonic() - began
             write_safetensors(kept, weights, {})
-            write_safetensors(
-                scored, {"scores": torch.from_numpy(scores)}, {"seconds": str(seconds)}
-            )
-            phase.checkpoint.unlink()
+            told = {"seconds": str(seconds), "steps": str(steps)}
+            write_safetensors(scored, {"scores": torch.from_numpy(scores)}, told)
+            phase.checkpoint.unlink(missing_ok=True)
         scores = trainer.strategy.broadcast(scores)
     data.rescore(scores)
-    return weights, seconds
+    return weights, steps, seconds
 
 
 def _read_weights(path: Path, backbone: Backbone) -> Tensors:
@@ -207,49 +217,83 @@ def _read_weights(path: Path, backbone: Backbone) -> Tensors:
     return tensors
 
 
-def _read_scores(path: Path, shape: tuple[int, ...]) -> tuple[F32, float]:
-    """The scores that the first phase has left, (T, rows, cols) in dB, and the seconds that it
-    took."""
+def _read_scores(path: Path, shape: tuple[int, ...], most: int) -> tuple[F32, int, float]:
+    """The scores that the first phase has left, (T, rows, cols) in dB, its steps, all of ``most``
+    where an older version does not tell them, and the seconds that it took."""
     tensors, meta = read_safetensors(path)
     try:
         scores, seconds = tensors["scores"].numpy().astype(np.float32), float(meta["seconds"])
+        steps = int(meta.get("steps", most))
     except (KeyError, ValueError):
         raise UserError(f"{path}: damaged; force=true trains again") from None
+    if not 0 < steps <= most:
+        raise UserError(f"{path}: damaged; force=true trains again")
     if scores.shape != shape:
         raise UserError(
             f"{path}: holds scores of {scores.shape} patches, the video {shape}; force=true "
             "trains again"
         )
-    return scores, seconds
+    return scores, steps, seconds
 
 
 def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, float]:
     """Train one phase, or resume it. Returns its Trainer, and the seconds of this phase and those
     before it."""
     data, sampler, last = job.data, phase.sampler, phase.checkpoint
-    data.show(sampler)
+    options, steps = job.options, sampler.steps
     border = data.grid.halo * data.video.scale
     past = (phase.past.steps, phase.past.presentations) if phase.past else (0, 0)
+    before = planned(phase.past) if phase.past else 0
+    own = options.callbacks()
+    every = _show(job, phase, single=bool(own))
     module = Overfit(
-        phase.sharing, job.optimizer, job.schedule, sampler.steps, border, sampler.at_once,
+        phase.sharing, job.optimizer, job.schedule, steps, border, sampler.at_once,
         job.loss,
-        others=(past[0], phase.after),
+        others=(before, planned(sampler) - steps + phase.after),
+        clip=options.clip, clip_by=options.clip_by, accumulate=options.accumulate,
     )  # fmt: skip
+    module.telling, module.to_loggers = bool(own), False
     curve = Curve(sampler.shown, *past, phase.seconds)
     with _explained(job, sampler), deferred() as asked:
-        kept = KeepLast(last, job.checkpoint_seconds, asked, sampler.steps if phase.keep else None)
+        kept = KeepLast(
+            last, job.checkpoint_seconds, asked, steps if phase.keep else None,
+            lambda done: is_due(done, every, steps),
+        )  # fmt: skip
+        due = [ValidateWhenDue(every, steps)] if every is not None else []
         trainer = job.trainer(
             max_epochs=1,
-            callbacks=[curve, FitProgress(sampler.shown, phase.what), kept],
+            callbacks=[*due, *own, curve, FitProgress(sampler.shown, phase.what), kept],
             logger=loggers,
             plugins=[AtomicCheckpointIO(), *environment(job.trainer)],
             # every process sees every step, and takes its share of its patches
             use_distributed_sampler=False,
+            **options.arguments(own, every is not None, job.directory, job.trainer),
         )
         trainer.fit(
             module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True
         )
     return trainer, curve.seconds
+
+
+def _show(job: Job, phase: _Phase, single: bool) -> int | None:
+    """Say what a phase shows and what it validates. Returns the steps between two validations,
+    or None."""
+    data, sampler, options = job.data, phase.sampler, job.options
+    whole = planned(sampler) + phase.after + (planned(phase.past) if phase.past else 0)
+    every = steps_between(options.validate_every, whole)
+    data.show(sampler, single)
+    if every is None:
+        data.measure(None, None, phase.sharing.served)
+        return None
+    frames = frames_to_measure(
+        len(data.video.lr),
+        options.validate_frames,
+        math.ceil(whole / every),
+        data.grid.patches,
+        whole * sampler.shown,
+    )
+    data.measure(frames, every, phase.sharing.served)
+    return every
 
 
 @contextmanager
@@ -306,6 +350,7 @@ def _save(
         (grid.patch_h, grid.patch_w),
     )
     label_N = _flat(data)
+    patches_seen = sum(sampler.presentations for sampler in phases)
     shown_C = np.sum([sampler.chunk_presentations(label_N) for sampler in phases], axis=0)
     facts = job.facts | {
         "params": sharing.params,
@@ -313,7 +358,7 @@ def _save(
         "params_per_chunk": sharing.params_per_chunk,
         "bicubic_chunks": sharing.chunks - sharing.served,
         "macs_per_frame": round(int(np.bincount(label_N) @ macs) / len(data.labels)),  # the mean
-        "patch_presentations": sum(sampler.presentations for sampler in phases),
+        "patch_presentations": patches_seen,
         "chunk_presentations": shown_C.tolist(),
         "steps": sum(sampler.steps for sampler in phases),
         "train_seconds": seconds,
@@ -323,6 +368,7 @@ def _save(
     }
     for sampler in phases:
         facts |= sampler.facts
+    facts |= shortened_facts(phases, job.options.limit, patches_seen / len(label_N))
     if len(phases) > 1:
         facts["branch_step"] = phases[0].steps
     write_chunks(job.directory, data.scores, data.labels, network_of)

@@ -125,6 +125,7 @@ def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Ne
         ordered,
         True,
     )
+    batch = -(-batch // job.options.accumulate)  # what is computed in one piece
     shown = f"budget.batch={batch}"
     smaller = (shown, *ordered) if batch > 16 * around else (*ordered, shown)
     half = "16" in str(settings["precision"])

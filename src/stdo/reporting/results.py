@@ -96,15 +96,16 @@ def references(run: Run, method: str, runs: Sequence[Run]) -> list[Run]:
     Returns:
         Those under the same conditions with equal work: of the run's number of chunks where there
         is one, else of every number, and then the same with its seed. Empty for runs of that
-        method itself.
+        method itself and for shortened ones.
     """
-    if run.metrics["method"] == method:
+    if run.metrics["method"] == method or run.metrics.get("shortened"):
         return []
     others = [
         other
         for other in runs
         if other.metrics["method"] == method
         and other.metrics["network"] is None
+        and not other.metrics.get("shortened")
         and comparable(other, run)
         and equal_work(other.metrics["patch_presentations"], run.metrics["patch_presentations"])
     ]

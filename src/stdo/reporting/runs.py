@@ -27,7 +27,7 @@ from stdo.runs.files import (
     settings_of,
 )
 from stdo.runs.schema import NEEDED_BY_REPORT
-from stdo.runs.settings import Role, flat, role_of
+from stdo.runs.settings import Role, flat, is_neutral, role_of
 
 CONFIG = "config.yaml"
 
@@ -93,6 +93,8 @@ class Run:
                 )
         if facts["scorer"] != "bicubic" and facts["chunking"] == "score":
             text += f", scorer {facts['scorer']}"
+        if facts.get("shortened"):
+            text += f", {facts['steps']} of {facts.get('planned_steps', '?')} steps"
         return text if facts["network"] is None else f"{text}, network {facts['network']} alone"
 
     @property
@@ -110,7 +112,7 @@ class Run:
         return facts | {
             key: str(value)
             for key, value in flat(self.settings)
-            if value is not None and role_of(key) not in (Role.NONE, Role.SEED)
+            if not is_neutral(key, value) and role_of(key) not in (Role.NONE, Role.SEED)
         }
 
     def frames(self) -> list[dict[str, float]]:

@@ -52,6 +52,7 @@ def comparison_table(runs: Sequence[Run]) -> str:
         usual = Counter(row["presentations"] for row in members).most_common(1)[0][0]
         for line in _lines(members):
             equal = equal_work(line.mean("presentations") or 0.0, usual)
+            equal = equal and not any(row["shortened"] for row in line.seeds)
             unequal |= not equal
             cells.append([cell(line) for _, cell in _COLUMNS])
             cells[-1][_SHOWN] += "" if equal else "*"

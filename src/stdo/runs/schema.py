@@ -121,6 +121,10 @@ RESULT: dict[str, Field] = {
         "patches", "report", _ITSELF, page=True),
     "batch": Field(Count, "patches per network and step", "report", _ITSELF, page=True),
     "steps": Field(Natural, "optimizer steps", "report", _ITSELF, page=True),
+    "planned_steps": Field(Natural, "steps that the budget asks for, where a fit was "
+        "shortened", columns=_ITSELF),
+    "shortened": Field(Text, "what made the fit shorter than its budget; such a run is in no "
+        "comparison at equal work", columns=_ITSELF),
     "precision": Field(Word, "precision of the fit", "report", _ITSELF, page=True),
     "device": Field(
         Annotated[str, Meta(max_length=40, pattern=r"^(cpu|cuda|mps|xla|hpu|xpu)(:\d{1,3})?\Z")],

@@ -38,6 +38,7 @@ class Setting:
         former: Its last word before; still taken, with a note.
         path: Whether it names a file or folder, or several: ``~`` is the home.
         numbers: Whether a list must hold one number for each chunk, not all 0.
+        neutral: Values with which it does nothing: the run is the same as without it.
     """
 
     kind: Any
@@ -46,6 +47,7 @@ class Setting:
     former: str | None = None
     path: bool = False
     numbers: bool = False
+    neutral: tuple[Any, ...] = (None,)
 
     def accepts(self, value: Any) -> bool:
         """Whether a value is of the type and in the range."""
@@ -89,7 +91,8 @@ trained first."""
 
 GROUPS: dict[str, Role] = {
     **dict.fromkeys(
-        ("chunking", "sharing", "sampler", "scorer", "budget", "optim", "init"), Role.METHOD
+        ("chunking", "sharing", "sampler", "scorer", "budget", "optim", "init", "callbacks"),
+        Role.METHOD,
     ),
     **dict.fromkeys(
         ("paths", "trainer", "logger", "weights", "passes_at", "plot", "hydra"), Role.NONE
@@ -122,6 +125,34 @@ _SAMPLER = {
         former="work",
     ),
 }
+
+_SHORTER = "; marks the run as shortened"
+_TRAINER = {
+    "gradient_clip_val": Setting(
+        NotNegative | None, "largest gradient of a step", Role.METHOD, neutral=(None, 0, 0.0)
+    ),
+    "gradient_clip_algorithm": Setting(
+        Literal["norm", "value"] | None, "clip the norm, or each weight's gradient", Role.METHOD
+    ),
+    "accumulate_grad_batches": Setting(
+        Count | None, "batches whose gradients make one step", Role.METHOD, neutral=(None, 1)
+    ),
+    "max_steps": Setting(
+        Literal[-1] | Count | None, f"most steps{_SHORTER}", Role.CONDITION, neutral=(None, -1)
+    ),
+    "limit_train_batches": Setting(
+        Size | None, f"steps of a phase, or a share{_SHORTER}", Role.CONDITION, neutral=(None, 1.0)
+    ),
+    "overfit_batches": Setting(
+        Natural | BelowOne | None, f"repeat so many steps, or a share{_SHORTER}", Role.CONDITION,
+        neutral=(None, 0, 0.0),
+    ),
+    "fast_dev_run": Setting(
+        bool | Natural, f"one step of each phase, or so many{_SHORTER}", Role.CONDITION,
+        neutral=(None, False, 0),
+    ),
+}  # fmt: skip
+"""Arguments of Lightning's Trainer that the fit itself honours."""
 
 SETTINGS: dict[str, Setting] = {
     "method": Setting(Word, "method that the run is listed as", Role.METHOD),
@@ -275,6 +306,17 @@ SETTINGS: dict[str, Setting] = {
     "budget.full_steps": Setting(
         Natural, "fits of fewer steps take less than the full learning rate"
     ),
+    "budget.validate_every": Setting(
+        Size | None,
+        "steps between measurements of the video's PSNR while training, or their share of the "
+        "fit; null: none",
+        Role.NONE,
+    ),
+    "budget.validate_frames": Setting(
+        Count | None,
+        "measure each n-th frame; null: as many as cost about 3 % of the fit",
+        Role.NONE,
+    ),
     "optim.lr": Setting(Positive, "learning rate; with optim=muon, of the filters"),
     "optim.momentum": Setting(BelowOne, "momentum of Muon"),
     "optim.adam_lr": Setting(Positive, "learning rate of what Muon leaves to Adam", former="rest"),
@@ -284,6 +326,11 @@ SETTINGS: dict[str, Setting] = {
         "auto: bf16-mixed where the hardware has it, else 32-true",
         Role.CONDITION,
     ),
+    "trainer.profiler": Setting(
+        Literal["simple", "advanced", "pytorch"] | dict[str, Any] | None,
+        "profile the fit, into the run directory",
+    ),
+    **{f"trainer.{name}": setting for name, setting in _TRAINER.items()},
     "weights.bits": Setting(Literal[32, 16, 8, 6, 4], "bits of a weight before entropy coding"),
     "logger.project": Setting(Text | None, "W&B project; null: what W&B was told, else stdo"),
     "logger.entity": Setting(
@@ -342,6 +389,17 @@ def role_of(name: str) -> Role:
             return GROUPS[name]
         name = name.rpartition(".")[0]
     return Role.CONDITION
+
+
+def is_neutral(name: str, value: Any) -> bool:
+    """Whether a setting does nothing with this value, see `Setting.neutral`.
+
+    >>> is_neutral("trainer.limit_train_batches", 1.0), is_neutral("trainer.max_steps", 5)
+    (True, False)
+    """
+    setting = SETTINGS.get(name)
+    neutral = setting.neutral if setting else (None,)
+    return any(type(value) is type(each) and value == each for each in neutral)
 
 
 def flat(settings: Any, above: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,6 @@
 """Blocks: several optimizer steps for each batch that Lightning sees."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch.utils.data import Sampler
 
@@ -29,10 +29,19 @@ class Blocks(Sampler[list[int]]):
     Args:
         sampler: Of the patches.
         first: Where the fit stands, the first step of a block.
+        single: Each block has one step: callbacks see every step.
+        ends: Whether a block ends where so many steps are done.
     """
 
-    def __init__(self, sampler: PatchSampler, first: int) -> None:
+    def __init__(
+        self,
+        sampler: PatchSampler,
+        first: int,
+        single: bool = False,
+        ends: Callable[[int], bool] = lambda _: False,
+    ) -> None:
         self._sampler, self._first = sampler, first
+        self._single, self._ends_at = single, ends
 
     def __len__(self) -> int:
         return sum(1 for _ in self._blocks(0))
@@ -51,4 +60,5 @@ class Blocks(Sampler[list[int]]):
     def _ends(self, block: list[int]) -> bool:
         last = block[-1]
         full = (len(block) + 1) * self._sampler.shown > LONGEST
-        return full or is_watched(last, self._sampler.steps)
+        watched = is_watched(last, self._sampler.steps)
+        return full or watched or self._single or self._ends_at(last + 1)

@@ -6,7 +6,7 @@ import os
 import pickle
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from tqdm import tqdm
 from stdo.core.files import atomic
 from stdo.core.types import UserError
 from stdo.training.module import Overfit, diverged
+
+VALIDATED = "val/psnr"
+"""How `log` knows the PSNR of the video."""
 
 
 def hush() -> None:
@@ -31,6 +34,9 @@ def hush() -> None:
         "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
         # the curve has its own steps
         "The number of training batches \\(.*\\) is smaller than the logging interval",
+        # the fit's own callback says when to validate
+        "You defined a `validation_step` but have no `val_dataloader`",
+        "The 'val_dataloader' does not have many workers",
         "The `srun` command is available on your system but is not used",  # one process needs none
     ):
         warnings.filterwarnings("ignore", message=f".*{remark}")
@@ -47,11 +53,13 @@ class FitProgress(pl.Callback):
     def __init__(self, patches_per_step: int, what: str = "train") -> None:
         self._patches, self._what = patches_per_step, what
         self._bar: tqdm[Any] | None = None
+        self._video = ""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start where the fit resumes."""
         if trainer.is_global_zero:
             assert isinstance(pl_module, Overfit)
+            assert pl_module.steps is not None
             total, done = pl_module.steps * self._patches, trainer.global_step * self._patches
             self._bar = tqdm(
                 desc=self._what, total=total, initial=done, unit=" patches", dynamic_ncols=True
@@ -65,7 +73,13 @@ class FitProgress(pl.Callback):
             return
         self._bar.update(trainer.global_step * self._patches - self._bar.n)
         if isinstance(pl_module, Overfit) and pl_module.watched is not None:
-            self._bar.set_postfix_str(f"PSNR {pl_module.psnr_so_far:.2f} dB", refresh=False)
+            shown = f"PSNR {pl_module.psnr_so_far:.2f} dB{self._video}"
+            self._bar.set_postfix_str(shown, refresh=False)
+
+    def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Say the PSNR of the video."""
+        if VALIDATED in trainer.callback_metrics:
+            self._video = f", video {float(trainer.callback_metrics[VALIDATED]):.2f} dB"
 
     def on_exception(self, *_: Any) -> None:
         """Leave the line as far as it got, before whatever is said of it."""
@@ -89,6 +103,8 @@ class KeepLast(pl.Callback):
         seconds: Between two of them.
         asked: Returns what to raise once the checkpoint is written, or None to continue.
         last: A step after which one is written in any case.
+        waits: Whether a validation follows so many steps: then the checkpoint follows that, and a
+            resumed fit repeats none and leaves none out.
     """
 
     def __init__(
@@ -97,13 +113,24 @@ class KeepLast(pl.Callback):
         seconds: float,
         asked: Callable[[], BaseException | None],
         last: int | None = None,
+        waits: Callable[[int], bool] = lambda _: False,
     ) -> None:
         self._path, self._seconds, self._asked, self._last = path, seconds, asked, last
+        self._waits = waits
         self._written = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
+        """Write when it is time."""
+        if not self._waits(trainer.global_step):
+            self._write(trainer, pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write when it is time."""
+        self._write(trainer, pl_module)
+
+    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write when it is time; every process takes part, so the main one decides."""
         stop = self._asked()
         late = time.monotonic() - self._written >= self._seconds
@@ -153,12 +180,20 @@ class Curve(pl.Callback):
         """Log the step when it is a point of the curve."""
         if not isinstance(pl_module, Overfit) or pl_module.watched is None:
             return
+        self._log(trainer, "train", pl_module.watched)
+
+    def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Log the PSNR of the video."""
+        if VALIDATED in trainer.callback_metrics:
+            self._log(trainer, "val", {"psnr": float(trainer.callback_metrics[VALIDATED])})
+
+    def _log(self, trainer: pl.Trainer, kind: str, values: Mapping[str, float]) -> None:
         step = trainer.global_step
         shown = self._presentations + step * self._patches
-        row = {"presentations": shown, "seconds": self.now(), **pl_module.watched}
+        row = {"presentations": shown, "seconds": self.now(), **values}
         for logger in trainer.loggers:
             logger.log_metrics(
-                {f"train/{key}": value for key, value in row.items()}, self._steps + step
+                {f"{kind}/{key}": value for key, value in row.items()}, self._steps + step
             )
 
     def on_train_end(self, *_: Any) -> None:

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.sample import Sampler as PatchSampler
@@ -16,6 +16,7 @@ from stdo.chunks.split import Split
 from stdo.core.files import atomic
 from stdo.core.types import F32, I16, I64, U8, Pairs, UserError
 from stdo.training.blocks import Blocks
+from stdo.training.validation import ValidationFrames, is_due
 from stdo.video.clip import Clip
 from stdo.video.store import Prepared, cached_array
 
@@ -23,29 +24,21 @@ Batch = dict[str, torch.Tensor]
 """lr: uint8 (B, h, w, 3) padded patches; hr: uint8 (B, s·h, s·w, 3) patches without halo; chunk,
 patch: int64 (B,), the chunk and the number over the whole video."""
 
+PLAIN_BATCH = 16
+"""Patches of a batch where no sampler says."""
 
-class PatchBatches(Dataset[Batch]):
-    """Item ``step`` is the whole batch of that step."""
 
-    def __init__(
-        self,
-        video: Prepared,
-        grid: PatchGrid,
-        labels: I16,
-        sampler: PatchSampler,
-        rank: int,
-        world: int,
-    ) -> None:
+class AnyPatches(Dataset[Batch]):
+    """Item: the batch of any patches, by their numbers over the whole video."""
+
+    def __init__(self, video: Prepared, grid: PatchGrid, labels: I16) -> None:
         self._video, self._grid, self._labels = video, grid, labels.reshape(-1)
-        self._sampler, self._rank, self._world = sampler, rank, world
 
     def __len__(self) -> int:
-        return self._sampler.steps
+        return len(self._labels)
 
-    def __getitem__(self, step: int) -> Batch:
-        patch_B = self._sampler.batch(step)[self._rank :: self._world]
-        # Chunk by chunk, as `Sharing.forward` likes it: the loss does not care for the order.
-        return self.gather(patch_B[np.argsort(self._labels[patch_B], kind="stable")])
+    def __getitem__(self, patches: list[int]) -> Batch:
+        return self.gather(np.asarray(patches, np.int64))
 
     def gather(self, patch_B: I64) -> Batch:
         """The padded patches, targets and chunks of the patches numbered ``patch_B`` over the
@@ -65,6 +58,30 @@ class PatchBatches(Dataset[Batch]):
         chunk_B = self._labels[patch_B].astype(np.int64)
         batch = {"lr": lr_BHWC, "hr": hr_BHWC, "chunk": chunk_B, "patch": patch_B}
         return {key: torch.from_numpy(values) for key, values in batch.items()}
+
+
+class PatchBatches(AnyPatches):
+    """Item ``step`` is the whole batch of that step."""
+
+    def __init__(
+        self,
+        video: Prepared,
+        grid: PatchGrid,
+        labels: I16,
+        sampler: PatchSampler,
+        rank: int,
+        world: int,
+    ) -> None:
+        super().__init__(video, grid, labels)
+        self._sampler, self._rank, self._world = sampler, rank, world
+
+    def __len__(self) -> int:
+        return self._sampler.steps
+
+    def __getitem__(self, step: int) -> Batch:  # type: ignore[override]
+        patch_B = self._sampler.batch(step)[self._rank :: self._world]
+        # Chunk by chunk, as `Sharing.forward` likes it: the loss does not care for the order.
+        return self.gather(patch_B[np.argsort(self._labels[patch_B], kind="stable")])
 
 
 class PatchData(pl.LightningDataModule):
@@ -90,6 +107,10 @@ class PatchData(pl.LightningDataModule):
         self.score_seconds: float | None = None
         self.labels: I16
         self._sampler: PatchSampler | None = None
+        self._single = False
+        self._frames: list[int] | None = None
+        self._every: int | None = None
+        self._served: int | None = None
         frames = clip.info.frames
         if frames and chunks > frames * self.grid.patches:
             raise UserError(
@@ -167,19 +188,63 @@ class PatchData(pl.LightningDataModule):
         """Split the patches by these scores from now on, (T, rows, cols) in dB."""
         self.scores, self.labels = scores_TRC, self.split_as(scores_TRC)
 
-    def show(self, sampler: PatchSampler) -> None:
-        """Say which patches the next fit shows."""
-        self._sampler = sampler
+    def show(self, sampler: PatchSampler, single: bool = False) -> None:
+        """Say which patches the next fit shows.
 
-    def train_dataloader(self) -> DataLoader[list[Batch]]:
-        """Blocks of batches, of every step that is left."""
+        Args:
+            sampler: Picks the patches of each step.
+            single: Hand on one step at a time, in place of blocks.
+        """
+        self._sampler, self._single = sampler, single
+
+    def measure(self, frames: list[int] | None, every: int | None, served: int) -> None:
+        """Say what the next fit validates.
+
+        Args:
+            frames: Numbers of the frames; None: each one.
+            every: Steps between two validations; None: as the Trainer says.
+            served: Chunks from this one on have no network.
+        """
+        self._frames, self._every, self._served = frames, every, served
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Blocks of batches, of every step that is left, see `show`; without it, batches of 16
+        patches of the whole video in random order."""
         sampler, trainer = self._sampler, self.trainer
-        assert sampler is not None, "call show() first"
+        if sampler is None:
+            return self._plain_dataloader()
         rank, world, first = (
             (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
         )
         batches = PatchBatches(self.video, self.grid, self.labels, sampler, rank, world)
-        blocks = Blocks(sampler, first)
+        every, steps = self._every, sampler.steps
+        blocks = Blocks(sampler, first, self._single, lambda done: is_due(done, every, steps))
         return DataLoader(
-            cast(Dataset[list[Batch]], batches), batch_sampler=blocks, collate_fn=list
+            cast(Dataset[Any], batches),
+            batch_sampler=blocks,
+            collate_fn=_only if self._single else list,
         )
+
+    def _plain_dataloader(self) -> DataLoader[Any]:
+        patches = AnyPatches(self.video, self.grid, self.labels)
+        order = BatchSampler(RandomSampler(patches), PLAIN_BATCH, drop_last=False)
+        return DataLoader(cast(Dataset[Any], patches), sampler=order, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Whole frames, see `measure`."""
+        frames = list(range(len(self.video.lr))) if self._frames is None else self._frames
+        trainer = self.trainer
+        if trainer is not None and 1 < trainer.world_size <= len(frames):
+            frames = frames[trainer.global_rank :: trainer.world_size]
+        served = int(self.labels.max()) + 1 if self._served is None else self._served
+        shown = ValidationFrames(self.video, self.grid, self.labels, frames, served)
+        # Its own generator: a loader without one draws from torch's global one
+        return DataLoader(
+            cast(Dataset[Any], shown), batch_size=None, generator=torch.Generator().manual_seed(0)
+        )
+
+
+def _only(batches: list[Batch]) -> Batch:
+    """The one batch of a block of one step."""
+    (batch,) = batches
+    return batch

@@ -1,31 +1,39 @@
 """The LightningModule: a sharing, an optimizer, a schedule and a loss."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import nn
 from torch.nn.utils import parametrize
 
 from stdo.chunks.score import psnr
 from stdo.core.types import UserError
-from stdo.models.common import Convolution
+from stdo.models.common import Backbone, Convolution
 from stdo.models.lowrank import Factors
 from stdo.models.pixels import to_float
 from stdo.models.sharing import Sharing
 from stdo.training.blocks import is_watched
 from stdo.training.data import Batch
+from stdo.training.hyper import (
+    Optimizer,
+    Schedule,
+    built_optimizer,
+    built_schedule,
+    built_sharing,
+    described,
+)
 from stdo.training.loss import loss_of
+from stdo.training.validation import FrameBatch, VideoPsnr, reconstructed
+
+__all__ = ["Optimizer", "Overfit", "Schedule", "diverged", "filters_of", "rate_of"]
 
 EXPLODED = 10.0
 """A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less
 than a tenth."""
-
-Optimizer = Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]
-"""Two groups of parameters -> what moves them; ``filters`` of a group says whether it holds the
-convolutions' banks."""
-Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
 
 class Overfit(pl.LightningModule):
@@ -36,41 +44,79 @@ class Overfit(pl.LightningModule):
     `loss.LOSSES`. With one batch per network and one Adam, which works element by element, that is
     the same as separate fits.
 
+    It fits with any Trainer, `PatchData` or any DataLoader of `Batch`. A checkpoint holds the
+    module's hyper-parameters as plain values, so `load_from_checkpoint` needs nothing else.
+
     Args:
-        steps: Steps of this phase.
+        sharing: The networks; a backbone alone; or what `stdo.training.hyper.described` made of
+            either.
+        optimizer: None: Adam at 1e-3. Or a description, see `stdo.training.hyper`.
+        schedule: None: cosine decay. Or a description.
+        steps: Steps of this phase; None: as many as the Trainer does.
         border: SR pixels of halo to cut off before the loss.
         at_once: How many learners each step shows patches to; None: all.
         loss: A key of `loss.LOSSES`.
         others: Steps of the phases before and after this one: the learning rate moves over all of
             them.
+        clip: Largest gradient of a step; None: not clipped.
+        clip_by: ``norm``, of all networks together, or ``value``, of each weight.
+        accumulate: Parts that a step's batch is computed in, one after the other.
 
     Attributes:
         watched: Mean loss, PSNR and learning rate of the step just done, where it is a point of the
             curve.
+        telling: Whether points of the curve go to `log`, for callbacks.
+        to_loggers: Whether what goes to `log` also goes to the loggers.
     """
 
     automatic_optimization = False
 
     def __init__(
         self,
-        sharing: Sharing,
-        optimizer: Optimizer,
-        schedule: Schedule,
-        steps: int,
+        sharing: Sharing | Backbone | Mapping[str, Any],
+        optimizer: Optimizer | Mapping[str, Any] | None = None,
+        schedule: Schedule | Mapping[str, Any] | None = None,
+        steps: int | None = None,
         border: int = 0,
         at_once: int | None = None,
         loss: str = "l1",
         others: tuple[int, int] = (0, 0),
+        clip: float | None = None,
+        clip_by: str = "norm",
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
-        self.sharing, self._at_once, self._loss = sharing, at_once or sharing.learners, loss
-        self._optimizer, self._schedule, self._border = optimizer, schedule, border
-        self.steps, self._others = steps, others
+        self.sharing = built_sharing(sharing)
+        self._optimizer, self._schedule = built_optimizer(optimizer), built_schedule(schedule)
+        self.steps, self._others, self._border = steps, tuple(others), border
+        self._at_once, self._loss = at_once or self.sharing.learners, loss
+        self._clip, self._clip_by, self._accumulate = clip, clip_by, accumulate
         self.psnr_so_far: float | None = None
         self.watched: dict[str, float] | None = None
+        self.telling = self.to_loggers = True
+        self.video_psnr = VideoPsnr()
+        self.save_hyperparameters(
+            {
+                **described(self.sharing, self._optimizer, self._schedule),
+                "steps": steps,
+                "border": border,
+                "at_once": at_once,
+                "loss": loss,
+                "others": list(others),
+                "clip": clip,
+                "clip_by": clip_by,
+                "accumulate": accumulate,
+            },
+            logger=False,
+        )
 
-    def training_step(self, block: list[Batch], batch_idx: int) -> None:  # noqa: ARG002
-        """Step after step of a block; each has a batch per learner.
+    def forward(self, lr_NCHW: torch.Tensor, chunk_N: torch.Tensor) -> torch.Tensor:
+        """See `Sharing.forward`."""
+        sr_NCHW: torch.Tensor = self.sharing(lr_NCHW, chunk_N)
+        return sr_NCHW
+
+    def training_step(self, batch: Batch | list[Batch], batch_idx: int) -> None:  # noqa: ARG002
+        """Do a step, or step after step of a block; each has a batch per learner.
 
         Whatever Lightning does around this call takes as long as a tenth of a small network's step.
         """
@@ -79,23 +125,67 @@ class Overfit(pl.LightningModule):
             cast(torch.optim.lr_scheduler.LRScheduler, self.lr_schedulers()),
         )
         assert not isinstance(optimizer, list)
-        for batch in block:
-            loss = self._loss_of(batch)
-            with torch.autocast(self.device.type, enabled=False):
-                optimizer.zero_grad()
-                self.manual_backward(loss)
-                optimizer.step()
+        for each in batch if isinstance(batch, list) else [batch]:
+            if self._accumulate == 1:
+                loss = self._loss_of(each)
+                with torch.autocast(self.device.type, enabled=False):
+                    optimizer.zero_grad()
+                    self.manual_backward(loss)
+                    optimizer.step()
+            else:
+                self._step_in_parts(each, optimizer)
             schedule.step()
             torch.clear_autocast_cache()  # of the weights as they were
+        if self.watched is not None and self.telling:
+            shown = {f"train/{key}": self.watched[key] for key in ("loss", "psnr")}
+            self.log_dict(shown, logger=self.to_loggers, batch_size=1)
+
+    def _step_in_parts(self, batch: Batch, optimizer: LightningOptimizer) -> None:
+        """Do a step whose gradient is added up part by part: as one batch, in less memory."""
+        optimizer.zero_grad()
+        size = len(batch["chunk"])
+        for first in range(min(self._accumulate, size)):
+            # Every n-th patch, so that each part has patches of every chunk
+            part = {key: values[first :: self._accumulate] for key, values in batch.items()}
+            loss = self._loss_of(part)
+            with torch.autocast(self.device.type, enabled=False):
+                self.manual_backward(loss * (len(part["chunk"]) / size))
+        with torch.autocast(self.device.type, enabled=False):
+            optimizer.step()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients, where that is asked for: they are unscaled here in any precision."""
+        if self._clip:
+            self.clip_gradients(optimizer, self._clip, self._clip_by)
+
+    def validation_step(self, batch: FrameBatch, batch_idx: int) -> None:  # noqa: ARG002
+        """Measure one whole frame of the video: ``val/psnr``, the mean of the frames' PSNR in dB.
+
+        In float32, as the finished networks are measured.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            sr_HWC = reconstructed(self.sharing, batch, self._border)
+        self.video_psnr.update(sr_HWC[None], batch["hr"][None])
+        self.log("val/psnr", self.video_psnr, on_epoch=True, logger=self.to_loggers, batch_size=1)
 
     def _loss_of(self, batch: Batch) -> torch.Tensor:
         sr_NCHW = self.sharing(to_float(batch["lr"]), batch["chunk"])
         loss, difference_NHWC = loss_of(self._loss, sr_NCHW, batch["hr"], self._border)
         loss = loss * self._at_once
         self.watched = None
-        if is_watched(self.global_step, self.steps):
+        if is_watched(self.global_step, self._all_steps):
             self._watch(loss, difference_NHWC.square().mean((1, 2, 3)))
         return loss
+
+    @property
+    def _all_steps(self) -> int:
+        """Steps of this phase."""
+        if self.steps is None:
+            expected = self.trainer.estimated_stepping_batches
+            if not math.isfinite(expected):
+                raise UserError("steps: must be given where the Trainer has no end")
+            self.steps = int(expected)
+        return self.steps
 
     def _watch(self, loss: torch.Tensor, error_B: torch.Tensor) -> None:
         value = loss.item() / self._at_once
@@ -118,7 +208,7 @@ class Overfit(pl.LightningModule):
         optimizer = self._optimizer(groups)
         before, after = self._others
         curve = {"first": before} if before else {}
-        schedule = self._schedule(optimizer, steps=before + self.steps + after, **curve)
+        schedule = self._schedule(optimizer, steps=before + self._all_steps + after, **curve)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 

@@ -18,33 +18,39 @@ from stdo.training.callbacks import AtomicCheckpointIO, hush
 
 _OURS = "stdo sets it"
 _LENGTH = "budget.passes says how long a fit is"
-_STEPS = "see budget.batch and conf/optim for what a step is"
+_VALIDATION = "see budget.validate_every and budget.validate_frames"
 _NOTHING = "has no effect here: there is one pass over steps, and evaluation comes after it"
 
 REFUSED = {
+    **dict.fromkeys(("plugins", "max_epochs", "use_distributed_sampler"), _OURS),
+    "callbacks": "callbacks.<name>._target_=… adds one",
+    "logger": "logger=[…] and logger.<name>._target_=… choose them",
+    "enable_checkpointing": f"{_OURS}; see checkpoint_seconds, and callbacks=model_checkpoint",
+    **dict.fromkeys(("min_epochs", "min_steps"), _LENGTH),
+    "max_time": "callbacks.timer._target_=pytorch_lightning.callbacks.Timer does that",
     **dict.fromkeys(
-        ("callbacks", "logger", "plugins", "max_epochs", "use_distributed_sampler"), _OURS
+        ("limit_val_batches", "val_check_interval", "check_val_every_n_epoch"), _VALIDATION
     ),
-    "enable_checkpointing": f"{_OURS}; see checkpoint_seconds",
+    **dict.fromkeys(("limit_test_batches", "limit_predict_batches"), _NOTHING),
     **dict.fromkeys(
-        ("min_epochs", "max_steps", "min_steps", "max_time", "limit_train_batches"), _LENGTH
-    ),
-    **dict.fromkeys(("overfit_batches", "fast_dev_run"), _LENGTH),
-    **dict.fromkeys(
-        ("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"), _STEPS
-    ),
-    **dict.fromkeys(("limit_val_batches", "limit_test_batches", "limit_predict_batches"), _NOTHING),
-    **dict.fromkeys(
-        ("val_check_interval", "check_val_every_n_epoch", "num_sanity_val_steps"), _NOTHING
-    ),
-    **dict.fromkeys(
-        ("log_every_n_steps", "reload_dataloaders_every_n_epochs", "sync_batchnorm"), _NOTHING
+        (
+            "num_sanity_val_steps", "log_every_n_steps", "reload_dataloaders_every_n_epochs",
+            "sync_batchnorm",
+        ),
+        _NOTHING,
     ),
     **dict.fromkeys(
         ("inference_mode", "barebones", "model_registry", "enable_autolog_hparams"), _NOTHING
     ),
-}
-"""Settings of a Trainer that a user must leave alone, and why. All others are tried."""
+}  # fmt: skip
+"""Settings of a Trainer that a user must leave alone, and why."""
+
+TRIED = (
+    "accelerator", "strategy", "devices", "num_nodes", "precision", "deterministic", "benchmark",
+    "detect_anomaly", "default_root_dir", "enable_progress_bar", "enable_model_summary",
+)  # fmt: skip
+"""Settings of a Trainer that Lightning honours: a Trainer is built with them before anything is
+decoded."""
 
 SWITCHES = ("benchmark", "detect_anomaly", "enable_progress_bar", "enable_model_summary")
 """Settings that Lightning takes for true whatever they are."""
@@ -61,6 +67,11 @@ def check_settings(trainer: Mapping[str, Any]) -> None:
             raise UserError(f"trainer.{name}={value}: must be left out: {REFUSED[name]}")
         if name in SWITCHES and not isinstance(value, bool | None):
             raise UserError(f"trainer.{name}={value}: must be true or false")
+    if trainer.get("gradient_clip_algorithm") and not trainer.get("gradient_clip_val"):
+        raise UserError(
+            f"trainer.gradient_clip_algorithm={trainer['gradient_clip_algorithm']}: needs "
+            "trainer.gradient_clip_val"
+        )
     deterministic = trainer.get("deterministic")
     if deterministic not in (True, False, None, "warn"):
         raise UserError(f"trainer.deterministic={deterministic}: must be true, false or warn")

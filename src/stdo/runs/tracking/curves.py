@@ -17,6 +17,10 @@ COLUMNS = ("step", "presentations", "seconds", "loss", "psnr", "lr")
 """Steps done, patches shown by then, seconds of fitting, mean loss (``optim.loss``: L1 or L2), PSNR
 of the step's patches in dB, learning rate."""
 
+VALIDATION = "validation.csv"
+VALIDATION_COLUMNS = ("step", "presentations", "seconds", "psnr")
+"""The same of a validation: PSNR in dB, mean of the frames that were measured."""
+
 Write = Callable[[Mapping[str, float], int], None]
 """(row, steps done); the keys of the curve are ``train/loss`` and so on."""
 
@@ -66,20 +70,26 @@ class CurveFile:
 
     Every row is handed to the system at once, in one piece, so that a killed fit loses none.
     Lightning's CSVLogger deletes the earlier session's file when it starts.
+
+    Args:
+        path: The file.
+        kind: What the names of its columns begin with where they are logged.
+        columns: Of the file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, kind: str = "train", columns: tuple[str, ...] = COLUMNS) -> None:
+        self._path, self._kind, self._columns = path, kind, columns
         self._file: TextIO | None = None
 
     def write(self, metrics: Mapping[str, float], step: int) -> None:
         """Append a row of the curve; anything else that is logged is not for this file."""
-        if "train/loss" not in metrics:
+        own = {column: f"{self._kind}/{column}" for column in self._columns[1:]}
+        if not set(own.values()) <= metrics.keys():
             return
         with self._disk():
             self._file = self._file or self._go_on(step)
-            row = {"step": step} | {column: metrics[f"train/{column}"] for column in COLUMNS[1:]}
-            _writer(self._file).writerow(_text(row))
+            row = {"step": step} | {column: metrics[name] for column, name in own.items()}
+            self._writer(self._file).writerow(_text(row))
 
     def close(self) -> None:
         """Close the file; another row opens it again."""
@@ -96,15 +106,14 @@ class CurveFile:
             raise disk_error(error, self._path.parent) from error
 
     def _go_on(self, step: int) -> TextIO:
-        kept = [row for row in read_curve(self._path) if row["step"] < step]
+        kept = [row for row in read_curve(self._path, self._columns) if row["step"] < step]
         with atomic(self._path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-            _writer(file).writeheader()
-            _writer(file).writerows(map(_text, kept))
+            self._writer(file).writeheader()
+            self._writer(file).writerows(map(_text, kept))
         return self._path.open("a", buffering=1, newline="", encoding="utf-8")
 
-
-def _writer(file: TextIO) -> "csv.DictWriter[str]":
-    return csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    def _writer(self, file: TextIO) -> "csv.DictWriter[str]":
+        return csv.DictWriter(file, self._columns, lineterminator="\n")
 
 
 def _text(row: Mapping[str, float]) -> dict[str, str]:
@@ -114,14 +123,17 @@ def _text(row: Mapping[str, float]) -> dict[str, str]:
     }
 
 
-def read_curve(path: Path) -> list[dict[str, float]]:
-    """Rows of curves.csv; none when there is no such file. A torn row, of a killed fit, is left
-    out."""
+def read_curve(path: Path, columns: tuple[str, ...] = COLUMNS) -> list[dict[str, float]]:
+    """Rows of curves.csv, or of a file with other columns; none when there is no such file.
+
+    A torn row, of a killed fit, is left out.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [row for row in map(_row, csv.reader(file)) if row]
+            rows = [_row(fields, columns) for fields in csv.reader(file)]
     except FileNotFoundError:
         return []
+    return [row for row in rows if row]
 
 
 def replay(path: Path, write: Write) -> None:
@@ -130,8 +142,8 @@ def replay(path: Path, write: Write) -> None:
         write({f"train/{column}": row[column] for column in COLUMNS[1:]}, int(row["step"]))
 
 
-def _row(fields: list[str]) -> dict[str, float]:
+def _row(fields: list[str], columns: tuple[str, ...]) -> dict[str, float]:
     try:
-        return dict(zip(COLUMNS, map(float, fields), strict=True))
+        return dict(zip(columns, map(float, fields), strict=True))
     except ValueError:  # the header, or a torn row
         return {}

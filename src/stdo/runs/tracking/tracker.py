@@ -11,7 +11,13 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from stdo.core.types import Json, UserError
-from stdo.runs.tracking.curves import CURVES, CurveFile, CurveLogger
+from stdo.runs.tracking.curves import (
+    CURVES,
+    VALIDATION,
+    VALIDATION_COLUMNS,
+    CurveFile,
+    CurveLogger,
+)
 from stdo.runs.tracking.memory import Memory
 
 
@@ -70,14 +76,18 @@ def tracked(make: MakeTracker, directory: Path, facts: Json) -> Iterator[Tracker
 
 def curve_loggers(directory: Path, tracker: Tracker) -> list[Logger]:
     """The loggers of a fit: curves.csv, whatever else there is, and the tracker's."""
-    file = CurveFile(directory / CURVES)
-    return [CurveLogger("csv", file.write, file.close), *tracker.loggers()]
+    files = (
+        CurveFile(directory / CURVES),
+        CurveFile(directory / VALIDATION, "val", VALIDATION_COLUMNS),
+    )
+    return [*(CurveLogger("csv", each.write, each.close) for each in files), *tracker.loggers()]
 
 
 def forget(directory: Path) -> None:
     """Before a run begins anew: drop its curves, and let it be a new run for whoever is
     told of it."""
-    (directory / CURVES).unlink(missing_ok=True)
+    for file in (CURVES, VALIDATION):
+        (directory / file).unlink(missing_ok=True)
     shutil.rmtree(directory / "tensorboard", ignore_errors=True)
     Memory(directory / "wandb").clear()
 

@@ -1,0 +1,159 @@
+"""Callbacks, loggers and trackers from a configuration, checked before anything is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from stdo.core.types import UserError
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from stdo.runs.tracking.tracker import MakeTracker
+
+LOGGED = ("val/psnr", "train/loss", "train/psnr")
+"""What a fit tells callbacks."""
+
+KEPT = "kept"
+"""Folder of the run directory for checkpoints of the user's own callbacks."""
+
+REFUSED = {
+    "GradientAccumulationScheduler": "use trainer.accumulate_grad_batches",
+    "BatchSizeFinder": "budget.batch says how many patches a step shows",
+    "LearningRateFinder": "a sweep over optim.lr finds one; Lightning's needs automatic "
+    "optimization",
+    "StochasticWeightAveraging": "it counts epochs, and a fit has one; use EMAWeightAveraging",
+    "BasePredictionWriter": "nothing is predicted in a fit",
+    "BaseFinetuning": "all networks train from the first step",
+    "BackboneFinetuning": "all networks train from the first step",
+    "ThroughputMonitor": "curves.csv has patches seen and seconds",
+    "ModelPruning": "it changes the networks' parameters, and weights.safetensors has no place "
+    "for masks",
+    "SpikeDetection": "it needs a training step that returns a loss",
+    "Callback": "it does nothing by itself",
+    "Checkpoint": "it does nothing by itself; use ModelCheckpoint",
+    "ProgressBar": "it does nothing by itself; use TQDMProgressBar",
+}
+"""Lightning's callbacks that a fit cannot honour, and why."""
+
+
+def callbacks_of(config: DictConfig, folder: Path) -> Callable[[], list[pl.Callback]]:
+    """What makes the callbacks of ``callbacks.<name>``, new ones for each phase.
+
+    They are made once here, so that what is wrong with one is known before anything is decoded.
+    ``refuse_untrusted`` comes first.
+
+    Args:
+        config: Of the run.
+        folder: The run directory; checkpoints without a ``dirpath`` go there.
+
+    Raises:
+        UserError: One cannot be built, cannot be honoured, or watches what is never logged.
+    """
+    asked = {
+        name: node for name, node in (config.get("callbacks") or {}).items() if node is not None
+    }
+    for name, node in asked.items():
+        _check(name, _built(name, node, folder), config)
+    return lambda: [_built(name, node, folder) for name, node in asked.items()]
+
+
+def _built(name: str, node: Any, folder: Path) -> pl.Callback:
+    import pytorch_lightning as pl
+    from pytorch_lightning.callbacks import ModelCheckpoint, OnExceptionCheckpoint
+
+    where = f"callbacks.{name}"
+    made = _instantiated(where, node, "pytorch_lightning.callbacks.EarlyStopping")
+    if not isinstance(made, pl.Callback):
+        raise UserError(f"{where}: must be a callback of Lightning, not {type(made).__name__}")
+    if isinstance(made, ModelCheckpoint) and made.dirpath is None:
+        made = _instantiated(where, node, "", dirpath=str(folder / KEPT))
+    if isinstance(made, OnExceptionCheckpoint):
+        made.dirpath = str(folder / KEPT / made.dirpath)
+    assert isinstance(made, pl.Callback)
+    return made
+
+
+def _instantiated(where: str, node: Any, example: str, **more: Any) -> Any:
+    """Build what a mapping with a ``_target_`` names.
+
+    Raises:
+        UserError: It is no such mapping, or its class refuses the arguments.
+    """
+    if not OmegaConf.is_dict(node) or "_target_" not in node:
+        raise UserError(f"{where}={node}: must have a _target_, such as {where}._target_={example}")
+    try:
+        return instantiate(node, **more)
+    except UserError:
+        raise
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = " ".join(str(cause).split())[:300]
+        raise UserError(f"{where}: cannot be built ({reason})") from error
+
+
+def _check(name: str, made: pl.Callback, config: DictConfig) -> None:
+    """Raise UserError for a callback that would do nothing, or watches what is never logged."""
+    from pytorch_lightning.callbacks import EarlyStopping
+
+    where = f"callbacks.{name}"
+    for kind, why in REFUSED.items():
+        if type(made).__name__ == kind:
+            raise UserError(f"{where}: {kind} must be left out: {why}")
+    validates = config.budget.get("validate_every") is not None
+    monitor = getattr(made, "monitor", None)
+    if monitor is not None and monitor not in LOGGED:
+        raise UserError(
+            f"{where}.monitor={monitor}: is never logged: must be one of {', '.join(LOGGED)}"
+        )
+    needs = isinstance(made, EarlyStopping) or monitor == LOGGED[0]
+    if needs and not validates:
+        raise UserError(
+            f"{where}: acts where the video is validated: set budget.validate_every=0.1"
+        )
+    if isinstance(made, EarlyStopping) and monitor != "train/loss" and made.mode == "min":
+        raise UserError(f"{where}.mode=min: must be max: {monitor} is better the higher it is")
+
+
+def tracker_of(config: DictConfig, settings: Mapping[str, Any]) -> MakeTracker:
+    """What tells others of a run: each mapping with a ``_target_`` in ``logger``, ours or
+    Lightning's own.
+
+    Args:
+        config: Of the run.
+        settings: The same as nested plain values.
+
+    Raises:
+        UserError: One cannot be built.
+    """
+    from functools import partial
+
+    from stdo.runs.tracking.several import LightningTracker, Several
+    from stdo.runs.tracking.tracker import FilesOnly
+
+    chosen = config.get("logger")
+    if not chosen:
+        return FilesOnly
+    if "_target_" in chosen:  # a tracker of the user's own, as all were in version 0.1
+        return partial(instantiate(chosen), config=settings)
+    makers: list[MakeTracker] = []
+    for name, node in chosen.items():
+        if not OmegaConf.is_dict(node):
+            continue
+        if node.get("_target_") is not None and node.get("_partial_"):
+            makers.append(partial(instantiate(node), config=settings))
+            continue
+
+        def make(node: Any = node, name: str = str(name), **more: Any) -> Any:
+            example = "pytorch_lightning.loggers.CSVLogger"
+            return _instantiated(f"logger.{name}", node, example, **more)
+
+        makers.append(partial(LightningTracker, name=str(name), make=make, config=settings))
+    return makers[0] if len(makers) == 1 else partial(Several, makers)

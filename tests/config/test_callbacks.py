@@ -1,0 +1,175 @@
+"""Callbacks and loggers from the configuration: what is honoured, and what is refused before
+anything is decoded."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from stdo.config.callbacks import REFUSED, callbacks_of, tracker_of
+from stdo.config.composed import configured
+from stdo.config.jobs import build_job, run_directory
+from stdo.config.trust import conf_dir
+from stdo.config.words import as_meant
+from stdo.core.types import UserError
+from stdo.pipeline.steps import train
+from stdo.training.options import Options
+
+HONOURED: dict[str, dict[str, Any]] = {
+    "EarlyStopping": {"monitor": "val/psnr", "mode": "max", "patience": 99},
+    "LambdaCallback": {},
+    "LearningRateMonitor": {"logging_interval": "step"},
+    "ModelCheckpoint": {"monitor": "val/psnr", "mode": "max", "save_top_k": 2},
+    "ModelSummary": {},
+    "OnExceptionCheckpoint": {"dirpath": "."},
+    "Timer": {"duration": "00:01:00:00"},
+    "TQDMProgressBar": {},
+}
+OWN_PACKAGES = {
+    "DeviceStatsMonitor": "psutil",
+    "RichModelSummary": "rich",
+    "RichProgressBar": "rich",
+}
+"""Honoured where a package of their own is installed."""
+CHANGING = {"EMAWeightAveraging": {}, "WeightAveraging": {}}
+"""Honoured; the weights are others."""
+
+
+def asked(kinds: dict[str, dict[str, Any]]) -> Any:
+    callbacks = {
+        name.lower(): {"_target_": f"pytorch_lightning.callbacks.{name}", **arguments}
+        for name, arguments in kinds.items()
+    }
+    return OmegaConf.create({"callbacks": callbacks, "budget": {"validate_every": 0.5}})
+
+
+def test_every_callback_of_lightning_is_honoured_or_refused() -> None:
+    known = {*HONOURED, *OWN_PACKAGES, *CHANGING, *REFUSED}
+    assert known == set(pl.callbacks.__all__)
+
+
+def test_callbacks_see_the_fit_and_change_no_weight(make_job) -> None:
+    kinds = HONOURED | {
+        name: {}
+        for name, package in OWN_PACKAGES.items()
+        # Two bars at once cannot be
+        if importlib.util.find_spec(package) and name != "RichProgressBar"
+    }
+    plain, job = make_job("plain"), make_job("job")
+    make = callbacks_of(asked(kinds), job.directory)
+    job = make_job("job", options=Options(callbacks=make, validate_every=0.5, validate_frames=3))
+    assert train(plain)["psnr"] == train(job)["psnr"]
+    kept = list((job.directory / "kept").glob("*.ckpt"))
+    assert len(kept) == 2
+    assert make()[0] is not make()[0], "new ones for each phase"
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_averages_of_weights_are_what_is_kept(make_job, name: str) -> None:
+    make = callbacks_of(asked({name: {}}), Path("unused"))
+    plain, job = make_job("plain"), make_job("job", options=Options(callbacks=make))
+    assert train(plain)["psnr"] != train(job)["psnr"]
+
+
+REFUSALS = {
+    "callbacks.a=5": "callbacks.a=5: must have a _target_, such as callbacks.a._target_=",
+    "callbacks.a._target_=os.system": "_target_=os.system: must be defined in one of",
+    "callbacks.a._target_=pytorch_lightning.callbacks.EarlyStoping": "there is no such class",
+    "callbacks.a._target_=pytorch_lightning.Trainer": "callbacks.a: must be a callback",
+    "callbacks.a._target_=lightning.pytorch.callbacks.BatchSizeFinder": (
+        "callbacks.a: BatchSizeFinder must be left out: budget.batch"
+    ),
+    "callbacks.a._target_=pytorch_lightning.callbacks.EarlyStopping callbacks.a.monitor=val/loss": (
+        "callbacks.a.monitor=val/loss: is never logged: must be one of val/psnr, train/loss"
+    ),
+    "callbacks.a._target_=pytorch_lightning.callbacks.EarlyStopping callbacks.a.monitor=val/psnr "
+    "callbacks.a.mode=max": "acts where the video is validated: set budget.validate_every",
+    "callbacks=early_stopping callbacks.early_stopping.mode=min": "must be max: val/psnr",
+    "callbacks=early_stopping callbacks.early_stopping.patienc=1": "cannot be built .*patienc",
+}
+
+
+def job_of(*words: str) -> Any:
+    """As far as a job gets on the generated clip, which nothing decodes."""
+    return build_job(composed(*words))
+
+
+def composed(*words: str) -> Any:
+    with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
+        return compose("train", as_meant(["trainer=cpu", "backbone=espcn", *words]))
+
+
+@pytest.mark.parametrize("words", REFUSALS)
+def test_a_callback_that_cannot_work_is_one_line(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=REFUSALS[words]) as caught:
+        job_of(*words.split())
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_shapes_the_fit_names_the_run_and_what_does_not_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    source = SimpleNamespace(fingerprint=lambda: "0123", info=SimpleNamespace(name="clip"))
+
+    def name(*words: str) -> str:
+        config = composed(*words)
+        config.name = "same"
+        return run_directory(config, source).name
+
+    plain = name()
+    for words in (
+        "trainer.max_steps=-1", "trainer.limit_train_batches=1.0", "trainer.profiler=simple",
+        "trainer.accumulate_grad_batches=1", "trainer.fast_dev_run=false",
+        "budget.validate_every=0.1", "logger=[wandb,tensorboard,csv]",
+    ):  # fmt: skip
+        assert name(words) == plain, words
+    others = [
+        "trainer.max_steps=9", "trainer.limit_train_batches=1", "trainer.gradient_clip_val=1",
+        "trainer.accumulate_grad_batches=2", "debug=fdr", "debug=limit", "debug=overfit",
+        "debug=profiler", "callbacks=early_stopping",
+        "callbacks=early_stopping budget.validate_every=0.2",
+    ]  # fmt: skip
+    assert len({plain, *(name(*words.split()) for words in others)}) == len(others) + 1
+
+
+def test_python_may_set_them_too() -> None:
+    config = configured({"trainer.max_steps": 5, "callbacks.mine._target_": "x", "logger": "csv"})
+    assert (config.trainer.max_steps, config.callbacks.mine._target_) == (5, "x")
+
+
+def test_several_loggers_are_told_at_once(make_job) -> None:
+    """Ours, and Lightning's own, which write into the run directory unless told where."""
+    config = composed(
+        "logger=[csv,tensorboard]", "logger.mine._target_=pytorch_lightning.loggers.CSVLogger"
+    )
+    job = make_job(passes=1.0)
+    train(make_job(passes=1.0, tracker=tracker_of(config, {"seed": 0})))
+    assert list((job.directory / "tensorboard").glob("events*"))
+    (logged,) = (job.directory / "loggers").rglob("metrics.csv")
+    text = logged.read_text()
+    assert "train/psnr" in text and "result/psnr/frame" in text
+    assert (job.directory / "curves.csv").exists()
+
+
+def test_a_run_directory_cannot_bring_callbacks(finished_runs: Path, tmp_path: Path) -> None:
+    """Only what a clip is made of is built from a run directory."""
+    from stdo.config.trust import BUILT, load_config
+
+    run = next(path.parent for path in finished_runs.rglob("metrics.json"))
+    text = (run / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(
+        text.replace("callbacks: {}", "callbacks: {a: {_target_: os.system, command: x}}")
+    )
+    assert "os.system" in (tmp_path / "config.yaml").read_text()
+    assert load_config(tmp_path).callbacks.a._target_ == "os.system"
+    assert "callbacks" not in BUILT and "logger" not in BUILT and "trainer" not in BUILT

@@ -1,0 +1,220 @@
+"""What a user adds to a fit: each against a fit or a loop without it."""
+
+import csv
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from stdo.chunks.sample import Uniform
+from stdo.chunks.split import whole
+from stdo.core.types import UserError
+from stdo.models.sharing import Independent, Single
+from stdo.models.weights import load_networks
+from stdo.pipeline.steps import train
+from stdo.reporting.results import over
+from stdo.reporting.runs import Run
+from stdo.runs.directory import WEIGHTS
+from stdo.training.data import PatchBatches
+from stdo.training.options import Limit, Options
+from stdo.training.validation import frames_to_measure, steps_between
+
+
+def weights(job) -> dict[str, torch.Tensor]:
+    networks, _ = load_networks(job.directory / WEIGHTS)
+    return {
+        f"{i}.{name}": value
+        for i, network in enumerate(networks)
+        for name, value in network.state_dict().items()
+    }
+
+
+def same(one, other) -> bool:
+    return all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
+
+
+@pytest.mark.parametrize("by", ["norm", "value"])
+def test_gradients_are_clipped_as_torch_clips_them(make_job, by: str) -> None:
+    largest = {"norm": 0.05, "value": 0.001}[by]
+    job = make_job(
+        split=whole, sharing=Single, chunks=1, passes=0.5,
+        optimizer=partial(torch.optim.SGD, lr=0.5),
+        options=Options(clip=largest, clip_by=by),
+    )  # fmt: skip
+    train(job)
+    data, network = job.data, job.sharing(1).backbone
+    label_N = data.labels.ravel().astype(np.int64)
+    sampler = job.sampler(label_N, np.zeros_like(label_N))
+    batches = PatchBatches(data.video, data.grid, data.labels, sampler, 0, 1)
+    sgd = torch.optim.SGD(network.parameters(), lr=0.5)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, sampler.steps)
+    clipped = 0
+    for step in range(sampler.steps):
+        sr = network(batches[step]["lr"].permute(0, 3, 1, 2) / 255)
+        sgd.zero_grad()
+        (sr - batches[step]["hr"].permute(0, 3, 1, 2) / 255).abs().mean().backward()
+        if by == "norm":
+            clipped += torch.nn.utils.clip_grad_norm_(network.parameters(), largest) > largest
+        else:
+            torch.nn.utils.clip_grad_value_(network.parameters(), largest)
+        sgd.step()
+        schedule.step()
+    assert clipped or by == "value"
+    found = weights(job)
+    for name, value in network.state_dict().items():
+        assert torch.allclose(found[f"0.{name}"], value, rtol=1e-3, atol=2e-5), name
+
+
+def test_accumulated_batches_are_one_large_batch(make_job) -> None:
+    parts, one = (
+        make_job(
+            name,
+            sampler=partial(Uniform, batch=6, passes=1.0, seed=0),
+            options=options,
+            optimizer=partial(torch.optim.SGD, lr=0.5),
+        )
+        for name, options in (("parts", Options(accumulate=3)), ("one", Options()))
+    )
+    assert train(parts)["steps"] == train(one)["steps"]
+    for name, value in weights(one).items():
+        assert torch.allclose(weights(parts)[name], value, rtol=1e-3, atol=2e-5), name
+
+
+def test_validating_changes_no_weight_and_ends_with_the_figure_of_the_result(make_job) -> None:
+    plain, validated = make_job("plain"), make_job(
+        "validated", options=Options(validate_every=4, validate_frames=1), checkpoint_seconds=0.0
+    )  # fmt: skip
+    train(plain)
+    metrics = train(validated)
+    assert same(plain, validated)
+    with (validated.directory / "validation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    steps = [int(row["step"]) for row in rows]
+    assert steps == sorted({*range(4, metrics["steps"], 4), metrics["steps"]})
+    assert float(rows[-1]["psnr"]) == pytest.approx(metrics["psnr"]["frame"], abs=2e-3)
+    assert not (plain.directory / "validation.csv").exists()
+
+
+@pytest.mark.parametrize("die_at", [5, 8])
+def test_a_killed_fit_repeats_no_validation(make_job, monkeypatch, die_at: int) -> None:
+    options = Options(validate_every=4, validate_frames=3)
+    straight = make_job("straight", options=options)
+    train(straight)
+    read = PatchBatches.__getitem__
+
+    def dying(self, step):
+        if step == die_at:
+            raise KeyError("killed")
+        return read(self, step)
+
+    killed = make_job("killed", checkpoint_seconds=0.0, options=options)
+    with monkeypatch.context() as patch:
+        patch.setattr(PatchBatches, "__getitem__", dying)
+        with pytest.raises(KeyError):
+            train(killed)
+    train(make_job("killed", checkpoint_seconds=0.0, options=options))
+    assert same(straight, killed)
+    rows = [
+        [(row["step"], row["psnr"]) for row in csv.DictReader(path.open())]
+        for path in (each.directory / "validation.csv" for each in (straight, killed))
+    ]
+    assert rows[0] == rows[1]
+
+
+class StopAt(pl.Callback):
+    """Ends a fit as EarlyStopping does."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.seen = step, 0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.seen += 1
+        assert trainer.global_step == self.seen, "one step at a time"
+        trainer.should_stop = trainer.global_step >= self.step
+
+
+def test_a_fit_that_a_callback_ends_counts_what_it_did(make_job) -> None:
+    job = make_job(options=Options(callbacks=lambda: [StopAt(5)]))
+    metrics = train(job)
+    assert (metrics["steps"], metrics["patch_presentations"]) == (5, 5 * 12)
+    assert metrics["planned_steps"] > 5 and metrics["shortened"] == "a callback ended the fit"
+    assert sum(metrics["chunk_presentations"]) == 60
+    assert metrics["passes"] == pytest.approx(60 / metrics["patches"])
+
+    facts = {"chunking": "score", "network": None, "scorer": "bicubic", "seed": 0}
+    facts |= {"precision": "32-true"}
+    other = Run(job.directory, metrics | facts | {"method": "awdnn"}, {}, "")
+    run = Run(job.directory, metrics | facts, {}, "")
+    assert over(run, "awdnn", [other]) is None, "equal in number, but shortened"
+    assert over(run_of(run), "awdnn", [run_of(other)]) == 0
+    assert run.name.endswith(f"5 of {metrics['planned_steps']} steps")
+
+
+def run_of(run: Run) -> Run:
+    """The same run, not shortened."""
+    return Run(run.directory, run.metrics | {"shortened": None}, {}, "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "repeats"),
+    [
+        ({"fast_dev_run": True}, [1, 1], None),
+        ({"fast_dev_run": 3}, [3, 3], None),
+        ({"limit_train_batches": 0.1}, [4, 6], None),
+        ({"limit_train_batches": 7}, [7, 7], None),
+        ({"max_steps": 10}, [4, 6], None),
+        ({"max_steps": 2}, [1, 1], None),
+        ({"max_steps": 1000}, [40, 60], None),
+        ({"overfit_batches": 3}, [40, 60], 3),
+        ({}, [40, 60], None),
+        ({"limit_train_batches": 1.0, "max_steps": -1, "overfit_batches": 0.0}, [40, 60], None),
+    ],
+)
+def test_a_limit_says_how_many_steps_each_phase_does(settings, steps, repeats) -> None:
+    zeros = np.zeros(50, np.int64)
+    phases = [Uniform(zeros, zeros, batch=5, passes=passes, seed=0) for passes in (4, 6)]
+    limit = Limit.of(settings)
+    limited = limit.apply(list(phases))
+    assert [each.steps for each in limited] == steps
+    assert bool(limit.why) == (limited != phases)
+    for whole_phase, phase in zip(phases, limited, strict=True):
+        for step in range(phase.steps):
+            of = step % repeats if repeats else step
+            assert np.array_equal(phase.batch(step), whole_phase.batch(of))
+        assert sum(phase.chunk_presentations()) == phase.presentations
+    with pytest.raises(UserError, match="trainer.max_steps=1: must be at least 2"):
+        Limit.of({"max_steps": 1}).apply(list(phases))
+
+
+def test_a_shortened_fit_says_so_and_keeps_its_learning_rates(make_job) -> None:
+    job, long = make_job(options=Options(limit=Limit.of({"max_steps": 6}))), make_job("whole")
+    metrics, whole_metrics = train(job), train(long)
+    assert metrics["steps"] == 6 and metrics["planned_steps"] == whole_metrics["steps"]
+    assert metrics["shortened"] == "trainer.max_steps=6"
+    assert "shortened" not in whole_metrics
+    rates = [
+        next(csv.DictReader((each.directory / "curves.csv").open()))["lr"] for each in (job, long)
+    ]
+    assert rates[0] == rates[1]
+
+
+def test_validation_takes_as_many_frames_as_are_cheap() -> None:
+    assert frames_to_measure(30, 10, 5, 50, 1) == [0, 10, 20]
+    assert frames_to_measure(30, None, 10, 50, 100) == [15]
+    many = frames_to_measure(300, None, 10, 50, 300 * 50 * 10)
+    assert many == sorted(set(many)) and 5 < len(many) < 30
+    assert frames_to_measure(4, None, 1, 50, 10**9) == [0, 1, 2, 3]
+    assert [steps_between(every, 200) for every in (None, 7, 0.1, 1.0)] == [None, 7, 20, 200]
+
+
+def test_chunks_without_a_network_are_validated_too(make_job) -> None:
+    job = make_job(
+        shared=partial(Independent, seed=0, bicubic_chunks=1),
+        options=Options(validate_every=1.0, validate_frames=1), halo=2,
+    )  # fmt: skip
+    metrics = train(job)
+    row = list(csv.DictReader((job.directory / "validation.csv").open()))[-1]
+    assert float(row["psnr"]) == pytest.approx(metrics["psnr"]["frame"], abs=2e-3)
