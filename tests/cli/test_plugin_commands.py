@@ -273,7 +273,7 @@ def test_the_example_is_installed_trained_packed_and_played(folder: Path) -> Non
     refused = call(without, "stdo.evaluate", f"run={run}")
     assert refused.returncode == 2 and "with the plugin stdo_tiny, which is" in refused.stderr
 
-    played = call(without, "stdo.play", str(run / "clip.stdo"), "--frames", "png", "played")
+    played = call(without, "stdo.play", str(run / "clip.stdo"), "played", "--frames", "png")
     assert played.returncode == 0, played.stderr
     made, seen = (sorted(place.glob("*.png")) for place in (run / "sr", folder / "played"))
     assert len(made) == len(seen) == 4
