@@ -13,7 +13,7 @@ method=stdo backbone=espcn video.path=…``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from stdo.config.clips import build_clip, clip_of
 from stdo.config.composed import configured, explained
+from stdo.config.plugins import activate, with_environment
 from stdo.config.words import written
 from stdo.core.types import I16, UserError
 from stdo.runs.directory import read_chunks, read_result
@@ -49,6 +50,7 @@ def open_clip(
     *,
     cache: str | Path = "cache",
     settings: Mapping[str, Any] | None = None,
+    plugins: str | Sequence[str] = (),
 ) -> Clip:
     """Open a video for training. Nothing is decoded yet.
 
@@ -59,10 +61,13 @@ def open_clip(
         cache: Folder of prepared videos; all clips may share one.
         settings: Others of ``video``, ``degrade`` and ``patches`` by their names on the command
             line, such as {"video.duration": 10, "degrade.codec": "svtav1", "degrade.crf": 35}.
+        plugins: Packages of your own, where settings name something of theirs (docs/plugins.md).
 
     Raises:
-        UserError: There is no such file, or a setting is unknown or out of range.
+        UserError: There is no such file, a setting is unknown or out of range, or a plugin cannot
+            be imported.
     """
+    activate(with_environment(plugins))
     asked = dict(settings or {})
     for name in asked:
         if name.partition(".")[0] not in (*_OF_CLIP, "patches"):
@@ -92,6 +97,7 @@ class Recipe:
         settings: Others by their names on the command line, such as {"optim": "muon",
             "budget.batch": 8, "deliver": True}. An ``experiment`` may degrade the video in its own
             way; the run's clip tells.
+        plugins: Packages of your own that are imported and may be built (docs/plugins.md).
     """
 
     method: str = "bstdo"
@@ -100,6 +106,7 @@ class Recipe:
     passes: float | None = None
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    plugins: str | Sequence[str] = ()
 
     def train(self, clip: Clip, outputs: str | Path = "outputs", *, force: bool = False) -> Run:
         """Train on a clip, or go on where it was left, or find the finished run.
@@ -113,8 +120,8 @@ class Recipe:
             The finished run.
 
         Raises:
-            UserError: A setting is unknown or out of range, does not fit the clip, or the memory is
-                not there.
+            UserError: A setting is unknown or out of range, does not fit the clip, a plugin cannot
+                be imported, or the memory is not there.
             stdo.core.locks.BusyError: Another process is at this run.
             stdo.core.signals.Stopped: Ctrl-C, after a checkpoint: the same call resumes.
         """
@@ -126,12 +133,16 @@ class Recipe:
         if self.passes is not None:
             own["budget.passes"] = self.passes
         for name in self.settings:
-            if name in own:
+            if name in own or name == "plugins":
                 raise UserError(f"{name}: must be given once, as an attribute of stdo.Recipe")
             where = _GIVEN.get(name.partition(".")[0])
             if where is not None:
                 raise UserError(f"{name}: is no setting of a recipe; give it by {where}")
         own |= {**clip.settings, "paths.outputs": str(outputs), **self.settings}
+        plugins = with_environment(self.plugins)
+        activate(plugins)
+        if plugins:
+            own["plugins"] = plugins
         from stdo.cli.train import perform
 
         with explained():
@@ -149,6 +160,7 @@ class Run:
     """
 
     def __init__(self, directory: str | Path, clip: Clip | None = None) -> None:
+        activate(with_environment(()))
         self.directory = Path(directory)
         self._clip = clip
         read_result(self.directory)
@@ -158,7 +170,11 @@ class Run:
 
     @classmethod
     def open(
-        cls, directory: str | Path, video: str | Path | None = None, cache: str | Path | None = None
+        cls,
+        directory: str | Path,
+        video: str | Path | None = None,
+        cache: str | Path | None = None,
+        plugins: str | Sequence[str] = (),
     ) -> Run:
         """Open a finished run, which may be a stranger's: nothing that its files name is imported
         or run.
@@ -168,11 +184,14 @@ class Run:
             video: Where its video file is now; None: where it was, or where it went together with
                 the directory.
             cache: Folder of prepared videos; None: the one it had.
+            plugins: Packages of your own that the run needs; it remembers their names, and imports
+                none of them.
 
         Raises:
             UserError: It is no finished run; or ``video`` or ``cache`` is given, and the video is
                 not found, or another one. Otherwise it is looked for when `clip` is first needed.
         """
+        activate(with_environment(plugins))
         if video is None and cache is None:
             return cls(directory)
         with explained():

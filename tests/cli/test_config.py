@@ -139,6 +139,7 @@ BAD = {
     "out": ["", 3], "unpacked": [1, "x"], "backbone.negative_slope": [-0.1, 1, "x", None],
     "backbone.depth": [0, 17, 2.5], "backbone.channels": [3, 65, "x"],
     "backbone.width": [0, 1.5, "x", None], "sharing.bicubic_chunks": [-1, 0.5, "auto", None, True],
+    "plugins": ["x", [3], ["a-b"], ["a/b"], None],
     "optim.momentum": [1, -0.1, "x"], "optim.adam_lr": [0, "x"], "run": ["", 3, None],
     "runs": ["", [], [3], 3], "title": ["", 3], "video.pattern": ["", None], "video.topic": ["", 3],
     "scorer.weights": ["", None], "method": ["", 3], "html": [1, "x"], "private": [1, None],

@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from packaging.requirements import Requirement
 
 from stdo.cli.app import _flags_first
 from stdo.cli.play import _parser
+from stdo.config.plugins import activate, from_words
 from stdo.config.settings import check, check_chunks, settle
 from stdo.config.studies import expanded, open_study
 from stdo.config.trust import conf_dir
 from stdo.config.words import as_meant
+from stdo.core.plugins import LOADED
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
@@ -46,7 +49,7 @@ def jobs(command: str, words: Sequence[str]) -> list[list[str]]:
     ]
     meant = as_meant(_flags_first(expanded(there) if command == "train" else words))
     typed = meant[meant.index("--") + 1 :] if "--" in meant else []
-    plain = [word for word in typed if not word.startswith("hydra")]
+    plain = [word for word in typed if not word.startswith(("hydra", "plugins="))]
     choices: list[list[str]] = []
     for override in OverridesParser.create().parse_overrides(plain):
         if override.is_discrete_sweep():
@@ -83,6 +86,20 @@ def composes(command: str, words: Sequence[str]) -> None:
             )
             if command == "train" and config.chunking.name != "whole":
                 check_chunks(config)
+
+
+@contextmanager
+def plugins_of(words: Sequence[str]) -> Iterator[None]:
+    """With the plugins that a command names, of which examples/plugin is one."""
+    known = dict(LOADED)
+    sys.path.insert(0, str(ROOT / "examples" / "plugin"))
+    try:
+        activate(from_words(words)[0])
+        yield
+    finally:
+        sys.path.remove(str(ROOT / "examples" / "plugin"))
+        LOADED.clear()
+        LOADED.update(known)
 
 
 def is_made(words: Sequence[str]) -> None:
@@ -122,7 +139,10 @@ def checked(words: Sequence[str]) -> None:
         assert not rest or _parser().parse_args(rest)
     elif program.startswith("stdo-"):
         assert program in PROJECT["scripts"]
-        composes(program.removeprefix("stdo-"), rest)
+        if not any(word.startswith(("--config-dir", "hydra.searchpath")) for word in rest):
+            # Those test_plugin_commands.py runs: they need the folder
+            with plugins_of(rest):
+                composes(program.removeprefix("stdo-"), rest)
     elif program == "make":
         is_made(rest)
     elif program == "pip":

@@ -27,6 +27,7 @@ from stdo.cli.commands import COMMANDS
 from stdo.config.command import command_of
 from stdo.config.errors import MISTAKES, one_line
 from stdo.config.help import listing
+from stdo.config.plugins import activate, from_words, refuse_hidden, refuse_late
 from stdo.config.settings import at_home, settle
 from stdo.config.studies import expanded, names
 from stdo.config.trust import conf_dir
@@ -85,9 +86,12 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
     several = {"-m", "--multirun"} & set(sys.argv[1:])
     typed = sys.argv
     jobs = _Jobs()
+    plugins: list[str] = []
 
     def job(config: DictConfig) -> float | None:
         sys.argv, jobs.begun = typed, True
+        with _mistakes(full):
+            _check_files(config, plugins)
         if HydraConfig.get().mode == RunMode.MULTIRUN and not full:
             return _sweep_job(task, config, jobs)
         with _mistakes(full):  # here as well: Hydra would print the overrides of a job that fails
@@ -104,6 +108,9 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
                     f"{several.pop()}: only stdo.train sweeps; call this once for each run"
                 )
             words = expanded(typed[1:]) if config_name == "train" else typed[1:]
+            if config_name != "report":  # which builds nothing
+                plugins, words = from_words(words)
+                activate(plugins)
             sys.argv = [typed[0], *as_meant(_flags_first(words))]
             run = hydra.main(
                 version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name
@@ -113,6 +120,21 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
     finally:
         sys.argv = typed
         os.environ["HYDRA_FULL_ERROR"] = asked or "0"
+
+
+def _check_files(config: DictConfig, plugins: Sequence[str]) -> None:
+    """Raise UserError for a file of the user's that Hydra passed over, and for plugins that a file
+    names. A process that a launcher started imports the plugins here."""
+    activate(plugins)
+    refuse_late(config, plugins)
+    called = {"main": "stdo", "command-line": "--config-dir"}
+    refuse_hidden(
+        [
+            (called.get(each.provider, each.provider), Path(each.path))
+            for each in HydraConfig.get().runtime.config_sources
+            if each.schema == "file"
+        ]
+    )
 
 
 def _swept(run: Callable[[], object], jobs: _Jobs) -> str | None:

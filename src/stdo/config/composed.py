@@ -24,7 +24,7 @@ def configured(settings: Mapping[str, Any]) -> DictConfig:
 
     Args:
         settings: By their names on the command line. Names of folders of conf/ choose one of their
-            files.
+            files. The plugins among them must be active.
 
     Raises:
         UserError: A setting or a choice is not there.

@@ -62,7 +62,8 @@ def _entry(name: str, default: str) -> Iterator[str]:
 def meant(name: str, known: Iterable[str]) -> str:
     """The end of a line about a misspelt name: ``; did you mean chunks?``, or nothing where none is
     near."""
-    near = get_close_matches(name, list(known), 1)
+    others = [each for each in known if each != name]  # one of another command
+    near = get_close_matches(name, others, 1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

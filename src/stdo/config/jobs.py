@@ -15,10 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from stdo.config.callbacks import callbacks_of, tracker_of
 from stdo.config.clips import VIDEO_PATHS, build_clip
 from stdo.config.command import command_of
+from stdo.config.plugins import used
 from stdo.config.settings import check, check_chunks, one_form, whole_numbers
-from stdo.config.trust import conf_dir, refuse_untrusted
+from stdo.config.trust import conf_dir, conf_dirs, refuse_untrusted
 from stdo.core.imports import quickly
-from stdo.core.types import FrameSource
+from stdo.core.types import FrameSource, UserError
 from stdo.runs.directory import RESULT, file_name
 from stdo.runs.settings import Role, flat, is_neutral, role_of
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
     from stdo.pipeline.fit import Job
     from stdo.training.options import Options
+
+
+PARTIAL = ("backbone.network", "chunking.split", "sharing", "sampler", "init.sampler",
+    "optim.optimizer", "optim.schedule", "trainer")  # fmt: skip
+"""What of a configuration names a class or function that is called later."""
 
 
 def build_job(config: DictConfig) -> Job:
@@ -43,12 +49,14 @@ def build_job(config: DictConfig) -> Job:
     with quickly():
         import pytorch_lightning as pl
 
+        from stdo.models.registry import check_backbone
         from stdo.models.sharing import seeded
         from stdo.models.weights import starting
         from stdo.pipeline.fit import Job
         from stdo.pipeline.phases import Start
-        from stdo.pipeline.rehearsal import rehearse
+        from stdo.pipeline.rehearsal import named, rehearse
         from stdo.training.data import PatchData
+        from stdo.training.loss import check_loss
         from stdo.training.precision import resolve
 
     if config.chunking.name == "whole":
@@ -58,6 +66,8 @@ def build_job(config: DictConfig) -> Job:
     config.callbacks = _named_as_installed(config.get("callbacks"))
     settings = OmegaConf.to_container(config, resolve=True)
     refuse_untrusted(settings)
+    _check_partial(config)
+    config.plugins = used(config.get("plugins") or (), settings)
     trainer = _tried_trainer(config)
     clip = build_clip(config)
     data = PatchData(
@@ -66,7 +76,10 @@ def build_job(config: DictConfig) -> Job:
     pl.seed_everything(config.seed, verbose=False)
     backbone = starting(instantiate(config.backbone.network), config.init.weights)
     # A backbone that cannot be built is known before decoding
-    network = seeded(backbone, config.seed)
+    with named("backbone"):
+        network = seeded(backbone, config.seed)
+        check_backbone(network)
+    check_loss(config.optim.loss)
     directory = run_directory(config, clip.source)
     options = _options(config, directory)
     budget = {
@@ -116,13 +129,23 @@ def build_job(config: DictConfig) -> Job:
     return job
 
 
+def _check_partial(config: DictConfig) -> None:
+    """Raise UserError for a part that Hydra would make now, and that is made with a video or
+    networks later."""
+    for part in PARTIAL:
+        node = OmegaConf.select(config, part)
+        if node is not None and node.get("_partial_") is not True:
+            raise UserError(f"{part}._partial_={node.get('_partial_')}: must be true")
+
+
 def _own_settings(config: DictConfig) -> list[str]:
     """The settings that are part of the method: those that its file in conf/ sets, and what takes
     its value from them. One that has another value by now is the user's."""
-    file = conf_dir() / "method" / f"{config.method}.yaml"
-    if not file.is_file():
+    files = [folder / "method" / f"{config.method}.yaml" for folder in conf_dirs()]
+    there = [file for file in files if file.is_file()]
+    if not there:
         return []
-    wanted = OmegaConf.load(file)
+    wanted = OmegaConf.load(there[0])
     set_by_file = dict(flat(OmegaConf.to_container(wanted, resolve=False)))
     own = {
         name

@@ -15,13 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stdo.core.foreign import printable
+from stdo.core.plugins import LOADED, owner, refuse_missing
 from stdo.core.types import UserError
 from stdo.runs.directory import refuse_links
 from stdo.runs.files import read_config, settings_of
 
 TRUSTED = ("stdo.", "torch.optim.", "pytorch_lightning.")
-"""Only what these packages define may be named by a ``_target_``, wherever a configuration comes
-from."""
+"""Only what these packages and plugins define may be named by a ``_target_``, wherever a
+configuration comes from."""
 
 CONFIG_KEYS = ["degrade", "patches", "paths", "scale", "video"]
 """What the configuration of a run directory must have for its clip to be opened again."""
@@ -42,6 +43,11 @@ def conf_dir() -> Path:
     """The configuration tree: inside an installed package, or beside ``src`` in a checkout."""
     inside = Path(__file__).parents[1] / "conf"
     return inside if inside.is_dir() else Path(__file__).parents[3] / "conf"
+
+
+def conf_dirs() -> list[Path]:
+    """Ours, and those of the plugins."""
+    return [conf_dir(), *(folder for plugin in LOADED.values() for folder in plugin.conf)]
 
 
 def load_config(directory: Path) -> DictConfig:
@@ -84,6 +90,7 @@ def load_config(directory: Path) -> DictConfig:
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict), plain
     _check_parts(directory, plain)
+    refuse_missing(directory, plain.get("plugins") or [])
     for group in BUILT:
         config[group] = renamed(plain[group], RENAMED)
     return config
@@ -115,27 +122,32 @@ def renamed(settings: Any, names: Mapping[str, str]) -> Any:
 
 
 def refuse_untrusted(settings: Any) -> None:
-    """Raise UserError for a ``_target_`` that is not defined in one of `TRUSTED`.
+    """Raise UserError for a ``_target_`` that is not defined in one of `TRUSTED`, or in a plugin.
 
     The name alone proves nothing: ``stdo.core.files.os.system`` begins well.
     """
+    trusted = (*TRUSTED, *(f"{name}." for name in LOADED))
     for target in _targets(settings):
         try:
-            found = get_object(target) if target.startswith(TRUSTED) else None
+            found = get_object(target) if target.startswith(trusted) else None
         except ImportError as error:
             raise UserError(f"_target_={target}: there is no such class or function") from error
-        if not f"{getattr(found, '__module__', None)}.".startswith(TRUSTED):
-            raise UserError(f"_target_={target}: must be defined in one of {', '.join(TRUSTED)}")
+        if not f"{getattr(found, '__module__', None)}.".startswith(trusted):
+            package = target.partition(".")[0]
+            own = "" if owner(target) else f"; plugins={package} would trust a package of yours"
+            raise UserError(
+                f"_target_={target}: must be defined in one of {', '.join(trusted)}{own}"
+            )
 
 
 def refuse_foreign(directory: Path, run: DictConfig) -> None:
-    """Raise UserError for a ``_target_`` that conf/ does not name, in what is `BUILT` of a run's
-    configuration.
+    """Raise UserError for a ``_target_`` that no conf/ names, ours or a plugin's, in what is
+    `BUILT` of a run's configuration.
 
     Of Hydra's other words, such as ``_partial_``, none belongs there.
     """
     for group in BUILT:
-        files = (conf_dir() / group).glob("*.yaml")
+        files = [file for folder in conf_dirs() for file in (folder / group).glob("*.yaml")]
         known = {target for file in files for target in _targets(_plain(OmegaConf.load(file)))}
         for target in _targets(_plain(run[group])):
             if target not in known:

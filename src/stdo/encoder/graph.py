@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import torch
 
+from stdo.core.types import UserError
 from stdo.models.common import Backbone, plain
 
 OPSET = 18
@@ -27,6 +28,9 @@ def export_graph(network: Backbone, size: tuple[int, int] | None = None) -> byte
         are (1, channels, 1, 1) here. Output: ``sr`` (batch, 3, scale·height, scale·width), not
         clamped.
     size: fixes height and width, and the batch at 1.
+
+    Raises UserError for a network of a plugin that has parameters without effect, or that the
+        exporter folds.
     """
     network = plain(network).cpu()
     names = [name for name, _ in network.named_parameters()]
@@ -34,7 +38,12 @@ def export_graph(network: Backbone, size: tuple[int, int] | None = None) -> byte
     model = _exported(filled, size)
     _keep_slopes(model, names, filled)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    assert set(names) <= set(tensors), sorted(set(names) - set(tensors))
+    lost = sorted(set(names) - set(tensors))
+    if lost:
+        raise UserError(
+            f"{lost[0]} is no part of its ONNX graph: it does not change the picture, or the "
+            "exporter folded it into another tensor"
+        )
     kept = [tensor for tensor in model.graph.initializer if tensor.name not in names]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)

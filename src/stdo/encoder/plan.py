@@ -21,7 +21,7 @@ from stdo.core.types import BICUBIC, UserError, VideoInfo
 from stdo.encoder.beside import beside
 from stdo.models.common import Backbone
 from stdo.models.cost import count
-from stdo.models.registry import name_of
+from stdo.models.registry import BACKBONES, name_of
 from stdo.models.sharing import Sharing
 from stdo.package.limits import MAX_CHUNKS, MAX_PIXELS, MAX_SIDE, MAX_WINDOWS, STREAMS
 from stdo.package.manifest import Manifest, Network, Patches, Quantiser, Stream, to_json
@@ -92,6 +92,10 @@ def check_run(clip: Clip, networks: Planned, bits: int) -> None:
     _check_ranges(clip, networks, bits)
     _check_work(clip, networks.one)
     _check_window(clip, networks.one)
+    if name_of(networks.one) not in BACKBONES:
+        from stdo.encoder.playable import check_playable
+
+        check_playable(networks.one, bits)
 
 
 def _check_ranges(clip: Clip, networks: Planned, bits: int) -> None:

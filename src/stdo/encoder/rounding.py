@@ -9,10 +9,11 @@ for the error, as far as the inputs that a layer really has allow.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import pad, unfold
 
@@ -130,6 +131,17 @@ class _Inputs:
         return np.asarray(self.products) / self.count - np.outer(mean, mean), mean
 
 
+def _is_plain(module: nn.Module) -> TypeGuard[Convolution]:
+    """Whether a module is a convolution as ours are. Others, such as the depthwise ones of plugins,
+    are rounded to the nearest step."""
+    if not isinstance(module, Convolution) or isinstance(module.padding, str):
+        return False
+    strided = isinstance(module, nn.Conv2d) and module.stride != (1, 1)
+    return (
+        module.bias is not None and module.groups == 1 and module.dilation == (1, 1) and not strided
+    )
+
+
 @torch.no_grad()
 def _inputs(backbone: Backbone, state: Tensors, padded_patches: U8) -> dict[str, _Inputs]:
     """What every convolution of a network reads, by name."""
@@ -138,11 +150,7 @@ def _inputs(backbone: Backbone, state: Tensors, padded_patches: U8) -> dict[str,
     def watch(name: str, conv: Convolution, x_NCHW: Tensor) -> None:
         found.setdefault(name, _Inputs()).add(conv, x_NCHW)
 
-    convs = [
-        (name, module)
-        for name, module in backbone.named_modules()
-        if isinstance(module, Convolution)
-    ]
+    convs = [(name, module) for name, module in backbone.named_modules() if _is_plain(module)]
     hooks = [
         conv.register_forward_pre_hook(
             lambda _, inputs, name=name, conv=conv: watch(name, conv, inputs[0])

@@ -17,7 +17,7 @@ from stdo.core.foreign import parse_json, read_file
 from stdo.core.networks import MAX_RANK, Delta, Networks, delta_shape
 from stdo.core.types import SCALES, UserError
 from stdo.models.common import Backbone, plain
-from stdo.models.registry import BACKBONES, build, name_of
+from stdo.models.registry import build, found, name_of
 from stdo.models.sharing import BackboneFactory, Sharing
 
 BASE = "base"
@@ -215,12 +215,12 @@ _FORMER = {"leak": "negative_slope"}
 def _settings(path: str | Path, meta: Mapping[str, str]) -> dict[str, float]:
     """The networks' `Backbone.settings`, as far as the file names them."""
     try:
+        kind = found(meta["backbone"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}; plugins= gives the package of another") from error
+    try:
         settings = parse_json(meta.get("settings", "{}").encode("utf-8", "replace"), "settings")
-        known = (
-            inspect.signature(BACKBONES[meta["backbone"]]).parameters
-            if meta["backbone"] in BACKBONES
-            else {}
-        )
+        known = inspect.signature(kind).parameters
         settings = {_FORMER.get(name, name): value for name, value in settings.items()}
         good = settings.keys() <= known.keys() - {"scale", "init", "residual"}
         if good and all(map(_is_number, settings.values())):

@@ -66,18 +66,18 @@ def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int) -> N
     shape = (frames, data.grid.rows, data.grid.cols)
     labels_TRC = data.split_as(np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
     label_N = labels_TRC.ravel().astype(np.int64)
-    with _named("sharing"), torch.random.fork_rng(devices=[]):
+    with named("sharing"), torch.random.fork_rng(devices=[]):
         sharing = job.sharing(int(label_N.max()) + 1)
-    with _named("sampler, init.sampler"):
+    with named("sampler, init.sampler"):
         samplers = job.samplers(label_N, sharing.learner_of(label_N))
     for sampler in samplers:
         check_processes(trainer, sampler.shown)
-    with _named("optim"):
+    with named("optim"):
         Overfit(sharing, job.optimizer, job.schedule, samplers[-1].steps).configure_optimizers()
 
 
 @contextmanager
-def _named(settings: str) -> Iterator[None]:
+def named(settings: str) -> Iterator[None]:
     """Say of which settings another library complains, whatever it raises."""
     try:
         yield

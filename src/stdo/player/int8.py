@@ -55,13 +55,13 @@ class Observed:
 
     def ranges(self, networks: int, names: Sequence[str]) -> Ranges:
         """Of so many networks' convolutions with these weights, to six digits; (0, 0) where one was
-        never used."""
+        never used, or is none of those that int8 rounds."""
         return tuple(
             tuple(self._range(network, name) for name in names) for network in range(networks)
         )
 
     def _range(self, network: int, name: str) -> Range:
-        if network not in self._ends:
+        if network not in self._ends or name not in self._names:
             return 0.0, 0.0
         low, high = self._ends[network].reshape(-1, 2)[self._names.index(name)].tolist()
         return float(f"{low:.6g}"), float(f"{high:.6g}")

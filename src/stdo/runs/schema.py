@@ -11,12 +11,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from stdo.core.plugins import NAME
+
 MAX_SIDE = 1024
 """Pixels of a side of a crop."""
 
 Text = Annotated[str, Meta(max_length=400)]
 Word = Annotated[str, Meta(max_length=100)]
 Long = Annotated[str, Meta(max_length=100_000)]
+Package = Annotated[str, Meta(max_length=100, pattern=rf"^{NAME}\Z")]
 Natural = Annotated[int, Meta(ge=0, le=2**53)]
 Count = Annotated[int, Meta(ge=1, le=2**53)]
 Chunks = Annotated[int, Meta(ge=0, le=32767)]
@@ -302,3 +305,4 @@ class Config(Struct):
     sampler: _Sampler | None = None
     degrade: _Degrade | None = None
     patches: _Patches | None = None
+    plugins: Annotated[list[Package], Meta(max_length=100)] | None = None

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from stdo.core.checked import allowed
+from stdo.core.plugins import NAME
 from stdo.core.types import UserError
 
 
@@ -63,7 +64,10 @@ class Setting:
     @property
     def allowed(self) -> str:
         """What it may be, in words."""
-        words = allowed(self.kind).replace(f"a text that matches {_WORD}", "a word")
+        words = allowed(self.kind)
+        for pattern, name in _IN_WORDS.items():
+            matching = pattern.removeprefix("^").removesuffix(r"\Z")
+            words = words.replace(f"a text that matches {matching}", name)
         return words + (", not all 0" if self.numbers else "")
 
 
@@ -71,6 +75,16 @@ Text = Annotated[str, Meta(min_length=1)]
 _WORD = r"^[\w.:+-]+\Z"
 Word = Annotated[str, Meta(pattern=_WORD)]
 """The name of a choice: no text that a user makes up, so that ``a,b`` are two of them."""
+_PACKAGE = rf"^{NAME}\Z"
+Package = Annotated[str, Meta(pattern=_PACKAGE)]
+_LOSS = rf"^(l1|l2|{NAME}:\w+)\Z"
+Loss = Annotated[str, Meta(pattern=_LOSS)]
+_IN_WORDS = {
+    _WORD: "a word",
+    _PACKAGE: "the name of a package",
+    _LOSS: "l1, l2 or package.module:function",
+}
+"""What a text that matches is called."""
 Texts = Annotated[list[Text], Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -170,6 +184,11 @@ SETTINGS: dict[str, Setting] = {
     "multirun": Setting(
         Text | None,
         "name of the multirun that the run is a job of; its W&B group where there is no other",
+        Role.NONE,
+    ),
+    "plugins": Setting(
+        list[Package],
+        "packages of your own that are imported and may be built, see docs/plugins.md",
         Role.NONE,
     ),
     "networks_alone": Setting(
@@ -320,7 +339,9 @@ SETTINGS: dict[str, Setting] = {
     "optim.lr": Setting(Positive, "learning rate; with optim=muon, of the filters"),
     "optim.momentum": Setting(BelowOne, "momentum of Muon"),
     "optim.adam_lr": Setting(Positive, "learning rate of what Muon leaves to Adam", former="rest"),
-    "optim.loss": Setting(Literal["l1", "l2"], "l1: the papers'; l2: what PSNR measures"),
+    "optim.loss": Setting(
+        Loss, "l1: the papers'; l2: what PSNR measures; or a function of a plugin's"
+    ),
     "trainer.precision": Setting(
         Literal[PRECISIONS],
         "auto: bf16-mixed where the hardware has it, else 32-true",

@@ -7,11 +7,14 @@ place in memory.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from stdo.core.plugins import function
+from stdo.core.types import UserError
 from stdo.models.pixels import without_halo
 
 
@@ -45,7 +48,8 @@ def loss_of(kind: str, sr_NCHW: Tensor, hr_NHWC: Tensor, border: int = 0) -> tup
     pictures are read straight through, four times as fast.
 
     Args:
-        kind: A key of `LOSSES`.
+        kind: A key of `LOSSES`, or ``package.module:function`` of a plugin: from SR and HR, float
+            (N, 3, H, W) around and in [0, 1], to a mean over the patches, a scalar.
         sr_NCHW: A network's result, around [0, 1], any float type.
         hr_NHWC: uint8 (N, H, W, 3).
         border: Pixels on every side of ``sr`` that ``hr`` is without.
@@ -55,8 +59,34 @@ def loss_of(kind: str, sr_NCHW: Tensor, hr_NHWC: Tensor, border: int = 0) -> tup
         torch.sub(
             without_halo(sr_NCHW, border).permute(0, 2, 3, 1), difference_NHWC, out=difference_NHWC
         )
+    if kind not in LOSSES:
+        hr_NCHW = hr_NHWC.permute(0, 3, 1, 2).float().div_(255)
+        return _function(kind)(without_halo(sr_NCHW, border).float(), hr_NCHW), difference_NHWC
     loss: Tensor = _Mean.apply(sr_NCHW, difference_NHWC, border, LOSSES[kind])  # type: ignore[no-untyped-call]
     return loss, difference_NHWC
+
+
+@cache
+def _function(place: str) -> Callable[[Tensor, Tensor], Tensor]:
+    found: Callable[[Tensor, Tensor], Tensor] = function("optim.loss", place)
+    return found
+
+
+def check_loss(kind: str) -> None:
+    """Raise UserError unless there is such a loss, and it makes a number that can be minimised."""
+    if kind in LOSSES:
+        return
+    sr_NCHW = torch.full((2, 3, 8, 8), 0.5, requires_grad=True)
+    try:
+        loss = _function(kind)(sr_NCHW, torch.zeros(2, 3, 8, 8))
+    except UserError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise UserError(f"optim.loss={kind}: cannot be computed ({said})") from error
+    shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+    if shape != () or not loss.requires_grad:
+        raise UserError(f"optim.loss={kind}: makes {shape}: must make a scalar with a gradient")
 
 
 class _Mean(torch.autograd.Function):
