@@ -14,7 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from stdo.config.clips import VIDEO_PATHS, build_clip
 from stdo.config.command import command_of
-from stdo.config.settings import check, check_chunks, one_form, whole_numbers
+from stdo.config.settings import (
+    check,
+    check_chunks,
+    check_objective_of,
+    one_form,
+    whole_numbers,
+)
 from stdo.config.trust import conf_dir, refuse_untrusted
 from stdo.core.imports import quickly
 from stdo.core.types import FrameSource
@@ -38,6 +44,7 @@ def build_job(config: DictConfig) -> Job:
     config = config.copy()
     whole_numbers(config)
     check(config)
+    check_objective_of(config)
     with quickly():
         import pytorch_lightning as pl
 

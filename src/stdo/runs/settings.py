@@ -142,6 +142,9 @@ SETTINGS: dict[str, Setting] = {
     ),
     "deliver": Setting(bool, "also write the package", Role.NONE),
     "force": Setting(bool, "train again even if the run is finished", Role.NONE),
+    "objective": Setting(
+        Word, "figure of metrics.json that a search over settings looks at", Role.NONE
+    ),
     "checkpoint_seconds": Setting(NotNegative, "seconds between checkpoints", Role.NONE),
     "paths.outputs": Setting(Text, "folder of run directories", path=True),
     "paths.cache": Setting(
