@@ -98,9 +98,7 @@ def test_a_search_is_told_the_psnr_of_each_run(folder: Path) -> None:
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert f"{best} is finished" in again.stderr, again.stderr
-    assert done.stderr.startswith(
-        "note: the sweeper looks for the highest psnr.frame; hydra.sweeper.direction=minimize "
-    )
+    assert "note: the sweeper looks for" not in done.stderr
 
 
 @pytest.mark.slow

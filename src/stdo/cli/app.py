@@ -76,6 +76,8 @@ def _swept(run: Callable[[], object], watch: Watch) -> str | None:
     try:
         run()
     except Exception as error:
+        if watch.board is not None and not watch.commands and isinstance(error, ValueError):
+            raise UserError(f"no job: the sweeper made none ({one_line(error)})") from error
         # Such as two flags that exclude each other
         if isinstance(error, ValueError) and not watch.commands:
             raise UserError(str(error)) from error

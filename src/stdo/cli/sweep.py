@@ -23,7 +23,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from stdo.cli import resolvers as _registered
 from stdo.cli.mistakes import mistakes
@@ -347,10 +347,11 @@ def _direct(config: DictConfig) -> None:
     """Have a search look for the highest figure unless the user wants the lowest, and say so."""
     if not _searches(config):
         return
+    check_objective_of(config)
     if _direction(config) is None:
         return
-    given = [str(word) for word in config.hydra.overrides.hydra]
-    if not any(word.lstrip("+").startswith("hydra.sweeper.direction=") for word in given):
+    # A default of Optuna's own is of its enumeration; what a user writes anywhere is a text
+    if not isinstance(config.hydra.sweeper.direction, str | ListConfig):
         config.hydra.sweeper.direction = "maximize"
     if _direction(config) == "minimize":
         line = "lowest {}; hydra.sweeper.direction=maximize looks for the highest"

@@ -15,10 +15,15 @@ from stdo.runs.sweeps import job_command
 def command_of() -> list[str]:
     """The words of the command that repeats the job that Hydra is running; without Hydra, those of
     this process."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+    if not in_sweep():
         return sys.argv
     runtime = HydraConfig.get()
     return job_of([*runtime.overrides.task, *runtime.overrides.hydra])
+
+
+def in_sweep() -> bool:
+    """Whether Hydra runs a job of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def job_of(overrides: Sequence[str]) -> list[str]:
