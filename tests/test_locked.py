@@ -14,7 +14,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ("build", "dev", "cuda", "fuzz", "tools", "docs")
-BY_HAND = {"pnnx", "ncnn", "executorch"}
+BY_HAND = {
+    *("pnnx", "ncnn", "executorch"),
+    *("hydra-joblib-launcher", "hydra-submitit-launcher", "hydra-ray-launcher"),
+    "hydra-optuna-sweeper",
+}
 """Extras that are installed by hand, and are in no lock."""
 
 

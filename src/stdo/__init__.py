@@ -32,7 +32,15 @@ trains."""
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'stdo' has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    try:
+        return getattr(import_module(_PLACES[name]), name)
+    except ModuleNotFoundError as error:
+        from stdo.core.imports import lacking
+
+        line = lacking(error)
+        if line is None:
+            raise
+        raise ModuleNotFoundError(f"stdo.{name} {line}", name=error.name) from error
 
 
 def __dir__() -> list[str]:

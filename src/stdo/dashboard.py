@@ -1,6 +1,12 @@
 """Make the W&B dashboard: ``python -m stdo.dashboard runs=[outputs] entity=me``."""
 
-from stdo.cli.dashboard import main
+from stdo.cli.start import start
+
+
+def main() -> None:
+    """Entry point of ``stdo-dashboard``."""
+    start("dashboard")
+
 
 if __name__ == "__main__":
     main()

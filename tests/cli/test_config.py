@@ -157,6 +157,12 @@ BAD = {
     "plot.text": ["", 3], "plot.log": [1, "x"], "plot.paper": ["", 3],
     "multirun": ["", 3], "project": ["", 3], "entity": ["", 3], "group": ["", 3],
     "protocol": ["psnr", None], "print": [1, "x"],
+    "budget.validate_every": [0, 1.5, -3, "x", True], "budget.validate_frames": [0, 1.5, "x"],
+    "objective": ["", None, "psnr frame"], "trainer.profiler": ["fast", 3],
+    "trainer.gradient_clip_val": [-1, "x"], "trainer.gradient_clip_algorithm": ["l2", 3],
+    "trainer.accumulate_grad_batches": [0, 1.5, "x"], "trainer.max_steps": [0, -2, 1.5, "x"],
+    "trainer.limit_train_batches": [0, 1.5, "x"], "trainer.overfit_batches": [-1, 1.5, "x"],
+    "trainer.fast_dev_run": [-1, 1.5, "x", None],
     "plot.frame": [-1, 1.5], "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None],
 }  # fmt: skip
 

@@ -78,7 +78,7 @@ MISTAKES = {
     "study": (["study=magic"], "study=magic: must be one of beyond, fig1_3_heatmaps"),
     "study without runs": (
         ["study=passes"],
-        "study=passes: no outputs/sweeps/passes.json yet; train it with study=passes",
+        "study=passes: no outputs/sweeps/passes yet; train it with study=passes",
     ),
     "setting": (["runz=x"], "runz: no such setting"),
     "html": (["runs={good}", "html=maybe"], "html=maybe: must be true or false, or null"),

@@ -91,7 +91,7 @@ def test_a_search_is_told_the_psnr_of_each_run(folder: Path) -> None:
     (at,) = [
         index
         for index, line in enumerate(lines)
-        if line == f"best PSNR (frame): {max(told):.2f} dB, {best}"
+        if line == f"highest psnr.frame: {max(told):.4g}, {best}"
     ]
     again = subprocess.run(
         ["bash", "-c", lines[at + 1].replace("python", sys.executable, 1)], cwd=folder,
@@ -114,11 +114,11 @@ def test_a_search_that_ends_early_says_so_in_one_line_and_shows_what_there_is(fo
     last = done.stderr.splitlines()[-1]
     assert last == "stdo: the sweeper ended early: Return value must be float-castable. Got 'None'."
     assert "optim.adam_lr=-1: must be a number above 0" in done.stderr
-    assert "best PSNR (frame): " in done.stdout
+    assert "lowest psnr.frame: " in done.stdout
     assert len(json.loads((folder / "told.json").read_text())) == 2
     assert (
         done.stderr.count(
-            "note: the sweeper looks for the lowest PSNR; hydra.sweeper.direction=maximize"
+            "note: the sweeper looks for the lowest psnr.frame; hydra.sweeper.direction=maximize"
         )
         == 1
     )

@@ -150,7 +150,7 @@ def test_runs_are_the_same_wherever_they_were_made(runs: dict[str, Path]) -> Non
         assert f"{NAME}.mkv" in (run / "config.yaml").read_text(encoding="utf-8")
         assert {path.name for path in run.glob("*.stdo")} == {"café_ж.stdo"}
         assert json.loads((run / "metrics.json").read_text(encoding="utf-8"))["video"] == NAME
-    (sweep,) = runs["ascii"].parents[1].glob("sweeps/*.json")
+    (sweep,) = runs["ascii"].parents[1].glob("sweeps/*/job-*.json")
     assert [job["status"] for job in json.loads(sweep.read_text(encoding="utf-8"))["jobs"]] == [
         "finished"
     ]

@@ -21,6 +21,7 @@ from stdo.core.locks import exclusive
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.registry import BACKBONES
 from stdo.models.weights import load_networks
+from stdo.runs.sweeps import Sweep
 from stdo.video.degrade import downscale
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
@@ -215,22 +216,22 @@ def test_a_failed_job_loses_nothing_and_is_listed_with_its_command(
     ]
     first = run_command(*sweep, cwd=tmp_path)
     assert first.returncode == 1, first.stderr
-    listed = json.loads((tmp_path / "outputs" / "sweeps" / "mine.json").read_text())
-    assert [job["status"] for job in listed["jobs"]] == ["finished", "failed", "finished"]
-    failed = listed["jobs"][1]
-    assert failed["error"] == "chunks=7: the video has only 6 frames"
+    listed = Sweep(tmp_path / "outputs", "mine").jobs()
+    assert [job.status for job in listed] == ["finished", "failed", "finished"]
+    failed = listed[1]
+    assert failed.error == "chunks=7: the video has only 6 frames"
     tail = first.stderr.splitlines()[-3:]
     assert tail[0].startswith("of 3 jobs 1 failed")
-    assert [line.strip() for line in tail[1:]] == [failed["error"], failed["command"]]
+    assert [line.strip() for line in tail[1:]] == [failed.error, failed.command]
     assert "NAS k=2" in first.stdout and "NAS k=3" in first.stdout, "what finished is compared"
-    alone = run_command(*shlex.split(failed["command"])[3:], cwd=tmp_path)
+    alone = run_command(*shlex.split(failed.command)[3:], cwd=tmp_path)
     assert alone.returncode == 2
     assert "chunks=7: the video has only 6 frames" in alone.stderr
 
     again = run_command(*sweep, cwd=tmp_path)
     assert again.stderr.count("is finished; this is its result") == 2
     assert "train:" not in again.stderr
-    assert len(json.loads((tmp_path / "outputs" / "sweeps" / "mine.json").read_text())["jobs"]) == 3
+    assert len(Sweep(tmp_path / "outputs", "mine").jobs()) == 3
 
 
 @pytest.mark.slow
@@ -255,10 +256,8 @@ def test_a_sweep_started_twice_shares_the_work(clip: Path, tmp_path: Path) -> No
     assert (
         f"this run is being worked on by process {os.getpid()} on " in done.stderr.splitlines()[-2]
     )
-    listed = json.loads((tmp_path / "outputs" / "sweeps" / "mine.json").read_text())
-    assert [job["status"] for job in listed["jobs"]] == ["finished", "finished"], (
-        "whoever is at it records it"
-    )
+    listed = Sweep(tmp_path / "outputs", "mine").jobs()
+    assert [job.status for job in listed] == ["finished", "finished"], "whoever is at it records it"
     done = run_command(*sweep, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     again, before = json.loads((busy / "metrics.json").read_bytes()), json.loads(kept)

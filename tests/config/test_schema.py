@@ -19,7 +19,8 @@ from stdo.config.settings import check
 from stdo.config.trust import conf_dir
 from stdo.config.words import as_meant
 from stdo.core.types import UserError
-from stdo.runs.settings import FORMER, SETTINGS, Role, flat, role_of
+from stdo.runs.setting import Role
+from stdo.runs.settings import FORMER, SETTINGS, flat, role_of
 from stdo.training.options import HONOURED
 
 CONF = conf_dir()

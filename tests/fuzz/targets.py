@@ -256,13 +256,13 @@ def sweep(data: bytes) -> Any:
     from stdo.core.types import UserError
     from stdo.runs.sweeps import Sweep
 
-    path = sound_run().parents[1] / "sweeps" / "fuzz.json"
-    path.parent.mkdir(exist_ok=True)
+    path = sound_run().parents[1] / "sweeps" / "fuzz" / "job-0.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     with contextlib.redirect_stderr(io.StringIO()):
         with contextlib.suppress(UserError):
-            reported(path)
-        return Sweep(path.parents[1], "fuzz").jobs()
+            reported(path.parent)
+        return Sweep(path.parents[2], "fuzz").jobs()
 
 
 TARGETS = {

@@ -1,6 +1,5 @@
 """Several processes at once: one prepares, all train, no job runs twice, none waits for ever."""
 
-import json
 import re
 import shutil
 import time
@@ -8,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from commands import TINY, Command, left_over, results, run, write_clip
+
+from stdo.runs.sweeps import Sweep
 
 pytestmark = pytest.mark.slow
 
@@ -56,8 +57,8 @@ def test_two_sweeps_over_the_same_jobs_share_them(tmp_path: Path) -> None:
     for code, sweep in zip(codes, sweeps, strict=True):
         assert ("busy; the same command tries them again" in sweep.text) == (code == 1)
     assert results(work / "outputs") == results(tmp_path / "alone" / "outputs")
-    listed = json.loads((work / "outputs/sweeps/both.json").read_text())["jobs"]
-    assert [job["status"] for job in listed] == ["finished"] * 4
+    listed = Sweep(work / "outputs", "both").jobs()
+    assert [job.status for job in listed] == ["finished"] * 4
 
 
 def test_a_run_whose_preparing_process_dies_prepares_itself(tmp_path: Path) -> None:

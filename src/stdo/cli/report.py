@@ -13,6 +13,7 @@ from stdo.cli.app import enter
 from stdo.config.settings import check
 from stdo.config.studies import Study, open_study
 from stdo.core.types import Json, UserError
+from stdo.runs.sweeps import Sweep
 
 if TYPE_CHECKING:
     from stdo.reporting.runs import Run
@@ -80,13 +81,14 @@ def _write(
 
 def _where(runs: Any, config: DictConfig, study: Study | None) -> list[Path]:
     if runs is None and study is not None:
-        sweep = Path(config.paths.outputs) / "sweeps" / f"{study.name}.json"
-        if not sweep.exists():
+        sweep = Sweep(Path(config.paths.outputs), study.name)
+        found = [path for path in (sweep.path, sweep.former) if path.exists()]
+        if not found:
             raise UserError(
-                f"study={config.study}: no {sweep} yet; train it with study={config.study}, or "
-                "give runs=…"
+                f"study={config.study}: no {sweep.path} yet; train it with study={config.study}, "
+                "or give runs=…"
             )
-        return [sweep]
+        return found
     if runs is None:
         raise UserError("runs: name run directories, folders of them, or sweep files")
     return [Path(path) for path in ([runs] if isinstance(runs, str) else runs)]

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from stdo.cli.app import enter
 from stdo.cli.deliver import delivery, pack
+from stdo.config.command import in_sweep
 from stdo.config.jobs import build_job
 from stdo.core.types import Json, UserError, VideoInfo
 
@@ -24,8 +25,11 @@ def task(config: DictConfig) -> Path:
     job, results = perform(config)
     if results:
         from stdo.evaluation.table import closing_table
+        from stdo.reporting.beside import beside
 
-        sys.stdout.write("\n\n".join(closing_table(result) for result in results))
+        others = () if in_sweep() else beside(job.directory)
+        tables = [closing_table(results[0], others), *map(closing_table, results[1:])]
+        sys.stdout.write("\n\n".join(tables))
         sys.stdout.write(f"\n\n{job.directory}\n  comparison.png  heatmap.png  frames.csv\n")
     return job.directory
 
@@ -47,6 +51,7 @@ def perform(config: DictConfig, command: Sequence[str] | None = None) -> tuple[J
             cannot be.
     """
     job = build_job(config)
+    sys.stderr.write(f"{which_method(config.method)}\n")
     if command is not None:
         job = replace(job, command=command)
     told: tuple[str, ...] = ()
@@ -107,6 +112,18 @@ def _packed(job: Job, config: DictConfig, metrics: Json, told: tuple[str, ...]) 
     if is_delivered(metrics, wanted, wanted.path(job.directory, job.data.clip.info.name)):
         return metrics
     return pack(job.directory, job.data.clip, wanted, told)
+
+
+def which_method(method: str) -> str:
+    """Whose method it is, and how the other is trained."""
+    from stdo.reporting.runs import method_name
+
+    name = method_name(method)
+    if method == "bstdo":
+        return f"method: {name}, our own, the default; method=stdo trains the paper's STDO"
+    if method == "stdo":
+        return f"method: {name}, the paper's; method=bstdo trains B-STDO, our own, the default"
+    return f"method: {name}; method=bstdo trains B-STDO, our own, and method=stdo the paper's STDO"
 
 
 def summary(info: VideoInfo) -> str:

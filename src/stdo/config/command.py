@@ -8,17 +8,32 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from stdo.config.studies import asked_for
+from stdo.config.words import as_people_type
 from stdo.runs.sweeps import job_command
 
 
 def command_of() -> list[str]:
     """The words of the command that repeats the job that Hydra is running; without Hydra, those of
     this process."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+    if not in_sweep():
         return sys.argv
     runtime = HydraConfig.get()
-    overrides = [*runtime.overrides.task, *runtime.overrides.hydra]
-    return job_command(overrides, _flags(sys.argv[1:]), asked_for(sys.argv[1:]))
+    return job_of([*runtime.overrides.task, *runtime.overrides.hydra])
+
+
+def in_sweep() -> bool:
+    """Whether Hydra runs a job of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def job_of(overrides: Sequence[str]) -> list[str]:
+    """The words of the command that repeats a job of this process's sweep.
+
+    Args:
+        overrides: Of the job, Hydra's own too.
+    """
+    words = list(map(as_people_type, overrides))
+    return job_command(words, _flags(sys.argv[1:]), asked_for(sys.argv[1:]))
 
 
 def _flags(words: Sequence[str]) -> list[str]:

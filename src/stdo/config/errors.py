@@ -1,6 +1,7 @@
 """Turn a user's mistake into one line."""
 
 import re
+from collections.abc import Sequence
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
@@ -9,6 +10,15 @@ from stdo.config.help import meant, no_such_setting
 from stdo.config.words import how_to_quote
 from stdo.core.foreign import printable
 from stdo.core.types import UserError
+
+PLUGINS = {
+    "hydra/launcher/joblib": "hydra-joblib-launcher",
+    "hydra/launcher/submitit_local": "hydra-submitit-launcher",
+    "hydra/launcher/submitit_slurm": "hydra-submitit-launcher",
+    "hydra/launcher/ray": "hydra-ray-launcher",
+    "hydra/sweeper/optuna": "hydra-optuna-sweeper",
+}
+"""Launchers and sweepers that install with our Hydra, and their packages."""
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 """Errors that say what the user did wrong, in one line."""
@@ -24,10 +34,7 @@ def one_line(error: BaseException) -> str:
         if advice:
             return advice
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        return (
-            f"{group}={name}: must be one of {', '.join(error.options)}{meant(name, error.options)}"
-        )
+        return _no_such_choice(error.missing_cfg_file, list(error.options))
     missing = re.search(r"Missing mandatory value: (\S+)", str(error))
     if missing:
         return f"{missing[1]}: must be given"
@@ -35,6 +42,18 @@ def one_line(error: BaseException) -> str:
     if unknown:
         return f"{no_such_setting(unknown[1])}; --help lists them"
     return printable(" ".join(str(error).split()))
+
+
+def _no_such_choice(asked: str, choices: Sequence[str]) -> str:
+    """The line about a choice that is not there. asked: ``backbone/wdsrr``."""
+    group, _, name = asked.rpartition("/")
+    package = PLUGINS.get(asked)
+    if package is not None:
+        return (
+            f"{group}={name}: is not installed; pip install {package} (the extra cluster has it); "
+            f"installed: {', '.join(choices)}"
+        )
+    return f"{group}={name}: must be one of {', '.join(choices)}{meant(name, choices)}"
 
 
 def _cause(error: BaseException) -> str | None:

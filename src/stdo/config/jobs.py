@@ -16,12 +16,19 @@ from stdo.config.callbacks import callbacks_of, tracker_of
 from stdo.config.clips import VIDEO_PATHS, build_clip
 from stdo.config.command import command_of
 from stdo.config.plugins import used
-from stdo.config.settings import check, check_chunks, one_form, whole_numbers
+from stdo.config.settings import (
+    check,
+    check_chunks,
+    check_objective_of,
+    one_form,
+    whole_numbers,
+)
 from stdo.config.trust import conf_dir, conf_dirs, refuse_untrusted
 from stdo.core.imports import quickly
 from stdo.core.types import FrameSource, UserError
 from stdo.runs.directory import RESULT, file_name
-from stdo.runs.settings import Role, flat, is_neutral, role_of
+from stdo.runs.setting import Role
+from stdo.runs.settings import flat, is_neutral, role_of
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -46,6 +53,7 @@ def build_job(config: DictConfig) -> Job:
     config = config.copy()
     whole_numbers(config)
     check(config)
+    check_objective_of(config)
     with quickly():
         import pytorch_lightning as pl
 

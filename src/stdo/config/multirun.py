@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 
 def multirun() -> str | None:
-    """The name of the multirun that the running job is one of, as its file under
+    """The name of the multirun that the running job is one of, as its folder under
     ``<outputs>/sweeps`` has it; None where it is no job of a multirun."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 import stdo.config.multirun  # noqa: F401  conf/train.yaml asks it for the name of the multirun
 from stdo.core.types import UserError
+from stdo.runs.objective import check_objective
 from stdo.runs.settings import SETTINGS, refuse
 
 PATHS = tuple(name for name, setting in SETTINGS.items() if setting.path)
@@ -153,6 +154,13 @@ def check_chunks(config: Any) -> None:
         raise UserError(
             f"{key}={bicubic}: must be less than the number of chunks, {config['chunks']}"
         )
+
+
+def check_objective_of(config: Any) -> None:
+    """Raise UserError where a search asks for a figure that no run will have."""
+    objective = _at(config, "objective")
+    if objective is not ...:
+        check_objective(str(objective), bool(config["deliver"]))
 
 
 def _put(config: Any, key: str, value: Any) -> None:

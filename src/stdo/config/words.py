@@ -168,6 +168,24 @@ class _Value:
             return False
 
 
+def as_people_type(word: str) -> str:
+    """The word of a job of a sweep without Hydra's quotes and escapes, where `as_meant` reads it as
+    the same text.
+
+    >>> as_people_type("name=a\\:b")
+    'name=a:b'
+    """
+    found = _SETTING.fullmatch(word)
+    if not found or found["key"] not in ALL_TEXTS:
+        return word
+    text = _read(found["value"])
+    if not isinstance(text, str):
+        return word
+    plain = f"{found['start']}{text}"
+    again = _SETTING.fullmatch(_word(plain, False))
+    return plain if again and _read(again["value"]) == text else word
+
+
 def quoted(text: str) -> str:
     """A text in Hydra's quotes.
 

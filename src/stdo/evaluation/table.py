@@ -16,13 +16,14 @@ NONE = "–"
 """What stands for a figure that does not exist."""
 
 
-def closing_table(metrics: Json) -> str:
+def closing_table(metrics: Json, others: Sequence[tuple[str, Json]] = ()) -> str:
     """What a run ends with: our figures, bicubic's and the difference, chunk by chunk, and what it
     cost.
 
     Args:
         metrics: The content of metrics.json. Figures that are None are shown as –. No line is
             longer than 80 characters, save a name that is.
+        others: Names of methods with comparable runs, and their ``psnr`` and ``ssim``.
     """
     metrics = harmless(metrics)  # the run may be somebody else's
     ours, bicubic = _figures(metrics), _figures(metrics["bicubic"])
@@ -32,6 +33,7 @@ def closing_table(metrics: Json) -> str:
         [metrics["method"], *_texts(ours)],
         ["bicubic", *_texts(bicubic)],
         ["difference", *_texts(gains, sign="+")],
+        *([name, *_texts(_figures(result))] for name, result in others),
     ]
     what = f"{metrics['method']} · {metrics['backbone']} ×{metrics['scale']}"
     size = f"{_plural(metrics['chunks'], 'chunk')} · {_plural(metrics['frames'], 'frame')}"

@@ -15,7 +15,8 @@ from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_fr
 from stdo.reporting.publish import published
 from stdo.reporting.runs import Run
 from stdo.runs.schema import columns
-from stdo.runs.settings import Role, role_of
+from stdo.runs.setting import Role
+from stdo.runs.settings import role_of
 
 EQUAL_WORK = 0.02
 """Runs whose patch presentations differ by more than this share have not done the same work."""

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,9 @@ from stdo.runs.files import (
     settings_of,
 )
 from stdo.runs.schema import NEEDED_BY_REPORT
-from stdo.runs.settings import Role, flat, is_neutral, role_of
+from stdo.runs.setting import Role
+from stdo.runs.settings import flat, is_neutral, role_of
+from stdo.runs.sweeps import files_of
 
 CONFIG = "config.yaml"
 
@@ -164,7 +167,7 @@ def collect(where: Iterable[Path]) -> list[Run]:
 
     Args:
         where: Run directories, folders that are searched for run directories, and sweep files
-            (``<outputs>/sweeps/<study>.json``).
+            or folders of such (``<outputs>/sweeps/<study>``).
 
     Raises:
         UserError: A path is not there, or there is no finished run that can be read.
@@ -228,8 +231,11 @@ def _order(run: Run) -> tuple[object, ...]:
 def _directories(path: Path) -> Iterator[Path | None]:
     """Run directories, finished or not, that a path stands for; None for a job that never
     got one."""
+    jobs = files_of(path)
     if path.is_file():
         runs = _of_sweep(path)
+    elif jobs:
+        runs = chain.from_iterable(map(_of_sweep, jobs))
     elif path.is_dir():
         runs = _below(path)
     else:
@@ -264,16 +270,21 @@ def _of_sweep(file: Path) -> Iterator[Path | None]:
     try:
         jobs = read_jobs(file, read_file(file, MAX_JSON))
     except (OSError, UserError) as error:
-        raise UserError(
-            f"runs={file}: is not a sweep file (outputs/sweeps/<study>.json)"
-        ) from error
+        raise UserError(f"runs={file}: is not a sweep file (outputs/sweeps/<study>)") from error
     for job in jobs:
         if not job["directory"] or "\0" in job["directory"]:
             yield None
             continue
         path = Path(job["directory"])
-        moved = file.absolute().parent.parent / path.parent.name / path.name
+        moved = _outputs_of(file) / path.parent.name / path.name
         yield moved if _is_folder(moved) else path
+
+
+def _outputs_of(file: Path) -> Path:
+    """The folder of outputs that a sweep file lies in: ``<outputs>/sweeps/<name>/<job>.json``, or
+    ``<outputs>/sweeps/<name>.json`` of earlier versions."""
+    folder = file.absolute().parent
+    return folder.parent if folder.name == "sweeps" else folder.parent.parent
 
 
 def _is_folder(path: Path) -> bool:

@@ -274,10 +274,11 @@ class SweepJob(Struct):
     command: Long | None = None
     status: Long | None = None
     error: Long | None = None
+    ended: Seconds = 0.0
 
 
 class Sweep(Struct):
-    """<outputs>/sweeps/<study>.json."""
+    """A file of <outputs>/sweeps/<study>, or <outputs>/sweeps/<study>.json of earlier versions."""
 
     jobs: Annotated[list[SweepJob], Meta(max_length=100_000)]
     study: Text | None = None

@@ -1,76 +1,169 @@
-"""Sweeps: the outcome of each job, kept on disk."""
+"""Sweeps: the outcome of each job, kept on disk in a file of its own."""
 
+from __future__ import annotations
+
+import hashlib
 import json
-import math
-from collections.abc import Callable, Sequence
+import os
+import socket
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stdo.core.files import atomic
 from stdo.core.foreign import read_file
-from stdo.core.locks import exclusive
-from stdo.core.types import UserError
+from stdo.core.types import Json, UserError
 from stdo.runs.files import MAX_JSON, read_jobs
 
-FINISHED, FAILED, BUSY = "finished", "failed", "busy"
+FINISHED, FAILED, BUSY, RUNNING = "finished", "failed", "busy", "running"
 """BUSY: another process, such as the same sweep started twice, is at the job; only that one records
 it."""
-
-LOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Outcome:
     """One job of a sweep. command: repeats it alone. directory: of the run, where it got that far.
-    error: one line."""
+    error: one line. ended: seconds since 1970."""
 
     command: str
     directory: str | None
     status: str
     error: str | None = None
+    ended: float = 0.0
 
 
 class Sweep:
-    """The jobs of one sweep or study, in ``<outputs>/sweeps/<name>.json``.
+    """The jobs of one sweep or study, in the folder ``<outputs>/sweeps/<name>``.
 
-    Several processes may record into it. A job that ran before is replaced, so a sweep that is
-    started again, or for another video, completes the list.
+    Each job has a file of its own, so any number of processes and machines may record at once. A
+    job that runs again replaces its file, so a sweep that is started again, or for another video,
+    completes the list. Earlier versions kept all jobs in ``<outputs>/sweeps/<name>.json``, which is
+    read too.
     """
 
     def __init__(self, outputs: Path, name: str) -> None:
-        self.path = outputs / "sweeps" / f"{name}.json"
+        self.path = outputs / "sweeps" / name
+        self.former = outputs / "sweeps" / f"{name}.json"
         self.name = name
 
     def record(self, outcome: Outcome) -> None:
         """Keep what became of a job; of one that is another process's, nothing."""
         if outcome.status == BUSY:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(
-            self.path.with_suffix(".lock"), "its list of jobs is being written", LOCK_SECONDS
-        ):
-            jobs = [job for job in self.jobs() if not _same(job, outcome)]
-            jobs.append(outcome)
-            with atomic(self.path) as partial:
-                listed = {"study": self.name, "jobs": [asdict(job) for job in jobs]}
-                partial.write_text(json.dumps(listed, indent=1), encoding="utf-8")
+        key = hashlib.blake2b(outcome.command.encode("utf-8", "surrogateescape"), digest_size=8)
+        kept = asdict(outcome) | {"ended": time.time()}
+        _write(self.path / f"job-{key.hexdigest()}.json", {"study": self.name, "jobs": [kept]})
 
     def jobs(self) -> list[Outcome]:
-        """Everything recorded so far. Raises UserError where the file is damaged."""
-        if not self.path.exists():
-            return []
+        """Everything recorded so far, in the order in which it ended; of several commands for one
+        run directory, the last. Raises UserError where a file is damaged."""
+        seen: set[str] = set()
+        kept: list[Outcome] = []
+        for outcome in reversed(self._recorded()):
+            names = {outcome.command, outcome.directory or outcome.command}
+            if not names & seen:
+                kept.append(outcome)
+            seen |= names
+        return kept[::-1]
+
+    def _recorded(self) -> list[Outcome]:
+        found: list[Outcome] = []
         try:
-            return [Outcome(**job) for job in read_jobs(self.path, read_file(self.path, MAX_JSON))]
+            for file in [self.former, *files_of(self.path)]:
+                if file.exists():
+                    found += map(_outcome, read_jobs(file, read_file(file, MAX_JSON)))
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
-                f"{self.path}: not a list of jobs; move it away and start the sweep again"
+                f"{file}: not a list of jobs; move it away and start the sweep again"
             ) from error
+        return sorted(found, key=lambda outcome: outcome.ended)
 
 
-def _same(old: Outcome, new: Outcome) -> bool:
-    return old.command == new.command or (
-        old.directory is not None and old.directory == new.directory
-    )
+def files_of(folder: Path) -> list[Path]:
+    """The files of the jobs in a folder that `Sweep` wrote; empty for any other folder."""
+    return sorted(folder.glob("job-*.json")) if folder.absolute().parent.name == "sweeps" else []
+
+
+def _outcome(job: Json) -> Outcome:
+    return Outcome(**{name: job[name] for name in Outcome.__dataclass_fields__ if name in job})
+
+
+def _write(file: Path, content: Json) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(file) as partial:
+        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+class Board:
+    """What becomes of the jobs of one command, wherever a launcher runs them: ``<number>.json``.
+
+    Args:
+        folder: Of this command alone, on a disk that all machines share.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def begin(self, number: int, command: str) -> None:
+        """Note that this process has begun a job."""
+        self._note(number, Outcome(command, None, RUNNING), None)
+
+    def end(self, number: int, outcome: Outcome, sweep: Path) -> None:
+        """Note what became of it, and the `Sweep` that it belongs to."""
+        self._note(number, outcome, sweep)
+
+    def _note(self, number: int, outcome: Outcome, sweep: Path | None) -> None:
+        facts = {
+            "sweep": None if sweep is None else str(sweep.absolute()),
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+        }
+        content = {"study": None, "jobs": [asdict(outcome)]} | facts
+        _write(self.folder / f"{number}.json", content)
+
+    def outcomes(self, numbers: Iterable[int]) -> dict[int, Outcome]:
+        """The jobs that have begun."""
+        known = ((number, self._read(number)) for number in numbers)
+        return {number: _outcome(found["jobs"][0]) for number, found in known if found}
+
+    def sweeps(self, numbers: Iterable[int]) -> list[Path]:
+        """Where the jobs recorded themselves, each place once."""
+        known = (self._read(number).get("sweep") for number in numbers)
+        return list(dict.fromkeys(Path(place) for place in known if place))
+
+    def wait(self, numbers: Collection[int], seconds: float, poll: float = 0.5) -> None:
+        """Wait until no job runs on this machine any longer, and for so many seconds more none that
+        has not begun does: after a launcher lost a job, the others may still be at work."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            found = [self._read(number) for number in numbers]
+            if all(each and each["jobs"][0]["status"] != RUNNING for each in found):
+                return
+            if any(_alive(each) for each in found if each):
+                until = time.monotonic() + seconds
+            time.sleep(poll)
+
+    def _read(self, number: int) -> Json:
+        file = self.folder / f"{number}.json"
+        try:
+            found = json.loads(file.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def _alive(job: Json) -> bool:
+    """Whether a job runs, and in a process of this machine that is there."""
+    if job["jobs"][0]["status"] != RUNNING or job["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(job["process"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def job_command(
@@ -98,15 +191,29 @@ def _of_hydra(override: str) -> bool:
     return name.startswith(("hydra.", "hydra/")) and name != "hydra.searchpath"
 
 
-def best_of(outcomes: Sequence[Outcome], psnr: Callable[[str | None], float | None]) -> str:
-    """Name the finished job with the highest PSNR, and the command that repeats it."""
-    known = [
-        (psnr(outcome.directory) or -math.inf, outcome)
-        for outcome in outcomes
-        if outcome.status == FINISHED
-    ]
-    value, best = max(known, key=lambda each: each[0])
-    return f"best PSNR (frame): {value:.2f} dB, {best.directory}\n  {best.command}"
+def best_of(
+    outcomes: Sequence[Outcome],
+    objective: str,
+    figure: Callable[[str | None], float | None],
+    lowest: bool = False,
+) -> str:
+    """Name the finished job with the highest figure, and the command that repeats it.
+
+    Args:
+        outcomes: Of all jobs.
+        objective: What the figure is called: ``psnr.frame``.
+        figure: The figure of a run directory.
+        lowest: Name the job with the lowest one.
+    """
+    finished = [outcome for outcome in outcomes if outcome.status == FINISHED]
+    measured = [(figure(outcome.directory), outcome) for outcome in finished]
+    known = [(value, outcome) for value, outcome in measured if value is not None]
+    if not known:
+        return f"no job has a {objective}"
+    value, best = (min if lowest else max)(known, key=lambda each: each[0])
+    shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    which = "lowest" if lowest else "highest"
+    return f"{which} {objective}: {shown}, {best.directory}\n  {best.command}"
 
 
 def failures(outcomes: Sequence[Outcome]) -> str:
