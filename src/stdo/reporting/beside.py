@@ -70,6 +70,7 @@ def _candidates(ours: Run) -> Iterator[Path]:
         except (UserError, OSError):
             continue
         alike = all(other[key] == facts[key] for key in ("video", "backbone", "scale"))
+        alike = alike and not other.get("shortened")
         if alike and other["method"] in METHODS and other["method"] != facts["method"]:
             yield file.parent
 
