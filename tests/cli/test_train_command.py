@@ -434,7 +434,7 @@ MISTAKES = {
 
 def is_progress(line: str) -> bool:
     return not line.strip() or line.startswith(
-        ("decode", "degrade", "score", "train:", "note: ", "clip: ", "truncated: ")
+        ("decode", "degrade", "score", "train:", "note: ", "method: ", "clip: ", "truncated: ")
     )
 
 
