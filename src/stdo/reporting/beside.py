@@ -10,6 +10,7 @@ from stdo.core.types import Json, UserError
 from stdo.evaluation.table import PROTOCOLS
 from stdo.reporting.results import comparable, equal_work
 from stdo.reporting.runs import Run, collect
+from stdo.reporting.videos import same_video
 from stdo.runs.directory import RESULT
 from stdo.runs.files import read_metrics
 
@@ -69,7 +70,8 @@ def _candidates(ours: Run) -> Iterator[Path]:
             other = read_metrics(file.parent)
         except (UserError, OSError):
             continue
-        alike = all(other[key] == facts[key] for key in ("video", "backbone", "scale"))
+        alike = all(other[key] == facts[key] for key in ("backbone", "scale"))
+        alike = alike and same_video(other, facts)
         if alike and other["method"] in METHODS and other["method"] != facts["method"]:
             yield file.parent
 

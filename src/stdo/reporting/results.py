@@ -14,6 +14,7 @@ from stdo.reporting.names import names
 from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_frames, paper_gain
 from stdo.reporting.publish import published
 from stdo.reporting.runs import Run
+from stdo.reporting.videos import same_video
 from stdo.runs.schema import columns
 from stdo.runs.setting import Role
 from stdo.runs.settings import role_of
@@ -31,8 +32,8 @@ _OWN_FACTS = ("network", "passes")
 """What may differ between runs that are compared, beside settings of a method."""
 
 
-_PLACE = ("video", "scale", "backbone")
-"""Figures that runs must have in common before they can be compared."""
+_PLACE = ("scale", "backbone")
+"""Figures that runs must have in common, beside their video, before they can be compared."""
 
 
 def rows(runs: Sequence[Run]) -> list[Json]:
@@ -129,6 +130,8 @@ def comparable(run: Run, other: Run) -> bool:
     """
     # First what is cheap: among many videos, most pairs end here
     if any(run.metrics[key] != other.metrics[key] for key in _PLACE):
+        return False
+    if not same_video(run.metrics, other.metrics):
         return False
     ours = {*run.metrics.get("own_settings", ()), *other.metrics.get("own_settings", ())}
     return _conditions(run, ours) == _conditions(other, ours)

@@ -172,6 +172,8 @@ RESULT: dict[str, Field] = {
     "ratios": Field(Numbers | None, "share of each chunk that was trained on", columns=_ITSELF),
     "weights": Field(Numbers | None, "how often a patch of each chunk was drawn", columns=_ITSELF),
     "step_shares": Field(Numbers | None, "share of the steps of each network", columns=_ITSELF),
+    "fingerprint": Field(Text, "version of the conversion and hash of the video's content: results "
+        "are compared where it agrees; of earlier runs, where the names do"),
     "study": Field(Text | None, "study that the run is of"),
     "own_settings": Field(
         Annotated[list[Word], Meta(max_length=100)], "settings that are part of the method"
