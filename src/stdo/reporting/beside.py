@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from stdo.core.types import Json, UserError
-from stdo.evaluation.table import PROTOCOLS
+from stdo.metrics.registry import OTHERS, PROTOCOLS
 from stdo.reporting.results import comparable, equal_work
 from stdo.reporting.runs import Run, collect
 from stdo.reporting.videos import same_video
@@ -26,9 +26,8 @@ def beside(directory: Path) -> list[tuple[str, Json]]:
         directory: Of the run.
 
     Returns:
-        The name of each method, such as ``NAS k=4``, and its ``psnr`` and ``ssim`` as in
-        metrics.json: of the run of the same seed, else the mean of the seeds. Runs that cannot be
-        read are left out.
+        The name of each method, such as ``NAS k=4``, and its metrics as in metrics.json: of the run
+        of the same seed, else the mean of the seeds. Runs that cannot be read are left out.
     """
     (ours, *_) = collect([directory])
     points: dict[str, list[Run]] = {}
@@ -79,7 +78,8 @@ def _candidates(ours: Run) -> Iterator[Path]:
 def _mean(runs: Sequence[Run]) -> Json:
     figures = [run.metrics["psnr"] for run in runs]
     psnr = {name: _known([each.get(name) for each in figures]) for name in PROTOCOLS}
-    return {"psnr": psnr, "ssim": _known([run.metrics["ssim"] for run in runs])}
+    others = {name: _known([run.metrics.get(name) for run in runs]) for name in OTHERS}
+    return {"psnr": psnr, **others}
 
 
 def _known(values: Sequence[float | None]) -> float | None:
