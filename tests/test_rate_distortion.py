@@ -19,8 +19,8 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from stdo.core.types import UserError
 from stdo.evaluation.frames import compare
-from stdo.evaluation.metrics import luma
 from stdo.evaluation.vmaf import has_vmaf
+from stdo.metrics.base import luma
 from stdo.player.client import Player
 from stdo.video.reader import VideoFile
 from stdo.video.sample import GeneratedClip

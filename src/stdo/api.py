@@ -224,15 +224,16 @@ class Run:
         """The number of each chunk's network; -1: none, its patches are enlarged bicubically."""
         return read_chunks(self.directory)[1]
 
-    def evaluate(self, save: str | None = None) -> Result:
+    def evaluate(self, save: str | None = None, metrics: Sequence[str] = ()) -> Result:
         """Measure it again from its weights.
 
         Args:
             save: ``video`` or ``png`` keeps the SR frames in the run directory.
+            metrics: Names of metrics beside those that are always computed: ``ms_ssim``.
         """
         from stdo.pipeline.steps import evaluate
 
-        return Result.of(evaluate(self.directory, self.clip, save))
+        return Result.of(evaluate(self.directory, self.clip, save, metrics=metrics))
 
     def pack(self, bits: int = 8, out: str | Path | None = None) -> Packed:
         """Write what a player plays, play it, and measure what the viewer sees.

@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from stdo.cli.commands import listing
 from stdo.cli.dashboard import main
-from stdo.evaluation.table import PROTOCOLS
+from stdo.metrics.registry import PROTOCOLS
 from stdo.reporting.dashboard import BASELINES, NAMES
 from stdo.runs import settings
 from stdo.runs.tracking import wandb_run

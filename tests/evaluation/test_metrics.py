@@ -3,6 +3,7 @@ known values."""
 
 import doctest
 import math
+import sys
 import tracemalloc
 from fractions import Fraction
 
@@ -17,8 +18,12 @@ from torchmetrics.image import PeakSignalNoiseRatio
 from stdo.chunks import score
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.score import PSNR_CAP, psnr, squared_error
-from stdo.evaluation import metrics
-from stdo.evaluation.metrics import Meter, luma, shave, ssim
+from stdo.evaluation.metrics import Meter
+from stdo.metrics import base
+from stdo.metrics.base import luma
+from stdo.metrics.registry import METRICS
+from stdo.metrics.ssim import ssim
+from stdo.metrics.stdo_patch import shave
 
 SCALE = 2
 HEIGHT, WIDTH = 61, 75  # odd, so the padded frame is larger, and no patch size divides the LR frame
@@ -345,6 +350,7 @@ def test_a_frame_is_measured_in_five_times_its_own_bytes():
 
 
 def test_the_examples_in_the_docstrings_run():
-    found = [doctest.testmod(module) for module in (metrics, score)]
-    assert sum(result.attempted for result in found) >= 6
+    files = {sys.modules[kind.__module__] for kind in METRICS.values()}
+    found = [doctest.testmod(module) for module in (base, score, *files)]
+    assert sum(result.attempted for result in found) >= 9
     assert not any(result.failed for result in found)

@@ -1,6 +1,7 @@
 import pytest
 
-from stdo.evaluation.table import PROTOCOLS, closing_table
+from stdo.evaluation.table import closing_table
+from stdo.metrics.registry import PROTOCOLS
 
 
 def figures(base, ssim):

@@ -23,7 +23,7 @@ def task(config: DictConfig) -> Path:
     clip = clip_of(directory, config.paths.cache, config.video)
     from stdo.evaluation.table import closing_table
 
-    metrics = evaluate(directory, clip, config.save, only=config.network)
+    metrics = evaluate(directory, clip, config.save, only=config.network, metrics=config.metrics)
     out = directory if config.network is None else directory / f"network-{config.network}"
     sys.stdout.write(f"{closing_table(metrics)}\n\n{out}\n")
     return directory

@@ -70,7 +70,9 @@ def perform(config: DictConfig, command: Sequence[str] | None = None) -> tuple[J
         metrics = _packed(job, config, metrics, told)
     if not metrics:
         return job, []
-    return job, [metrics, *(alone(job.directory, job.data.clip) if config.networks_alone else ())]
+    if not config.networks_alone:
+        return job, [metrics]
+    return job, [metrics, *alone(job.directory, job.data.clip, job.metrics)]
 
 
 def _packable(job: Job, config: DictConfig) -> tuple[str, ...]:

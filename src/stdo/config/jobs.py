@@ -131,6 +131,7 @@ def build_job(config: DictConfig) -> Job:
         else None,
         config.optim.loss,
         options,
+        tuple(config.metrics),
     )
     if config.force or not (job.directory / RESULT).exists():
         rehearse(job, trainer, network, config.chunks)

@@ -160,7 +160,7 @@ def check_objective_of(config: Any) -> None:
     """Raise UserError where a search asks for a figure that no run will have."""
     objective = _at(config, "objective")
     if objective is not ...:
-        check_objective(str(objective), bool(config["deliver"]))
+        check_objective(str(objective), bool(config["deliver"]), config["metrics"])
 
 
 def _put(config: Any, key: str, value: Any) -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from stdo.core.types import Progress
 from stdo.evaluation.metrics import Comparison
+from stdo.metrics.base import Pair
 from stdo.package.limits import MAX_RANGE, MAX_RANGES
 from stdo.package.manifest import Figures, Manifest, Psnr
 from stdo.player.client import Player
@@ -41,7 +42,8 @@ def _compared(player: Player, video: Prepared, progress: Progress) -> Figures:
     for t, (pts, rgb_HWC) in enumerate(progress(player, len(video.lr), "measure")):
         hr_HWC = np.asarray(video.hr[t])[: video.height, : video.width]
         assert abs(pts - video.pts[t]) < _EXACT, (t, pts, video.pts[t])
-        comparison.add(hr_HWC, rgb_HWC)
+        comparison.add(Pair(hr_HWC, rgb_HWC))
     assert comparison.frames == len(video.lr), (comparison.frames, len(video.lr))
     found = comparison.result()
-    return Figures(Psnr(**found["psnr"]), found["ssim"])
+    known = {name: found["psnr"][name] for name in Psnr.__struct_fields__}
+    return Figures(Psnr(**known), found["ssim"])

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from stdo.core.types import U8, Json, UserError
 from stdo.evaluation.metrics import Comparison
+from stdo.metrics.base import Pair
 from stdo.video.store import Prepared
 
 
@@ -16,7 +17,7 @@ def truth(video: Prepared) -> Iterator[U8]:
 
 
 def compare(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) -> Json:
-    """PSNR and SSIM of full frames, as docs/protocol.md defines them.
+    """Every metric of full frames, as docs/protocol.md defines them.
 
     Args:
         name: What the frames are called in a message.
@@ -29,7 +30,7 @@ def compare(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) ->
     """
     comparison = Comparison()
     for hr_HWC, sr_HWC in _pairs(name, hr, sr):
-        comparison.add(hr_HWC, sr_HWC)
+        comparison.add(Pair(hr_HWC, sr_HWC))
     if not comparison.frames:
         raise UserError(f"{name}: no frame of it can be compared")
     return comparison.result()

@@ -1,6 +1,6 @@
 """One pass over a video: reconstruct every frame, score it and bicubic beside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,16 +32,18 @@ def measure(
     labels: I16,
     sink: Sink | None = None,
     progress: Progress = silent,
+    extra: Sequence[str] = (),
 ) -> Measured:
     """Measure a reconstruction on the full, native frames.
 
     Args:
         labels: int16 (T, rows, cols).
         sink: Receives every SR frame, cropped to the native size.
+        extra: Names of metrics beside those that are always computed.
     """
     grid, height, width = reconstructor.grid, video.height, video.width
     chunks = len(reconstructor.network_of)
-    ours, bicubic = Meter(grid, chunks), Meter(grid, chunks)
+    ours, bicubic = (Meter(grid, chunks, extra) for _ in range(2))
     hr_grid, enlarge = grid.hr, BicubicUpscaler(grid.scale)
     rows: list[Json] = []
     # Made once: small arrays that stay, made between large ones that go, would split the C

@@ -4,11 +4,9 @@ import textwrap
 from collections.abc import Sequence
 
 from stdo.core.types import Json
+from stdo.metrics.registry import METRICS, OTHERS, PROTOCOLS
 from stdo.runs.files import harmless
 from stdo.runs.schema import DELIVERED
-
-PROTOCOLS = ("frame", "pooled", "stdo_patch", "cafm_frame", "y")
-"""PSNR protocols in the order of the tables; docs/protocol.md defines each."""
 
 _WIDTH = 80
 _BARS = "▁▂▃▄▅▆▇█"
@@ -23,17 +21,18 @@ def closing_table(metrics: Json, others: Sequence[tuple[str, Json]] = ()) -> str
     Args:
         metrics: The content of metrics.json. Figures that are None are shown as –. No line is
             longer than 80 characters, save a name that is.
-        others: Names of methods with comparable runs, and their ``psnr`` and ``ssim``.
+        others: Names of methods with comparable runs, and their metrics as in metrics.json.
     """
     metrics = harmless(metrics)  # the run may be somebody else's
-    ours, bicubic = _figures(metrics), _figures(metrics["bicubic"])
+    names = [*PROTOCOLS, *(name for name in OTHERS if metrics.get(name) or METRICS[name].default)]
+    ours, bicubic = _figures(metrics, names), _figures(metrics["bicubic"], names)
     gains = [None if a is None or b is None else a - b for a, b in zip(ours, bicubic, strict=True)]
     rows = [
-        ["PSNR in dB", *PROTOCOLS, "SSIM"],
-        [metrics["method"], *_texts(ours)],
-        ["bicubic", *_texts(bicubic)],
-        ["difference", *_texts(gains, sign="+")],
-        *([name, *_texts(_figures(result))] for name, result in others),
+        ["PSNR in dB", *map(heading, names)],
+        [metrics["method"], *_texts(ours, names)],
+        ["bicubic", *_texts(bicubic, names)],
+        ["difference", *_texts(gains, names, sign="+")],
+        *([name, *_texts(_figures(result, names), names)] for name, result in others),
     ]
     what = f"{metrics['method']} · {metrics['backbone']} ×{metrics['scale']}"
     size = f"{_plural(metrics['chunks'], 'chunk')} · {_plural(metrics['frames'], 'frame')}"
@@ -62,13 +61,21 @@ def _seams(metrics: Json) -> list[str]:
     ]
 
 
-def _figures(result: Json) -> list[float | None]:
-    return [*(result["psnr"].get(protocol) for protocol in PROTOCOLS), result["ssim"]]
+def heading(name: str) -> str:
+    """What a column of a text table is called: a protocol as a setting names it, other metrics as
+    the field writes them."""
+    return name if METRICS[name].protocol else METRICS[name].label
 
 
-def _texts(figures: Sequence[float | None], sign: str = "") -> list[str]:
-    *decibels, similarity = figures
-    return [*(number(value, 2, sign) for value in decibels), number(similarity, 4, sign)]
+def _figures(result: Json, names: Sequence[str]) -> list[float | None]:
+    return [(result["psnr"] if METRICS[name].protocol else result).get(name) for name in names]
+
+
+def _texts(figures: Sequence[float | None], names: Sequence[str], sign: str = "") -> list[str]:
+    return [
+        number(value, METRICS[name].digits, sign)
+        for name, value in zip(names, figures, strict=True)
+    ]
 
 
 def number(value: float | None, digits: int, sign: str = "") -> str:

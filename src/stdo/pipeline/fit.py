@@ -71,6 +71,7 @@ class Job:
         start: A first phase, in which one network learns for all chunks.
         loss: See `stdo.training.loss.LOSSES`.
         options: What a user adds to the fit.
+        metrics: What is measured beside the metrics that are always computed.
     """
 
     directory: Path
@@ -89,6 +90,7 @@ class Job:
     start: Start | None = None
     loss: str = "l1"
     options: Options = field(default_factory=Options)
+    metrics: Sequence[str] = ()
 
     def sharing(self, chunks: int, first: Tensors | None = None) -> Sharing:
         """The networks of so many chunks. first: the parameters that each begins with; None: the

@@ -7,7 +7,7 @@ finished work metrics = evaluate(directory, clip)    measures a finished run aga
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from stdo.evaluation.identity import FINGERPRINT, check_source, fingerprint_of, 
 from stdo.evaluation.measure import Measured, Sink, measure, pictures_of
 from stdo.evaluation.pictures import comparison, heatmap
 from stdo.evaluation.reconstruct import Reconstructor, device_of
+from stdo.metrics.registry import METRICS, check
 from stdo.models.weights import load_networks
 from stdo.pipeline.fit import Job, fit
 from stdo.reporting.runs import method_name
@@ -76,6 +77,8 @@ def train(job: Job, force: bool = False) -> Json:
                 forget(job.directory)
         with tracked(job.tracker, job.directory, job.facts) as tracker:
             metrics = read_result(job.directory) if finished else _run(job, tracker)
+            if finished and lacks(metrics, job.metrics):
+                metrics = evaluate(job.directory, job.data.clip, metrics=job.metrics)
             if metrics:
                 tracker.result(metrics)
         return metrics
@@ -83,14 +86,16 @@ def train(job: Job, force: bool = False) -> Json:
 
 def _run(job: Job, tracker: Tracker) -> Json:
     if (job.directory / WEIGHTS).exists():
-        return evaluate(job.directory, job.data.clip) if main_process() else {}
+        if not main_process():
+            return {}
+        return evaluate(job.directory, job.data.clip, metrics=job.metrics)
     began = time.monotonic()
     job.data.prepare_data()
     job.data.setup()
     prepared = time.monotonic() - began
     trainer = fit(job, tracker)
     return (
-        evaluate(job.directory, job.data.clip, prepare_seconds=prepared)
+        evaluate(job.directory, job.data.clip, prepare_seconds=prepared, metrics=job.metrics)
         if trainer.is_global_zero
         else {}
     )
@@ -102,6 +107,7 @@ def evaluate(
     save: str | None = None,
     prepare_seconds: float | None = None,
     only: int | None = None,
+    metrics: Sequence[str] = (),
 ) -> Json:
     """Measure a trained run from its weights; write metrics.json, tables, patch maps and pictures.
 
@@ -112,6 +118,7 @@ def evaluate(
         prepare_seconds: What preparing the clip took; None: unknown, or as noted before.
         only: Use this one network for every chunk (paper, Table 1); all is then written into
             ``network-<only>``.
+        metrics: Names of metrics beside those that are always computed.
 
     Returns:
         The content of metrics.json.
@@ -121,12 +128,18 @@ def evaluate(
     """
     if save is not None and save not in SAVES:
         raise UserError(f"save={save}: must be null or one of {', '.join(SAVES)}")
+    check(metrics)
     with claimed(directory):
-        return _evaluate(directory, clip, save, prepare_seconds, only)
+        return _evaluate(directory, clip, save, prepare_seconds, only, metrics)
 
 
 def _evaluate(
-    directory: Path, clip: Clip, save: str | None, prepare_seconds: float | None, only: int | None
+    directory: Path,
+    clip: Clip,
+    save: str | None,
+    prepare_seconds: float | None,
+    only: int | None,
+    extra: Sequence[str],
 ) -> Json:
     began = time.monotonic()
     networks, meta = load_networks(directory / WEIGHTS)
@@ -148,7 +161,7 @@ def _evaluate(
         network.to(device).eval()
     reconstructor = Reconstructor(networks, network_of, clip.grid, device)
     with _sink(out, video, save) as sink:
-        measured = measure(video, reconstructor, labels, sink, clip.progress)
+        measured = measure(video, reconstructor, labels, sink, clip.progress, extra)
     _draw(out, facts, clip, measured, reconstructor, labels)
     write_rows(out / "frames.csv", measured.rows)
     write_maps(out, measured.ours_TRC, measured.bicubic_TRC)
@@ -170,20 +183,27 @@ def _evaluate(
     return metrics
 
 
-def alone(directory: Path, clip: Clip) -> list[Json]:
+def alone(directory: Path, clip: Clip, metrics: Sequence[str] = ()) -> list[Json]:
     """Measure the first and the last chunk's network, each for every patch (paper, Table 1), unless
-    that was done."""
+    that was done. metrics: as for `evaluate`."""
     last = max(read_chunks(directory)[1])
     if not last:
         return []
     found = []
     for only in (0, last):
         out = directory / f"network-{only}"
-        if (out / RESULT).exists():
-            found.append(read_result(out))
-        else:
-            found.append(evaluate(directory, clip, only=only))
+        result = read_result(out) if (out / RESULT).exists() else None
+        if result is None or lacks(result, metrics):
+            result = evaluate(directory, clip, only=only, metrics=metrics)
+        found.append(result)
     return found
+
+
+def lacks(result: Json, metrics: Sequence[str]) -> bool:
+    """Whether a result was measured without one of these metrics."""
+    paths = [METRICS[name].path().split(".") for name in metrics]
+    places = [result if len(path) == 1 else result[path[0]] for path in paths]
+    return any(path[-1] not in place for path, place in zip(paths, places, strict=True))
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import fmean
 
 from stdo.core.types import Json, UserError
-from stdo.evaluation.table import PROTOCOLS
+from stdo.metrics.registry import OTHERS, PROTOCOLS
 from stdo.reporting.results import comparable, equal_work
 from stdo.reporting.runs import Run, collect
+from stdo.reporting.videos import same_video
 from stdo.runs.directory import RESULT
 from stdo.runs.files import read_metrics
 
@@ -25,9 +26,8 @@ def beside(directory: Path) -> list[tuple[str, Json]]:
         directory: Of the run.
 
     Returns:
-        The name of each method, such as ``NAS k=4``, and its ``psnr`` and ``ssim`` as in
-        metrics.json: of the run of the same seed, else the mean of the seeds. Runs that cannot be
-        read are left out.
+        The name of each method, such as ``NAS k=4``, and its metrics as in metrics.json: of the run
+        of the same seed, else the mean of the seeds. Runs that cannot be read are left out.
     """
     (ours, *_) = collect([directory])
     points: dict[str, list[Run]] = {}
@@ -69,8 +69,8 @@ def _candidates(ours: Run) -> Iterator[Path]:
             other = read_metrics(file.parent)
         except (UserError, OSError):
             continue
-        alike = all(other[key] == facts[key] for key in ("video", "backbone", "scale"))
-        alike = alike and not other.get("shortened")
+        alike = all(other[key] == facts[key] for key in ("backbone", "scale"))
+        alike = alike and same_video(other, facts) and not other.get("shortened")
         if alike and other["method"] in METHODS and other["method"] != facts["method"]:
             yield file.parent
 
@@ -78,7 +78,8 @@ def _candidates(ours: Run) -> Iterator[Path]:
 def _mean(runs: Sequence[Run]) -> Json:
     figures = [run.metrics["psnr"] for run in runs]
     psnr = {name: _known([each.get(name) for each in figures]) for name in PROTOCOLS}
-    return {"psnr": psnr, "ssim": _known([run.metrics["ssim"] for run in runs])}
+    others = {name: _known([run.metrics.get(name) for run in runs]) for name in OTHERS}
+    return {"psnr": psnr, **others}
 
 
 def _known(values: Sequence[float | None]) -> float | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from stdo.metrics.registry import METRICS, OTHERS
 from stdo.reporting.results import references
 from stdo.reporting.runs import NAMES, Run
 from stdo.runs.tracking.memory import Memory
@@ -82,7 +83,7 @@ def workspace(entity: str, project: str, protocol: str = "frame", group: str | N
         "seed",
         f"psnr/{protocol}",
         f"gain/{protocol}",
-        "ssim",
+        *(name for name in OTHERS if METRICS[name].default),
         "params",
         "patch_presentations",
     ]

@@ -14,7 +14,7 @@ import yaml
 
 from stdo.core.types import F32, Json
 from stdo.evaluation.crops import GAIN, HARDEST
-from stdo.evaluation.table import PROTOCOLS
+from stdo.metrics.registry import METRICS, OTHERS, PROTOCOLS
 from stdo.reporting.look import look
 from stdo.reporting.names import names
 from stdo.reporting.page_origin import origin, origin_notes
@@ -70,6 +70,11 @@ def page_data(runs: Sequence[Run], title: str, private: bool = False) -> Json:
         "title": title,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "protocols": list(PROTOCOLS),
+        "protocol_names": {name: METRICS[name].label for name in PROTOCOLS},
+        "metrics": [
+            {"key": name, "name": METRICS[name].label, "digits": METRICS[name].digits}
+            for name in OTHERS
+        ],
         "references": [{"key": key, "name": method_name(key)} for key in REFERENCES],
         "equal_work": EQUAL_WORK,
         "methods": [

@@ -10,10 +10,12 @@ from typing import Any
 from stdo.core.files import atomic
 from stdo.core.provenance import as_typed
 from stdo.core.types import Json
+from stdo.metrics.registry import METRICS, OPTIONAL
 from stdo.reporting.names import names
 from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_frames, paper_gain
 from stdo.reporting.publish import published
 from stdo.reporting.runs import Run
+from stdo.reporting.videos import same_video
 from stdo.runs.schema import columns
 from stdo.runs.setting import Role
 from stdo.runs.settings import role_of
@@ -31,19 +33,26 @@ _OWN_FACTS = ("network", "passes")
 """What may differ between runs that are compared, beside settings of a method."""
 
 
-_PLACE = ("video", "scale", "backbone")
-"""Figures that runs must have in common before they can be compared."""
+_PLACE = ("scale", "backbone")
+"""Figures that runs must have in common, beside their video, before they can be compared."""
 
 
 def rows(runs: Sequence[Run]) -> list[Json]:
     """One flat row for each run, all with the same columns; None where a figure does not exist.
+    Metrics that are not always computed have columns where a run has them.
 
     ``run`` is the run's name without its seed. ``over_awdnn``, ``over_nas``, ``over_cafm``:
     difference of the ``frame`` PSNR in dB to that method on the same video, backbone and settings
     with equal work: of the same number of chunks and seed where there are such, else to the mean.
     ``paper_…``: what the paper prints, see `stdo.reporting.paper`.
     """
-    return [_row(run, name, runs) for run, name in zip(runs, names(runs), strict=True)]
+    found = [_row(run, name, runs) for run, name in zip(runs, names(runs), strict=True)]
+    for name in OPTIONAL:
+        for column in (METRICS[name].column(), f"bicubic_{name}"):
+            if all(row[column] is None for row in found):
+                for row in found:
+                    del row[column]
+    return found
 
 
 def write_tsv(path: Path, runs: Sequence[Run]) -> None:
@@ -129,6 +138,8 @@ def comparable(run: Run, other: Run) -> bool:
     """
     # First what is cheap: among many videos, most pairs end here
     if any(run.metrics[key] != other.metrics[key] for key in _PLACE):
+        return False
+    if not same_video(run.metrics, other.metrics):
         return False
     ours = {*run.metrics.get("own_settings", ()), *other.metrics.get("own_settings", ())}
     return _conditions(run, ours) == _conditions(other, ours)

@@ -3,8 +3,8 @@
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from stdo.core.foreign import printable, read_file
 from stdo.core.types import F32, Json, UserError
+from stdo.reporting.videos import own_names
 from stdo.runs.directory import MAPS, RESULT
 from stdo.runs.files import (
     MAX_JSON,
@@ -197,7 +198,16 @@ def collect(where: Iterable[Path]) -> list[Run]:
             f"note: {unfinished} unfinished {'run is' if unfinished == 1 else 'runs are'} left "
             "out\n"
         )
-    return sorted(found.values(), key=_order)
+    return sorted(_with_own_videos(list(found.values())), key=_order)
+
+
+def _with_own_videos(runs: Sequence[Run]) -> list[Run]:
+    """The runs, each under the name that its video has among them."""
+    videos = own_names([(run.metrics, run.settings) for run in runs])
+    return [
+        replace(run, metrics=run.metrics | {"video": video})
+        for run, video in zip(runs, videos, strict=True)
+    ]
 
 
 def _add(found: dict[Path, Run], bad: dict[Path, str], directory: Path) -> None:

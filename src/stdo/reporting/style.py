@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, FigureBase
 
 from stdo.core.types import Json
-from stdo.evaluation.table import PROTOCOLS
+from stdo.metrics.registry import METRICS, OTHERS, PROTOCOLS
 from stdo.reporting.look import look
 from stdo.reporting.runs import method_name
 
@@ -18,7 +18,7 @@ DPI = 144
 
 LABELS = {
     **{f"psnr_{protocol}": f"PSNR ({protocol}), dB" for protocol in PROTOCOLS},
-    "ssim": "SSIM",
+    **{name: METRICS[name].label for name in OTHERS},
     "gain_frame": "gain over bicubic, dB",
     "over_awdnn": "difference to awDNN, dB",
     "over_nas": "difference to NAS, dB",

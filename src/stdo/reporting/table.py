@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from stdo.core.types import Json
-from stdo.evaluation.table import NONE, PROTOCOLS, aligned, number, short
+from stdo.evaluation.table import NONE, aligned, heading, number, short
+from stdo.metrics.registry import METRICS, OTHERS, PROTOCOLS
 from stdo.reporting.paper import SOURCE
 from stdo.reporting.results import equal_work, rows
 from stdo.reporting.runs import Run
@@ -21,7 +22,7 @@ class Line:
 
     def mean(self, column: str) -> float | None:
         """Mean over the seeds that have a figure."""
-        values = [float(row[column]) for row in self.seeds if row[column] is not None]
+        values = [float(row[column]) for row in self.seeds if row.get(column) is not None]
         return fmean(values) if values else None
 
     def half_range(self, column: str) -> float:
@@ -48,7 +49,7 @@ def comparison_table(runs: Sequence[Run]) -> str:
     unequal = False
     for members in groups.values():
         starts[len(cells)] = _heading(members)
-        cells.append(_bicubic(members[0]))
+        cells.append(_bicubic(members))
         usual = Counter(row["presentations"] for row in members).most_common(1)[0][0]
         for line in _lines(members):
             equal = equal_work(line.mean("presentations") or 0.0, usual)
@@ -85,9 +86,15 @@ def _lines(members: Sequence[Json]) -> list[Line]:
     return [Line(seeds) for seeds in points.values()]
 
 
-def _bicubic(row: Json) -> list[str]:
-    figures = {"run": "bicubic", "SSIM": number(row["bicubic_ssim"], 4)}
-    figures |= {protocol: number(row[f"bicubic_{protocol}"], 2) for protocol in PROTOCOLS}
+def _bicubic(members: Sequence[Json]) -> list[str]:
+    """Bicubic's figures of the first run, and those of optional metrics of the first that measured
+    them."""
+    figures = {"run": "bicubic"}
+    for name, metric in METRICS.items():
+        asked = members[:1] if metric.default else members
+        values = (row.get(f"bicubic_{name}") for row in asked)
+        value = next((each for each in values if each is not None), None)
+        figures[heading(name)] = number(value, metric.digits)
     return [figures.get(name, "") for name in _HEADER]
 
 
@@ -118,7 +125,7 @@ _COLUMNS: list[tuple[str, Callable[[Line], str]]] = [
     ("±", lambda line: number(line.half_range("psnr_frame"), 2) if len(line.seeds) > 1 else ""),
     ("n", lambda line: str(len(line.seeds)) if len(line.seeds) > 1 else ""),
     *((protocol, _mean(f"psnr_{protocol}")) for protocol in PROTOCOLS[1:]),
-    ("SSIM", _mean("ssim", 4)),
+    *((heading(name), _mean(name, METRICS[name].digits)) for name in OTHERS),
     ("gain", _mean("gain_frame", sign="+")),
     ("Δ awDNN", _mean("over_awdnn", sign="+")),
     (_PAPER[1], _mean("paper_over_awdnn", sign="+")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 from msgspec import inspect
 
 from stdo.core.types import Json, UserError
+from stdo.metrics.registry import OPTIONAL
 from stdo.runs.schema import DELIVERED, RESULT, columns
 
 _ASKED = frozenset(
@@ -58,12 +59,13 @@ def _below(kind: inspect.Type, name: str) -> inspect.Type:
     return kind
 
 
-def check_objective(name: str, delivers: bool) -> None:
+def check_objective(name: str, delivers: bool, metrics: Sequence[str] = ()) -> None:
     """Raise UserError where no run will have such a figure.
 
     Args:
         name: ``psnr.frame``.
         delivers: Whether the runs write packages too.
+        metrics: What the runs measure beside the metrics that are always computed.
     """
     known = figures()
     if name not in known:
@@ -72,6 +74,9 @@ def check_objective(name: str, delivers: bool) -> None:
         raise UserError(
             f"objective={name}: must be a figure of metrics.json: {', '.join(known)}{hint}"
         )
+    metric = name.rpartition(".")[2]
+    if metric in OPTIONAL and metric not in metrics:
+        raise UserError(f"objective={name}: is not measured; add metrics=[{metric}]")
     if name.partition(".")[0] in DELIVERED and not delivers:
         raise UserError(f"objective={name}: is known of delivered runs alone; add deliver=true")
 

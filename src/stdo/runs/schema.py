@@ -4,7 +4,7 @@ Another version may write more, so fields that are not known pass. `stdo.runs.fi
 files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stdo.core.plugins import NAME
+from stdo.metrics.base import Metric
+from stdo.metrics.registry import METRICS, OTHERS, PROTOCOLS
 
 MAX_SIDE = 1024
 """Pixels of a side of a crop."""
@@ -25,21 +27,32 @@ Count = Annotated[int, Meta(ge=1, le=2**53)]
 Chunks = Annotated[int, Meta(ge=0, le=32767)]
 Side = Annotated[int, Meta(ge=1, le=2**20)]
 Db = Annotated[float, Meta(ge=-1000, le=1000)]
-Similarity = Annotated[float, Meta(ge=-2, le=2)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 Number = Annotated[float, Meta(ge=-1e15, le=1e15)]
 PerChunk = Annotated[list[Db | None], Meta(max_length=32767)]
 Numbers = Annotated[list[Number], Meta(max_length=32767)]
 
 
-class Psnr(Struct):
-    """dB by each protocol of docs/protocol.md."""
+def kind_of(metric: type[Metric]) -> Any:
+    """Type and range of a metric's figure."""
+    least, most = metric.limits
+    return Annotated[float, Meta(ge=least, le=most)]
 
-    frame: Db
-    pooled: Db | None = None
-    stdo_patch: Db | None = None
-    cafm_frame: Db | None = None
-    y: Db | None = None
+
+def _figures(names: Iterable[str], needed: bool) -> list[Any]:
+    """Fields of a struct for metrics. needed: those that every result has must be there."""
+    fields: list[Any] = []
+    for name in names:
+        metric = METRICS[name]
+        if needed and metric.needed:
+            fields.append((name, kind_of(metric) if metric.protocol else kind_of(metric) | None))
+        else:
+            fields.append((name, kind_of(metric) | None, None))
+    return fields
+
+
+Psnr = msgspec.defstruct("Psnr", _figures(PROTOCOLS, True))
+"""dB by each protocol of docs/protocol.md."""
 
 
 class Seams(Struct):
@@ -49,22 +62,28 @@ class Seams(Struct):
     inside: Db | None
 
 
-class Bicubic(Struct):
-    """Figures of bicubic enlargement."""
+Bicubic = msgspec.defstruct(
+    "Bicubic",
+    [
+        ("psnr", Annotated[dict[str, Db | None], Meta(max_length=100)]),
+        *_figures(OTHERS, True),
+        ("seams", Seams | UnsetType, UNSET),
+    ],
+    kw_only=True,
+)
+"""Figures of bicubic enlargement."""
 
-    psnr: Annotated[dict[str, Db | None], Meta(max_length=100)]
-    ssim: Similarity | None
-    seams: Seams | UnsetType = UNSET
-
-
-class Delivered(Struct):
-    """What a viewer of the package sees."""
-
-    bits: Annotated[int, Meta(ge=1, le=32)]
-    psnr: Psnr
-    codec: Annotated[str, Meta(max_length=40)] | UnsetType = UNSET
-    crf: Db | None = None
-    ssim: Similarity | None = None
+Delivered = msgspec.defstruct(
+    "Delivered",
+    [
+        ("bits", Annotated[int, Meta(ge=1, le=32)]),
+        ("psnr", Psnr),
+        ("codec", Annotated[str, Meta(max_length=40)] | UnsetType, UNSET),
+        ("crf", Db | None, None),
+        *_figures(OTHERS, False),
+    ],
+)
+"""What a viewer of the package sees."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +111,6 @@ def _of(prefix: str, *parts: str, below: str = "") -> tuple[tuple[str, str], ...
 
 
 _ITSELF = (("", ""),)
-_PROTOCOLS = Psnr.__struct_fields__
 PARTS = ("lr", "audio", "models", "chunks", "graph", "manifest", "total")
 """What the bytes of a package are counted by (docs/package.md)."""
 
@@ -135,11 +153,17 @@ RESULT: dict[str, Field] = {
     ),
     "patch_presentations": Field(Count, "patches seen in "
         "training", "all", (("presentations", ""),), page=True),
-    "psnr": Field(Psnr, "PSNR in dB by protocol", "all", _of("psnr", *_PROTOCOLS), page=True),
-    "ssim": Field(Similarity | None, "SSIM, mean of the frames", "all", _ITSELF, page=True),
+    "psnr": Field(Psnr, "PSNR in dB by protocol", "all", _of("psnr", *PROTOCOLS), page=True),
+    **{
+        name: Field(
+            kind_of(METRICS[name]) | None, METRICS[name].help,
+            "all" if METRICS[name].needed else None, _ITSELF, page=True,
+        )
+        for name in OTHERS
+    },
     "bicubic": Field(
         Bicubic, "figures of bicubic", "all",
-        (*_of("bicubic", *_PROTOCOLS, below="psnr."), ("bicubic_ssim", "ssim")), page=True,
+        (*_of("bicubic", *PROTOCOLS, below="psnr."), *_of("bicubic", *OTHERS)), page=True,
     ),
     "seams": Field(Seams, "PSNR at the edges of patches and "
         "inside", columns=_of("seams", "border", "inside")),
@@ -172,6 +196,8 @@ RESULT: dict[str, Field] = {
     "ratios": Field(Numbers | None, "share of each chunk that was trained on", columns=_ITSELF),
     "weights": Field(Numbers | None, "how often a patch of each chunk was drawn", columns=_ITSELF),
     "step_shares": Field(Numbers | None, "share of the steps of each network", columns=_ITSELF),
+    "fingerprint": Field(Text, "version of the conversion and hash of the video's content: results "
+        "are compared where it agrees; of earlier runs, where the names do"),
     "study": Field(Text | None, "study that the run is of"),
     "own_settings": Field(
         Annotated[list[Word], Meta(max_length=100)], "settings that are part of the method"

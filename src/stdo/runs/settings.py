@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from stdo.core.types import UserError
+from stdo.metrics.registry import OPTIONAL, PROTOCOLS
 from stdo.runs.setting import (
     Below,
     BelowOne,
@@ -31,8 +32,8 @@ from stdo.runs.setting import (
     Word,
 )
 
+_OptionalMetric: Any = Literal[OPTIONAL]
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
-PROTOCOLS = ("frame", "pooled", "stdo_patch", "cafm_frame", "y")
 SAMPLERS = ("sampler", "init.sampler")
 """Where a configuration has a sampler: of the networks of the chunks, and of the network that is
 trained first."""
@@ -157,6 +158,9 @@ SETTINGS: dict[str, Setting] = {
     ),
     "save": Setting(
         Literal["video", "png"] | None, "keep the SR frames in the run directory", Role.NONE
+    ),
+    "metrics": Setting(
+        list[_OptionalMetric], "metrics beside those that are always computed", Role.NONE
     ),
     "network": Setting(Natural | None, "use this one network for every chunk", Role.NONE),
     "unpacked": Setting(bool, "write a folder in place of a file", Role.NONE),

@@ -4,7 +4,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const RUNS = DATA.runs.map((run, id) => ({ ...run, id }));
 const METHODS = new Map(DATA.methods.map((method, index) => [method.key, { ...method, colour: `var(--m${index})` }]));
-const PROTOCOL_NAMES = { frame: "frame", pooled: "pooled", stdo_patch: "STDO patch", cafm_frame: "CaFM frame", y: "Y" };
+const PROTOCOL_NAMES = DATA.protocol_names;
 
 const REFERENCES = new Map(DATA.references.map(({ key, name }) => [key, name]));
 

@@ -10,7 +10,7 @@ const COLUMNS = [
   { key: "gain", name: "Δ bicubic", title: "PSNR over bicubic in the chosen protocol", of: gain, show: signed, down: true, best: Math.max },
   ...DATA.references.map(({ key, name }) => ({ key: `over_${key}`, name: `Δ ${name}`, title: `PSNR over ${name} in the chosen protocol, where the runs are comparable and did equal work`, of: (run) => overReference(run, key), show: signed, down: true, optional: true })),
   ...DATA.protocols.map(ofProtocol),
-  { key: "ssim", name: "SSIM", of: (run) => run.ssim, show: (value) => text(value, 4), down: true, best: Math.max },
+  ...DATA.metrics.map(({ key, name, digits }) => ({ key, name, of: (run) => run[key], show: (value) => text(value, digits), down: true, best: Math.max, optional: true })),
   { key: "chunks", name: "k", title: "Chunks", of: (run) => run.chunks },
   { key: "params", name: "Parameters", of: (run) => run.params, show: short },
   { key: "macs", name: "MACs/frame", of: (run) => run.macs_per_frame, show: short },
