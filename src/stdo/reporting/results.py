@@ -13,7 +13,7 @@ from stdo.core.types import Json
 from stdo.reporting.names import names
 from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_frames, paper_gain
 from stdo.reporting.publish import published
-from stdo.reporting.runs import Run
+from stdo.reporting.runs import EQUAL, Run
 from stdo.runs.schema import columns
 from stdo.runs.setting import Role
 from stdo.runs.settings import role_of
@@ -38,10 +38,11 @@ _PLACE = ("video", "scale", "backbone")
 def rows(runs: Sequence[Run]) -> list[Json]:
     """One flat row for each run, all with the same columns; None where a figure does not exist.
 
-    ``run`` is the run's name without its seed. ``over_awdnn``, ``over_nas``, ``over_cafm``:
-    difference of the ``frame`` PSNR in dB to that method on the same video, backbone and settings
-    with equal work: of the same number of chunks and seed where there are such, else to the mean.
-    ``paper_…``: what the paper prints, see `stdo.reporting.paper`.
+    ``run`` is the run's name without its seed, ``equal`` its reading of equal work.
+    ``over_awdnn``, ``over_nas``, ``over_cafm``: difference of the ``frame`` PSNR in dB to that
+    method on the same video, backbone and settings with equal work: of the same number of chunks
+    and seed where there are such, else to the mean. ``paper_…``: what the paper prints, see
+    `stdo.reporting.paper`.
     """
     return [_row(run, name, runs) for run, name in zip(runs, names(runs), strict=True)]
 
@@ -65,6 +66,7 @@ def _row(run: Run, name: str, runs: Sequence[Run]) -> Json:
     facts = run.metrics
     row: Json = {"run": name}
     row |= {column: _at(facts.get(field), path) for column, field, path in columns()}
+    row["equal"] = run.reading  # runs of before do not say it
     row["gain_frame"] = _difference(row["psnr_frame"], row["bicubic_frame"])
     row |= {f"over_{method}": over(run, method, runs) for method in REFERENCES}
     return row | _of_paper(run) | _origin(run)
@@ -125,12 +127,15 @@ def comparable(run: Run, other: Run) -> bool:
     """Whether all that shapes the two results is equal, but for what belongs to their methods.
 
     A method is its chunking, sharing, sampling, budget, optimizer and first weights, and whatever
-    else its own file in conf/ sets, such as the halo of B-STDO.
+    else its own file in conf/ sets, such as the halo of B-STDO. The reading of equal work must be
+    the same, or one of the runs has none, as awDNN: then it is the same fit under both.
     """
     # First what is cheap: among many videos, most pairs end here
     if any(run.metrics[key] != other.metrics[key] for key in _PLACE):
         return False
-    ours = {*run.metrics.get("own_settings", ()), *other.metrics.get("own_settings", ())}
+    if run.reading != other.reading and None not in (run.reading, other.reading):
+        return False
+    ours = {EQUAL, *run.metrics.get("own_settings", ()), *other.metrics.get("own_settings", ())}
     return _conditions(run, ours) == _conditions(other, ours)
 
 

@@ -256,7 +256,13 @@ SETTINGS: dict[str, Setting] = {
     "budget.passes": Setting(
         Positive, "patches seen in training, as a multiple of the video's patches"
     ),
-    "budget.batch": Setting(Count, "patches per network and step"),
+    "budget.batch": Setting(Count, "patches per step, of each network or of all, see budget.equal"),
+    "budget.equal": Setting(
+        Literal["steps", "batch"],
+        "batch: every network has budget.batch patches a step; steps: those side by side share it",
+        Role.CONDITION,
+        neutral=("batch",),  # what runs of before did
+    ),
     "budget.lr": Setting(Positive, "learning rate that optim=adam takes", Role.NONE),
     "budget.warmup": Setting(BelowOne, "share of the steps in which the learning rate rises"),
     "budget.full_steps": Setting(
