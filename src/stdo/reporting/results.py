@@ -98,8 +98,9 @@ def references(run: Run, method: str, runs: Sequence[Run]) -> list[Run]:
 
     Returns:
         Those under the same conditions with equal work: of the run's number of chunks where there
-        is one, else of every number, and then the same with its seed. Empty for runs of that
-        method itself and for shortened ones.
+        is one, else of every number, and then the same with its seed. For a run that is the same
+        under both readings of equal work, those of the reading in which the other method is
+        better. Empty for runs of that method itself and for shortened ones.
     """
     if run.metrics["method"] == method or run.metrics.get("shortened"):
         return []
@@ -112,10 +113,19 @@ def references(run: Run, method: str, runs: Sequence[Run]) -> list[Run]:
         and comparable(other, run)
         and equal_work(other.metrics["patch_presentations"], run.metrics["patch_presentations"])
     ]
-    for figure in ("chunks", "seed"):
-        alike = [other for other in others if other.metrics[figure] == run.metrics[figure]]
-        others = alike or others
-    return others
+    return _alike(_under_one_reading(_alike(others, run, "chunks")), run, "seed")
+
+
+def _alike(others: list[Run], run: Run, figure: str) -> list[Run]:
+    """Those that have a figure in common with a run; all, where there are none."""
+    return [o for o in others if o.metrics[figure] == run.metrics[figure]] or others
+
+
+def _under_one_reading(others: list[Run]) -> list[Run]:
+    """Those of the reading of equal work whose mean PSNR is highest."""
+    readings = {other.reading for other in others}
+    groups = [[other for other in others if other.reading == each] for each in readings]
+    return max(groups, key=lambda runs: fmean(r.metrics["psnr"]["frame"] for r in runs), default=[])
 
 
 def equal_work(presentations: float, other: float) -> bool:
