@@ -41,7 +41,7 @@ PARTIAL = ("backbone.network", "chunking.split", "sharing", "sampler", "init.sam
     "optim.optimizer", "optim.schedule", "trainer")  # fmt: skip
 """What of a configuration names a class or function that is called later."""
 
-_LATER = ("trainer.", "budget.equal")
+_LATER = ("trainer.", "budget.equal", "chunking.")
 """Settings, or how they begin, that configurations of before do not have."""
 
 
@@ -63,7 +63,7 @@ def build_job(config: DictConfig) -> Job:
         from stdo.models.registry import check_backbone
         from stdo.models.sharing import seeded
         from stdo.models.weights import starting
-        from stdo.pipeline.equal import batch_of_each, divided, side_by_side
+        from stdo.pipeline.equal import divided
         from stdo.pipeline.fit import Job
         from stdo.pipeline.phases import Start
         from stdo.pipeline.rehearsal import named, rehearse
@@ -71,23 +71,13 @@ def build_job(config: DictConfig) -> Job:
         from stdo.training.loss import check_loss
         from stdo.training.precision import resolve
 
-    if config.chunking.name == "whole":
-        config.chunks = 1
-    check_chunks(config)
+    _set_chunks(config)
     config.trainer.precision = resolve(config.trainer.precision, config.trainer.accelerator)
     config.callbacks = _named_as_installed(config.get("callbacks"))
     settings = OmegaConf.to_container(config, resolve=True)
     refuse_untrusted(settings)
     _check_partial(config)
-    networks = side_by_side(
-        instantiate(config.sampler),
-        instantiate(config.sharing),
-        config.chunks - config.sharing.get("bicubic_chunks", 0),
-    )
-    if networks == 1:  # the readings of equal work are one fit, and one run
-        config.budget.equal = "batch"
-    elif networks and config.budget.equal == "steps":
-        batch_of_each(config.budget.batch, networks)
+    networks = _set_reading(config)
     config.plugins = used(config.get("plugins") or (), settings)
     trainer = _tried_trainer(config)
     clip = build_clip(config)
@@ -153,6 +143,41 @@ def build_job(config: DictConfig) -> Job:
     if config.force or not (job.directory / RESULT).exists():
         rehearse(job, trainer, network, config.chunks)
     return job
+
+
+def _set_chunks(config: DictConfig) -> None:
+    """Give ``chunks`` the number that the chunking asks for, in place, and check what depends on
+    it."""
+    if config.chunking.name == "whole":
+        config.chunks = 1
+    elif config.chunking.get("seconds"):
+        from stdo.pipeline.duration import chunks_of
+
+        refuse_untrusted(OmegaConf.to_container(config, resolve=True))
+        # From here on it is a run of so many chunks, however they were asked for
+        config.chunks = chunks_of(build_clip(config).info, config.chunking.seconds)
+        config.chunking.seconds = None
+    check_chunks(config)
+
+
+def _set_reading(config: DictConfig) -> int | None:
+    """How many networks train side by side, see `side_by_side`. Of one, the readings of equal work
+    are one fit and one run: in place.
+
+    Raises UserError for a batch that cannot be divided.
+    """
+    from stdo.pipeline.equal import batch_of_each, side_by_side
+
+    networks = side_by_side(
+        instantiate(config.sampler),
+        instantiate(config.sharing),
+        config.chunks - config.sharing.get("bicubic_chunks", 0),
+    )
+    if networks == 1:
+        config.budget.equal = "batch"
+    elif networks and config.budget.equal == "steps":
+        batch_of_each(config.budget.batch, networks)
+    return networks
 
 
 def _check_partial(config: DictConfig) -> None:

@@ -209,6 +209,9 @@ SETTINGS: dict[str, Setting] = {
     "patches.width": Setting(Count | None, "LR pixels; null: the paper's"),
     "patches.halo": Setting(Natural, "LR pixels of context around a patch, against seams"),
     "chunking.name": Setting(Word, "how patches are grouped: score, time or whole"),
+    "chunking.seconds": Setting(
+        Positive | None, "longest chunk of chunking=time in seconds, in place of chunks"
+    ),
     "scorer.name": Setting(Word, "what measures how hard a patch is"),
     "scorer.function": Setting(
         Text, "package.module:function, from an LR to an SR frame (uint8, HWC)"
