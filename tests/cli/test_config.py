@@ -152,6 +152,8 @@ BAD = {
     "backbone.name": ["", None], "backbone.network.init": ["he", None],
     "backbone.quick_passes": [0, "x"], "backbone.paper_lr": [0, "x"], "init.name": ["", None],
     "budget.name": ["", None], "budget.lr": [0, "x"], "budget.warmup": [1, -0.1],
+    "chunking.seconds": [0, -5, "x"],
+    "budget.equal": ["half", None, 1],
     "budget.full_steps": [-1, 1.5], "plot.kind": ["", 3], "plot.x": ["", 3], "plot.y": ["", 3],
     "plot.by": ["", 3, [3], []], "plot.where": ["x", 3],
     "plot.text": ["", 3], "plot.log": [1, "x"], "plot.paper": ["", 3],

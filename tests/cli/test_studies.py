@@ -9,11 +9,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import instantiate
 
 from stdo.config.settings import check, check_chunks
 from stdo.config.studies import Study, expanded, folder, names, open_study
 from stdo.config.trust import conf_dir
 from stdo.core.types import UserError
+from stdo.pipeline.equal import batch_of_each, side_by_side
 
 STUDIES = names()
 FOLDERS = Path(__file__).parents[2] / "experiments"
@@ -83,11 +85,17 @@ def test_every_job_of_a_study_composes_and_passes_the_checks(name: str) -> None:
             check(config)
             if config.chunking.name != "whole":
                 check_chunks(config)
+                served = config.chunks - config.sharing.bicubic_chunks
+                networks = side_by_side(
+                    instantiate(config.sampler), instantiate(config.sharing), served
+                )
+                if config.budget.equal == "steps":
+                    batch_of_each(config.budget.batch, networks or 1)
 
 
 def test_what_the_user_gives_wins_in_the_place_of_the_studys() -> None:
     plain = jobs_of(["study=table4"])
-    assert len(plain) == 3 * 2 * 2
+    assert len(plain) == 3 * 2 * 2 * 2
     assert plain[0] == [
         "study=table4",
         "experiment=small",
@@ -95,12 +103,21 @@ def test_what_the_user_gives_wins_in_the_place_of_the_studys() -> None:
         "scale=2",
         "method=stdo",
         "seed=0",
+        "budget.equal=batch",
     ]
     fewer = jobs_of(["method=nas", "video.path=x.mp4", "study=table4", "chunks=2,6", "++scale=3"])
     assert [job[1:-1] for job in fewer] == [
-        ["experiment=small", f"chunks={chunks}", "++scale=3", "method=nas", f"seed={seed}"]
+        [
+            "experiment=small",
+            f"chunks={chunks}",
+            "++scale=3",
+            "method=nas",
+            f"seed={seed}",
+            f"budget.equal={equal}",
+        ]
         for chunks in (2, 6)
         for seed in (0, 1)
+        for equal in ("batch", "steps")
     ]
     assert [word for word in expanded(["study=table4", "~method"]) if "method" in word] == [
         "~method"

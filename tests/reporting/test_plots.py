@@ -73,6 +73,24 @@ def test_lines_are_means_of_seeds_with_their_range(runs: list[Run]) -> None:
     assert "clip · espcn · ×2" in words(figure)
 
 
+def test_a_run_that_is_the_same_under_both_readings_is_on_both_lines(runs: list[Run]) -> None:
+    def point(chunks: int, equal: str | None, psnr: float) -> Run:
+        facts = {
+            "chunks": chunks,
+            "equal": equal,
+            "psnr": runs[2].metrics["psnr"] | {"frame": psnr},
+        }
+        return Run(runs[2].directory, runs[2].metrics | facts, {}, runs[2].config)
+
+    shown = [point(1, None, 30.0), point(2, "batch", 29.0), point(2, "steps", 31.0), runs[0]]
+    plot = {"kind": "lines", "x": "chunks", "by": ["method", "equal"]}
+    (axes,) = draw(shown, plot, "").axes
+    drawn = {str(curve.get_label()): curve.get_xydata().tolist() for curve in axes.lines}
+    assert drawn["STDO, equal batch"] == [[1, 30.0], [2, 29.0]]
+    assert drawn["STDO, equal steps"] == [[1, 30.0], [2, 31.0]]
+    assert len(drawn["awDNN"]) == 1
+
+
 def test_bars_stand_for_one_point_each(runs: list[Run]) -> None:
     figure = draw(runs, {"kind": "bars"}, "")
     heights = [bar.get_height() for bar in figure.axes[0].patches]

@@ -93,6 +93,32 @@ def test_what_a_methods_own_file_sets_is_part_of_the_method(runs: list[Run]) -> 
     assert rows([runs[0], OTHERS["halo"](runs[2])])[1]["over_awdnn"] is None
 
 
+def test_only_runs_of_one_reading_of_equal_work_are_compared(runs: list[Run]) -> None:
+    awdnn, stdo = runs[0], runs[2]
+    assert (awdnn.reading, stdo.reading) == (None, "batch")
+    nas = {each: but(stdo, 30.0, method="nas", equal=each) for each in ("batch", "steps")}
+    steps = but(stdo, 31.0, equal="steps")
+    table = rows([awdnn, nas["batch"], but(nas["steps"], 30.5), but(stdo, 31.0), steps])
+    assert [row["equal"] for row in table] == [None, "batch", "steps", "batch", "steps"]
+    assert [row["over_nas"] for row in table[3:]] == pytest.approx([1.0, 0.5])
+    # awDNN is the same under both: it is counted from the better NAS
+    assert table[0]["over_nas"] == pytest.approx(awdnn.metrics["psnr"]["frame"] - 30.5)
+    assert None not in [row["over_awdnn"] for row in table[1:]]
+    assert rows([nas["batch"], steps])[1]["over_nas"] is None
+    text = comparison_table([awdnn, but(stdo, 31.0), steps])
+    assert text.count("STDO k=2, equal ") == 2 and "share a batch" in text
+
+
+def test_a_run_of_before_gave_each_network_the_whole_batch(runs: list[Run]) -> None:
+    for run, reading in ((runs[0], None), (runs[2], "batch")):
+        old = but(run)
+        for name in ("equal", "network_steps", "peak_lr", "optimizer"):
+            old.metrics.pop(name, None)
+        assert old.reading == reading
+        row = rows([old])[0]
+        assert (row["equal"], row["peak_lr"], row["network_steps"]) == (reading, None, None)
+
+
 @pytest.mark.parametrize("what", OTHERS)
 def test_unlike_runs_are_not_compared(runs: list[Run], what: str) -> None:
     assert rows([OTHERS[what](runs[0]), runs[2]])[1]["over_awdnn"] is None

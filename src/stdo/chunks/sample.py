@@ -70,6 +70,13 @@ class Sampler(ABC):
             counts += np.bincount(label_N[self.batch(step)], minlength=len(counts))
         return [int(count) for count in counts]
 
+    def learner_steps(self) -> list[int]:
+        """How many steps each learner takes: all of them, or those that show it patches."""
+        if self.at_once == self.learners:
+            return [self.steps] * self.learners
+        first = [int(self.learner_N[self.batch(step)[0]]) for step in range(self.steps)]
+        return [int(count) for count in np.bincount(first, minlength=self.learners)]
+
     @property
     def facts(self) -> Json:
         """What of the sampling belongs into metrics.json."""

@@ -41,6 +41,9 @@ PARTIAL = ("backbone.network", "chunking.split", "sharing", "sampler", "init.sam
     "optim.optimizer", "optim.schedule", "trainer")  # fmt: skip
 """What of a configuration names a class or function that is called later."""
 
+_LATER = ("trainer.", "budget.equal", "chunking.")
+"""Settings, or how they begin, that configurations of before do not have."""
+
 
 def build_job(config: DictConfig) -> Job:
     """Build every part of a run, in the directory that follows from its settings and its video;
@@ -60,6 +63,7 @@ def build_job(config: DictConfig) -> Job:
         from stdo.models.registry import check_backbone
         from stdo.models.sharing import seeded
         from stdo.models.weights import starting
+        from stdo.pipeline.equal import divided
         from stdo.pipeline.fit import Job
         from stdo.pipeline.phases import Start
         from stdo.pipeline.rehearsal import named, rehearse
@@ -67,14 +71,13 @@ def build_job(config: DictConfig) -> Job:
         from stdo.training.loss import check_loss
         from stdo.training.precision import resolve
 
-    if config.chunking.name == "whole":
-        config.chunks = 1
-    check_chunks(config)
+    _set_chunks(config)
     config.trainer.precision = resolve(config.trainer.precision, config.trainer.accelerator)
     config.callbacks = _named_as_installed(config.get("callbacks"))
     settings = OmegaConf.to_container(config, resolve=True)
     refuse_untrusted(settings)
     _check_partial(config)
+    networks = _set_reading(config)
     config.plugins = used(config.get("plugins") or (), settings)
     trainer = _tried_trainer(config)
     clip = build_clip(config)
@@ -109,9 +112,14 @@ def build_job(config: DictConfig) -> Job:
         "sampler": _name_of(config.sampler),
         "scorer": config.scorer.name,
         "init": config.init.name,
+        "equal": None if networks == 1 else config.budget.equal,
+        "optimizer": _name_of(config.optim.optimizer),
+        "negative_slope": network.negative_slope,
+        "first_weights": "file" if config.init.weights else config.backbone.network.get("init"),
         "own_settings": _own_settings(config),
         **budget,
     }
+    sampler = partial(instantiate(config.sampler), **budget)
     job = Job(
         directory,
         OmegaConf.to_yaml(_with_places(config), resolve=True),
@@ -119,7 +127,7 @@ def build_job(config: DictConfig) -> Job:
         data,
         backbone,
         instantiate(config.sharing),
-        partial(instantiate(config.sampler), **budget),
+        partial(divided, sampler) if config.budget.equal == "steps" else sampler,
         instantiate(config.optim.optimizer),
         instantiate(config.optim.schedule),
         instantiate(_for_lightning(config)),
@@ -136,6 +144,41 @@ def build_job(config: DictConfig) -> Job:
     if config.force or not (job.directory / RESULT).exists():
         rehearse(job, trainer, network, config.chunks)
     return job
+
+
+def _set_chunks(config: DictConfig) -> None:
+    """Give ``chunks`` the number that the chunking asks for, in place, and check what depends on
+    it."""
+    if config.chunking.name == "whole":
+        config.chunks = 1
+    elif config.chunking.get("seconds"):
+        from stdo.pipeline.duration import chunks_of
+
+        refuse_untrusted(OmegaConf.to_container(config, resolve=True))
+        # From here on it is a run of so many chunks, however they were asked for
+        config.chunks = chunks_of(build_clip(config).info, config.chunking.seconds)
+        config.chunking.seconds = None
+    check_chunks(config)
+
+
+def _set_reading(config: DictConfig) -> int | None:
+    """How many networks train side by side, see `side_by_side`. Of one, the readings of equal work
+    are one fit and one run: in place.
+
+    Raises UserError for a batch that cannot be divided.
+    """
+    from stdo.pipeline.equal import batch_of_each, side_by_side
+
+    networks = side_by_side(
+        instantiate(config.sampler),
+        instantiate(config.sharing),
+        config.chunks - config.sharing.get("bicubic_chunks", 0),
+    )
+    if networks == 1:
+        config.budget.equal = "batch"
+    elif networks and config.budget.equal == "steps":
+        batch_of_each(config.budget.batch, networks)
+    return networks
 
 
 def _check_partial(config: DictConfig) -> None:
@@ -267,7 +310,7 @@ def run_directory(config: DictConfig, source: FrameSource) -> Path:
         if role_of(name) is not Role.NONE
         and not name.startswith("video.")
         # runs that have such a setting with no effect are those of before that had none
-        and not (name.startswith("trainer.") and is_neutral(name, value))
+        and not (name.startswith(_LATER) and is_neutral(name, value))
     }
     if any(name.startswith("callbacks.") for name in kept):
         # what callbacks watch

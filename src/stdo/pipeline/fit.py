@@ -38,7 +38,7 @@ from stdo.runs.directory import (
 from stdo.runs.tracking.tracker import FilesOnly, MakeTracker, Tracker, curve_loggers
 from stdo.training.callbacks import AtomicCheckpointIO, Curve, FitProgress, KeepLast, hush
 from stdo.training.data import PatchData
-from stdo.training.module import Optimizer, Overfit, Schedule
+from stdo.training.module import Optimizer, Overfit, Schedule, peak_rate_of
 from stdo.training.options import Options, shortened_facts
 from stdo.training.processes import environment
 from stdo.training.shortened import Shortened, planned
@@ -150,11 +150,13 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     sharing = job.sharing(chunks)
     *before, sampler = job.samplers(label_N, sharing.learner_of(label_N))
     phase, done = _Phase(sharing, sampler, job.directory / CHECKPOINT), []
+    rates: list[float | None] = []
     for first in before:
-        weights, steps, seconds = _start(
+        weights, steps, seconds, rate = _start(
             job, Single(job.backbone, chunks, seed=first.seed), first, planned(sampler), loggers
         )
         done.append(Shortened(first, steps))
+        rates.append(rate)
         sharing, label_N = job.sharing(chunks, weights), _flat(data)
         sampler = job.samplers(label_N, sharing.learner_of(label_N))[-1]
         phase = _Phase(
@@ -166,31 +168,32 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     if dist.is_initialized():
         dist.destroy_process_group()
     if trainer.is_global_zero:
-        _save(job, sharing, done, seconds, str(trainer.strategy.root_device))
+        rates.append(peak_rate_of(trainer))
+        _save(job, sharing, done, seconds, str(trainer.strategy.root_device), rates)
     return trainer
 
 
 def _start(
     job: Job, sharing: Single, sampler: Sampler, after: int, loggers: list[Logger]
-) -> tuple[Tensors, int, float]:
+) -> tuple[Tensors, int, float, float | None]:
     """Train one network for all chunks, unless that was done, and split the patches anew by what it
     makes of them.
 
     Returns:
         The network's parameters as they were trained, weight norm and all: folded into plain
         weights, an optimizer would move them by other steps. And the steps that were done, and the
-        seconds that training and scoring took.
+        seconds that training and scoring took, and the highest learning rate.
     """
     data, kept, scored = job.data, job.directory / START_WEIGHTS, job.directory / START_SCORES
     if scored.exists():
         weights = _read_weights(kept, sharing.backbone)
-        scores, steps, seconds = _read_scores(scored, data.labels.shape, sampler.steps)
+        scores, steps, seconds, rate = _read_scores(scored, data.labels.shape, sampler.steps)
     else:
         phase = _Phase(
             sharing, sampler, job.directory / START_CHECKPOINT, True, "train 1/2", after=after
         )
         trainer, seconds = _train(job, phase, loggers)
-        steps = trainer.global_step
+        steps, rate = trainer.global_step, peak_rate_of(trainer)
         weights = {
             name: tensor.detach().cpu() for name, tensor in sharing.backbone.state_dict().items()
         }
@@ -201,12 +204,12 @@ def _start(
                 scores = _score(data, sharing.network(0), trainer.strategy.root_device)
             seconds += time.monotonic() - began
             write_safetensors(kept, weights, {})
-            told = {"seconds": str(seconds), "steps": str(steps)}
+            told = {"seconds": str(seconds), "steps": str(steps), "rate": str(rate)}
             write_safetensors(scored, {"scores": torch.from_numpy(scores)}, told)
             phase.checkpoint.unlink(missing_ok=True)
         scores = trainer.strategy.broadcast(scores)
     data.rescore(scores)
-    return weights, steps, seconds
+    return weights, steps, seconds, rate
 
 
 def _read_weights(path: Path, backbone: Backbone) -> Tensors:
@@ -219,13 +222,17 @@ def _read_weights(path: Path, backbone: Backbone) -> Tensors:
     return tensors
 
 
-def _read_scores(path: Path, shape: tuple[int, ...], most: int) -> tuple[F32, int, float]:
+def _read_scores(
+    path: Path, shape: tuple[int, ...], most: int
+) -> tuple[F32, int, float, float | None]:
     """The scores that the first phase has left, (T, rows, cols) in dB, its steps, all of ``most``
-    where an older version does not tell them, and the seconds that it took."""
+    where an older version does not tell them, the seconds that it took, and its highest learning
+    rate, None where an older version does not tell it."""
     tensors, meta = read_safetensors(path)
     try:
         scores, seconds = tensors["scores"].numpy().astype(np.float32), float(meta["seconds"])
         steps = int(meta.get("steps", most))
+        rate = float(meta["rate"]) if "rate" in meta else None
     except (KeyError, ValueError):
         raise UserError(f"{path}: damaged; force=true trains again") from None
     if not 0 < steps <= most:
@@ -235,7 +242,7 @@ def _read_scores(path: Path, shape: tuple[int, ...], most: int) -> tuple[F32, in
             f"{path}: holds scores of {scores.shape} patches, the video {shape}; force=true "
             "trains again"
         )
-    return scores, steps, seconds
+    return scores, steps, seconds, rate
 
 
 def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, float]:
@@ -337,7 +344,12 @@ def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
 
 
 def _save(
-    job: Job, sharing: Sharing, phases: Sequence[Sampler], seconds: float, device: str
+    job: Job,
+    sharing: Sharing,
+    phases: Sequence[Sampler],
+    seconds: float,
+    device: str,
+    rates: Sequence[float | None],
 ) -> None:
     data, grid, network_of = (
         job.data,
@@ -354,7 +366,16 @@ def _save(
     label_N = _flat(data)
     patches_seen = sum(sampler.presentations for sampler in phases)
     shown_C = np.sum([sampler.chunk_presentations(label_N) for sampler in phases], axis=0)
+    last, known = phases[-1], [rate for rate in rates if rate is not None]
+    before = sum(sampler.steps for sampler in phases[:-1])
+    side_by_side = any(sampler.at_once > 1 for sampler in phases)
     facts = job.facts | {
+        "batch": last.batch_size,
+        "equal": job.facts.get("equal", "batch") if side_by_side else None,
+        "network_steps": [before + steps for steps in last.learner_steps()],
+        "peak_lr": max(known) if len(known) == len(rates) else None,
+        "halo": grid.halo,
+        "loss": job.loss,
         "params": sharing.params,
         "params_base": sharing.params_base,
         "params_per_chunk": sharing.params_per_chunk,

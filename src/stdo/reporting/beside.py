@@ -32,7 +32,9 @@ def beside(directory: Path) -> list[tuple[str, Json]]:
     (ours, *_) = collect([directory])
     points: dict[str, list[Run]] = {}
     for run in _others(ours):
-        points.setdefault(run.name, []).append(run)
+        other = run.reading not in (None, ours.reading)
+        name = f"{run.name}, equal {run.reading}" if other else run.name
+        points.setdefault(name, []).append(run)
     seed = ours.metrics["seed"]
     same = {
         name: [run for run in runs if run.metrics["seed"] == seed] or runs

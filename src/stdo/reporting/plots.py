@@ -56,7 +56,33 @@ def draw(runs: Sequence[Run], plot: Mapping[str, Any], title: str) -> Figure:
     rows = [table[i] for i in kept]
     for axis in ("x", "y"):
         _check_numbers(axis, asked.get(axis), rows)
+    if "equal" in asked.get("by", ()):
+        rows = under_both(rows)
     return function(rows, title=title, **asked)
+
+
+def under_both(rows: Sequence[Json]) -> list[Json]:
+    """Rows by their reading of equal work: those that are the same under both readings stand under
+    each that other rows of their method, video, backbone and scale have.
+
+    >>> place = {"method": "stdo", "video": "v", "backbone": "b", "scale": 4}
+    >>> table = [place | {"chunks": k, "equal": e} for k, e in ((1, None), (4, "batch"))]
+    >>> [(row["chunks"], row["equal"]) for row in under_both(table)]
+    [(1, 'batch'), (4, 'batch')]
+    """
+    readings: dict[tuple[Any, ...], dict[str, None]] = {}
+    for row in rows:
+        if row["equal"]:
+            readings.setdefault(_kind(row), {})[row["equal"]] = None
+    found: list[Json] = []
+    for row in rows:
+        several = [] if row["equal"] else sorted(readings.get(_kind(row), ()))
+        found += [row | {"equal": reading} for reading in several] or [row]
+    return found
+
+
+def _kind(row: Json) -> tuple[Any, ...]:
+    return tuple(row[key] for key in ("method", "video", "backbone", "scale"))
 
 
 def save(path: Path, figure: Figure) -> None:

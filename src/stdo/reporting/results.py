@@ -14,7 +14,7 @@ from stdo.metrics.registry import METRICS, OPTIONAL
 from stdo.reporting.names import names
 from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_frames, paper_gain
 from stdo.reporting.publish import published
-from stdo.reporting.runs import Run
+from stdo.reporting.runs import EQUAL, Run
 from stdo.reporting.videos import same_video
 from stdo.runs.schema import columns
 from stdo.runs.setting import Role
@@ -41,10 +41,11 @@ def rows(runs: Sequence[Run]) -> list[Json]:
     """One flat row for each run, all with the same columns; None where a figure does not exist.
     Metrics that are not always computed have columns where a run has them.
 
-    ``run`` is the run's name without its seed. ``over_awdnn``, ``over_nas``, ``over_cafm``:
-    difference of the ``frame`` PSNR in dB to that method on the same video, backbone and settings
-    with equal work: of the same number of chunks and seed where there are such, else to the mean.
-    ``paper_…``: what the paper prints, see `stdo.reporting.paper`.
+    ``run`` is the run's name without its seed, ``equal`` its reading of equal work.
+    ``over_awdnn``, ``over_nas``, ``over_cafm``: difference of the ``frame`` PSNR in dB to that
+    method on the same video, backbone and settings with equal work: of the same number of chunks
+    and seed where there are such, else to the mean. ``paper_…``: what the paper prints, see
+    `stdo.reporting.paper`.
     """
     found = [_row(run, name, runs) for run, name in zip(runs, names(runs), strict=True)]
     for name in OPTIONAL:
@@ -74,6 +75,7 @@ def _row(run: Run, name: str, runs: Sequence[Run]) -> Json:
     facts = run.metrics
     row: Json = {"run": name}
     row |= {column: _at(facts.get(field), path) for column, field, path in columns()}
+    row["equal"] = run.reading  # runs of before do not say it
     row["gain_frame"] = _difference(row["psnr_frame"], row["bicubic_frame"])
     row |= {f"over_{method}": over(run, method, runs) for method in REFERENCES}
     return row | _of_paper(run) | _origin(run)
@@ -105,8 +107,9 @@ def references(run: Run, method: str, runs: Sequence[Run]) -> list[Run]:
 
     Returns:
         Those under the same conditions with equal work: of the run's number of chunks where there
-        is one, else of every number, and then the same with its seed. Empty for runs of that
-        method itself and for shortened ones.
+        is one, else of every number, and then the same with its seed. For a run that is the same
+        under both readings of equal work, those of the reading in which the other method is
+        better. Empty for runs of that method itself and for shortened ones.
     """
     if run.metrics["method"] == method or run.metrics.get("shortened"):
         return []
@@ -119,10 +122,19 @@ def references(run: Run, method: str, runs: Sequence[Run]) -> list[Run]:
         and comparable(other, run)
         and equal_work(other.metrics["patch_presentations"], run.metrics["patch_presentations"])
     ]
-    for figure in ("chunks", "seed"):
-        alike = [other for other in others if other.metrics[figure] == run.metrics[figure]]
-        others = alike or others
-    return others
+    return _alike(_under_one_reading(_alike(others, run, "chunks")), run, "seed")
+
+
+def _alike(others: list[Run], run: Run, figure: str) -> list[Run]:
+    """Those that have a figure in common with a run; all, where there are none."""
+    return [o for o in others if o.metrics[figure] == run.metrics[figure]] or others
+
+
+def _under_one_reading(others: list[Run]) -> list[Run]:
+    """Those of the reading of equal work whose mean PSNR is highest."""
+    readings = {other.reading for other in others}
+    groups = [[other for other in others if other.reading == each] for each in readings]
+    return max(groups, key=lambda runs: fmean(r.metrics["psnr"]["frame"] for r in runs), default=[])
 
 
 def equal_work(presentations: float, other: float) -> bool:
@@ -134,14 +146,17 @@ def comparable(run: Run, other: Run) -> bool:
     """Whether all that shapes the two results is equal, but for what belongs to their methods.
 
     A method is its chunking, sharing, sampling, budget, optimizer and first weights, and whatever
-    else its own file in conf/ sets, such as the halo of B-STDO.
+    else its own file in conf/ sets, such as the halo of B-STDO. The reading of equal work must be
+    the same, or one of the runs has none, as awDNN: then it is the same fit under both.
     """
     # First what is cheap: among many videos, most pairs end here
     if any(run.metrics[key] != other.metrics[key] for key in _PLACE):
         return False
     if not same_video(run.metrics, other.metrics):
         return False
-    ours = {*run.metrics.get("own_settings", ()), *other.metrics.get("own_settings", ())}
+    if run.reading != other.reading and None not in (run.reading, other.reading):
+        return False
+    ours = {EQUAL, *run.metrics.get("own_settings", ()), *other.metrics.get("own_settings", ())}
     return _conditions(run, ours) == _conditions(other, ours)
 
 

@@ -34,6 +34,7 @@ from stdo.runs.settings import flat, is_neutral, role_of
 from stdo.runs.sweeps import files_of
 
 CONFIG = "config.yaml"
+EQUAL = "budget.equal"
 
 NAMES = {
     "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "stdo": "STDO", "jstdo": "JSTDO",
@@ -106,6 +107,17 @@ class Run:
         """The name, and the seed where it is not 0: ``STDO k=4, seed 1``."""
         return f"{self.name}, seed {self.metrics['seed']}" if self.metrics["seed"] else self.name
 
+    @property
+    def reading(self) -> str | None:
+        """The reading of equal work, ``steps`` or ``batch``; None where no networks train side by
+        side, so that both are the same. Runs of before do not say it: they gave each network the
+        whole batch."""
+        facts = self.metrics
+        if "equal" in facts:
+            return facts["equal"]  # type: ignore[no-any-return]
+        shared = facts["patch_presentations"] > facts["steps"] * facts["batch"]
+        return "batch" if shared else None
+
     @cached_property
     def shaping(self) -> dict[str, str]:
         """Every setting that shapes the result, but for the seed and nulls: ``patches.halo`` ->
@@ -113,11 +125,12 @@ class Run:
         facts = {key: str(self.metrics[key]) for key in _SHAPING_FACTS} | {
             key: str(value) for key, value in _SINCE.items()
         }
-        return facts | {
+        given = {
             key: str(value)
             for key, value in flat(self.settings)
             if not is_neutral(key, value) and role_of(key) not in (Role.NONE, Role.SEED)
         }
+        return facts | given | ({EQUAL: self.reading} if self.reading else {})
 
     def frames(self) -> list[dict[str, float]]:
         """frames.csv: one row a frame; NaN where a figure does not exist. Empty when there is no
@@ -235,7 +248,15 @@ def _order(run: Run) -> tuple[object, ...]:
     place = methods.index(facts["method"]) if facts["method"] in methods else len(methods)
     network = -1 if facts["network"] is None else int(facts["network"])
     names = facts["video"], facts["scale"], facts["backbone"], place, facts["method"]
-    return *names, facts["chunks"], network, run.label, facts["seed"], str(run.directory)
+    return (
+        *names,
+        facts["chunks"],
+        network,
+        run.reading or "",
+        run.label,
+        facts["seed"],
+        str(run.directory),
+    )
 
 
 def _directories(path: Path) -> Iterator[Path | None]:

@@ -66,7 +66,7 @@ def series_of(rows: Sequence[Json], by: Sequence[str]) -> list[Series]:
         turn = turns[method] = turns.get(method, -1) + 1
         style, pale = look(method), _PALER[turn % len(_PALER)]
         red, green, blue = (channel + (1 - channel) * pale for channel in to_rgb(style.colour))
-        label = ", ".join(key)
+        label = ", ".join(filter(None, key))
         found.append(
             Series(
                 label,
@@ -87,6 +87,8 @@ def said(column: str, value: Any) -> str:
         return method_name(str(value))
     if column in ("video", "backbone", "run"):
         return str(value)
+    if column == "equal" and not value:  # the same under both readings
+        return ""
     if isinstance(value, list):
         value = " ".join(f"{each:.2g}" for each in value)
     return f"×{value}" if column == "scale" else f"{column} {value}"

@@ -62,9 +62,13 @@ def comparison_table(runs: Sequence[Run]) -> str:
     lines = [texts[0]]
     for index, text in enumerate(texts[1:], start=1):
         lines += ["", starts[index], text] if index in starts else [text]
+    has_readings = any(row["equal"] for members in groups.values() for row in members)
     has_paper = any(_HEADER[i] in _PAPER for i in kept)
     return "\n".join(
-        [*lines, *_notes(unequal, has_paper, len(runs) > len(cells) - 1 - len(groups))]
+        [
+            *lines,
+            *_notes(unequal, has_readings, has_paper, len(runs) > len(cells) - 1 - len(groups)),
+        ]
     )
 
 
@@ -98,8 +102,10 @@ def _bicubic(members: Sequence[Json]) -> list[str]:
     return [figures.get(name, "") for name in _HEADER]
 
 
-def _notes(unequal: bool, has_paper: bool, has_seeds: bool) -> list[str]:
+def _notes(unequal: bool, has_readings: bool, has_paper: bool, has_seeds: bool) -> list[str]:
     notes = {
+        "equal: networks that train side by side share a batch, so that all take as many steps as "
+        "one network (steps), or have one each (batch)": has_readings,
         "* shown more or fewer patches than most of its group: not equal work": unequal,
         "n seeds: their mean, and half the range of their frame PSNR": has_seeds,
         f"paper: {SOURCE}; of a video that is not its own, its mean difference over its "
@@ -131,6 +137,7 @@ _COLUMNS: list[tuple[str, Callable[[Line], str]]] = [
     (_PAPER[1], _mean("paper_over_awdnn", sign="+")),
     (_PAPER[0], _mean("paper_psnr")),
     ("kbit/s", _mean("bitrate_kbps", 0)),
+    ("equal", lambda line: str(line.seeds[0]["equal"] or "")),
     ("params", lambda line: short(line.mean("params"))),
     ("shown", lambda line: short(line.mean("presentations"))),
     ("seconds", _seconds),

@@ -213,6 +213,9 @@ SETTINGS: dict[str, Setting] = {
     "patches.width": Setting(Count | None, "LR pixels; null: the paper's"),
     "patches.halo": Setting(Natural, "LR pixels of context around a patch, against seams"),
     "chunking.name": Setting(Word, "how patches are grouped: score, time or whole"),
+    "chunking.seconds": Setting(
+        Positive | None, "longest chunk of chunking=time in seconds, in place of chunks"
+    ),
     "scorer.name": Setting(Word, "what measures how hard a patch is"),
     "scorer.function": Setting(
         Text, "package.module:function, from an LR to an SR frame (uint8, HWC)"
@@ -260,7 +263,13 @@ SETTINGS: dict[str, Setting] = {
     "budget.passes": Setting(
         Positive, "patches seen in training, as a multiple of the video's patches"
     ),
-    "budget.batch": Setting(Count, "patches per network and step"),
+    "budget.batch": Setting(Count, "patches per step, of each network or of all, see budget.equal"),
+    "budget.equal": Setting(
+        Literal["steps", "batch"],
+        "batch: every network has budget.batch patches a step; steps: those side by side share it",
+        Role.CONDITION,
+        neutral=("batch",),  # what runs of before did
+    ),
     "budget.lr": Setting(Positive, "learning rate that optim=adam takes", Role.NONE),
     "budget.warmup": Setting(BelowOne, "share of the steps in which the learning rate rises"),
     "budget.full_steps": Setting(

@@ -29,7 +29,7 @@ from stdo.training.hyper import (
 from stdo.training.loss import loss_of
 from stdo.training.validation import FrameBatch, VideoPsnr, reconstructed
 
-__all__ = ["Optimizer", "Overfit", "Schedule", "diverged", "filters_of", "rate_of"]
+__all__ = ["Optimizer", "Overfit", "Schedule", "diverged", "filters_of", "peak_rate_of", "rate_of"]
 
 EXPLODED = 10.0
 """A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less
@@ -65,6 +65,7 @@ class Overfit(pl.LightningModule):
     Attributes:
         watched: Mean loss, PSNR and learning rate of the step just done, where it is a point of the
             curve.
+        peak_rate: The highest learning rate of the steps so far.
         telling: Whether points of the curve go to `log`, for callbacks.
         to_loggers: Whether what goes to `log` also goes to the loggers.
     """
@@ -93,6 +94,7 @@ class Overfit(pl.LightningModule):
         self._clip, self._clip_by, self._accumulate = clip, clip_by, accumulate
         self.psnr_so_far: float | None = None
         self.watched: dict[str, float] | None = None
+        self.peak_rate = 0.0
         self.telling = self.to_loggers = True
         self.video_psnr = VideoPsnr()
         self.save_hyperparameters(
@@ -126,6 +128,7 @@ class Overfit(pl.LightningModule):
         )
         assert not isinstance(optimizer, list)
         for each in batch if isinstance(batch, list) else [batch]:
+            self.peak_rate = max(self.peak_rate, rate_of(self))
             if self._accumulate == 1:
                 loss = self._loss_of(each)
                 with torch.autocast(self.device.type, enabled=False):
@@ -152,6 +155,14 @@ class Overfit(pl.LightningModule):
                 self.manual_backward(loss * (len(part["chunk"]) / size))
         with torch.autocast(self.device.type, enabled=False):
             optimizer.step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the highest learning rate so far."""
+        checkpoint["peak_rate"] = self.peak_rate
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Read it; checkpoints of before have none."""
+        self.peak_rate = float(checkpoint.get("peak_rate", 0.0))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradients, where that is asked for: they are unscaled here in any precision."""
@@ -230,6 +241,12 @@ def filters_of(module: nn.Module) -> list[nn.Parameter]:
 def rate_of(module: pl.LightningModule) -> float:
     """The learning rate of the step that is being done."""
     return float(module.trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def peak_rate_of(trainer: pl.Trainer) -> float:
+    """The highest learning rate of a fit that is done."""
+    assert isinstance(trainer.lightning_module, Overfit)
+    return trainer.lightning_module.peak_rate
 
 
 def diverged(sign: str, module: pl.LightningModule) -> UserError:

@@ -1,0 +1,34 @@
+"""Chunks of a length in seconds, as NAS and CaFM have them."""
+
+import math
+
+from stdo.chunks.split import MAX_CHUNKS
+from stdo.core.types import UserError, VideoInfo
+
+SLACK = 2
+"""Frames that a container may promise beyond the video's length: they make no chunk."""
+
+
+def chunks_of(info: VideoInfo, seconds: float) -> int:
+    """How many equal chunks a video has, each as long as asked for or shorter.
+
+    Args:
+        info: Of the video as it is read: its frames and frames per second.
+        seconds: Longest chunk, more than 0.
+
+    Raises:
+        UserError: A chunk would be shorter than a frame, there would be too many, or nobody knows
+            how long the video is.
+    """
+    asked = f"chunking.seconds={seconds:g}"
+    if seconds * info.rate < 1:
+        raise UserError(
+            f"{asked}: must be at least {math.ceil(10_000 / info.rate) / 10_000:g}, the length of "
+            f"a frame at {float(info.rate):.4g} frames per second"
+        )
+    if not info.frames:
+        raise UserError(f"{asked}: the video does not say how long it is; set chunks in its place")
+    chunks = max(1, math.ceil((info.frames - SLACK) / (seconds * info.rate)))
+    if chunks > MAX_CHUNKS:
+        raise UserError(f"{asked}: makes {chunks:,} chunks; must make at most {MAX_CHUNKS:,}")
+    return chunks
