@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from stdo.core.types import UserError
+from stdo.runs.catalogue_settings import CATALOGUE
 from stdo.runs.setting import (
     Below,
     BelowOne,
@@ -164,6 +165,7 @@ SETTINGS: dict[str, Setting] = {
     "size": Setting(
         Text, "input of the exported network: patch, frame, or WIDTHxHEIGHT in LR pixels", Role.NONE
     ),
+    **CATALOGUE,
     "project": Setting(Text | None, "W&B project; null: what W&B was told, else stdo", Role.NONE),
     "entity": Setting(
         Text | None, "W&B user or team; null: what W&B was told, else your default", Role.NONE
