@@ -31,7 +31,7 @@ from stdo.runs.catalogue import WORKING, Entry, Folder, Listing, Video, is_done,
 from stdo.runs.setting import Role
 from stdo.runs.settings import SETTINGS, flat, role_of
 
-ACTIONS = ("run", "status", "retry", "plan")
+ACTIONS = ("run", "status", "retry", "plan", "cache", "clear")
 OWN = (
     "videos", "out", "action", "engine", "shard", "workers", "threads", "retries", "resources",
     "ray", "slurm",
@@ -53,6 +53,9 @@ def task(config: DictConfig) -> None:
         sys.stdout.write(shown(folder, folder.listing()))
         return
     plain = _checked(config)
+    if config.action in ("cache", "clear"):
+        sys.stdout.write(_cache(Path(plain["paths"]["cache"]), config.action == "clear"))
+        return
     if config.videos is None:
         raise UserError("videos: must be given: a folder, a list (.txt) or a pattern")
     videos = find_videos(config.videos)
@@ -93,6 +96,15 @@ def _checked(config: DictConfig) -> Json:
     return plain
 
 
+def _cache(cache: Path, clear: bool) -> str:
+    """List the prepared videos; clear: remove those that nobody uses first, and say which."""
+    from stdo.video.cache import evict, listed, screen
+
+    removed = evict(cache, 0) if clear else []
+    gone = "".join(f"removed {each.folder}\n" for each in removed)
+    return gone + screen(listed(cache))
+
+
 def _workers(config: DictConfig) -> int:
     """Videos at the same time: one for each core, or so many as all threads have cores."""
     return int(config.workers or max(1, usable_cores() // config.threads))
@@ -104,7 +116,13 @@ def _tasks(folder: Folder, videos: Sequence[Path], plain: Json) -> list[Task]:
     out = os.path.normpath(folder.path.absolute())
     paths = settings["paths"]
     own_cache = paths["cache"] == f"{plain['out']}/cache"
-    settings["paths"] = {name: os.path.normpath(Path(paths[name]).absolute()) for name in paths}
+    if own_cache and paths["cache_limit"] is not None:
+        raise UserError(
+            f"paths.cache_limit={paths['cache_limit']}: needs paths.cache=…; of the catalogue's "
+            "own cache, each video is removed when it is done"
+        )
+    for name in ("outputs", "cache"):
+        paths[name] = os.path.normpath(Path(paths[name]).absolute())
     recipe, words = _recipe(settings), tuple(_for_train(_words()))
     return [
         Task(out, key, str(video), recipe, settings, words, int(plain["threads"]), own_cache)

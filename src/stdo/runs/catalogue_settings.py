@@ -12,8 +12,8 @@ CATALOGUE: dict[str, Setting] = {
         path=True,
     ),
     "action": Setting(
-        Literal["run", "status", "retry", "plan"],
-        "encode, show how far it is, try again what failed, or estimate what it costs",
+        Literal["run", "status", "retry", "plan", "cache", "clear"],
+        "encode; show how far it is; try again what failed; estimate; list or clear the cache",
         Role.NONE,
     ),
     "engine": Setting(

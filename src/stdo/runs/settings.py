@@ -141,6 +141,10 @@ SETTINGS: dict[str, Setting] = {
     "paths.cache": Setting(
         Text | None, "folder of prepared videos; null: where the run had it", path=True
     ),
+    "paths.cache_limit": Setting(
+        Positive | None,
+        "GB of prepared videos; those not used for long are removed; null: no limit",
+    ),
     "run": Setting(Text, "a run directory", Role.NONE, path=True),
     "runs": Setting(
         Text | Texts | None,
