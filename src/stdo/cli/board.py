@@ -52,6 +52,7 @@ def _what(entry: Entry) -> str:
         return entry.error
     if entry.state == "training":
         left = "" if entry.eta is None else f"  {_time(entry.eta)} left"
+        left = "  being measured" if entry.step >= entry.steps else left
         return f"step {entry.step} of {entry.steps}  {entry.psnr or 0:.2f} dB{left}"
     if entry.state == "done":
         size, took = f"{entry.bytes:,} bytes", _time(entry.seconds)

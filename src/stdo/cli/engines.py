@@ -30,7 +30,11 @@ _GRACE = 60.0
 """Seconds in which a process that is asked to stop has written its checkpoint."""
 
 _ARRAY = 1000
-"""Jobs of one array; Slurm's own limit is 1001 unless it is set otherwise."""
+"""Most jobs of one array, and of all that are submitted at a time; Slurm's own limit is 1001 unless
+it is set otherwise."""
+
+_PARALLEL = 256
+"""Jobs of an array that run at the same time unless ``workers`` says otherwise."""
 
 Ended = Iterator[tuple[Task, str]]
 """Tasks as they end, with `DONE`, `FAILED`, `BUSY`, or a line that says how their process died."""
@@ -50,7 +54,8 @@ def engine_of(config: Mapping[str, Any], workers: int) -> Engine:
     Args:
         config: The settings ``engine``, ``threads``, ``retries``, ``resources``, ``ray`` and
             ``slurm``.
-        workers: Videos at the same time, as far as the engine leaves that to us.
+        workers: Videos at the same time where the engine leaves that to us: here, and on a cluster
+            where ``workers`` is given.
 
     Raises:
         UserError: The engine is not installed.
@@ -71,6 +76,8 @@ def engine_of(config: Mapping[str, Any], workers: int) -> Engine:
         )
     if name == "ray":
         return OnRay(workers, threads, retries, gpus, config["ray"]["address"])
+    if config["slurm"]["cluster"] == "slurm":
+        workers = config["workers"] or _PARALLEL
     return Submitit(workers, threads, retries, gpus, config["slurm"])
 
 
@@ -176,7 +183,11 @@ class OnRay:
             )(encode)
             waiting = {remote.remote(task): task for task in tasks}
             while waiting:
-                ended, _ = ray.wait(list(waiting), num_returns=1, timeout=_POLL)
+                try:
+                    ended, _ = ray.wait(list(waiting), num_returns=1, timeout=_POLL)
+                except (ray.exceptions.RayError, ConnectionError) as error:
+                    line = f"engine=ray: the cluster is lost ({_first_line(error)})"
+                    raise UserError(f"{line}; the same command goes on") from error
                 for each in ended:
                     task = waiting.pop(each)
                     try:
@@ -264,7 +275,8 @@ class Submitit:
         try:
             while left or running:
                 room = most - len(running)
-                if left and (room == most or most != _ARRAY) and room > 0:
+                # Few large arrays: a queue of many small ones is what schedulers suffer from
+                if left and room >= min(len(left), most // 2 if most == _ARRAY else 1):
                     batch, left = left[:room], left[room:]
                     running |= zip(_submitted(executor, batch), batch, strict=True)
                 for job in [job for job in running if job.done()]:
