@@ -107,6 +107,8 @@ def test_a_catalogue_ends_with_a_package_or_a_line_for_each_video(tmp_path: Path
         (["videos=films", "video=folder"], "video=folder: must be file in a catalogue"),
         (["videos=films", "deliver=false"], "deliver=false: must be true in a catalogue"),
         (["videos=films", "resources.gpus=1"], "resources.gpus=1: must be 0 with engine=local"),
+        (["videos=films", "slurm.minutes=9"], "slurm.minutes=9: needs engine=slurm"),
+        (["videos=films", "paths.cache_limit=9"], "paths.cache_limit=9: needs paths.cache=…"),
         (["videos=films", "engine=pigeons"], "engine=pigeons: must be one of local, ray, slurm"),
         (["videos=films", "backbone.width=7"], "backbone.width=7: must be "),
         (["out=films", "status"], "out=films: holds no catalogue (no catalogue.json in it)"),

@@ -90,6 +90,10 @@ def _checked(config: DictConfig) -> Json:
         raise UserError(f"video={source}: must be file in a catalogue")
     if not plain["deliver"]:
         raise UserError("deliver=false: must be true in a catalogue, which makes packages")
+    for engine in ("ray", "slurm"):
+        mine = [word for word in _words() if _name(word).startswith(f"{engine}.")]
+        if mine and plain["engine"] != engine:
+            raise UserError(f"{mine[0]}: needs engine={engine}")
     devices = plain["trainer"].get("devices", 1)
     if devices not in (1, "1", "auto"):
         raise UserError(f"trainer.devices={devices}: must be 1 in a catalogue")

@@ -75,7 +75,8 @@ def engine_of(config: Mapping[str, Any], workers: int) -> Engine:
             f"engine={name}: needs the package {package}; pip install 'stdo[train,cluster]'"
         )
     if name == "ray":
-        return OnRay(workers, threads, retries, gpus, config["ray"]["address"])
+        address = config["ray"]["address"] or os.environ.get("RAY_ADDRESS")
+        return OnRay(config["workers"] if address else workers, threads, retries, gpus, address)
     if config["slurm"]["cluster"] == "slurm":
         workers = config["workers"] or _PARALLEL
     return Submitit(workers, threads, retries, gpus, config["slurm"])
@@ -159,21 +160,22 @@ class OnRay:
     """Tasks on a Ray cluster, which starts them again where a worker or a machine dies.
 
     Attributes:
-        workers: How many at the same time where Ray is started here.
+        workers: How many at the same time; None: as many as the cluster has cores for. Where Ray is
+            started here, it gets the cores for them.
         threads: Cores that a task asks for.
         retries: How often a task whose worker dies is started again.
         gpus: That a task asks for; 0.25 lets four share one.
         address: Of a cluster, or ``auto``; None: Ray is started here, for the time being.
     """
 
-    workers: int
+    workers: int | None
     threads: int
     retries: int
     gpus: float = 0.0
     address: str | None = None
 
     def run(self, tasks: Sequence[Task]) -> Ended:
-        """Run all tasks; the cluster decides how many at a time."""
+        """Run all tasks."""
         import ray
 
         self._connect()
@@ -181,8 +183,12 @@ class OnRay:
             remote = ray.remote(
                 num_cpus=self.threads, num_gpus=self.gpus, max_retries=self.retries, max_calls=1
             )(encode)
-            waiting = {remote.remote(task): task for task in tasks}
-            while waiting:
+            left = list(tasks)
+            waiting: dict[Any, Task] = {}
+            while left or waiting:
+                room = (self.workers or len(tasks)) - len(waiting)
+                waiting |= {remote.remote(task): task for task in left[:room]}
+                left = left[room:]
                 try:
                     ended, _ = ray.wait(list(waiting), num_returns=1, timeout=_POLL)
                 except (ray.exceptions.RayError, ConnectionError) as error:
@@ -202,7 +208,8 @@ class OnRay:
         import ray
 
         here: dict[str, Any] = {}
-        if self.address is None and not os.environ.get("RAY_ADDRESS"):
+        if self.address is None:
+            assert self.workers is not None
             here = {"num_cpus": self.workers * self.threads, "include_dashboard": False}
         if ray.is_initialized():  # by whoever calls us from Python
             return
