@@ -21,7 +21,8 @@ from tiny_job import JOB
 
 from stdo.cli.board import shown
 from stdo.cli.catalogue import rewritten
-from stdo.cli.forecast import _line
+from stdo.cli.encode import Task
+from stdo.cli.forecast import _line, _spread
 from stdo.cli.videos import find_videos, of_shard
 from stdo.core.locks import exclusive
 from stdo.core.types import UserError
@@ -252,6 +253,16 @@ def test_a_retry_takes_settings_and_no_code_from_a_file(
             rewritten(typed)
 
 
+def test_of_very_many_videos_some_of_all_sizes_are_opened(tmp_path: Path) -> None:
+    tasks = []
+    for n in range(50):
+        (tmp_path / f"{n}.mkv").write_bytes(b"x" * (n * 7 % 50))
+        tasks.append(Task("out", f"{n}", str(tmp_path / f"{n}.mkv"), "r", {}))
+    assert _spread(tasks, 50) == tasks
+    sizes = [Path(each.video).stat().st_size for each in _spread(tasks, 5)]
+    assert sizes == [5, 15, 25, 35, 45]
+
+
 def test_a_line_through_two_samples_never_falls() -> None:
     assert _line(10, 5.0, 20, 7.0, 100) == pytest.approx(23.0)
     assert _line(10, 5.0, 20, 4.0, 100) == pytest.approx(20.0), "in proportion, where noise rules"
@@ -381,6 +392,8 @@ def test_a_plan_is_near_what_comes(tmp_path: Path) -> None:
     assert code == 0, err
     assert not (tmp_path / "made").exists(), "a plan leaves nothing"
     assert "3 videos: 0 done, 3 to encode" in plan
+    largest = 3 * 80 * (64 * 48 + 32 * 24) / 1e6
+    assert f"{largest:.1f} MB of prepared videos" in plan, "one at a time"
     assert catalogue(tmp_path, *words)[0] == 0
     done = statuses(tmp_path / "made").values()
     planned = re.search(r"work +([\d.]+) core-hours.*\npackages +([\d.]+) MB", plan)

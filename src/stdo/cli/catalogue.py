@@ -118,7 +118,7 @@ def _tasks(folder: Folder, videos: Sequence[Path], plain: Json) -> list[Task]:
     """One task for each video."""
     settings = {name: value for name, value in plain.items() if name not in OWN}
     out = os.path.normpath(folder.path.absolute())
-    paths = settings["paths"]
+    settings["paths"] = paths = dict(settings["paths"])
     own_cache = paths["cache"] == f"{plain['out']}/cache"
     if own_cache and paths["cache_limit"] is not None:
         raise UserError(

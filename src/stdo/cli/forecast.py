@@ -41,6 +41,9 @@ _PASSES = 2.0
 _MOST = 4
 """Videos of a calibration."""
 
+_OPENED = 200
+"""Videos that are opened; of more, the rest is taken to be like these."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -103,9 +106,10 @@ def forecast(tasks: Sequence[Task], plain: Mapping[str, Any], workers: int) -> s
     """
     activate(list(plain.get("plugins") or ()))
     left = [each for each in tasks if not _is_there(each)]
+    opened = _spread(left, _OPENED)
     sizes: dict[str, Size] = {}
     lines = []
-    for each in left:
+    for each in opened:
         try:
             sizes[each.key] = _size(each)
         except UserError as error:
@@ -113,18 +117,37 @@ def forecast(tasks: Sequence[Task], plain: Mapping[str, Any], workers: int) -> s
     if not left:
         return f"{videos_of(len(tasks))}: all done\n"
     if not sizes:
-        raise UserError(f"videos: none of {len(left)} can be read ({lines[0]})")
-    known = [each for each in left if each.key in sizes]
+        raise UserError(f"videos: none of {len(opened)} can be encoded ({lines[0]})")
+    known = [each for each in opened if each.key in sizes]
+    share = len(opened) / len(left)
 
     began = time.monotonic()
     levels = _calibrate(known, sizes, workers)
     took = time.monotonic() - began
     passes = float(plain["budget"]["passes"])
     costs = {key: _cost(levels, size, passes) for key, size in sizes.items()}
-    text = _told(list(costs.values()), list(sizes.values()), plain, workers)
-    head = f"{videos_of(len(tasks))}: {len(tasks) - len(left):,} done, {len(known):,} to encode"
+    text = _told(list(costs.values()), list(sizes.values()), plain, workers, share)
+    jobs = round(len(known) / share)
+    head = f"{videos_of(len(tasks))}: {len(tasks) - len(left):,} done, {jobs:,} to encode"
     how = f"calibrated on {len(levels[-1])} of them on this machine, in {took:.0f} s"
+    if share < 1:
+        how += f"; {len(opened)} were opened, the others are taken to be like these"
     return "\n".join([*lines, head, how, *text, ""])
+
+
+def _spread(tasks: Sequence[Task], most: int) -> list[Task]:
+    """At most so many of them, evenly over the sizes of their files."""
+    if len(tasks) <= most:
+        return list(tasks)
+
+    def size(each: Task) -> int:
+        try:
+            return Path(each.video).stat().st_size
+        except OSError:
+            return 0
+
+    ordered = sorted(tasks, key=size)
+    return [ordered[(2 * n + 1) * len(ordered) // (2 * most)] for n in range(most)]
 
 
 def _is_there(each: Task) -> bool:
@@ -250,19 +273,25 @@ def _line(x0: float, y0: float, x1: float, y1: float, x: float) -> float:
 
 
 def _told(
-    costs: Sequence[Cost], sizes: Sequence[Size], plain: Mapping[str, Any], workers: int
+    costs: Sequence[Cost],
+    sizes: Sequence[Size],
+    plain: Mapping[str, Any],
+    workers: int,
+    share: float,
 ) -> list[str]:
+    """The lines of a forecast. share: of the videos that ``costs`` and ``sizes`` are of."""
     threads = int(plain["threads"])
-    work = sum(each.seconds for each in costs)
+    work = sum(each.seconds for each in costs) / share
     longest = max(each.seconds for each in costs)
     wall = max(work / workers, longest)
-    packages, kept = sum(each.bytes for each in costs), sum(each.kept for each in costs)
+    packages = sum(each.bytes for each in costs) / share
+    kept = sum(each.kept for each in costs) / share
     largest = sorted((each.prepared for each in sizes), reverse=True)
     # A cache that is shared keeps everything
     shared = plain["paths"]["cache"] != f"{plain['out']}/cache"
-    prepared = sum(largest if shared else largest[:workers])
-    minutes = sum(each.seconds for each in sizes) / 60
-    frames = sum(each.frames for each in sizes)
+    prepared = sum(largest) / share if shared else sum(largest[:workers])
+    minutes = sum(each.seconds for each in sizes) / 60 / share
+    frames = round(sum(each.frames for each in sizes) / share)
     per = (
         f"{work * threads / 60 / minutes:,.1f} core-minutes and {packages / 1e6 / minutes:,.2f} MB"
     )
