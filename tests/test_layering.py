@@ -62,7 +62,17 @@ MAY_IMPORT = {
     "api": {"core", "models", "video", "runs", "encoder", "reporting", "pipeline", "config", "cli"},
 }
 """The packages of stdo, lowest first, and what each may import of the others."""
-COMMANDS = ("__main__", "train", "evaluate", "deliver", "export", "play", "report", "dashboard")
+COMMANDS = (
+    "__main__",
+    "train",
+    "evaluate",
+    "deliver",
+    "export",
+    "play",
+    "catalogue",
+    "report",
+    "dashboard",
+)
 """Modules that hold one call of `stdo.cli`, so that ``python -m stdo.train`` works."""
 MODULES = sorted(SOURCE.rglob("*.py"))
 LAB = [

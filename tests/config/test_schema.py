@@ -24,7 +24,7 @@ from stdo.runs.settings import FORMER, SETTINGS, flat, role_of
 from stdo.training.options import HONOURED
 
 CONF = conf_dir()
-COMMANDS = ("train", "evaluate", "deliver", "export", "report", "dashboard")
+COMMANDS = ("train", "evaluate", "deliver", "export", "catalogue", "report", "dashboard")
 WIRING = ("_target_", "_partial_", "_convert_")
 BUILT = (
     "backbone.network.",

@@ -24,6 +24,12 @@ COMMANDS = {
         "turn a package into frames or a video file",
         "python -m stdo.play movie.stdo out.mp4",
     ),
+    "catalogue": (
+        "encode many videos to packages",
+        "python -m stdo.catalogue videos=films out=packages workers=8\n"
+        "python -m stdo.catalogue videos=films.txt out=packages engine=slurm shard=3/64\n"
+        "python -m stdo.catalogue out=packages action=status",
+    ),
     "report": (
         "compare finished runs: table, plots, page",
         "python -m stdo.report runs=outputs",

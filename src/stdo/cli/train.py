@@ -18,6 +18,7 @@ from stdo.core.types import Json, UserError, VideoInfo
 
 if TYPE_CHECKING:
     from stdo.pipeline.steps import Job
+    from stdo.runs.tracking.tracker import MakeTracker
 
 
 def task(config: DictConfig) -> Path:
@@ -34,13 +35,18 @@ def task(config: DictConfig) -> Path:
     return job.directory
 
 
-def perform(config: DictConfig, command: Sequence[str] | None = None) -> tuple[Job, list[Json]]:
+def perform(
+    config: DictConfig,
+    command: Sequence[str] | None = None,
+    watch: Callable[[Job], MakeTracker] | None = None,
+) -> tuple[Job, list[Json]]:
     """Train as a configuration says, and pack and measure what else it asks for, unless that was
     done.
 
     Args:
         config: Every setting of the run.
         command: The words of the command that does the same; None: those of this process.
+        watch: Returns the tracker in place of the job's own.
 
     Returns:
         The run's parts, and its results: its own, then those of single networks where they are
@@ -54,6 +60,8 @@ def perform(config: DictConfig, command: Sequence[str] | None = None) -> tuple[J
     sys.stderr.write(f"{which_method(config.method)}\n")
     if command is not None:
         job = replace(job, command=command)
+    if watch is not None:
+        job = replace(job, tracker=watch(job))
     told: tuple[str, ...] = ()
     from stdo.pipeline.steps import alone, train
     from stdo.runs.directory import RESULT

@@ -31,7 +31,9 @@ def build_clip(config: DictConfig, source: FrameSource | None = None) -> Clip:
     """
     source = instantiate(config.video) if source is None else source
     degrade, patches = instantiate(config.degrade), instantiate(config.patches)
-    return Clip(source, degrade, patches, Path(config.paths.cache), terminal)
+    paths = config.paths
+    limit = paths.get("cache_limit")  # runs of before have none
+    return Clip(source, degrade, patches, Path(paths.cache), terminal, limit)
 
 
 def clip_of(
@@ -58,6 +60,8 @@ def clip_of(
     if cache is None:
         cache = str(cache_of(run.paths.cache, run.paths.outputs, directory, source.fingerprint()))
     run.paths.cache = cache
+    # A limit is for those who prepare many; and a stranger's run must not empty our cache
+    OmegaConf.update(run, "paths.cache_limit", None, force_add=True)
     clip = build_clip(run, source)
     if clip.scale != metrics["scale"]:
         raise UserError(

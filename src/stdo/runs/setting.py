@@ -72,9 +72,12 @@ _PACKAGE = rf"^{NAME}\Z"
 Package = Annotated[str, Meta(pattern=_PACKAGE)]
 _LOSS = rf"^(l1|l2|{NAME}:\w+)\Z"
 Loss = Annotated[str, Meta(pattern=_LOSS)]
+_SHARD = r"^[1-9]\d{0,5}/[1-9]\d{0,5}\Z"
+Shard = Annotated[str, Meta(pattern=_SHARD)]
 _IN_WORDS = {
     _WORD: "a word",
     _PACKAGE: "the name of a package",
+    _SHARD: "a shard such as 3/64",
     _LOSS: "l1, l2 or package.module:function",
 }
 """What a text that matches is called."""

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from stdo.core.types import UserError
 from stdo.metrics.registry import OPTIONAL, PROTOCOLS
+from stdo.runs.catalogue_settings import CATALOGUE
 from stdo.runs.setting import (
     Below,
     BelowOne,
@@ -141,6 +142,10 @@ SETTINGS: dict[str, Setting] = {
     "paths.cache": Setting(
         Text | None, "folder of prepared videos; null: where the run had it", path=True
     ),
+    "paths.cache_limit": Setting(
+        Positive | None,
+        "GB of prepared videos; those not used for long are removed; null: no limit",
+    ),
     "run": Setting(Text, "a run directory", Role.NONE, path=True),
     "runs": Setting(
         Text | Texts | None,
@@ -168,6 +173,7 @@ SETTINGS: dict[str, Setting] = {
     "size": Setting(
         Text, "input of the exported network: patch, frame, or WIDTHxHEIGHT in LR pixels", Role.NONE
     ),
+    **CATALOGUE,
     "project": Setting(Text | None, "W&B project; null: what W&B was told, else stdo", Role.NONE),
     "entity": Setting(
         Text | None, "W&B user or team; null: what W&B was told, else your default", Role.NONE

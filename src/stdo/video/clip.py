@@ -46,6 +46,7 @@ class Clip:
         patches: Size of a patch.
         cache: Folder of prepared videos; all clips may share one.
         progress: Shows how far decoding and other work on all frames is.
+        cache_limit: Largest size of the cache in GB; None: none.
 
     Attributes:
         info: What is known of the video before it is decoded.
@@ -65,9 +66,11 @@ class Clip:
         patches: PatchSize = PatchSize(),
         cache: Path = Path("cache"),
         progress: Progress = silent,
+        cache_limit: float | None = None,
     ) -> None:
         self.source, self.degrade, self.patches = source, degrade, patches
         self.cache, self.progress = cache, progress
+        self.cache_limit = cache_limit
         self.info: VideoInfo = source.info
         self.scale = degrade.scale
         height, width = -(-self.info.height // self.scale), -(-self.info.width // self.scale)
@@ -82,7 +85,9 @@ class Clip:
         Raises:
             UserError: The video is damaged, the disk is full, or the cache cannot be written.
         """
-        return prepare(self.source, self.cache, self.degrade, self.progress, self._watch)
+        return prepare(
+            self.source, self.cache, self.degrade, self.progress, self._watch, self.cache_limit
+        )
 
     def prepare(self, watch: Callable[[Pairs], None]) -> Prepared:
         """`video`, which ``watch`` sees while it is made: (LR, HR) frames in order, where any have

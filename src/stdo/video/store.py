@@ -37,6 +37,7 @@ from stdo.core.types import (
     silent,
 )
 from stdo.video.ahead import ahead
+from stdo.video.cache import Use, keep_below
 from stdo.video.mapped import FrameStore
 from stdo.video.ticks import Timeline
 
@@ -72,6 +73,7 @@ class Prepared:
         pts: seconds.
         last: Seconds that the last frame is shown.
         folder: Where what is derived from the video may be cached.
+        use: Keeps the frames from being evicted.
     """
 
     info: VideoInfo
@@ -84,6 +86,7 @@ class Prepared:
     folder: Path
     degrade_key: str
     last: Fraction
+    use: Use
 
     @property
     def timeline(self) -> Timeline:
@@ -102,12 +105,14 @@ def prepare(
     degrade: Degradation,
     progress: Progress = silent,
     watch: Callable[[Pairs], None] | None = None,
+    limit: float | None = None,
 ) -> Prepared:
     """Decode and degrade a video, or find it prepared already.
 
     Args:
         watch: Is given the frames while they are made, where anything is missing and the
             degradation is live. It takes them all.
+        limit: Largest size of the cache in GB; videos that were not used for long are removed.
 
     Checks the disk before decoding. Raises UserError for a full disk, an unwritable cache, or a bad
     video.
@@ -116,9 +121,11 @@ def prepare(
     with locked(folder):
         try:
             if not (_load(folder / "hr") and _load(_lr(folder, degrade))):
+                keep_below(cache, limit, _need(source.info, degrade.scale, True) or 0, folder)
                 _make(source, folder, degrade, progress, watch)
         except OSError as error:
             raise disk_error(error, folder) from error
+        use = Use(folder)
         meta, lr_meta = _load(folder / "hr"), _load(_lr(folder, degrade))
     assert meta and lr_meta and meta["shape"][0] == lr_meta["shape"][0], (folder, meta, lr_meta)
     height, width, scale, lr_shape = meta["height"], meta["width"], degrade.scale, lr_meta["shape"]
@@ -128,7 +135,9 @@ def prepare(
     lr = FrameStore(_lr(folder, degrade).with_suffix(".u8"), tuple(lr_shape))
     pts, last = _times(meta)
     last = last or 1 / source.info.rate
-    return Prepared(source.info, scale, hr, lr, height, width, pts, folder, degrade.key(), last)
+    return Prepared(
+        source.info, scale, hr, lr, height, width, pts, folder, degrade.key(), last, use
+    )
 
 
 @contextlib.contextmanager
@@ -184,12 +193,19 @@ def _padded(height: int, width: int, multiple: int) -> tuple[int, int]:
     return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
-def _check_disk(folder: Path, info: VideoInfo, scale: int, with_hr: bool) -> None:
+def _need(info: VideoInfo, scale: int, with_hr: bool) -> int | None:
+    """Bytes of a prepared video; None where its length is not known."""
     if info.frames is None:
-        return
+        return None
     height, width = _padded(info.height, info.width, MULTIPLE)
     frame = 3 * height * width
-    need = info.frames * (frame * with_hr + frame // scale**2)
+    return info.frames * (frame * with_hr + frame // scale**2)
+
+
+def _check_disk(folder: Path, info: VideoInfo, scale: int, with_hr: bool) -> None:
+    need = _need(info, scale, with_hr)
+    if need is None:
+        return
     free = shutil.disk_usage(folder).free
     if need > free:
         raise UserError(

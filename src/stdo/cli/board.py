@@ -1,0 +1,98 @@
+"""The state of a catalogue as a screen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from stdo.core.types import UserError
+from stdo.runs.catalogue import WORKING, Entry, Folder, Listing
+
+_MOST = 100
+"""Videos of which each has a line; of more, those that are done or queued are only counted."""
+
+
+def shown(folder: Folder, listing: Listing) -> str:
+    """A line for each video, and the totals."""
+    entries = {video.key: _entry(folder, video.key, video.video) for video in listing.videos}
+    width = max(map(len, entries))
+    lines = [
+        f"{key:<{width}}  {entry.state:<11}  {_what(entry)}".rstrip()
+        for key, entry in entries.items()
+        if len(entries) <= _MOST or entry.state not in ("done", "queued")
+    ]
+    return "\n".join([*lines, *([""] if lines else []), _sum(entries.values()), ""])
+
+
+def totals(folder: Folder, keys: Sequence[str]) -> tuple[str, int]:
+    """The line of totals and those that failed, and how many failed."""
+    entries = {key: _entry(folder, key, key) for key in keys}
+    failed = {key: entry for key, entry in entries.items() if entry.state == "failed"}
+    lines = [f"failed: {key}: {entry.error}" for key, entry in failed.items()]
+    return "\n".join([*lines, _sum(entries.values()), ""]), len(failed)
+
+
+def _entry(folder: Folder, key: str, video: str) -> Entry:
+    """The status of a video as it is now: work that no process is at is interrupted."""
+    try:
+        entry = folder.read(key)
+    except UserError as error:
+        return Entry(video=video, recipe="unknown", error=f"{error}; the same command mends it")
+    if entry is None:
+        return Entry(video=video, recipe="unknown")
+    if entry.state in WORKING and not folder.is_worked_on(key):
+        return replace(entry, state="queued", error="was interrupted")
+    return entry
+
+
+def _what(entry: Entry) -> str:
+    if entry.error is not None:
+        return entry.error
+    if entry.state == "training":
+        left = "" if entry.eta is None else f"  {_time(entry.eta)} left"
+        left = "  being measured" if entry.step >= entry.steps else left
+        return f"step {entry.step} of {entry.steps}  {entry.psnr or 0:.2f} dB{left}"
+    if entry.state == "done":
+        size, took = f"{entry.bytes:,} bytes", _time(entry.seconds)
+        return f"{entry.psnr or 0:.2f} dB  {size:>16}  {took}"
+    return ""
+
+
+def _sum(entries: Iterable[Entry]) -> str:
+    found = list(entries)
+    count = Counter("at work" if each.state in WORKING else each.state for each in found)
+    states = [
+        f"{count[state]:,} {state}"
+        for state in ("done", "at work", "queued", "failed")
+        if count[state] or state == "done"
+    ]
+    line = f"{videos_of(len(found))}: {', '.join(states)}"
+    done = [each for each in found if each.state == "done"]
+    if done:
+        size = sum(each.bytes for each in done) / 1e6
+        mean = sum(each.psnr or 0 for each in done) / len(done)
+        took = sum(each.seconds for each in done)
+        line += f"; {size:,.2f} MB, mean {mean:.2f} dB, {_time(took)} of work"
+    return line
+
+
+def videos_of(count: int) -> str:
+    """So many videos.
+
+    >>> videos_of(1), videos_of(2000)
+    ('1 video', '2,000 videos')
+    """
+    return f"{count:,} video{'s' if count != 1 else ''}"
+
+
+def _time(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> _time(34.2), _time(600), _time(90_000)
+    ('34 s', '10 min', '25.0 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

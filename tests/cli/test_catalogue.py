@@ -1,0 +1,404 @@
+"""Many videos by one recipe: what is there is not made again, what dies is started again, and the
+packages are the same whatever engine made them."""
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_job import JOB
+
+from stdo.cli.board import shown
+from stdo.cli.catalogue import rewritten
+from stdo.cli.encode import Task
+from stdo.cli.forecast import _line, _spread
+from stdo.cli.videos import find_videos, of_shard
+from stdo.core.locks import exclusive
+from stdo.core.types import UserError
+from stdo.runs.catalogue import Entry, Folder, Listing, Video, is_done, keys_of, stamp
+from stdo.video.sample import GeneratedClip
+from stdo.video.writer import VideoWriter
+
+TINY = [*JOB, "trainer=cpu", "trainer.precision=32-true", "videos=films", "out=made"]
+ODD = "é b=[1], (2)"
+"""A name as people type them."""
+
+
+def film(path: Path, seed: int = 0, frames: int = 4) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = GeneratedClip(width=64, height=48, frames=frames, rate=25, seed=seed)
+    with VideoWriter(path, 64, 48, source.info.rate, "ffv1") as writer:
+        for frame in source:
+            writer.write(frame)
+    return path
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "stdo.catalogue", *words],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def catalogue(folder: Path, *words: str) -> tuple[int, str, str]:
+    process = start(folder, *words)
+    out, err = process.communicate(timeout=500)
+    return process.returncode, out, err
+
+
+def digests(made: Path) -> dict[str, str]:
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in made.glob("*.stdo")}
+
+
+def statuses(made: Path) -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text()) for path in made.glob("status/*.json")}
+
+
+def test_a_catalogue_ends_with_a_package_or_a_line_for_each_video(tmp_path: Path) -> None:
+    film(tmp_path / "films" / f"{ODD}.mkv")
+    (tmp_path / "films" / "broken.mp4").write_bytes(b"no video")
+    code, out, err = catalogue(tmp_path, *TINY, "workers=2")
+    assert code == 1, err
+    made = tmp_path / "made"
+    assert sorted(path.name for path in made.glob("*.stdo")) == ["é_b_1_2_.stdo"]
+    assert re.search(r"^failed: broken: .*not a video that FFmpeg can read", out, re.MULTILINE)
+    assert re.search(r"^2 videos: 1 done, 1 failed; 0\.\d+ MB, mean \d+\.\d+ dB", out, re.MULTILINE)
+    assert not list((made / "cache").iterdir()), "prepared videos take much room"
+    found = statuses(made)
+    assert found["broken"]["state"] == "failed" and found["é_b_1_2_"]["state"] == "done"
+    assert found["é_b_1_2_"]["bytes"] == (made / "é_b_1_2_.stdo").stat().st_size
+    screen = shown(Folder(made), Folder(made).listing())
+    assert re.search(r"^é_b_1_2_  done         \d+\.\d+ dB +[\d,]+ bytes  \d+ s$", screen, re.M)
+
+    first = {path.name: path.stat().st_mtime_ns for path in made.glob("*.stdo")}
+    (tmp_path / "films" / "broken.mp4").unlink()
+    (made / "status" / "é_b_1_2_.json").write_text("{")
+    code, out, err = catalogue(tmp_path, "out=made", "retry")
+    assert code == 0, "retry takes what failed alone, and nothing of it is there now"
+    assert "status/é_b_1_2_.json: damaged" in err and "is looked at again" in err
+    assert {path.name: path.stat().st_mtime_ns for path in made.glob("*.stdo")} == first
+    assert "é_b_1_2_  queued       " in shown(Folder(made), Folder(made).listing())
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["videos=nowhere"], "videos=nowhere: no such file or folder"),
+        (["videos=empty"], "videos=empty: holds no video"),
+        (["videos=films/*.avi"], "videos=films/*.avi: holds no video"),
+        ([], "videos: must be given: a folder, a list (.txt) or a pattern"),
+        (["videos=films", "shard=3/2"], "shard=3/2: must be from 1/2 to 2/2"),
+        (["videos=films", "shard=0/2"], "shard=0/2: must be a shard such as 3/64, or null"),
+        (["videos=films", "video.path=a.mkv"], "video.path=a.mkv: must be left out of a catalogue"),
+        (["videos=films", "video=folder"], "video=folder: must be file in a catalogue"),
+        (["videos=films", "deliver=false"], "deliver=false: must be true in a catalogue"),
+        (["videos=films", "resources.gpus=1"], "resources.gpus=1: must be 0 with engine=local"),
+        (["videos=films", "slurm.minutes=9"], "slurm.minutes=9: needs engine=slurm"),
+        (["videos=films", "paths.cache_limit=9"], "paths.cache_limit=9: needs paths.cache=…"),
+        (["videos=films", "engine=pigeons"], "engine=pigeons: must be one of local, ray, slurm"),
+        (["videos=films", "backbone.width=7"], "backbone.width=7: must be "),
+        (["out=films", "status"], "out=films: holds no catalogue (no catalogue.json in it)"),
+        (["-m", "videos=films", "seed=0,1"], "-m: only stdo.train sweeps"),
+    ],
+)
+def test_a_mistake_is_one_line_before_the_work(
+    words: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from hydra.core.global_hydra import GlobalHydra
+
+    from stdo.cli.catalogue import main
+
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.mkv").write_bytes(b"never read")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["catalogue.py", *words])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"stdo: {line}")
+    assert not list(tmp_path.glob("*/status"))
+
+
+@pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("slurm", "submitit")])
+def test_an_engine_that_is_not_installed_is_one_line(
+    engine: str, package: str, tmp_path: Path
+) -> None:
+    if importlib.util.find_spec(package) is not None:
+        pytest.skip("it is installed")
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.mkv").write_bytes(b"never read")
+    code, _, err = catalogue(tmp_path, *TINY, f"engine={engine}")
+    assert code == 2
+    assert err == (
+        f"stdo: engine={engine}: needs the package {package}; pip install 'stdo[train,cluster]'\n"
+    )
+
+
+def test_two_catalogues_in_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.mkv").write_bytes(b"never read")
+    folder = Folder(tmp_path / "made")
+    with folder.claimed(None):
+        code, _, err = catalogue(tmp_path, *TINY)
+    assert code == 2
+    assert re.fullmatch(
+        rf"stdo: .*made: this catalogue is being encoded by process {os.getpid()} on .*\n", err
+    )
+    with folder.claimed("1/2"), folder.claimed("2/2"):
+        pass
+
+
+def test_which_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    films = tmp_path / "films"
+    names = ["b.mp4", "A.MKV", ".hidden.mp4", "notes.txt", "x [1].webm", "# one.mp4"]
+    films.mkdir()
+    for name in names:
+        (films / name).touch()
+    (films / "folder.mp4").mkdir()
+    inside = [films / name for name in ("# one.mp4", "A.MKV", "b.mp4", "x [1].webm")]
+    assert find_videos(str(films)) == inside
+    assert find_videos(str(films / "?.mp4")) == [films / "b.mp4"]
+    assert find_videos(str(films / "x [1].webm")) == [films / "x [1].webm"], "a name, no pattern"
+    (tmp_path / "link.mp4").symlink_to(films / "b.mp4")
+    listed = ["\ufefffilms/b.mp4\r", "", "# a comment", "  films/A.MKV  ", "link.mp4", "gone.mkv"]
+    (tmp_path / "list.txt").write_text("\n".join(listed))
+    expected = [films / "b.mp4", films / "A.MKV", tmp_path / "gone.mkv"]
+    assert find_videos(str(tmp_path / "list.txt")) == expected
+    assert "link.mp4: is the same video as " in capsys.readouterr().err
+    (tmp_path / "empty.txt").write_text("\n\n")
+    with pytest.raises(UserError, match=r"empty.txt: holds no video$"):
+        find_videos(str(tmp_path / "empty.txt"))
+    (tmp_path / "binary.txt").write_bytes(b"a\0b")
+    with pytest.raises(UserError, match=r"is no list of paths, one in each line$"):
+        find_videos(str(tmp_path / "binary.txt"))
+
+
+def test_shards_are_all_videos_each_once() -> None:
+    items = list(range(17))
+    parts = [of_shard(items, f"{which}/5") for which in range(1, 6)]
+    assert sorted(chain.from_iterable(parts)) == items
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_names_of_files_are_unique_and_stay_the_same() -> None:
+    paths = ["a/one.mp4", "b/ONE.mkv", "a/two.mp4", "a/..mp4", "a/\udcff.mp4", f"a/{'ü' * 99}.mkv"]
+    keys = keys_of([Path(path) for path in paths])
+    assert len(set(keys)) == len(paths)
+    assert keys[2] == "two" and keys[0].startswith("one-") and keys[1].startswith("ONE-")
+    assert keys == keys_of([Path(path) for path in paths])
+    for key in keys:
+        assert re.fullmatch(r"[\w-][\w.-]*", key) and len(key.encode()) <= 80
+
+
+def test_what_is_done(tmp_path: Path) -> None:
+    video, package = tmp_path / "a.mkv", tmp_path / "a.stdo"
+    video.write_bytes(b"12")
+    package.write_bytes(b"123")
+    size, mtime = stamp(video)
+    entry = Entry(
+        video=str(video), recipe="r", size=size, mtime=mtime, state="done", bytes=3
+    )  # fmt: skip
+    folder = Folder(tmp_path)
+    folder.write("a", entry)
+    assert folder.read("a") == entry and folder.read("b") is None
+    assert is_done(entry, video, "r", package)
+    assert not is_done(entry, video, "other", package)
+    assert not is_done(None, video, "r", package)
+    os.utime(video, ns=(0, mtime - 1))  # a clock that jumps makes no video older than it is
+    assert not is_done(entry, video, "r", package)
+    os.utime(video, ns=(0, mtime))
+    package.write_bytes(b"12")
+    assert not is_done(entry, video, "r", package)
+    package.unlink()
+    assert not is_done(entry, video, "r", package)
+
+
+def test_a_retry_takes_settings_and_no_code_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Folder(tmp_path / "made")
+    folder.path.mkdir()
+    videos = [Video("a", "/films/a.mkv")]
+    words = ["videos=/films", "backbone=espcn", "++trainer.precision=32-true", "workers=2"]
+    folder.write_listing(Listing(videos, words, "r"))
+    typed = ["out=made", "retry", "workers=1"]
+    assert rewritten(typed) == [*words[:-1], "out=made", "action=retry", "workers=1"]
+    assert rewritten(["videos=x", *typed])[0] == "videos=x"
+    for word in (
+        "plugins=[evil]", "scorer.function=evil:f", "++callbacks.x._target_=os.system",
+        "hydra.run.dir=/", "backbone=../x", "name=${oc.env:HOME}", "--config-dir=/tmp",
+    ):  # fmt: skip
+        folder.write_listing(Listing(videos, [*words, word], "r"))
+        with pytest.raises(UserError, match="taken from the command line alone"):
+            rewritten(typed)
+
+
+def test_of_very_many_videos_some_of_all_sizes_are_opened(tmp_path: Path) -> None:
+    tasks = []
+    for n in range(50):
+        (tmp_path / f"{n}.mkv").write_bytes(b"x" * (n * 7 % 50))
+        tasks.append(Task("out", f"{n}", str(tmp_path / f"{n}.mkv"), "r", {}))
+    assert _spread(tasks, 50) == tasks
+    sizes = [Path(each.video).stat().st_size for each in _spread(tasks, 5)]
+    assert sizes == [5, 15, 25, 35, 45]
+
+
+def test_a_line_through_two_samples_never_falls() -> None:
+    assert _line(10, 5.0, 20, 7.0, 100) == pytest.approx(23.0)
+    assert _line(10, 5.0, 20, 4.0, 100) == pytest.approx(20.0), "in proportion, where noise rules"
+
+
+def worker_of(made: Path, key: str, state: str = "training") -> int:
+    """The process that is at a video, once it is that far."""
+    for _ in range(600):
+        with suppress(OSError, ValueError, KeyError):
+            if statuses(made)[key]["state"] == state:
+                text = (made / "status" / f".{key}.lock.owner").read_text()
+                return int(text.split()[1])
+        time.sleep(0.1)
+    raise AssertionError(f"{key} was never {state}")
+
+
+@contextmanager
+def two_nodes() -> Iterator[str]:
+    """A Ray cluster of two nodes on this machine."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        cluster.add_node(num_cpus=1)
+        yield cluster.address
+    finally:
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A folder with films, and the digests of their packages from one process after the other."""
+    folder = tmp_path_factory.mktemp("engines")
+    for seed in range(3):
+        film(folder / "films" / f"film{seed}.mkv", seed, frames=8)
+    code, _, err = catalogue(folder, *TINY, "budget.passes=40", "workers=1", "out=single")
+    assert code == 0, err
+    return folder, digests(folder / "single")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "slurm", "ray"])
+def test_a_killed_worker_is_started_again_and_packages_are_the_same(
+    engine: str, expected: tuple[Path, dict[str, str]]
+) -> None:
+    package = {"local": "stdo", "slurm": "submitit", "ray": "ray"}[engine]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed (the extra cluster)")
+    folder, single = expected
+    words = [*TINY, "budget.passes=40", "workers=2", f"engine={engine}", f"out={engine}"]
+    if engine == "slurm":
+        words.append("slurm.cluster=local")
+    with two_nodes() if engine == "ray" else nullcontext() as address:
+        if address:
+            words.append(f"ray.address={address}")
+        process = start(folder, *words)
+        os.kill(worker_of(folder / engine, "film1"), signal.SIGKILL)
+        code, out, _ = catalogue(folder, f"out={engine}", "action=status")
+        assert (code, "film1" in out) == (0, True)
+        out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    assert "3 videos: 3 done" in out
+    assert digests(folder / engine) == single
+    assert statuses(folder / engine)["film1"]["attempts"] == 2
+    assert engine == "ray" or "it is started again" in err
+
+
+@pytest.mark.slow
+def test_stopping_loses_nothing(expected: tuple[Path, dict[str, str]]) -> None:
+    folder, single = expected
+    words = [*TINY, "budget.passes=40", "workers=2", "out=stopped", "checkpoint_seconds=0"]
+    process = start(folder, *words)
+    worker = worker_of(folder / "stopped", "film0")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=100)
+    assert process.returncode == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+    assert statuses(folder / "stopped")["film0"]["state"] == "queued"
+    code, _, err = catalogue(folder, *words)
+    assert (code, digests(folder / "stopped")) == (0, single), err
+
+
+@pytest.mark.slow
+def test_a_video_that_another_process_is_at_is_left_to_it(
+    expected: tuple[Path, dict[str, str]],
+) -> None:
+    folder, single = expected
+    (folder / "busy" / "status").mkdir(parents=True)
+    with exclusive(folder / "busy" / "status" / ".film2.lock", "", 0):
+        code, out, err = catalogue(folder, *TINY, "budget.passes=40", "out=busy")
+    assert code == 1 and "film2: another process is at it" in err
+    assert "3 videos: 2 done, 1 queued" in out
+    assert digests(folder / "busy").items() <= single.items()
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_again_and_again_fails_alone(tmp_path: Path) -> None:
+    film(tmp_path / "films" / "a.mkv", 0)
+    film(tmp_path / "films" / "b.mkv", 1)
+    site = tmp_path / "site"
+    site.mkdir()
+    dies = "import os, sys\nif 'stdo.cli.encode' in sys.orig_argv: os._exit(9)\n"
+    (site / "sitecustomize.py").write_text(dies)
+    os.environ["PYTHONPATH"], before = (
+        os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
+        os.environ.get("PYTHONPATH"),
+    )
+    try:
+        code, out, err = catalogue(tmp_path, *TINY, "retries=1")
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+    assert code == 1
+    assert err.count("its process ended with code 9; it is started again") == 2
+    assert "a.mkv: its process ended with code 9, 2 times" in out
+    assert "2 videos: 0 done, 2 failed" in out
+
+
+@pytest.mark.slow
+def test_a_plan_is_near_what_comes(tmp_path: Path) -> None:
+    for seed in range(3):
+        film(tmp_path / "films" / f"{seed}.mkv", seed, frames=40 + 20 * seed)
+    words = [*TINY, "budget.passes=20", "workers=1"]
+    code, plan, err = catalogue(tmp_path, *words, "plan")
+    assert code == 0, err
+    assert not (tmp_path / "made").exists(), "a plan leaves nothing"
+    assert "3 videos: 0 done, 3 to encode" in plan
+    largest = 3 * 80 * (64 * 48 + 32 * 24) / 1e6
+    assert f"{largest:.1f} MB of prepared videos" in plan, "one at a time"
+    assert catalogue(tmp_path, *words)[0] == 0
+    done = statuses(tmp_path / "made").values()
+    planned = re.search(r"work +([\d.]+) core-hours.*\npackages +([\d.]+) MB", plan)
+    assert planned is not None
+    hours, size = sum(each["seconds"] for each in done) / 3600, sum(each["bytes"] for each in done)
+    assert hours / 1.5 < float(planned[1]) < hours * 1.5
+    assert size / 1.5e6 < float(planned[2]) < size * 1.5e-6
+    assert catalogue(tmp_path, *words, "plan")[1] == "3 videos: all done\n"
