@@ -152,6 +152,7 @@ BAD = {
     "backbone.name": ["", None], "backbone.network.init": ["he", None],
     "backbone.quick_passes": [0, "x"], "backbone.paper_lr": [0, "x"], "init.name": ["", None],
     "budget.name": ["", None], "budget.lr": [0, "x"], "budget.warmup": [1, -0.1],
+    "chunking.thresholds": [[], 24, ["x"], "x"],
     "chunking.seconds": [0, -5, "x"],
     "budget.equal": ["half", None, 1],
     "budget.full_steps": [-1, 1.5], "plot.kind": ["", 3], "plot.x": ["", 3], "plot.y": ["", 3],
@@ -315,6 +316,19 @@ def test_some_chunk_must_have_a_network_and_easy_ones_be_known(
     for sharing in ("single", "independent", "modulated"):
         job = build_job(configured("method=stdo", f"sharing={sharing}", "sharing.bicubic_chunks=3"))
         assert job.sharing(4).served == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["chunking.thresholds=[24,31,27]"], r"chunking.thresholds=\[24, 31, 27\]: must rise"),
+        (["chunking.thresholds=[24,27]"], r"chunking.thresholds=\[24, 27\]: must be 3 numbers"),
+        (["chunking.thresholds=[1,2,3]", "scorer=dct"], "must be null with scorer=dct"),
+    ],
+)
+def test_thresholds_are_checked_before_the_video_is_looked_for(words: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        build_job(configured("method=stdo", "video.path=nowhere.mp4", *words))
 
 
 def test_the_width_reaches_the_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ A label is the number of a chunk, int16, from 0 to ``chunks - 1``. `by_score` an
 public and stable.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -44,19 +45,22 @@ def by_time(scores: Scores, chunks: int) -> I16:
     ).copy()
 
 
-def by_score(scores: Scores, chunks: int) -> I16:
-    """Equal-sized groups of similar PSNR, hardest first (STDO; the paper's Eq. 1 with evenly set
-    thresholds).
+def by_score(scores: Scores, chunks: int, thresholds: Sequence[float] | None = None) -> I16:
+    """Groups of similar PSNR, hardest first (STDO, the paper's Eq. 1).
 
     Args:
         scores: Float array of any shape, PSNR in dB.
+        chunks: How many groups.
+        thresholds: λ, rising, one fewer than chunks, in dB: chunk i has the patches from threshold
+            i - 1 on and below threshold i. None: so that the groups are equally large.
 
     Returns:
-        int16 labels of the same shape: 0 = lowest PSNR = most informative. Sizes are equal to
-        within one whatever the ties; tied patches keep their order in the array.
+        int16 labels of the same shape: 0 = lowest PSNR = most informative. Without thresholds sizes
+        are equal to within one whatever the ties; tied patches keep their order in the array.
 
     Raises:
-        UserError: For NaN, and for more chunks than patches.
+        UserError: For NaN, for more chunks than patches, for thresholds that do not rise or are of
+            another number, and for a chunk that they leave empty.
     """
     flat = np.asarray(scores).ravel()
     _check(chunks, flat.size, "patches")
@@ -65,9 +69,41 @@ def by_score(scores: Scores, chunks: int) -> I16:
             f"scores hold {int(np.isnan(flat).sum())} NaN: every patch needs a finite or "
             "infinite score"
         )
+    if thresholds is not None:
+        return _between(flat, chunks, thresholds).reshape(np.shape(scores))
     labels = np.empty(flat.size, np.int16)
     labels[np.argsort(flat, kind="stable")] = np.arange(flat.size) * chunks // flat.size
     return labels.reshape(np.shape(scores))
+
+
+def check_thresholds(thresholds: Sequence[float], chunks: int) -> None:
+    """Raise UserError unless thresholds rise and are one fewer than chunks."""
+    asked = f"chunking.thresholds={list(thresholds)}"
+    if len(thresholds) != chunks - 1:
+        raise UserError(f"{asked}: must be {chunks - 1} numbers, one fewer than chunks={chunks}")
+    if any(low >= high for low, high in pairwise(thresholds)):
+        raise UserError(f"{asked}: must rise, from the hardest chunk to the easiest")
+
+
+def even_scores(count: int, thresholds: Sequence[float] | None) -> Scores:
+    """Made-up rising scores of so many patches, (count,), which thresholds split evenly."""
+    if not thresholds:
+        return np.arange(count, dtype=np.float32)
+    ends = [thresholds[0] - 1, *thresholds, thresholds[-1] + 1]
+    at = np.ceil(np.linspace(0, count, len(ends)))
+    return np.asarray(np.interp(np.arange(count), at, ends))
+
+
+def _between(flat: Scores, chunks: int, thresholds: Sequence[float]) -> I16:
+    check_thresholds(thresholds, chunks)
+    labels = np.searchsorted(np.asarray(thresholds, float), flat, side="right").astype(np.int16)
+    empty = np.flatnonzero(np.bincount(labels, minlength=chunks) == 0)
+    if empty.size:
+        raise UserError(
+            f"chunking.thresholds={list(thresholds)}: leave chunk {empty[0]} without patches; they "
+            f"score from {flat.min():.2f} to {flat.max():.2f} dB"
+        )
+    return labels
 
 
 def _check(chunks: int, available: int, unit: str) -> None:

@@ -152,13 +152,18 @@ def _set_chunks(config: DictConfig) -> None:
     if config.chunking.name == "whole":
         config.chunks = 1
     elif config.chunking.get("seconds"):
-        from stdo.pipeline.duration import chunks_of
+        from stdo.pipeline.chunking import chunks_of
 
         refuse_untrusted(OmegaConf.to_container(config, resolve=True))
         # From here on it is a run of so many chunks, however they were asked for
         config.chunks = chunks_of(build_clip(config).info, config.chunking.seconds)
         config.chunking.seconds = None
     check_chunks(config)
+    thresholds = config.chunking.get("thresholds")
+    if thresholds is not None:
+        from stdo.pipeline.chunking import check_thresholds_of
+
+        check_thresholds_of(config.scorer.name, list(thresholds), config.chunks)
 
 
 def _set_reading(config: DictConfig) -> int | None:

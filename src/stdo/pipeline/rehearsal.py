@@ -64,8 +64,7 @@ def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int) -> N
     if frames * data.grid.patches > _PATCHES:
         return
     shape = (frames, data.grid.rows, data.grid.cols)
-    labels_TRC = data.split_as(np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
-    label_N = labels_TRC.ravel().astype(np.int64)
+    label_N = data.split_evenly(shape).ravel().astype(np.int64)
     with named("sharing"), torch.random.fork_rng(devices=[]):
         sharing = job.sharing(int(label_N.max()) + 1)
     with named("sampler, init.sampler"):

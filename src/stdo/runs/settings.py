@@ -219,6 +219,10 @@ SETTINGS: dict[str, Setting] = {
     "patches.width": Setting(Count | None, "LR pixels; null: the paper's"),
     "patches.halo": Setting(Natural, "LR pixels of context around a patch, against seams"),
     "chunking.name": Setting(Word, "how patches are grouped: score, time or whole"),
+    "chunking.thresholds": Setting(
+        Annotated[list[float], Meta(min_length=1)] | None,
+        "PSNR in dB of the scorer between the chunks of chunking=score; null: equal chunks",
+    ),
     "chunking.seconds": Setting(
         Positive | None, "longest chunk of chunking=time in seconds, in place of chunks"
     ),

@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.sample import Sampler as PatchSampler
 from stdo.chunks.score import Scorer
-from stdo.chunks.split import Split
+from stdo.chunks.split import Scores, Split, even_scores
 from stdo.core.files import atomic
 from stdo.core.types import F32, I16, I64, U8, Pairs, UserError
 from stdo.training.blocks import Blocks
@@ -180,7 +180,13 @@ class PatchData(pl.LightningDataModule):
         self.score_seconds = time.perf_counter() - began - waited
         return scores
 
-    def split_as(self, scores_TRC: F32) -> I16:
+    def split_evenly(self, shape: tuple[int, ...]) -> I16:
+        """Labels of a video of this shape, (T, rows, cols), with made-up scores that put patches
+        into every chunk."""
+        thresholds = getattr(self._split, "keywords", {}).get("thresholds")
+        return self.split_as(even_scores(int(np.prod(shape)), thresholds).reshape(shape))
+
+    def split_as(self, scores_TRC: Scores) -> I16:
         """The labels that scores would give, (T, rows, cols); nothing is kept."""
         return self._split(scores_TRC, self._chunks)
 

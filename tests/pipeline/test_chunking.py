@@ -11,7 +11,7 @@ import pytest
 from stdo.config.composed import configured
 from stdo.config.jobs import build_job
 from stdo.core.types import UserError
-from stdo.pipeline.duration import chunks_of
+from stdo.pipeline.chunking import chunks_of
 from stdo.video.sample import GeneratedClip
 
 INFO = replace(GeneratedClip().info, frames=300, rate=Fraction(30))

@@ -1,8 +1,10 @@
-"""Chunks of a length in seconds, as NAS and CaFM have them."""
+"""What a user asks of chunks, checked before anything is decoded: a length in seconds, as NAS and
+CaFM have them, and thresholds."""
 
 import math
+from collections.abc import Sequence
 
-from stdo.chunks.split import MAX_CHUNKS
+from stdo.chunks.split import MAX_CHUNKS, check_thresholds
 from stdo.core.types import UserError, VideoInfo
 
 SLACK = 2
@@ -32,3 +34,14 @@ def chunks_of(info: VideoInfo, seconds: float) -> int:
     if chunks > MAX_CHUNKS:
         raise UserError(f"{asked}: makes {chunks:,} chunks; must make at most {MAX_CHUNKS:,}")
     return chunks
+
+
+def check_thresholds_of(scorer: str, thresholds: Sequence[float], chunks: int) -> None:
+    """Raise UserError unless thresholds rise, are one fewer than chunks, and the scorer's scores
+    are PSNR."""
+    check_thresholds(thresholds, chunks)
+    if scorer == "dct":
+        raise UserError(
+            f"chunking.thresholds={list(thresholds)}: must be null with scorer=dct, whose scores "
+            "are no PSNR"
+        )
