@@ -95,26 +95,31 @@ def test_a_catalogue_ends_with_a_package_or_a_line_for_each_video(tmp_path: Path
     assert "é_b_1_2_  queued       " in shown(Folder(made), Folder(made).listing())
 
 
+MISTAKES = [
+    (["videos=nowhere"], "videos=nowhere: no such file or folder"),
+    (["videos=empty"], "videos=empty: holds no video"),
+    ([], "videos: must be given: a folder, a list (.txt) or a pattern"),
+    (["videos=films", "shard=3/2"], "shard=3/2: must be from 1/2 to 2/2"),
+    (["videos=films", "deliver=false"], "deliver=false: must be true in a catalogue"),
+    (["videos=films", "resources.gpus=1"], "resources.gpus=1: must be 0 with engine=local"),
+    (["videos=films", "paths.cache_limit=9"], "paths.cache_limit=9: needs paths.cache=…"),
+    (["out=films", "status"], "out=films: holds no catalogue (no catalogue.json in it)"),
+]
+MORE_MISTAKES = [
+    (["videos=films/*.avi"], "videos=films/*.avi: holds no video"),
+    (["videos=films", "shard=0/2"], "shard=0/2: must be a shard such as 3/64, or null"),
+    (["videos=films", "video.path=a.mkv"], "video.path=a.mkv: must be left out of a catalogue"),
+    (["videos=films", "video=folder"], "video=folder: must be file in a catalogue"),
+    (["videos=films", "slurm.minutes=9"], "slurm.minutes=9: needs engine=slurm"),
+    (["videos=films", "engine=pigeons"], "engine=pigeons: must be one of local, ray, slurm"),
+    (["videos=films", "backbone.width=7"], "backbone.width=7: must be "),
+    (["-m", "videos=films", "seed=0,1"], "-m: only stdo.train sweeps"),
+]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
-    [
-        (["videos=nowhere"], "videos=nowhere: no such file or folder"),
-        (["videos=empty"], "videos=empty: holds no video"),
-        (["videos=films/*.avi"], "videos=films/*.avi: holds no video"),
-        ([], "videos: must be given: a folder, a list (.txt) or a pattern"),
-        (["videos=films", "shard=3/2"], "shard=3/2: must be from 1/2 to 2/2"),
-        (["videos=films", "shard=0/2"], "shard=0/2: must be a shard such as 3/64, or null"),
-        (["videos=films", "video.path=a.mkv"], "video.path=a.mkv: must be left out of a catalogue"),
-        (["videos=films", "video=folder"], "video=folder: must be file in a catalogue"),
-        (["videos=films", "deliver=false"], "deliver=false: must be true in a catalogue"),
-        (["videos=films", "resources.gpus=1"], "resources.gpus=1: must be 0 with engine=local"),
-        (["videos=films", "slurm.minutes=9"], "slurm.minutes=9: needs engine=slurm"),
-        (["videos=films", "paths.cache_limit=9"], "paths.cache_limit=9: needs paths.cache=…"),
-        (["videos=films", "engine=pigeons"], "engine=pigeons: must be one of local, ray, slurm"),
-        (["videos=films", "backbone.width=7"], "backbone.width=7: must be "),
-        (["out=films", "status"], "out=films: holds no catalogue (no catalogue.json in it)"),
-        (["-m", "videos=films", "seed=0,1"], "-m: only stdo.train sweeps"),
-    ],
+    [*MISTAKES, *(pytest.param(*each, marks=pytest.mark.slow) for each in MORE_MISTAKES)],
 )
 def test_a_mistake_is_one_line_before_the_work(
     words: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
