@@ -14,6 +14,7 @@ from stdo.encoder.pack import _source
 from stdo.encoder.stream import write_stream
 from stdo.package.container import Package
 from stdo.package.manifest import from_json, to_json
+from stdo.video.codecs import PACKED
 from stdo.video.degrade import Degrade
 from stdo.video.reader import VideoFile
 from stdo.video.sample import GeneratedClip
@@ -92,7 +93,7 @@ def filmed(path: Path, times: list[F], last: F, marks: Marks) -> Path:
     return path
 
 
-@pytest.mark.parametrize("codec", [None, "lossless", "x264", "x265", "svtav1"])
+@pytest.mark.parametrize("codec", [None, *PACKED])
 @pytest.mark.parametrize("times", [PAUSED, DAY], ids=["100 s", "a day"])
 def test_the_lr_stream_and_the_manifest_tell_all_of_it(
     tmp_path: Path, codec: str | None, times: list[F]

@@ -18,6 +18,7 @@ from stdo.encoder.pack import Delivery, deliver
 from stdo.pipeline.steps import Job, train
 from stdo.training.data import PatchData
 from stdo.video.clip import Clip, PatchSize
+from stdo.video.codecs import LOSSY
 from stdo.video.degrade import BicubicUpscaler, Degrade
 from stdo.video.reader import VideoFile
 from stdo.video.sample import GeneratedClip
@@ -30,7 +31,7 @@ MARKS = {
 }  # fmt: skip
 
 
-SLOW = [pytest.param(codec, marks=pytest.mark.slow) for codec in (None, "x265", "svtav1")]
+SLOW = [pytest.param(codec, marks=pytest.mark.slow) for codec in (None, *LOSSY) if codec != "x264"]
 
 
 @pytest.mark.parametrize("codec", ["x264", *SLOW])

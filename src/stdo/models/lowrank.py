@@ -9,7 +9,7 @@ from stdo.core.networks import MAX_RANK, Delta, sides_of
 from stdo.core.types import UserError
 from stdo.models.common import Convolution
 from stdo.models.delta import Deltas
-from stdo.models.sharing import BackboneFactory
+from stdo.models.sharing import BackboneFactory, Banks
 
 SCALE = 0.2
 """Length of the rows of ``right`` at first. A step of Muon makes ``left`` grow by its rate in each
@@ -61,6 +61,11 @@ class LowRank(Deltas):
                 for _ in range(self.served - 1)
             )
 
+    @property
+    def settings(self) -> dict[str, float]:
+        """See `Sharing.settings`."""
+        return {"rank": self.rank}
+
     def _changes(self, name: str) -> bool:  # noqa: ARG002 - all of them
         return True
 
@@ -106,7 +111,7 @@ class LowRank(Deltas):
         return (factors.left @ factors.right).view(outputs, rows, -1, columns).transpose(1, 2)
 
 
-class Factors(nn.Module):
+class Factors(Banks):
     """The difference (high, wide) of one convolution for one chunk: a product of two matrices, at
     first 0."""
 

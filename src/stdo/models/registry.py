@@ -1,4 +1,5 @@
-"""The backbones by name: whatever the files in ``backbones/`` and plugins define."""
+"""The backbones by name: whatever the files in ``backbones/`` and plugins define. And the sharings,
+of the files beside this one."""
 
 import importlib
 import pkgutil
@@ -10,10 +11,12 @@ from typing import Any
 import torch
 import yaml
 
+from stdo import models
 from stdo.core.plugins import LOADED, Plugin, owner
 from stdo.core.types import UserError
 from stdo.models import backbones
 from stdo.models.common import Backbone
+from stdo.models.sharing import Sharing
 
 
 def _found() -> dict[str, type[Backbone]]:
@@ -36,6 +39,21 @@ def _found() -> dict[str, type[Backbone]]:
 
 BACKBONES = _found()
 """Name -> class of ours, in alphabetical order."""
+
+
+@cache
+def sharings() -> dict[str, type[Sharing]]:
+    """The sharings that files of `stdo.models` define, by the name of the class."""
+    # Here and not above: some of these files import this one
+    for file in pkgutil.iter_modules(models.__path__):
+        importlib.import_module(f"{models.__name__}.{file.name}")
+    kinds, own = [Sharing], {}
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if kind.__module__.startswith(f"{models.__name__}.") and not isabstract(kind):
+            own[kind.__name__] = kind
+    return own
 
 
 def found(name: str) -> type[Backbone]:

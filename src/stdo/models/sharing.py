@@ -17,6 +17,10 @@ BackboneFactory = Callable[[], Backbone]
 """Builds one new backbone, drawing its weights from torch's global generator."""
 
 
+class Banks(nn.Module):
+    """A module whose parameters are matrices, which an optimizer moves as it moves filter banks."""
+
+
 class Sharing(nn.Module, ABC):
     """Owns the weights of all chunks and answers two questions that must agree.
 
@@ -37,6 +41,11 @@ class Sharing(nn.Module, ABC):
         super().__init__()
         assert 0 <= bicubic_chunks < chunks, (bicubic_chunks, chunks)
         self.chunks, self.served = chunks, chunks - bicubic_chunks
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """Arguments of its own: beside factory, chunks, seed and ``bicubic_chunks``."""
+        return {}
 
     @property
     def learners(self) -> int:

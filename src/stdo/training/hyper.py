@@ -15,10 +15,8 @@ import torch
 
 from stdo.core.types import UserError
 from stdo.models.common import Backbone
-from stdo.models.lowrank import LowRank
-from stdo.models.modulated import Modulated
-from stdo.models.registry import BACKBONES, build
-from stdo.models.sharing import Independent, Sharing, Single
+from stdo.models.registry import BACKBONES, build, sharings
+from stdo.models.sharing import Sharing, Single
 from stdo.training.muon import Muon
 from stdo.training.schedule import cosine
 
@@ -27,7 +25,6 @@ Optimizer = Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]
 convolutions' banks."""
 Schedule = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
-SHARINGS = {kind.__name__: kind for kind in (Single, Independent, Modulated, LowRank)}
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "Adam": torch.optim.Adam,
     "AdamW": torch.optim.AdamW,
@@ -52,11 +49,11 @@ def described(
 
 def _describe_sharing(sharing: Sharing) -> dict[str, Any] | None:
     backbone = next(part for part in sharing.modules() if isinstance(part, Backbone))
-    if SHARINGS.get(type(sharing).__name__) is not type(sharing):
+    if sharings().get(type(sharing).__name__) is not type(sharing):
         return None
     if BACKBONES.get(backbone.name()) is not type(backbone):
         return None
-    found: dict[str, Any] = {
+    return {
         "kind": type(sharing).__name__,
         "chunks": sharing.chunks,
         "bicubic_chunks": sharing.chunks - sharing.served,
@@ -66,8 +63,8 @@ def _describe_sharing(sharing: Sharing) -> dict[str, Any] | None:
             "residual": backbone.residual,
             **backbone.settings,
         },
+        **sharing.settings,
     }
-    return found | ({"rank": sharing.rank} if isinstance(sharing, LowRank) else {})
 
 
 def _describe_call(call: Any, known: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -107,12 +104,13 @@ def built_sharing(sharing: Sharing | Backbone | Mapping[str, Any] | None) -> Sha
         kind, backbone = described.pop("kind"), dict(described.pop("backbone"))
         name, scale = backbone.pop("name"), backbone.pop("scale")
         factory = partial(build, name, scale, init="paper", **backbone)
-        make = SHARINGS[kind]
+        make: Any = sharings()[kind]
         inspect.signature(make).bind(factory, **described)
-        return make(factory, **described)
+        made: Sharing = make(factory, **described)
     except (KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"sharing: is not described as it must be ({reason})") from error
+    return made
 
 
 def built_optimizer(optimizer: Optimizer | Mapping[str, Any] | None) -> Optimizer:

@@ -13,9 +13,8 @@ from torch.nn.utils import parametrize
 from stdo.chunks.score import psnr
 from stdo.core.types import UserError
 from stdo.models.common import Backbone, Convolution
-from stdo.models.lowrank import Factors
 from stdo.models.pixels import to_float
-from stdo.models.sharing import Sharing
+from stdo.models.sharing import Banks, Sharing
 from stdo.training.blocks import is_watched
 from stdo.training.data import Batch
 from stdo.training.hyper import (
@@ -233,8 +232,8 @@ def filters_of(module: nn.Module) -> list[nn.Parameter]:
             found.append(
                 part.get_parameter("parametrizations.weight.original1" if split else "weight")
             )
-        elif isinstance(part, Factors):
-            found += [part.left, part.right]
+        elif isinstance(part, Banks):
+            found += part.parameters()
     return found
 
 

@@ -7,6 +7,24 @@ from stdo.core.types import UserError
 
 
 @dataclass(frozen=True, slots=True)
+class MarkOptions:
+    """How an encoder is told the marks of a stream (`stdo.video.marks`).
+
+    Attributes:
+        name: FFmpeg's option, which holds all others.
+        mastering, light: Of the mastering display, and of the light levels.
+        decimals: Whether the display is told in decimals, else in whole numbers.
+        packing: Whether it takes the packing of stereo frames.
+    """
+
+    name: str
+    mastering: str
+    light: str
+    decimals: bool = False
+    packing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Codec:
     """A codec by the name that settings and packages have for it.
 
@@ -19,6 +37,7 @@ class Codec:
         packed: Whether the LR video of a package may be of it.
         lossy: Whether pixels are not as they were.
         fastest: Highest rate that the encoder takes; a label, since every frame has its own time.
+        marks: How the encoder is told marks; None: not at all.
         formats: Pixel formats that it is given: for even sizes, and where a side is odd.
     """
 
@@ -30,6 +49,7 @@ class Codec:
     packed: bool = True
     lossy: bool = True
     fastest: Fraction | None = None
+    marks: MarkOptions | None = None
     formats: tuple[str, str] = ("yuv420p", "yuv444p")
 
 
@@ -38,20 +58,36 @@ _X26_PRESETS = (
     "veryslow", "placebo",
 )  # fmt: skip
 _RGB = ("rgb24", "rgb24")
+_X264_MARKS = MarkOptions("x264-params", "mastering-display", "cll", packing=True)
 
 CODECS = {
-    "x264": Codec("libx264", "h264", range(52), _X26_PRESETS),
-    "x265": Codec("libx265", "hevc", range(52), _X26_PRESETS, (("x265-params", "log-level=none"),)),
+    "x264": Codec("libx264", "h264", range(52), _X26_PRESETS, marks=_X264_MARKS),
+    "x265": Codec(
+        "libx265",
+        "hevc",
+        range(52),
+        _X26_PRESETS,
+        (("x265-params", "log-level=none"),),
+        marks=MarkOptions("x265-params", "master-display", "max-cll"),
+    ),
     "svtav1": Codec(
         "libsvtav1",
         "av1",
         range(64),
         tuple(map(str, range(14))),
         fastest=Fraction(240),
+        marks=MarkOptions("svtav1-params", "mastering-display", "content-light", decimals=True),
         formats=("yuv420p", "yuv420p"),
     ),
     "lossless": Codec(
-        "libx264rgb", "h264", range(0), _X26_PRESETS, (("qp", "0"),), lossy=False, formats=_RGB
+        "libx264rgb",
+        "h264",
+        range(0),
+        _X26_PRESETS,
+        (("qp", "0"),),
+        lossy=False,
+        marks=_X264_MARKS,
+        formats=_RGB,
     ),
     "ffv1": Codec(
         "ffv1",

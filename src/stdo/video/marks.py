@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from stdo.core.types import Marks, Mastering, Projection, Stereo
 from stdo.video.boxes import insert, sphere_box, stereo_box
+from stdo.video.codecs import CODECS
 from stdo.video.turn import Turn
 
 MAX_ASPECT = 100
@@ -152,22 +153,18 @@ def lost(frame: av.VideoFrame, turn: Turn) -> list[str]:
 def coded(codec: str, marks: Marks) -> dict[str, str]:
     """Options of an encoder that write the marks into its stream; of codecs that have none,
     nothing."""
+    told = CODECS[codec].marks
+    if told is None:
+        return {}
     parts: list[str] = []
-    if codec in ("x264", "lossless"):
-        parts += [f"mastering-display={_as_text(marks.mastering)}"] if marks.mastering else []
-        parts += ["cll={},{}".format(*marks.light)] if marks.light else []
-        if marks.stereo and not marks.stereo.right_first:
-            parts.append(f"frame-packing={_X264_PACKING[marks.stereo.layout]}")
-        return {"x264-params": ":".join(parts)} if parts else {}
-    if codec == "x265":
-        parts += [f"master-display={_as_text(marks.mastering)}"] if marks.mastering else []
-        parts += ["max-cll={},{}".format(*marks.light)] if marks.light else []
-        return {"x265-params": ":".join(parts)} if parts else {}
-    if codec == "svtav1":
-        parts += [f"mastering-display={_as_decimals(marks.mastering)}"] if marks.mastering else []
-        parts += ["content-light={},{}".format(*marks.light)] if marks.light else []
-        return {"svtav1-params": ":".join(parts)} if parts else {}
-    return {}
+    if marks.mastering:
+        text = _as_decimals(marks.mastering) if told.decimals else _as_text(marks.mastering)
+        parts.append(f"{told.mastering}={text}")
+    if marks.light:
+        parts.append("{}={},{}".format(told.light, *marks.light))
+    if told.packing and marks.stereo and not marks.stereo.right_first:
+        parts.append(f"frame-packing={_X264_PACKING[marks.stereo.layout]}")
+    return {told.name: ":".join(parts)} if parts else {}
 
 
 def tags(marks: Marks) -> dict[str, str]:
