@@ -20,7 +20,7 @@ def made(name: str, frame: float, **changes) -> Run:
     facts = {
         "video": "clip", "frames": 30, "backbone": "espcn", "scale": 2, "chunks": 4, "seed": 0,
         "precision": "32-true", "method": "nas", "chunking": "time", "network": None, "steps": 100,
-        "patch_presentations": 1600, "passes": 1, "width": 96, "height": 64,
+        "patch_presentations": 1600, "batch": 16, "passes": 1, "width": 96, "height": 64,
         "psnr": {"frame": frame, "y": frame + 1},
         "bicubic": {"psnr": {"frame": 30.0, "y": 31.0}},
     }  # fmt: skip

@@ -109,7 +109,7 @@ class TestFit:
     ) -> None:
         # The run ends before it
         monkeypatch.setattr(
-            "stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds: {}
+            "stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds, metrics: {}
         )
 
         class Interrupt(pl.Callback):

@@ -181,7 +181,7 @@ class TestOffline:
             return trainer(callbacks=[*callbacks, Interrupt()], **settings)
 
         monkeypatch.setattr(
-            "stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds: {}
+            "stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds, metrics: {}
         )
         same = {"facts": FACTS, "passes": 5.0, "checkpoint_seconds": 0, "tracker": tracker()}
         with pytest.raises(Stopped):
@@ -200,7 +200,7 @@ class TestOffline:
         self, make_job, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
-            "stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds: {}
+            "stdo.pipeline.steps.evaluate", lambda directory, clip, prepare_seconds, metrics: {}
         )
         jobs = [
             make_job(name, facts=FACTS, passes=0.3, tracker=tracker()) for name in ("one", "two")
