@@ -29,7 +29,7 @@ from stdo.core.types import Json, UserError
 from stdo.runs.catalogue import Folder, is_done
 from stdo.runs.directory import read_result
 
-FRAMES = (4, 16, 64)
+FRAMES = (8, 32, 128)
 """Of each video of a calibration, one after the other while there is time."""
 
 _LIMIT = 60.0
