@@ -222,7 +222,9 @@ def test_nothing_from_a_run_steers_the_terminal(sent: Path, tmp_path: Path, repo
     edited(
         sent,
         "metrics.json",
-        lambda it: it | {"video": f"clip{ESCAPE}", "method": f"m\u202e{ESCAPE}"},
+        lambda it: (
+            it | {"video": f"clip{ESCAPE}", "method": f"m\u202e{ESCAPE}", "fingerprint": None}
+        ),
     )
     settings = yaml.safe_load((sent / "config.yaml").read_text()) | {"extra": ESCAPE}
     (sent / "config.yaml").write_text(yaml.safe_dump(settings))
