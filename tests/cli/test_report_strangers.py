@@ -223,7 +223,7 @@ def test_nothing_from_a_run_steers_the_terminal(sent: Path, tmp_path: Path, repo
         sent,
         "metrics.json",
         lambda it: (
-            it | {"video": f"clip{ESCAPE}", "method": f"m\u202e{ESCAPE}", "fingerprint": None}
+            it | {"video": f"clip{ESCAPE}", "method": f"m\u202e{ESCAPE}", "fingerprint": "0 0"}
         ),
     )
     settings = yaml.safe_load((sent / "config.yaml").read_text()) | {"extra": ESCAPE}
