@@ -105,6 +105,7 @@ def trained(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.slow
 def test_both_readings_of_a_run_and_one_of_a_single_network(tmp_path: Path) -> None:
     from stdo.reporting.results import rows
     from stdo.reporting.runs import collect

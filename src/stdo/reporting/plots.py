@@ -67,8 +67,10 @@ def under_both(rows: Sequence[Json]) -> list[Json]:
 
     >>> place = {"method": "stdo", "video": "v", "backbone": "b", "scale": 4}
     >>> table = [place | {"chunks": k, "equal": e} for k, e in ((1, None), (4, "batch"))]
-    >>> [(row["chunks"], row["equal"]) for row in under_both(table)]
-    [(1, 'batch'), (4, 'batch')]
+    >>> for row in under_both(table):
+    ...     print(row["chunks"], row["equal"])
+    1 batch
+    4 batch
     """
     readings: dict[tuple[Any, ...], dict[str, None]] = {}
     for row in rows:
