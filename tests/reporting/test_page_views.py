@@ -45,7 +45,8 @@ def gained(run: Run, video: str, db: float) -> Run:
     """The run on another video, ``db`` over bicubic in every protocol, after equal work."""
     bicubic = run.metrics["bicubic"]["psnr"]
     psnr = {key: value + db for key, value in bicubic.items()}
-    return changed(run, video=video, psnr=psnr, patch_presentations=WORK)
+    facts = {"video": video, "fingerprint": f"1 {video}", "psnr": psnr}
+    return changed(run, **facts, patch_presentations=WORK)
 
 
 def gain_of(method: str, number: int) -> float:
