@@ -65,7 +65,7 @@ def as_typed(words: Sequence[str]) -> str:
     if not words:
         return ""
     command = re.fullmatch(
-        r"(?:stdo-)?(train|evaluate|deliver|export|play|report|dashboard)(?:\.py)?",
+        r"(?:stdo-)?(train|evaluate|deliver|catalogue|export|play|report|dashboard)(?:\.py)?",
         Path(words[0]).name,
     )
     start = f"python -m stdo.{command[1]}" if command else shlex.quote(words[0])
