@@ -1,7 +1,8 @@
 """What several tests use: a tiny clip and a tiny job."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -18,6 +19,7 @@ from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
 from stdo.config.jobs import build_job
 from stdo.config.trust import conf_dir
+from stdo.core.plugins import LOADED
 from stdo.models.backbones.espcn import ESPCN
 from stdo.models.sharing import Independent
 from stdo.pipeline.steps import Job, train
@@ -45,6 +47,19 @@ def trainer() -> Callable[..., pl.Trainer]:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+@pytest.fixture
+def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that Python imports from; no plugin and nothing of it stays loaded."""
+    monkeypatch.syspath_prepend(tmp_path)
+    known = dict(LOADED)
+    yield tmp_path
+    LOADED.clear()
+    LOADED.update(known)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture

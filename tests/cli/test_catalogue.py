@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_job import JOB
+from tiny_job import JOB, tiny_clip
 
 from stdo.cli.board import shown
 from stdo.cli.catalogue import rewritten
@@ -27,21 +27,10 @@ from stdo.cli.videos import find_videos, of_shard
 from stdo.core.locks import exclusive
 from stdo.core.types import UserError
 from stdo.runs.catalogue import Entry, Folder, Listing, Video, is_done, keys_of, stamp
-from stdo.video.sample import GeneratedClip
-from stdo.video.writer import VideoWriter
 
 TINY = [*JOB, "trainer=cpu", "trainer.precision=32-true", "videos=films", "out=made"]
 ODD = "é b=[1], (2)"
 """A name as people type them."""
-
-
-def film(path: Path, seed: int = 0, frames: int = 4) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    source = GeneratedClip(width=64, height=48, frames=frames, rate=25, seed=seed)
-    with VideoWriter(path, 64, 48, source.info.rate, "ffv1") as writer:
-        for frame in source:
-            writer.write(frame)
-    return path
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
@@ -70,7 +59,7 @@ def statuses(made: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_a_catalogue_ends_with_a_package_or_a_line_for_each_video(tmp_path: Path) -> None:
-    film(tmp_path / "films" / f"{ODD}.mkv")
+    tiny_clip(tmp_path / "films" / f"{ODD}.mkv")
     (tmp_path / "films" / "broken.mp4").write_bytes(b"no video")
     code, out, err = catalogue(tmp_path, *TINY, "workers=2")
     assert code == 1, err
@@ -302,7 +291,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     """A folder with films, and the digests of their packages from one process after the other."""
     folder = tmp_path_factory.mktemp("engines")
     for seed in range(3):
-        film(folder / "films" / f"film{seed}.mkv", seed, frames=8)
+        tiny_clip(folder / "films" / f"film{seed}.mkv", seed, frames=8)
     code, _, err = catalogue(folder, *TINY, "budget.passes=40", "workers=1", "out=single")
     assert code == 0, err
     return folder, digests(folder / "single")
@@ -366,8 +355,8 @@ def test_a_video_that_another_process_is_at_is_left_to_it(
 
 @pytest.mark.slow
 def test_a_worker_that_dies_again_and_again_fails_alone(tmp_path: Path) -> None:
-    film(tmp_path / "films" / "a.mkv", 0)
-    film(tmp_path / "films" / "b.mkv", 1)
+    tiny_clip(tmp_path / "films" / "a.mkv", 0)
+    tiny_clip(tmp_path / "films" / "b.mkv", 1)
     site = tmp_path / "site"
     site.mkdir()
     dies = "import os, sys\nif 'stdo.cli.encode' in sys.orig_argv: os._exit(9)\n"
@@ -391,7 +380,7 @@ def test_a_worker_that_dies_again_and_again_fails_alone(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_plan_is_near_what_comes(tmp_path: Path) -> None:
     for seed in range(3):
-        film(tmp_path / "films" / f"{seed}.mkv", seed, frames=40 + 20 * seed)
+        tiny_clip(tmp_path / "films" / f"{seed}.mkv", seed, frames=40 + 20 * seed)
     words = [*TINY, "budget.passes=20", "workers=1"]
     code, plan, err = catalogue(tmp_path, *words, "plan")
     assert code == 0, err

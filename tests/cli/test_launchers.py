@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_job import tiny_clip
 
 from stdo.core.types import UserError
 from stdo.metrics.registry import OPTIONAL
 from stdo.runs.objective import check_objective, figure, figures
-from stdo.video.sample import GeneratedClip
-from stdo.video.writer import VideoWriter
 
 TINY = [
     "backbone=espcn", "patches.height=12", "patches.width=16", "budget.passes=1", "trainer=cpu",
@@ -53,10 +52,7 @@ def needs(name: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    source = GeneratedClip(width=64, height=48, frames=4, rate=25, seed=0)
-    with VideoWriter(tmp_path / "clip.mkv", 64, 48, source.info.rate, "ffv1") as writer:
-        for frame in source:
-            writer.write(frame)
+    tiny_clip(tmp_path / "clip.mkv")
     (tmp_path / "scorers.py").write_text(SCORERS)
     return tmp_path
 

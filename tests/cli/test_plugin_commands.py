@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from tiny_job import JOB
 
 import stdo
 from stdo.cli import deliver, evaluate, export, report, train
-from stdo.core.plugins import LOADED
 from stdo.video.sample import GeneratedClip
 from stdo.video.writer import VideoWriter
 
@@ -34,20 +33,13 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty current folder, which Python imports from; no plugin stays loaded."""
-    monkeypatch.chdir(tmp_path)
+def folder(own_code: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, which Python imports from, as it does from the example."""
+    monkeypatch.chdir(own_code)
     monkeypatch.syspath_prepend(EXAMPLE)
-    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("STDO_PLUGINS", raising=False)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    known = dict(LOADED)
-    yield tmp_path
-    LOADED.clear()
-    LOADED.update(known)
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
-            del sys.modules[name]
+    return own_code
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from stdo.video.sample import GeneratedClip
-from stdo.video.writer import VideoWriter
+from tiny_job import tiny_clip
 
 TINY = [
     "backbone=espcn", "patches.height=12", "patches.width=16", "budget.passes=1", "trainer=cpu",
@@ -47,10 +45,7 @@ class Tiny(Sweeper):
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A clip, and a plugin for Hydra with its configuration in ``mine``."""
-    source = GeneratedClip(width=64, height=48, frames=4, rate=25, seed=0)
-    with VideoWriter(tmp_path / "clip.mkv", 64, 48, source.info.rate, "ffv1") as writer:
-        for frame in source:
-            writer.write(frame)
+    tiny_clip(tmp_path / "clip.mkv")
     plugin = tmp_path / "plugins" / "hydra_plugins" / "tiny_sweeper"
     plugin.mkdir(parents=True)
     (plugin / "__init__.py").write_text("")

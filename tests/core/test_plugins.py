@@ -1,25 +1,11 @@
 """Plugins: names, imports, installed ones, and what is a plugin's."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from stdo.core.plugins import LOADED, function, load, named, owner, refuse_missing
 from stdo.core.types import UserError
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that Python imports from; nothing of it stays loaded."""
-    monkeypatch.syspath_prepend(tmp_path)
-    known = dict(LOADED)
-    yield tmp_path
-    LOADED.clear()
-    LOADED.update(known)
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
-            del sys.modules[name]
 
 
 def package(folder: Path, name: str, text: str = "") -> None:
@@ -66,44 +52,44 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_plugin_that_cannot_be_imported_is_one_line(folder: Path, name: str) -> None:
+def test_a_plugin_that_cannot_be_imported_is_one_line(own_code: Path, name: str) -> None:
     text, said = BROKEN[name]
     if text is not None:
-        package(folder, name, text)
+        package(own_code, name, text)
     with pytest.raises(UserError, match=rf"^plugins={name}: .*{said}") as caught:
         load([name])
     assert "\n" not in str(caught.value)
     assert name not in LOADED
 
 
-def test_an_installed_plugin_is_loaded_by_itself_and_once(folder: Path) -> None:
-    package(folder, "one", "import pathlib\npathlib.Path(__file__).with_name('ran').touch()")
-    install(folder, "one-dist", "first = one", "again = one")
+def test_an_installed_plugin_is_loaded_by_itself_and_once(own_code: Path) -> None:
+    package(own_code, "one", "import pathlib\npathlib.Path(__file__).with_name('ran').touch()")
+    install(own_code, "one-dist", "first = one", "again = one")
     load([])
-    assert list(LOADED)[-1] == "one" and (folder / "one" / "ran").exists()
-    (folder / "one" / "ran").unlink()
+    assert list(LOADED)[-1] == "one" and (own_code / "one" / "ran").exists()
+    (own_code / "one" / "ran").unlink()
     load(["one"])
-    assert not (folder / "one" / "ran").exists()
+    assert not (own_code / "one" / "ran").exists()
 
 
-def test_two_installed_plugins_of_one_name_are_refused(folder: Path) -> None:
-    package(folder, "one")
-    package(folder, "two")
-    install(folder, "a-dist", "mine = one")
-    install(folder, "b-dist", "mine = two")
+def test_two_installed_plugins_of_one_name_are_refused(own_code: Path) -> None:
+    package(own_code, "one")
+    package(own_code, "two")
+    install(own_code, "a-dist", "mine = one")
+    install(own_code, "b-dist", "mine = two")
     with pytest.raises(UserError, match="both install a plugin called mine .*: uninstall one$"):
         load([])
 
 
-def test_an_entry_point_must_name_a_package(folder: Path) -> None:
-    install(folder, "a-dist", "mine = one:function")
+def test_an_entry_point_must_name_a_package(own_code: Path) -> None:
+    install(own_code, "a-dist", "mine = one:function")
     with pytest.raises(UserError, match=r"mine of a-dist is one:function: must be the name of a"):
         load([])
 
 
-def test_what_is_a_plugins(folder: Path) -> None:
-    package(folder, "lab", "")
-    package(folder, "lab/inner", "def f(): pass\nnumber = 3\n")
+def test_what_is_a_plugins(own_code: Path) -> None:
+    package(own_code, "lab", "")
+    package(own_code, "lab/inner", "def f(): pass\nnumber = 3\n")
     load(["lab", "lab.inner"])
     assert owner("lab.nets.Net") == "lab" and owner("lab.inner:f") == "lab.inner"
     assert owner("laboratory.Net") is None and owner("os.system") is None
@@ -116,6 +102,6 @@ def test_what_is_a_plugins(folder: Path) -> None:
     }.items():
         with pytest.raises(UserError, match=f"^optim.loss={place}: {said}"):
             function("optim.loss", place)
-    refuse_missing(folder, ["lab"])
+    refuse_missing(own_code, ["lab"])
     with pytest.raises(UserError, match=r"with the plugin gone, .*; plugins=\[lab,gone\] imports"):
-        refuse_missing(folder, ["lab", "gone"])
+        refuse_missing(own_code, ["lab", "gone"])

@@ -9,25 +9,16 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from tiny_job import learnt
 
 from stdo.chunks.split import by_score, by_time, whole
 from stdo.core.signals import Stopped
 from stdo.core.types import UserError
 from stdo.models.backbones.espcn import ESPCN
 from stdo.models.sharing import Independent, Single
-from stdo.models.weights import load_networks
 from stdo.pipeline.steps import evaluate, train
 from stdo.runs.directory import CHECKPOINT, RESULT, WEIGHTS
 from stdo.training.data import PatchBatches
-
-
-def weights(job) -> dict[str, torch.Tensor]:
-    networks, _ = load_networks(job.directory / WEIGHTS)
-    return {
-        f"{i}.{name}": value
-        for i, network in enumerate(networks)
-        for name, value in network.state_dict().items()
-    }
 
 
 def joined_by(callback: pl.Callback, trainer):
@@ -40,7 +31,7 @@ def test_independent_networks_in_one_fit_equal_separate_fits(make_job) -> None:
     loop each."""
     job = make_job()
     train(job)
-    together = weights(job)
+    together = learnt(job)
     data, labels = job.data, job.data.labels
     sharing = job.sharing(3)
     label_N = labels.ravel().astype(np.int64)
@@ -95,7 +86,7 @@ def test_a_killed_fit_goes_on_to_the_same_weights(
         train(make_job("killed", checkpoint_seconds=0.0))
     assert die_at - 5 < steps[0] <= die_at  # from the block that it was killed in
     assert steps == list(range(steps[0], train(straight)["steps"]))
-    expected, got = weights(straight), weights(killed)
+    expected, got = learnt(straight), learnt(killed)
     assert all(torch.equal(expected[name], got[name]) for name in expected)
 
 
@@ -114,7 +105,7 @@ def test_a_fit_killed_after_its_last_step_only_saves(
     straight = make_job("straight")
     monkeypatch.undo()
     train(straight)
-    assert all(torch.equal(value, weights(job)[name]) for name, value in weights(straight).items())
+    assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())
 
 
 @pytest.mark.parametrize(("loss", "power"), [("l1", 1), ("l2", 2)])
@@ -216,7 +207,7 @@ def test_non_finite_weights_do_not_replace_a_good_checkpoint(make_job, trainer) 
     train(make_job())
     straight = make_job("straight")
     train(straight)
-    assert all(torch.equal(value, weights(job)[name]) for name, value in weights(straight).items())
+    assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())
 
 
 def test_a_gpu_without_memory_says_what_to_lower_and_keeps_the_checkpoint(
@@ -237,7 +228,7 @@ def test_a_gpu_without_memory_says_what_to_lower_and_keeps_the_checkpoint(
     job, straight = make_job(), make_job("straight")
     train(job)
     train(straight)
-    assert all(torch.equal(value, weights(job)[name]) for name, value in weights(straight).items())
+    assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())
 
 
 @pytest.mark.parametrize("step", [0, 6, "last"])
@@ -279,7 +270,7 @@ def test_a_fit_that_is_asked_to_stop_saves_first(
     job = make_job()
     assert torch.load(job.directory / CHECKPOINT, weights_only=True)["global_step"] == ends[0]
     train(job)
-    assert all(torch.equal(value, weights(job)[name]) for name, value in weights(straight).items())
+    assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "half", "other"])

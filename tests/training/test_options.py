@@ -8,32 +8,22 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from tiny_job import learnt
 
 from stdo.chunks.sample import Uniform
 from stdo.chunks.split import whole
 from stdo.core.types import UserError
 from stdo.models.sharing import Independent, Single
-from stdo.models.weights import load_networks
 from stdo.pipeline.steps import train
 from stdo.reporting.results import over
 from stdo.reporting.runs import Run
-from stdo.runs.directory import WEIGHTS
 from stdo.training.data import PatchBatches
 from stdo.training.options import Limit, Options
 from stdo.training.validation import frames_to_measure, steps_between
 
 
-def weights(job) -> dict[str, torch.Tensor]:
-    networks, _ = load_networks(job.directory / WEIGHTS)
-    return {
-        f"{i}.{name}": value
-        for i, network in enumerate(networks)
-        for name, value in network.state_dict().items()
-    }
-
-
 def same(one, other) -> bool:
-    return all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
+    return all(torch.equal(value, learnt(other)[name]) for name, value in learnt(one).items())
 
 
 @pytest.mark.parametrize("by", ["norm", "value"])
@@ -63,7 +53,7 @@ def test_gradients_are_clipped_as_torch_clips_them(make_job, by: str) -> None:
         sgd.step()
         schedule.step()
     assert clipped or by == "value"
-    found = weights(job)
+    found = learnt(job)
     for name, value in network.state_dict().items():
         assert torch.allclose(found[f"0.{name}"], value, rtol=1e-3, atol=2e-5), name
 
@@ -79,8 +69,8 @@ def test_accumulated_batches_are_one_large_batch(make_job) -> None:
         for name, options in (("parts", Options(accumulate=3)), ("one", Options()))
     )
     assert train(parts)["steps"] == train(one)["steps"]
-    for name, value in weights(one).items():
-        assert torch.allclose(weights(parts)[name], value, rtol=1e-3, atol=2e-5), name
+    for name, value in learnt(one).items():
+        assert torch.allclose(learnt(parts)[name], value, rtol=1e-3, atol=2e-5), name
 
 
 def test_validating_changes_no_weight_and_ends_with_the_figure_of_the_result(make_job) -> None:
