@@ -241,6 +241,8 @@ def test_a_retry_takes_settings_and_no_code_from_a_file(
     for word in (
         "plugins=[evil]", "scorer.function=evil:f", "++callbacks.x._target_=os.system",
         "hydra.run.dir=/", "backbone=../x", "name=${oc.env:HOME}", "--config-dir=/tmp",
+        "logger=wandb", "logger.entity=x", "callbacks=early_stopping", "paths.outputs=/elsewhere",
+        "trainer.profiler={_target_:os.system}",
     ):  # fmt: skip
         folder.write_listing(Listing(videos, [*words, word], "r"))
         with pytest.raises(UserError, match="taken from the command line alone"):

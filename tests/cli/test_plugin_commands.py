@@ -186,6 +186,7 @@ def test_a_run_folder_that_names_a_plugin_does_not_import_it(
     assert code == 2 and "plugins[0]='evil; import os': must be" in said and said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_python_trains_packs_and_plays_with_a_plugin(folder: Path) -> None:
     clip(folder)
     settings = {"patches.height": 12, "patches.width": 16}

@@ -7,6 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from stdo.metrics.ms_ssim import WEIGHTS, ms_ssim
+from stdo.pipeline.steps import evaluate, train
 
 
 def images(size: tuple[int, int], noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -66,3 +67,13 @@ def test_an_image_and_its_negative_have_no_similarity() -> None:
 @pytest.mark.parametrize("size", [(175, 300), (300, 175), (20, 20)])
 def test_a_frame_too_small_for_five_sizes_has_none(size: tuple[int, int]) -> None:
     assert ms_ssim(*images(size, 5)) is None
+
+
+def test_what_was_asked_for_once_is_measured_again(make_job) -> None:
+    job = make_job(passes=1.0)
+    train(job)
+    clip = job.data.clip
+    assert "ms_ssim" not in evaluate(job.directory, clip)
+    assert "ms_ssim" in evaluate(job.directory, clip, metrics=["ms_ssim"])
+    assert "ms_ssim" in evaluate(job.directory, clip)
+    assert "ms_ssim" in (job.directory / "frames.csv").read_text().splitlines()[0]

@@ -52,6 +52,16 @@ def test_of_several_seeds_the_run_with_the_same_one_counts_else_their_mean(outpu
     assert mean["psnr"]["frame"] == pytest.approx(sum(b["psnr"]["frame"] for b in both) / 2)
 
 
+def test_runs_that_differ_in_more_than_the_seed_have_lines_of_their_own(outputs: Path) -> None:
+    other = shutil.copytree(outputs / "awdnn-0", outputs / "awdnn-other")
+    with (other / "config.yaml").open("a", encoding="utf-8") as config:
+        config.write("optim:\n  lr: 0.5\n")
+    change(other, psnr=read_result(other)["psnr"] | {"frame": 1.0})
+    shown = [metrics["psnr"]["frame"] for name, metrics in beside(outputs / "stdo-1")
+             if name.startswith("awDNN")]  # fmt: skip
+    assert sorted(shown) == [1.0, read_result(outputs / "awdnn-0")["psnr"]["frame"]]
+
+
 @pytest.mark.parametrize(
     "facts",
     [

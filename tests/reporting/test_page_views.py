@@ -167,6 +167,22 @@ def test_unequal_work_names_the_odd_one_out(browser: Any, many: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_shortened_run_is_never_best_and_readings_are_told(
+    browser: Any, runs: list[Run], tmp_path: Path
+) -> None:
+    awdnn, nas, stdo, _ = (changed(run, patch_presentations=WORK) for run in runs)
+    psnr = dict.fromkeys(awdnn.metrics["psnr"], 99.0)
+    short = changed(awdnn, shortened="trainer.overfit_batches=3", psnr=psnr, seed=7)
+    pair = [changed(nas, equal="batch"), changed(stdo, equal="steps")]
+    write_page(tmp_path / "report.html", [awdnn, *pair, short], "Tiny")
+    with page_of(browser, tmp_path / "report.html") as opened:
+        said = opened.page.locator("#summary-body").inner_text()
+        assert "99.00" not in said
+        assert "99.00" in opened.page.locator("#table").inner_text()
+        assert "Two readings of equal work stand here (batch and steps)" in said
+
+
+@pytest.mark.slow
 def test_many_videos_have_mean_spread_and_worst_ten(browser: Any, many: Path) -> None:
     gains = [gain_of("stdo", number) for number in range(VIDEOS)]
     with page_of(browser, many) as opened:

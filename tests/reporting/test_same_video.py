@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,25 @@ def test_runs_from_before_fingerprints_are_known_by_their_name(
     before, now = rows(collect([finished_runs])), rows(collect([tmp_path / "runs"]))
     assert [row["over_awdnn"] for row in now] == [row["over_awdnn"] for row in before]
     assert {row["video"] for row in now} == {"clip"}
+
+
+def test_a_name_of_the_report_decides_nothing(finished_runs: Path, tmp_path: Path) -> None:
+    """awDNN is of an earlier version and known by its name; NAS comes in, of the same content
+    under an earlier name, so that all are shown under that."""
+    shutil.copytree(finished_runs, tmp_path / "runs")
+    first, *_ = collect([tmp_path / "runs"])
+    before = rows(collect([finished_runs]))
+    for run in collect([tmp_path / "runs"]):
+        if run.metrics["method"] == "awdnn":
+            change(run, drop="fingerprint")
+    shutil.copytree(first.directory, tmp_path / "runs" / "nas")
+    nas = replace(first, directory=tmp_path / "runs" / "nas")
+    change(nas, method="nas", video="a", fingerprint=first.metrics["fingerprint"])
+    stdo = [row for row in rows(collect([tmp_path / "runs"])) if row["method"] == "stdo"]
+    assert {row["video"] for row in stdo} == {"a"}
+    assert [row["over_awdnn"] for row in stdo] == [
+        row["over_awdnn"] for row in before if row["method"] == "stdo"
+    ]
 
 
 def test_one_content_under_two_names_is_one_video(finished_runs: Path, tmp_path: Path) -> None:

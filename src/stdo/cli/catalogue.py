@@ -42,8 +42,9 @@ _LEFT_OUT = {
     "study": "a catalogue has one recipe",
     "networks_alone": "it measures what no package has",
 }
-_CODE = ("plugins", "scorer.function", "optim.loss")
-"""Settings that name code; ``retry`` takes none from a file."""
+_TYPED_ALONE = ("plugins", "scorer.function", "optim.loss", "paths", "logger", "callbacks", "hydra")
+"""Settings and groups that name code, places on the disk, or who is told of a run; ``retry`` takes
+none of them from a file."""
 
 
 def task(config: DictConfig) -> None:
@@ -276,13 +277,15 @@ def rewritten(words: Sequence[str]) -> list[str]:
 
 
 def _is_plain(word: str) -> bool:
-    """Whether a word of a file may be part of a command: no code, nothing of Hydra's."""
+    """Whether a word of a file may be part of a command, see `_TYPED_ALONE`."""
     name, equals, value = word.lstrip("+").partition("=")
-    if not equals or "${" in value:
+    if not equals or "{" in value:
+        return False
+    if any(f"{name}.".startswith(f"{each}.") for each in _TYPED_ALONE):
         return False
     if name.isidentifier() and (conf_dir() / name).is_dir():
         return re.fullmatch(r"\w+", value) is not None
-    return name in SETTINGS and name not in _CODE
+    return name in SETTINGS
 
 
 def main() -> None:

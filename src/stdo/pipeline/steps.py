@@ -20,7 +20,7 @@ from stdo.evaluation.identity import FINGERPRINT, check_source, fingerprint_of, 
 from stdo.evaluation.measure import Measured, Sink, measure, pictures_of
 from stdo.evaluation.pictures import comparison, heatmap
 from stdo.evaluation.reconstruct import Reconstructor, device_of
-from stdo.metrics.registry import METRICS, check
+from stdo.metrics.registry import METRICS, OPTIONAL, check
 from stdo.models.weights import load_networks
 from stdo.pipeline.fit import Job, fit
 from stdo.reporting.runs import method_name
@@ -118,7 +118,8 @@ def evaluate(
         prepare_seconds: What preparing the clip took; None: unknown, or as noted before.
         only: Use this one network for every chunk (paper, Table 1); all is then written into
             ``network-<only>``.
-        metrics: Names of metrics beside those that are always computed.
+        metrics: Names of metrics beside those that are always computed. Those that the result had
+            before are measured again as well.
 
     Returns:
         The content of metrics.json.
@@ -156,6 +157,8 @@ def _evaluate(
             )
         network_of, out = [only] * len(network_of), directory / f"network-{only}"
         out.mkdir(exist_ok=True)
+    before = read_result(out) if (out / RESULT).exists() else {}
+    extra = [name for name in OPTIONAL if name in extra or name in before]
     device = device_of(facts["device"])
     for network in networks:
         network.to(device).eval()
@@ -165,7 +168,6 @@ def _evaluate(
     _draw(out, facts, clip, measured, reconstructor, labels)
     write_rows(out / "frames.csv", measured.rows)
     write_maps(out, measured.ours_TRC, measured.bicubic_TRC)
-    before = read_result(out) if (out / RESULT).exists() else {}
     if prepare_seconds is None and before:
         prepare_seconds = before["seconds"].get("prepare")
     seconds = {

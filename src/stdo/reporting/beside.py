@@ -8,6 +8,7 @@ from statistics import fmean
 
 from stdo.core.types import Json, UserError
 from stdo.metrics.registry import OTHERS, PROTOCOLS
+from stdo.reporting.names import names
 from stdo.reporting.results import comparable, equal_work
 from stdo.reporting.runs import Run, collect
 from stdo.reporting.videos import same_video
@@ -26,15 +27,17 @@ def beside(directory: Path) -> list[tuple[str, Json]]:
         directory: Of the run.
 
     Returns:
-        The name of each method, such as ``NAS k=4``, and its metrics as in metrics.json: of the run
-        of the same seed, else the mean of the seeds. Runs that cannot be read are left out.
+        The name of each method, such as ``NAS k=4``, with the settings that tell apart several of
+        one method, and its metrics as in metrics.json: of the run of the same seed, else the mean
+        of the seeds. Runs that cannot be read are left out.
     """
     (ours, *_) = collect([directory])
     points: dict[str, list[Run]] = {}
-    for run in _others(ours):
-        other = run.reading not in (None, ours.reading)
-        name = f"{run.name}, equal {run.reading}" if other else run.name
-        points.setdefault(name, []).append(run)
+    others = _others(ours)
+    for run, name in zip(others, names(others), strict=True):
+        reading = f", equal {run.reading}"
+        told = run.reading in (None, ours.reading) or reading in name
+        points.setdefault(name if told else name + reading, []).append(run)
     seed = ours.metrics["seed"]
     same = {
         name: [run for run in runs if run.metrics["seed"] == seed] or runs

@@ -158,6 +158,7 @@ def _entry(run: Run, pool: Pool, private: bool, points: int) -> Json:
     entry = {name: metrics.get(name) for name, field in RESULT.items() if field.page}
     entry = entry if private else published(entry)
     entry |= {
+        "equal": run.reading,
         "directory": _home(run).name,
         "curves": _frame_curves(run, pool, points),
         "training": _training_curve(run),

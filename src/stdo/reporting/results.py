@@ -15,7 +15,7 @@ from stdo.reporting.names import names
 from stdo.reporting.paper import FIRST_ALONE, LAST_ALONE, paper_figure, paper_frames, paper_gain
 from stdo.reporting.publish import published
 from stdo.reporting.runs import EQUAL, Run
-from stdo.reporting.videos import same_video
+from stdo.reporting.videos import raw_name, same_video
 from stdo.runs.schema import columns
 from stdo.runs.setting import Role
 from stdo.runs.settings import role_of
@@ -177,14 +177,11 @@ def _of_paper(run: Run) -> Json:
     if facts["network"] is not None:
         ends = {0: FIRST_ALONE, facts["chunks"] - 1: LAST_ALONE}
         method = ends.get(facts["network"], "") if method == "stdo" else ""
-    whole = paper_frames(facts["video"]) == facts["frames"]
-    figures: Json = {
-        "paper_psnr": paper_figure(backbone, method, facts["video"], scale) if whole else None
-    }
+    video = raw_name(facts)
+    whole = paper_frames(video) == facts["frames"]
+    figures: Json = {"paper_psnr": paper_figure(backbone, method, video, scale) if whole else None}
     for other in REFERENCES:
-        own = _difference(
-            figures["paper_psnr"], paper_figure(backbone, other, facts["video"], scale)
-        )
+        own = _difference(figures["paper_psnr"], paper_figure(backbone, other, video, scale))
         mean = paper_gain(backbone, method, other, scale) if own is None else own
         figures[f"paper_over_{other}"] = None if method == other else mean
     return figures

@@ -13,7 +13,7 @@ import numpy as np
 
 from stdo.core.foreign import printable, read_file
 from stdo.core.types import F32, Json, UserError
-from stdo.reporting.videos import own_names
+from stdo.reporting.videos import RAW, own_names
 from stdo.runs.directory import MAPS, RESULT
 from stdo.runs.files import (
     MAX_JSON,
@@ -216,9 +216,11 @@ def collect(where: Iterable[Path]) -> list[Run]:
 
 def _with_own_videos(runs: Sequence[Run]) -> list[Run]:
     """The runs, each under the name that its video has among them."""
-    videos = own_names([(run.metrics, run.settings) for run in runs])
+    videos = own_names([run.metrics for run in runs])
     return [
-        replace(run, metrics=run.metrics | {"video": video})
+        run
+        if video == run.metrics["video"]
+        else replace(run, metrics=run.metrics | {"video": video, RAW: run.metrics["video"]})
         for run, video in zip(runs, videos, strict=True)
     ]
 

@@ -37,9 +37,9 @@ def comparison_table(runs: Sequence[Run]) -> str:
 
     Several seeds of a point are one line: their mean, half the range of ``frame`` after ±, and n,
     how many they are. ``shown``: patch presentations; those that differ from most of their group by
-    more than 2 % are marked, and are not compared with awDNN. ``gain``: over bicubic, in ``frame``
-    PSNR, as Δ awDNN is. Beside that stands the paper's difference. ``seconds``: those of preparing,
-    scoring, training and evaluating.
+    more than 2 %, and those of shortened fits, are marked, and are not compared with awDNN.
+    ``gain``: over bicubic, in ``frame`` PSNR, as Δ awDNN is. Beside that stands the paper's
+    difference. ``seconds``: those of preparing, scoring, training and evaluating.
     """
     groups: dict[tuple[object, ...], list[Json]] = {}
     for row in rows(runs):
@@ -106,7 +106,8 @@ def _notes(unequal: bool, has_readings: bool, has_paper: bool, has_seeds: bool) 
     notes = {
         "equal: networks that train side by side share a batch, so that all take as many steps as "
         "one network (steps), or have one each (batch)": has_readings,
-        "* shown more or fewer patches than most of its group: not equal work": unequal,
+        "* not equal work: shown more or fewer patches than most of its group, or "
+        "shortened": unequal,
         "n seeds: their mean, and half the range of their frame PSNR": has_seeds,
         f"paper: {SOURCE}; of a video that is not its own, its mean difference over its "
         "videos": has_paper,

@@ -142,14 +142,14 @@ RESULT: dict[str, Field] = {
         "patches", "report", _ITSELF, page=True),
     "batch": Field(Count, "patches per network and step", "report", _ITSELF, page=True),
     "equal": Field(Word | None, "reading of equal work, where networks train side by "
-        "side; null: one at a time, and both are the same", columns=_ITSELF),
+        "side; null: one at a time, and both are the same", columns=_ITSELF, page=True),
     "steps": Field(Natural, "optimizer steps", "report", _ITSELF, page=True),
     "network_steps": Field(Numbers | None, "steps of each network, those of a first phase among "
         "them", columns=_ITSELF),
     "optimizer": Field(Word | None, "what moves the weights", columns=_ITSELF),
     "peak_lr": Field(Seconds | None, "highest learning rate of the fit; with Muon, of the "
         "filters", columns=_ITSELF),
-    "loss": Field(Text | None, "what training makes small", columns=_ITSELF),
+    "loss": Field(Text | None, "what training minimises", columns=_ITSELF),
     "halo": Field(Natural | None, "LR pixels of context around a patch", columns=_ITSELF),
     "negative_slope": Field(Number | None, "slope of the activations below zero", columns=_ITSELF),
     "first_weights": Field(Word | None, "first weights: bicubic, paper, or those of a "
@@ -157,7 +157,7 @@ RESULT: dict[str, Field] = {
     "planned_steps": Field(Natural, "steps that the budget asks for, where a fit was "
         "shortened", columns=_ITSELF),
     "shortened": Field(Text, "what made the fit shorter than its budget; such a run is in no "
-        "comparison at equal work", columns=_ITSELF),
+        "comparison at equal work", columns=_ITSELF, page=True),
     "precision": Field(Word, "precision of the fit", "report", _ITSELF, page=True),
     "device": Field(
         Annotated[str, Meta(max_length=40, pattern=r"^(cpu|cuda|mps|xla|hpu|xpu)(:\d{1,3})?\Z")],

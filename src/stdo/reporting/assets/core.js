@@ -91,7 +91,7 @@ function bestOfEachMethod(runs) {
 
 // Runs that differ in their seed alone are one point: mean, and half the range.
 function points(runs) {
-  return [...grouped(runs.filter((run) => known(psnr(run)) && run.network === null), (run) => run.point).values()].map((seeds) => {
+  return [...grouped(runs.filter((run) => known(psnr(run)) && run.network === null && !known(run.shortened)), (run) => run.point).values()].map((seeds) => {
     const values = seeds.map(psnr);
     return { run: seeds[0], name: seeds[0].point, seeds: seeds.length, members: seeds, value: mean(values),
       half: (Math.max(...values) - Math.min(...values)) / 2, work: mean(seeds.map((run) => run.patch_presentations)) };

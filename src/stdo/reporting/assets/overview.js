@@ -77,6 +77,12 @@ function unequalWork(shown) {
   return el("p", { class: "warn" }, `Not equal work: ${told}; ${rest} saw ${short(usual)}.`);
 }
 
+// Networks that train side by side share a batch in one reading of equal work, and have one each in the other.
+function readings(shown) {
+  const found = distinct(shown.map((point) => point.run.equal).filter(known)).sort();
+  return found.length < 2 ? null : el("p", { class: "warn" }, `Two readings of equal work stand here (${found.join(" and ")}): compare within one.`);
+}
+
 function summaryTile(runs) {
   const all = points(runs), [first] = runs, bicubic = first.bicubic.psnr[state.protocol];
   const best = all[0], shown = [...grouped(all, (point) => point.run.method).values()].map((list) => list[0]);
@@ -95,7 +101,7 @@ function summaryTile(runs) {
     below(shown, (point) => ofSeeds(point, (run) => overReference(run, "awdnn")), "awDNN"),
     below(shown, (point) => (known(bicubic) ? point.value - bicubic : null), "bicubic"),
     tie ? el("p", { class: "quiet" }, "The lead is smaller than the seeds' spread.") : null,
-    unequalWork(shown));
+    unequalWork(shown), readings(all));
 }
 
 const FEW_TILES = 12;
