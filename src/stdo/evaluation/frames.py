@@ -17,7 +17,7 @@ def truth(video: Prepared) -> Iterator[U8]:
 
 
 def compare(name: str | os.PathLike[str], hr: Iterable[U8], sr: Iterable[U8]) -> Json:
-    """Every metric of full frames, as docs/protocol.md defines them.
+    """The metrics of full frames that need no patches, as docs/protocol.md defines them.
 
     Args:
         name: What the frames are called in a message.

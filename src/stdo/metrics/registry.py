@@ -62,4 +62,6 @@ def check(names: Sequence[str]) -> None:
     """Raise UserError unless all are names of metrics."""
     for name in names:
         if name not in METRICS:
-            raise UserError(f"metrics={name}: must be of {', '.join(OPTIONAL)}; others always are")
+            raise UserError(
+                f"metrics={name}: must be of {', '.join(OPTIONAL)}; all others are always measured"
+            )
