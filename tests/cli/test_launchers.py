@@ -107,6 +107,18 @@ def test_a_job_whose_process_dies_is_listed_and_the_others_end(launcher: str, fo
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("launcher", [name for name in PLUGINS if name != "basic"])
+def test_jobs_at_once_that_are_one_run_all_end_with_it(launcher: str, folder: Path) -> None:
+    needs(launcher)
+    done = train(
+        folder, "-m", f"hydra/launcher={launcher}", *TINY, "method=awdnn",
+        "budget.equal=batch,steps", "budget.passes=20",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(list(folder.glob("outputs/*/*/metrics.json"))) == 1
+
+
+@pytest.mark.slow
 def test_optuna_looks_for_the_highest_of_a_chosen_figure(folder: Path) -> None:
     needs("optuna")
     done = train(

@@ -170,6 +170,8 @@ def test_a_study_may_be_a_file_of_ones_own(mine: Path) -> None:
         ),
         ("fixed: {1: 2}", "fixed: 1: must be a setting as on the command line"),
         ("fixed: {study: x}", "fixed: study: must be left out"),
+        ("fixed: {plugins: [x]}", "fixed: plugins: must be given on the command line or in"),
+        ("swept: {++plugins: [x]}", "swept: ++plugins: must be given on the command line or in"),
         ("swept: {seed: []}", "swept: seed=[]: must have a value at least"),
         ("fixed: {seed: 1}\nswept: {seed: [1]}", "swept: seed: must be swept or fixed, not both"),
         ("report: {runs: x}", "report: runs: must be one of title, html, networks_alone, plot"),

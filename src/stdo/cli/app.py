@@ -48,7 +48,7 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
     full = asked == "1"
     several = {"-m", "--multirun"} & set(sys.argv[1:])
     typed = sys.argv
-    work, watch = Work(task, typed, full), Watch()
+    work, watch = Work(task, typed, full), Watch(full)
     os.environ["HYDRA_FULL_ERROR"] = (
         "1"  # makes Hydra hand its errors to us instead of printing them
     )
@@ -58,28 +58,33 @@ def enter(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
                 raise UserError(
                     f"{several.pop()}: only stdo.train sweeps; call this once for each run"
                 )
-            words = expanded(typed[1:]) if config_name == "train" else typed[1:]
+            words = typed[1:]
             if config_name != "report":  # which builds nothing
+                # Before the study's file is read: it may be a stranger's, and names none
                 work.plugins, words = from_words(words)
                 activate(work.plugins)
+            if config_name == "train":
+                words = expanded(words)
             sys.argv = [typed[0], *as_meant(_flags_first(words))]
             run = hydra.main(
                 version_base="1.3", config_path=str(conf_dir().resolve()), config_name=config_name
             )(work)
             with watch.watching():
-                ended = _swept(run, watch)
+                ended = _swept(run, watch, work)
             watch.close(ended)
     finally:
         sys.argv = typed
         os.environ["HYDRA_FULL_ERROR"] = asked or "0"
 
 
-def _swept(run: Callable[[], object], watch: Watch) -> str | None:
-    """Run Hydra. Returns why a sweeper ended early, where it did: an Optuna search ends with the
-    first failed job."""
+def _swept(run: Callable[[], object], watch: Watch, work: Work) -> str | None:
+    """Run Hydra. Returns why a sweeper ended early, where it did: some searches end with the first
+    failed job."""
     try:
         run()
     except Exception as error:
+        if work.begun or watch.full:  # what a job raised here is no mistake of the command line
+            raise
         if watch.board is not None and not watch.commands and isinstance(error, ValueError):
             raise UserError(f"no job: the sweeper made none ({one_line(error)})") from error
         # Such as two flags that exclude each other

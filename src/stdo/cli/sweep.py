@@ -35,8 +35,7 @@ from stdo.core.files import disk_error
 from stdo.core.locks import RANKS, BusyError
 from stdo.core.provenance import as_typed
 from stdo.core.types import UserError
-from stdo.runs.directory import read_result
-from stdo.runs.objective import figure
+from stdo.runs.objective import figure_of
 from stdo.runs.sweeps import (
     BUSY,
     FAILED,
@@ -47,6 +46,8 @@ from stdo.runs.sweeps import (
     Sweep,
     best_of,
     failures,
+    finished_in,
+    settled,
 )
 
 _ = _registered
@@ -77,6 +78,8 @@ class Work:
         self._folder = Path.cwd()
         self.plugins: list[str] = []
         """Those of the command line; a launcher's process imports them again."""
+        self.begun = False
+        """Whether this process has begun a run that is no job of a sweep."""
         self.board: Board | None = None
         """Set where a sweep begins."""
 
@@ -88,8 +91,9 @@ class Work:
             _check_files(config, self.plugins)
         if not runtime.job.chdir and Path.cwd() != self._folder:
             os.chdir(self._folder)  # a launcher's process may have been started anywhere
-        if runtime.mode == RunMode.MULTIRUN and not self._full:
+        if runtime.mode == RunMode.MULTIRUN:
             return self._sweep_job(config, int(runtime.job.num))
+        self.begun = True
         with mistakes(self._full):  # here: Hydra would print the overrides of a job that fails
             settle(config)
             directory = self._task(config)
@@ -105,13 +109,16 @@ class Work:
             settle(config)
             outcome = Outcome(command, str(self._task(config)), FINISHED)
         except Exception as caught:
+            if self._full:
+                raise
             outcome = _failed(command, caught)
             sys.stderr.write(f"stdo: {outcome.error}\n")
         name = config.study or Path(HydraConfig.get().sweep.dir).name
         sweep = Sweep(Path(config.paths.outputs), name)
         sweep.record(outcome)
         self.board.end(number, outcome, sweep.path)
-        return figure_of(outcome.directory, config.objective)
+        done = outcome.directory if outcome.status == FINISHED else None
+        return figure_of(done, config.objective)
 
 
 def _check_files(config: DictConfig, plugins: Sequence[str]) -> None:
@@ -137,28 +144,22 @@ def _failed(command: str, caught: Exception) -> Outcome:
     said = one_line(error)
     if not isinstance(error, (*MISTAKES, ValueError)):
         said = f"{type(error).__name__}: {said}"
-    return Outcome(command, None, BUSY if isinstance(error, BusyError) else FAILED, said)
-
-
-def figure_of(directory: str | Path | None, objective: str) -> float | None:
-    """A figure of a run's result; None where there is no result, or none that has it."""
-    if directory is None:
-        return None
-    try:
-        return figure(read_result(Path(directory)), objective)
-    except (UserError, KeyError, TypeError, ValueError):
-        return None
+    if isinstance(error, BusyError):
+        return Outcome(command, str(error.lock.parent), BUSY, said)
+    return Outcome(command, None, FAILED, said)
 
 
 class Watch:
     """The jobs of a sweep, as this process hands them to a launcher.
 
     Attributes:
+        full: Raise what a job raises, in place of a list of failures.
         commands: Number of a job -> the command that repeats it.
         crash: What a launcher said that lost jobs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, full: bool = False) -> None:
+        self.full = full
         self.commands: dict[int, str] = {}
         self.crash: str | None = None
         self.board: Board | None = None
@@ -226,6 +227,8 @@ class Watch:
         except MISTAKES:
             raise
         except Exception as error:
+            if self.full:
+                raise
             self._lost(error)
             again = type(launcher).__name__ in _ALL_OR_NONE and len(overrides) > 1
             return self._saved(launcher if again else None, overrides, numbers)
@@ -281,7 +284,7 @@ class Watch:
             if outcome.status == RUNNING:
                 outcome = Outcome(outcome.command, None, FAILED, f"did not end{why}")
             outcomes.append(outcome)
-        return outcomes
+        return settled(outcomes)
 
     def close(self, ended: str | None) -> None:
         """Print what came of a sweep; exit code 1 when a job failed, or when the sweeper ended
@@ -292,8 +295,7 @@ class Watch:
         from stdo.reporting.runs import collect
         from stdo.reporting.table import comparison_table
 
-        directories = (job.directory for job in outcomes if job.directory is not None)
-        finished = dict.fromkeys(map(Path, directories))
+        finished = finished_in(outcomes)
         if finished:
             sys.stdout.write(f"\n{comparison_table(collect(finished))}\n\n")
         if finished and _searches(self._config):

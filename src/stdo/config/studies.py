@@ -127,6 +127,10 @@ def _check_settings(fixed: Json, swept: Json, asked: str) -> None:
                 raise UserError(
                     f"{place}: must be a setting as on the command line, such as video.every"
                 )
+            if key.lstrip("+") == "plugins":
+                raise UserError(
+                    f"{place}: must be given on the command line or in STDO_PLUGINS: it runs code"
+                )
             if key == "study":
                 raise UserError(
                     f"{place}: must be left out; a study is called as its folder or file"

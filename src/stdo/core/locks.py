@@ -39,7 +39,18 @@ _processes = 1
 
 
 class BusyError(UserError):
-    """Another process is at work there; later there will be a result."""
+    """Another process is at work there; later there will be a result.
+
+    Attributes:
+        lock: The lock file that it holds.
+    """
+
+    def __init__(self, said: str, lock: Path) -> None:
+        super().__init__(said)
+        self.lock = lock
+
+    def __reduce__(self) -> tuple[type, tuple[str, Path]]:
+        return type(self), (str(self), self.lock)
 
 
 @contextmanager
@@ -109,7 +120,7 @@ def _acquire(descriptor: int, until: float, lock: Path, doing: str) -> None:
             left = until - time.monotonic()
             if left <= 0:
                 raise BusyError(
-                    f"{lock.parent}: {doing} by {_owner(lock)}; wait for it, or stop it"
+                    f"{lock.parent}: {doing} by {_owner(lock)}; wait for it, or stop it", lock
                 ) from error
             time.sleep(min(_POLL, left))
         else:

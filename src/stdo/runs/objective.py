@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from msgspec import inspect
 
 from stdo.core.types import Json, UserError
 from stdo.metrics.registry import OPTIONAL
+from stdo.runs.directory import read_result
 from stdo.runs.schema import DELIVERED, RESULT, columns
 
 _ASKED = frozenset(
@@ -91,3 +93,13 @@ def figure(metrics: Json, name: str) -> float | None:
     except msgspec.ValidationError:
         return None
     return value if math.isfinite(value) else None
+
+
+def figure_of(directory: str | Path | None, objective: str) -> float | None:
+    """A figure of a run's result; None where there is no result, or none that has it."""
+    if directory is None:
+        return None
+    try:
+        return figure(read_result(Path(directory)), objective)
+    except (UserError, KeyError, TypeError, ValueError):
+        return None

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from stdo.core.files import atomic
@@ -78,6 +78,24 @@ class Sweep:
                 f"{file}: not a list of jobs; move it away and start the sweep again"
             ) from error
         return sorted(found, key=lambda outcome: outcome.ended)
+
+
+def settled(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Jobs with those finished that were another job's of the same command: two readings of equal
+    work may be one run, which jobs at the same time come to."""
+    finished = {each.directory for each in outcomes if each.status == FINISHED}
+    return [
+        replace(each, status=FINISHED, error=None)
+        if each.status == BUSY and each.directory in finished
+        else each
+        for each in outcomes
+    ]
+
+
+def finished_in(outcomes: Sequence[Outcome]) -> list[Path]:
+    """The run directories of finished jobs, each once."""
+    places = (each.directory for each in outcomes if each.status == FINISHED)
+    return list(dict.fromkeys(Path(place) for place in places if place is not None))
 
 
 def files_of(folder: Path) -> list[Path]:
