@@ -1,12 +1,16 @@
 """The list of a sweep's jobs: complete, without doubles, whoever writes into it."""
 
+import json
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from stdo.core.types import UserError
-from stdo.runs.sweeps import FAILED, FINISHED, Outcome, Sweep, failures, job_command
+from stdo.runs import sweeps
+from stdo.runs.sweeps import FAILED, FINISHED, Board, Outcome, Sweep, failures, job_command
 
 
 def test_a_job_that_runs_again_takes_its_old_place(tmp_path: Path) -> None:
@@ -79,3 +83,28 @@ def test_the_command_keeps_what_chooses_its_files() -> None:
         "hydra.searchpath=[file://my]",
         "hydra.mode=RUN",
     ]
+
+
+def test_a_job_of_another_machine_runs_while_it_shows_signs_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "BEAT", 0.02)
+    monkeypatch.setattr(sweeps, "SILENT", 0.5)
+    board = Board(tmp_path)
+    board.begin(0, "a command")
+    file = tmp_path / "0.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"host": "elsewhere"}))
+    began = time.monotonic()
+
+    def work() -> None:
+        with board.at_work(0):
+            time.sleep(1.5)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    board.wait([0], 0.1, poll=0.02)
+    assert time.monotonic() - began > 1.5, "it was at work"
+    thread.join()
+    touched = file.stat().st_mtime_ns
+    time.sleep(0.1)
+    assert file.stat().st_mtime_ns == touched, "and is no longer"

@@ -107,7 +107,8 @@ class Work:
         self.board.begin(number, command)
         try:
             settle(config)
-            outcome = Outcome(command, str(self._task(config)), FINISHED)
+            with self.board.at_work(number):
+                outcome = Outcome(command, str(self._task(config)), FINISHED)
         except Exception as caught:
             if self._full:
                 raise

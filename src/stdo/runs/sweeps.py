@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import socket
+import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,6 +17,10 @@ from stdo.core.files import atomic
 from stdo.core.foreign import read_file
 from stdo.core.types import Json, UserError
 from stdo.runs.files import MAX_JSON, read_jobs
+
+BEAT, SILENT = 20.0, 120.0
+"""Seconds between two signs of life of a job, and after which one without any is dead: shared disks
+tell other machines late."""
 
 FINISHED, FAILED, BUSY, RUNNING = "finished", "failed", "busy", "running"
 """BUSY: another process, such as the same sweep started twice, is at the job; only that one records
@@ -127,6 +133,25 @@ class Board:
         """Note that this process has begun a job."""
         self._note(number, Outcome(command, None, RUNNING), None)
 
+    @contextmanager
+    def at_work(self, number: int) -> Iterator[None]:
+        """Within the block, other machines see that this process is at a job that has begun: its
+        file is touched again and again."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(BEAT):
+                with suppress(OSError):
+                    os.utime(self.folder / f"{number}.json")
+
+        thread = threading.Thread(target=beat, name="board", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
     def end(self, number: int, outcome: Outcome, sweep: Path) -> None:
         """Note what became of it, and the `Sweep` that it belongs to."""
         self._note(number, outcome, sweep)
@@ -151,16 +176,36 @@ class Board:
         return list(dict.fromkeys(Path(place) for place in known if place))
 
     def wait(self, numbers: Collection[int], seconds: float, poll: float = 0.5) -> None:
-        """Wait until no job runs on this machine any longer, and for so many seconds more none that
-        has not begun does: after a launcher lost a job, the others may still be at work."""
+        """Wait until no job runs any longer, and for so many seconds more none that has not begun
+        does: after a launcher lost a job, the others may still be at work.
+
+        A job of another machine runs while its file is touched, see `at_work`.
+        """
         until = time.monotonic() + seconds
+        seen: dict[int, tuple[float, float]] = {}
         while time.monotonic() < until:
-            found = [self._read(number) for number in numbers]
-            if all(each and each["jobs"][0]["status"] != RUNNING for each in found):
+            found = {number: self._read(number) for number in numbers}
+            if all(each and each["jobs"][0]["status"] != RUNNING for each in found.values()):
                 return
-            if any(_alive(each) for each in found if each):
+            running = [n for n, each in found.items() if each and _runs(each)]
+            if any(_alive(found[n]) or self._beats(n, found[n], seen) for n in running):
                 until = time.monotonic() + seconds
             time.sleep(poll)
+
+    def _beats(self, number: int, job: Json, seen: dict[int, tuple[float, float]]) -> bool:
+        """Whether a job of another machine has touched its file of late. Clocks of machines
+        differ, so what counts is when this process saw the file change."""
+        if job["host"] == socket.gethostname():
+            return False
+        try:
+            touched = (self.folder / f"{number}.json").stat().st_mtime
+        except OSError:
+            return False
+        before, since = seen.get(number, (touched, time.monotonic()))
+        if before != touched:
+            since = time.monotonic()
+        seen[number] = touched, since
+        return time.monotonic() - since < SILENT
 
     def _read(self, number: int) -> Json:
         file = self.folder / f"{number}.json"
@@ -171,9 +216,13 @@ class Board:
         return found if isinstance(found, dict) else {}
 
 
+def _runs(job: Json) -> bool:
+    return bool(job["jobs"][0]["status"] == RUNNING)
+
+
 def _alive(job: Json) -> bool:
     """Whether a job runs, and in a process of this machine that is there."""
-    if job["jobs"][0]["status"] != RUNNING or job["host"] != socket.gethostname():
+    if not _runs(job) or job["host"] != socket.gethostname():
         return False
     try:
         os.kill(job["process"], 0)
