@@ -273,6 +273,43 @@ def test_a_fit_that_is_asked_to_stop_saves_first(
     assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())
 
 
+@pytest.mark.parametrize("hook", ["on_save_checkpoint", "on_train_epoch_end"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_fit_that_is_asked_to_stop_while_it_saves_or_ends_stops(
+    make_job, trainer, number, hook: str, monkeypatch
+) -> None:
+    """Lightning ends a fit that has had SIGTERM with SystemExit, which says that all went well."""
+    straight = make_job("straight")
+    train(straight)
+    asked: list[int] = []
+
+    class Ask(pl.Callback):
+        pass
+
+    def ask(self, trainer, *_) -> None:
+        if not asked:
+            asked.append(trainer.global_step)
+            os.kill(os.getpid(), number)
+
+    setattr(Ask, hook, ask)
+    before = signal.getsignal(number)
+    monkeypatch.setattr("stdo.core.signals._ENDING", 0.0)
+    monkeypatch.setattr("stdo.core.signals.atexit.register", lambda call: call)
+    with pytest.raises(Stopped) as stopped:
+        train(
+            make_job(
+                checkpoint_seconds=0,
+                trainer=lambda callbacks, **own: trainer(callbacks=[Ask(), *callbacks], **own),
+            )
+        )
+    assert asked and stopped.value.exit_code == 128 + number
+    signal.signal(number, before)  # the program is about to end, and this one is not
+    job = make_job()
+    assert torch.load(job.directory / CHECKPOINT, weights_only=True)["global_step"] >= asked[0]
+    train(job)
+    assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())
+
+
 @pytest.mark.parametrize("damage", ["gone", "empty", "half", "other"])
 def test_damaged_chunks_are_said_in_one_line(make_job, damage: str) -> None:
     job = make_job(passes=0.5)

@@ -281,6 +281,8 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
         trainer.fit(
             module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True
         )
+        if (stop := asked()) is not None:
+            raise stop
     return trainer, curve.seconds
 
 
@@ -323,8 +325,7 @@ def _explained(job: Job, sampler: Sampler) -> Iterator[None]:
             raise
         raise UserError(
             f"out of memory: lower budget.batch ({sampler.batch_size}), patches.halo "
-            f"({job.data.grid.halo}), "
-            "patches.height or patches.width"
+            f"({job.data.grid.halo}), patches.height or patches.width"
         ) from error
 
 
