@@ -2,60 +2,26 @@
 packages are the same whatever engine made them."""
 
 import importlib.util
-import json
 import os
 import re
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tiny_job import JOB, tiny_clip
+from catalogues import TINY, catalogue, statuses
+from tiny_job import tiny_clip
 
 from stdo.cli.board import shown
 from stdo.cli.catalogue import rewritten
 from stdo.cli.encode import Task
 from stdo.cli.forecast import _line, _spread
 from stdo.cli.videos import find_videos, of_shard
-from stdo.core.locks import exclusive
 from stdo.core.types import UserError
 from stdo.runs.catalogue import Entry, Folder, Listing, Video, is_done, keys_of, stamp
 
-TINY = [*JOB, "trainer=cpu", "trainer.precision=32-true", "videos=films", "out=made"]
 ODD = "é b=[1], (2)"
 """A name as people type them."""
-
-
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "stdo.catalogue", *words],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def catalogue(folder: Path, *words: str) -> tuple[int, str, str]:
-    process = start(folder, *words)
-    out, err = process.communicate(timeout=500)
-    return process.returncode, out, err
-
-
-def digests(made: Path) -> dict[str, str]:
-    return {path.name: sha256(path.read_bytes()).hexdigest() for path in made.glob("*.stdo")}
-
-
-def statuses(made: Path) -> dict[str, dict[str, Any]]:
-    return {path.stem: json.loads(path.read_text()) for path in made.glob("status/*.json")}
 
 
 def test_a_catalogue_ends_with_a_package_or_a_line_for_each_video(tmp_path: Path) -> None:
@@ -262,121 +228,6 @@ def test_of_very_many_videos_some_of_all_sizes_are_opened(tmp_path: Path) -> Non
 def test_a_line_through_two_samples_never_falls() -> None:
     assert _line(10, 5.0, 20, 7.0, 100) == pytest.approx(23.0)
     assert _line(10, 5.0, 20, 4.0, 100) == pytest.approx(20.0), "in proportion, where noise rules"
-
-
-def worker_of(made: Path, key: str, state: str = "training") -> int:
-    """The process that is at a video, once it is that far."""
-    for _ in range(600):
-        with suppress(OSError, ValueError, KeyError):
-            if statuses(made)[key]["state"] == state:
-                text = (made / "status" / f".{key}.lock.owner").read_text()
-                return int(text.split()[1])
-        time.sleep(0.1)
-    raise AssertionError(f"{key} was never {state}")
-
-
-@contextmanager
-def two_nodes() -> Iterator[str]:
-    """A Ray cluster of two nodes on this machine."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
-        cluster.add_node(num_cpus=1)
-        yield cluster.address
-    finally:
-        cluster.shutdown()
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """A folder with films, and the digests of their packages from one process after the other."""
-    folder = tmp_path_factory.mktemp("engines")
-    for seed in range(3):
-        tiny_clip(folder / "films" / f"film{seed}.mkv", seed, frames=8)
-    code, _, err = catalogue(folder, *TINY, "budget.passes=40", "workers=1", "out=single")
-    assert code == 0, err
-    return folder, digests(folder / "single")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["local", "slurm", "ray"])
-def test_a_killed_worker_is_started_again_and_packages_are_the_same(
-    engine: str, expected: tuple[Path, dict[str, str]]
-) -> None:
-    package = {"local": "stdo", "slurm": "submitit", "ray": "ray"}[engine]
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed (the extra cluster)")
-    folder, single = expected
-    words = [*TINY, "budget.passes=40", "workers=2", f"engine={engine}", f"out={engine}"]
-    if engine == "slurm":
-        words.append("slurm.cluster=local")
-    with two_nodes() if engine == "ray" else nullcontext() as address:
-        if address:
-            words.append(f"ray.address={address}")
-        process = start(folder, *words)
-        os.kill(worker_of(folder / engine, "film1"), signal.SIGKILL)
-        code, out, _ = catalogue(folder, f"out={engine}", "action=status")
-        assert (code, "film1" in out) == (0, True)
-        out, err = process.communicate(timeout=400)
-    assert process.returncode == 0, err
-    assert "3 videos: 3 done" in out
-    assert digests(folder / engine) == single
-    assert statuses(folder / engine)["film1"]["attempts"] == 2
-    assert engine == "ray" or "it is started again" in err
-
-
-@pytest.mark.slow
-def test_stopping_loses_nothing(expected: tuple[Path, dict[str, str]]) -> None:
-    folder, single = expected
-    words = [*TINY, "budget.passes=40", "workers=2", "out=stopped", "checkpoint_seconds=0"]
-    process = start(folder, *words)
-    worker = worker_of(folder / "stopped", "film0")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=100)
-    assert process.returncode == 130
-    with pytest.raises(ProcessLookupError):
-        os.kill(worker, 0)
-    assert statuses(folder / "stopped")["film0"]["state"] == "queued"
-    code, _, err = catalogue(folder, *words)
-    assert (code, digests(folder / "stopped")) == (0, single), err
-
-
-@pytest.mark.slow
-def test_a_video_that_another_process_is_at_is_left_to_it(
-    expected: tuple[Path, dict[str, str]],
-) -> None:
-    folder, single = expected
-    (folder / "busy" / "status").mkdir(parents=True)
-    with exclusive(folder / "busy" / "status" / ".film2.lock", "", 0):
-        code, out, err = catalogue(folder, *TINY, "budget.passes=40", "out=busy")
-    assert code == 1 and "film2: another process is at it" in err
-    assert "3 videos: 2 done, 1 queued" in out
-    assert digests(folder / "busy").items() <= single.items()
-
-
-@pytest.mark.slow
-def test_a_worker_that_dies_again_and_again_fails_alone(tmp_path: Path) -> None:
-    tiny_clip(tmp_path / "films" / "a.mkv", 0)
-    tiny_clip(tmp_path / "films" / "b.mkv", 1)
-    site = tmp_path / "site"
-    site.mkdir()
-    dies = "import os, sys\nif 'stdo.cli.encode' in sys.orig_argv: os._exit(9)\n"
-    (site / "sitecustomize.py").write_text(dies)
-    os.environ["PYTHONPATH"], before = (
-        os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
-        os.environ.get("PYTHONPATH"),
-    )
-    try:
-        code, out, err = catalogue(tmp_path, *TINY, "retries=1")
-    finally:
-        os.environ.pop("PYTHONPATH")
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
-    assert code == 1
-    assert err.count("its process ended with code 9; it is started again") == 2
-    assert "a.mkv: its process ended with code 9, 2 times" in out
-    assert "2 videos: 0 done, 2 failed" in out
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -156,11 +157,12 @@ def _run(folder: Folder, tasks: Sequence[Task], plain: Json, workers: int) -> bo
     busy = 0
     waiting = [each for each in left if entries.get(each.key) is None]
     count = at_hand + len(left) - len(waiting)
-    for each, outcome in engine.run(waiting) if waiting else ():
-        count += 1
-        busy += outcome == BUSY
-        entry = _ended(folder, each, outcome)
-        sys.stderr.write(f"[{count}/{len(tasks)}] {_line(each.key, entry, outcome)}\n")
+    with closing(engine.run(waiting)) as ended:  # whatever stops this loop stops the workers
+        for each, outcome in ended if waiting else ():
+            count += 1
+            busy += outcome == BUSY
+            entry = _ended(folder, each, outcome)
+            sys.stderr.write(f"[{count}/{len(tasks)}] {_line(each.key, entry, outcome)}\n")
     text, failed = totals(folder, [each.key for each in tasks])
     sys.stdout.write(text)
     if busy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -13,6 +14,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -21,7 +23,7 @@ from stdo.core.console import prepare
 from stdo.core.files import disk_error, scratch
 from stdo.core.foreign import printable
 from stdo.core.locks import BusyError
-from stdo.core.signals import Stopped, heeded
+from stdo.core.signals import ASKING, Stopped, heeded
 from stdo.core.types import Json, UserError
 from stdo.runs.catalogue import Entry, Folder, stamp
 
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
     from stdo.pipeline.fit import Job
     from stdo.runs.tracking.tracker import MakeTracker
 
-DONE, FAILED, BUSY = "done", "failed", "busy"
-"""What becomes of a video; BUSY: another process is at it."""
+DONE, FAILED, BUSY, LATER = "done", "failed", "busy", "later"
+"""What becomes of a video. BUSY: another process is at it, or at its run directory. LATER: the time
+of its job was over, and the next job resumes."""
 CODES = {DONE: 0, FAILED: 10, BUSY: 11}
 """Exit codes of a process of its own; any other one means that it died."""
 
@@ -105,6 +108,47 @@ def encode(task: Task) -> str:
         return BUSY
 
 
+def encode_in_time(task: Task) -> str:
+    """`encode` for a job of a cluster, which a signal warns before its time is over, or before
+    others take its place.
+
+    Args:
+        task: The video and its settings.
+
+    Returns:
+        What `encode` does; `LATER` where the warning came and the fit got further in this job; a
+        line where it came and the fit did not, for then the next job would not either.
+    """
+    name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")  # as submitit reads it
+    warning = signal.Signals[f"SIG{name}"]
+
+    def warned(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        signal.raise_signal(signal.SIGUSR1)  # which whoever is at work now heeds, or defers
+
+    before = _step(task)
+    try:
+        with heeded():
+            if warning not in ASKING:
+                signal.signal(warning, warned)  # in place of submitit's, which ends the job
+            return encode(task)
+    except Stopped as stop:
+        if stop.name in ("SIGINT", "SIGTERM"):  # no result: whoever ended the job may requeue it
+            sys.exit(stop.exit_code)
+        if _step(task) > before:
+            return LATER
+        return "the time of its job was over before its fit got further; see slurm.minutes"
+    finally:
+        signal.signal(warning, signal.SIG_IGN)
+
+
+def _step(task: Task) -> int:
+    """How far the fit of a video is, as its status says."""
+    with suppress(UserError):
+        entry = Folder(Path(task.out)).read(task.key)
+        return 0 if entry is None else entry.step
+    return 0
+
+
 def _encode(task: Task, status: Status) -> str:
     sys.stderr.write(f"\n{printable(task.video)}\n")
     try:
@@ -112,6 +156,9 @@ def _encode(task: Task, status: Status) -> str:
         status.set(state="preparing", size=size, mtime=mtime, attempts=status.entry.attempts + 1)
         made, metrics, run = _package(task, status)
         _put(made, status.folder.package(task.key))
+    except BusyError as error:  # a process that is no part of this catalogue trains the same run
+        status.set(state="queued", error=_line(error), seconds=status.seconds())
+        raise
     except Stopped:
         status.set(state="queued", seconds=status.seconds())
         raise
