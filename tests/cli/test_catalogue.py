@@ -2,6 +2,7 @@
 packages are the same whatever engine made them."""
 
 import importlib.util
+import json
 import os
 import re
 import sys
@@ -13,12 +14,12 @@ from catalogues import TINY, catalogue, statuses
 from tiny_job import tiny_clip
 
 from stdo.cli.board import shown
-from stdo.cli.catalogue import rewritten
+from stdo.cli.catalogue import _readable, rewritten
 from stdo.cli.encode import Task
 from stdo.cli.forecast import _line, _spread
 from stdo.cli.videos import find_videos, of_shard
 from stdo.core.types import UserError
-from stdo.runs.catalogue import Entry, Folder, Listing, Video, is_done, keys_of, stamp
+from stdo.runs.catalogue import Entry, Folder, Listing, Video, called, is_done, keys_of, stamp
 
 ODD = "é b=[1], (2)"
 """A name as people type them."""
@@ -167,6 +168,67 @@ def test_names_of_files_are_unique_and_stay_the_same() -> None:
     assert keys == keys_of([Path(path) for path in paths])
     for key in keys:
         assert re.fullmatch(r"[\w-][\w.-]*", key) and len(key.encode()) <= 80
+
+
+def test_a_name_once_given_stays_with_its_video(tmp_path: Path) -> None:
+    one, other, odd = Path("/x/a.mkv"), Path("/y/A.mp4"), Path("/x/\udcff.mkv")
+    assert keys_of([one, other], [Video("a", "/x/a.mkv")])[0] == "a"
+    assert keys_of([other], [Video("a", "/x/a.mkv")])[0].startswith("A-")
+    first = keys_of([one, other, odd, Path("/x/\udcfe.mkv")])
+    folder = Folder(tmp_path)
+    now, former = [Video(first[0], called(one)), Video(first[2], called(odd))], first[1]
+    folder.write_listing(Listing(now, [], "r", [Video(former, called(other))]))
+    assert keys_of([other, one, odd], folder.known()) == [first[1], first[0], first[2]]
+    assert len({*first, *keys_of([Path("/z/a.mkv")], folder.known())}) == 5
+    twice = [Video("a", "/x/a.mkv"), Video("A", "/y/A.mp4")]  # damaged, or from a stranger
+    assert len({key.casefold() for key in keys_of([one, other], twice)}) == 2
+
+
+def test_names_are_found_in_status_files_where_the_list_is_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder(tmp_path)
+    assert folder.known() == []
+    folder.write("film", Entry(video="/x/a.mkv", recipe="r"))
+    assert folder.known() == [Video("film", "/x/a.mkv")]
+    (tmp_path / "catalogue.json").write_text("{")
+    (tmp_path / "status" / "b.json").write_text("{")
+    assert keys_of([Path("/x/a.mkv")], folder.known()) == ["film"]
+    assert (
+        "catalogue.json: damaged (it is not JSON); it is written again" in capsys.readouterr().err
+    )
+
+
+def test_what_is_written_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder(tmp_path)
+    folder.write("a", Entry(video="v", recipe="r", error="\U0001f600" * 70_000, run="/\udce9"))
+    found = folder.read("a")
+    assert found is not None and found.run == "/?" and found.error is not None
+    words = [f"videos={'/x' * 2000}", "name=é"]
+    folder.write_listing(Listing([Video("a", "v")], words, "r"))
+    assert folder.listing().words == words
+    with pytest.raises(UserError, match=r"catalogue.json: words=.*: must be a list"):
+        folder.write_listing(Listing([], words * 501, "r"))
+    assert folder.listing().words == words
+    folder.write_listing(Listing([], [_readable("videos=/\udce9")], "r"))
+    with pytest.raises(UserError, match=r"made with videos \(a value that is not UTF-8\), which"):
+        rewritten([f"out={tmp_path}", "retry"])
+    assert shown(folder, folder.listing()) == "0 videos: 0 done\n"
+
+
+def test_no_text_of_a_file_steers_the_terminal(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    (tmp_path / "status").mkdir()
+    evil = {"video": "v", "recipe": "r", "state": "failed", "error": "\x1b]0;owned\x07\n\u202e"}
+    (tmp_path / "status" / "a.json").write_text(json.dumps(evil))
+    folder.write_listing(Listing([Video("a", "v")], [], "r"))
+    assert shown(folder, folder.listing()).startswith("a  failed       ?]0;owned???\n")
+    text = (tmp_path / "catalogue.json").read_text().replace('"a"', '"a\\u001b[2J"')
+    (tmp_path / "catalogue.json").write_text(text)
+    with pytest.raises(UserError, match="must be a text of 1 to 100 characters that matches"):
+        folder.listing()
 
 
 def test_what_is_done(tmp_path: Path) -> None:

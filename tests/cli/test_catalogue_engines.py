@@ -120,6 +120,28 @@ def test_a_job_whose_time_is_over_resumes_in_the_next_one(
 
 
 @pytest.mark.slow
+def test_force_trains_again_once_for_each_command(expected: tuple[Path, dict[str, str]]) -> None:
+    folder, single = expected
+    words = [*TINY, "videos=films/film1.mkv", "budget.passes=40", "out=forced", "force=true"]
+    process = start(folder, *words, "checkpoint_seconds=0")
+    os.kill(worker_of(folder / "forced", "film1", least=2), signal.SIGKILL)
+    _, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    log = folder / "forced" / "logs" / "film1.log"
+    begun = re.findall(r"(train [12]/2: .*?)/\d+ \[00:00<\?", log.read_text())
+    assert len(begun) == 3 and "| 0" not in begun[1], "the second process resumes"
+    first = statuses(folder / "forced")["film1"]
+    assert "force" not in (folder / "forced" / "catalogue.json").read_text()
+    assert catalogue(folder, *words)[0] == 0
+    again = statuses(folder / "forced")["film1"]
+    assert (first["attempts"], again["attempts"]) == (2, 1)
+    begun = re.findall(r"(train [12]/2: .*?)/\d+ \[00:00<\?", log.read_text())
+    assert len(begun) == 5 and all("| 0" in each for each in begun[3:])
+    assert again["seconds"] < 2 * first["seconds"], "of the processes that made this package"
+    assert digests(folder / "forced")["film1.stdo"] == single["film1.stdo"]
+
+
+@pytest.mark.slow
 def test_a_run_that_another_process_trains_is_left_to_it(
     expected: tuple[Path, dict[str, str]],
 ) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from uuid import uuid4
 
 from hydra.core.hydra_config import HydraConfig
 from msgspec.structs import replace
@@ -28,7 +29,17 @@ from stdo.core.console import prepare
 from stdo.core.cores import usable_cores
 from stdo.core.foreign import printable
 from stdo.core.types import Json, UserError
-from stdo.runs.catalogue import WORKING, Entry, Folder, Listing, Video, is_done, keys_of, stamp
+from stdo.runs.catalogue import (
+    WORKING,
+    Entry,
+    Folder,
+    Listing,
+    Video,
+    called,
+    is_done,
+    keys_of,
+    stamp,
+)
 from stdo.runs.setting import Role
 from stdo.runs.settings import SETTINGS, flat, role_of
 
@@ -61,18 +72,24 @@ def task(config: DictConfig) -> None:
     if config.videos is None:
         raise UserError("videos: must be given: a folder, a list (.txt) or a pattern")
     videos = find_videos(config.videos)
-    tasks = _tasks(folder, videos, plain)
+    known = folder.known()
+    tasks = _tasks(folder, videos, keys_of(videos, known), plain)
     if config.action == "plan":
         from stdo.cli.forecast import forecast
 
         sys.stdout.write(forecast(of_shard(tasks, config.shard), plain, _workers(config)))
         return
     with folder.claimed(config.shard):
-        recipe = tasks[0].recipe
-        pairs = zip(tasks, videos, strict=True)
-        listed = [Video(each.key, printable(str(video))) for each, video in pairs]
+        listed = {called(Path(each.video)): each.key for each in tasks}
         words = [f"videos={os.path.normpath(Path(config.videos).absolute())}", *_words()]
-        folder.write_listing(Listing(listed, words, recipe))
+        folder.write_listing(
+            Listing(
+                [Video(key, name) for name, key in listed.items()],
+                list(map(_readable, words)),
+                tasks[0].recipe,
+                [each for each in known if each.video not in listed],
+            )
+        )
         chosen = of_shard(tasks, config.shard)
         failed = _run(folder, chosen, plain, _workers(config))
     if failed:
@@ -116,7 +133,7 @@ def _workers(config: DictConfig) -> int:
     return int(config.workers or max(1, usable_cores() // config.threads))
 
 
-def _tasks(folder: Folder, videos: Sequence[Path], plain: Json) -> list[Task]:
+def _tasks(folder: Folder, videos: Sequence[Path], keys: Sequence[str], plain: Json) -> list[Task]:
     """One task for each video."""
     settings = {name: value for name, value in plain.items() if name not in OWN}
     out = os.path.normpath(folder.path.absolute())
@@ -130,9 +147,10 @@ def _tasks(folder: Folder, videos: Sequence[Path], plain: Json) -> list[Task]:
     for name in ("outputs", "cache"):
         paths[name] = os.path.normpath(Path(paths[name]).absolute())
     recipe, words = _recipe(settings), tuple(_for_train(_words()))
+    forced, threads = uuid4().hex if plain["force"] else "", int(plain["threads"])
     return [
-        Task(out, key, str(video), recipe, settings, words, int(plain["threads"]), own_cache)
-        for key, video in zip(keys_of(videos), videos, strict=True)
+        Task(out, key, str(video), recipe, settings, words, threads, own_cache, forced)
+        for key, video in zip(keys, videos, strict=True)
     ]
 
 
@@ -150,7 +168,7 @@ def _recipe(settings: Json) -> str:
 def _run(folder: Folder, tasks: Sequence[Task], plain: Json, workers: int) -> bool:
     """Encode what is not there yet. Returns whether anything failed."""
     engine = engine_of(plain, workers)
-    entries, left = _left(folder, tasks, plain["force"], plain["action"] == "retry")
+    entries, left = _left(folder, tasks, plain["action"] == "retry")
     at_hand = len(tasks) - len(left)
     if at_hand:
         sys.stderr.write(f"{at_hand} of {videos_of(len(tasks))} left as they are\n")
@@ -171,7 +189,7 @@ def _run(folder: Folder, tasks: Sequence[Task], plain: Json, workers: int) -> bo
 
 
 def _left(
-    folder: Folder, tasks: Sequence[Task], force: bool, failed_alone: bool
+    folder: Folder, tasks: Sequence[Task], failed_alone: bool
 ) -> tuple[dict[str, Entry], list[Task]]:
     """What has to be done. Videos that are not there fail now.
 
@@ -186,8 +204,10 @@ def _left(
         if failed_alone and (before is None or before.state != "failed"):
             continue
         video = Path(each.video)
-        if not force and is_done(before, video, each.recipe, folder.package(each.key)):
+        if not each.forced and is_done(before, video, each.recipe, folder.package(each.key)):
             continue
+        if before is not None and (each.forced or before.state == "done"):
+            before = replace(before, step=0, seconds=0.0, attempts=0)  # it begins anew
         others += before is not None and before.state == "done" and before.recipe != each.recipe
         left.append(each)
         try:
@@ -215,8 +235,8 @@ def _status(folder: Folder, each: Task) -> Entry | None:
 
 
 def _failed(folder: Folder, each: Task, before: Entry | None, line: str) -> Entry:
-    entry = before or Entry(video=printable(each.video), recipe=each.recipe)
-    entry = replace(entry, state="failed", error=printable(line)[:2000], recipe=each.recipe)
+    entry = before or Entry(video=called(Path(each.video)), recipe=each.recipe)
+    entry = replace(entry, state="failed", error=printable(line), recipe=each.recipe)
     folder.write(each.key, entry)
     return entry
 
@@ -239,9 +259,21 @@ def _line(key: str, entry: Entry | None, outcome: str) -> str:
 
 
 def _words() -> list[str]:
-    """The settings of this command as typed, but for where and what to do."""
+    """The settings of this command as typed, but for where, what to do, and ``force``, which is
+    meant for this command alone."""
     words = map(as_people_type, HydraConfig.get().overrides.task)
-    return [word for word in words if _name(word) not in ("videos", "out", "action", "shard")]
+    left_out = ("videos", "out", "action", "shard", "force")
+    return [word for word in words if _name(word) not in left_out]
+
+
+def _readable(word: str) -> str:
+    """A word for catalogue.json, which is UTF-8. Of one that is not only the name is kept, which
+    makes ``retry`` ask for the whole command."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return f"{_name(word)} (a value that is not UTF-8)"
+    return word
 
 
 def _name(word: str) -> str:
@@ -274,7 +306,7 @@ def rewritten(words: Sequence[str]) -> list[str]:
                 f"out={folder.path}: was made with {printable(word)}, which is taken from the "
                 "command line alone; give the whole command again, with retry"
             )
-    given = [_name(word) for word in typed]
+    given = ["force", *map(_name, typed)]  # which catalogues of before have kept
     return [*(word for word in saved if _name(word) not in given), *typed]
 
 

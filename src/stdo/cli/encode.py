@@ -25,7 +25,7 @@ from stdo.core.foreign import printable
 from stdo.core.locks import BusyError
 from stdo.core.signals import ASKING, Stopped, heeded
 from stdo.core.types import Json, UserError
-from stdo.runs.catalogue import Entry, Folder, stamp
+from stdo.runs.catalogue import Entry, Folder, called, stamp
 
 if TYPE_CHECKING:
     from stdo.pipeline.fit import Job
@@ -57,6 +57,8 @@ class Task:
         words: Of the command of stdo.train that does the same, as far as all videos share them.
         threads: Of a process.
         own_cache: Whether the prepared video is the catalogue's own, and goes when it is done.
+        forced: Of a command with ``force=true``: what it is told from others by. The first process
+            that trains for it trains again; those after it resume. Else empty.
     """
 
     out: str
@@ -67,6 +69,7 @@ class Task:
     words: tuple[str, ...] = ()
     threads: int = 1
     own_cache: bool = True
+    forced: str = ""
 
     @property
     def cache(self) -> str:
@@ -192,6 +195,7 @@ def _package(task: Task, status: Status) -> tuple[Path, Json, Path]:
     activate(list(config.get("plugins") or ()))
     OmegaConf.update(config, "video.path", task.video)
     OmegaConf.update(config, "paths.cache", task.cache)
+    OmegaConf.update(config, "force", task.forced not in ("", status.entry.forced))
     with explained():
         job, (metrics, *_) = perform(config, task.command(), status.watching)
     made = delivery(config).path(job.directory, job.data.clip.info.name)
@@ -251,16 +255,16 @@ class Status:
     """
 
     def __init__(self, folder: Folder, task: Task) -> None:
-        self.folder, self._key = folder, task.key
+        self.folder, self._key, self._forced = folder, task.key, task.forced
         self._began, self._written = time.monotonic(), 0.0
-        self.entry = Entry(video=printable(task.video), recipe=task.recipe)
+        self.entry = Entry(video=called(Path(task.video)), recipe=task.recipe)
         with suppress(UserError):  # a damaged one is replaced
             before = folder.read(task.key)
             if before is not None and (before.video, before.recipe) == (
                 self.entry.video, task.recipe
             ):  # fmt: skip
                 self.entry = before
-        self._spent = 0.0 if self.entry.state in ("done", "failed") else self.entry.seconds
+        self._spent = self.entry.seconds
 
     def seconds(self) -> float:
         """What all processes of this video have taken."""
@@ -276,7 +280,7 @@ class Status:
         """The job's tracker, and one that keeps the status."""
         from stdo.runs.tracking.several import Several
 
-        return partial(Several, [job.tracker, partial(_Told, self, job)])
+        return partial(Several, [job.tracker, partial(_Told, self, self._forced, job)])
 
     def step(self, done: int, steps: int, psnr: float, left: float) -> None:
         """Keep how far a fit is, not too often."""
@@ -294,11 +298,11 @@ class Status:
 class _Told:
     """A tracker that keeps the status file."""
 
-    def __init__(self, status: Status, job: Job, directory: Path, facts: Json) -> None:
+    def __init__(self, status: Status, forced: str, job: Job, directory: Path, facts: Json) -> None:
         self._status, self._job, self._facts = status, job, facts
         self._first: tuple[int, float] | None = None
         self._steps = 0
-        status.set(run=str(directory))
+        status.set(run=str(directory), forced=forced)  # what was there before is gone by now
 
     def loggers(self) -> list[Any]:
         """One that passes the curve on; the video is prepared by now."""

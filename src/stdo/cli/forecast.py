@@ -105,7 +105,7 @@ def forecast(tasks: Sequence[Task], plain: Mapping[str, Any], workers: int) -> s
         UserError: No video can be read, or none of the calibration could be encoded.
     """
     activate(list(plain.get("plugins") or ()))
-    left = [each for each in tasks if not _is_there(each)]
+    left = [each for each in tasks if each.forced or not _is_there(each)]
     opened = _spread(left, _OPENED)
     sizes: dict[str, Size] = {}
     lines = []
@@ -215,13 +215,14 @@ def _piece(each: Task, size: Size, frames: int, scratch: Path) -> Task:
         video["max_frames"] = frames
         if video.get("start") in (0, None):
             video["start"] = round((size.frames - frames) / 2 * size.seconds / size.frames, 3)
-    return replace(each, out=str(out), settings=settings, own_cache=True)
+    return replace(each, out=str(out), settings=settings, own_cache=True, forced="")
 
 
 def _sample(each: Task) -> Sample:
     entry = Folder(Path(each.out)).read(each.key)
     assert entry is not None and entry.run is not None, entry
-    run = Path(entry.run)
+    outputs = str(each.settings["paths"]["outputs"])
+    run = Path(outputs + entry.run[len(outputs) :])  # a status holds what can be printed
     metrics = read_result(run)
     parts, seconds = metrics["bytes"], metrics["seconds"]
     stream = parts["lr"] + parts["audio"] + parts["chunks"]
