@@ -1,25 +1,41 @@
 """Many videos by one recipe: what is there is not made again, what dies is started again, and the
 packages are the same whatever engine made them."""
 
+import fcntl
 import importlib.util
 import json
 import os
 import re
 import sys
+import threading
+from collections.abc import Generator
+from dataclasses import replace as replace_task
 from itertools import chain
 from pathlib import Path
 
 import pytest
 from catalogues import TINY, catalogue, statuses
+from msgspec.structs import replace
 from tiny_job import tiny_clip
 
+import stdo.cli.catalogue as catalogue_module
 from stdo.cli.board import shown
-from stdo.cli.catalogue import _readable, rewritten
+from stdo.cli.catalogue import _left, _readable, _run, rewritten
 from stdo.cli.encode import Task
 from stdo.cli.forecast import _line, _spread
 from stdo.cli.videos import find_videos, of_shard
 from stdo.core.types import UserError
-from stdo.runs.catalogue import Entry, Folder, Listing, Video, called, is_done, keys_of, stamp
+from stdo.runs.catalogue import (
+    Entry,
+    Folder,
+    Listing,
+    State,
+    Video,
+    called,
+    is_done,
+    keys_of,
+    stamp,
+)
 
 ODD = "é b=[1], (2)"
 """A name as people type them."""
@@ -252,6 +268,58 @@ def test_what_is_done(tmp_path: Path) -> None:
     assert not is_done(entry, video, "r", package)
     package.unlink()
     assert not is_done(entry, video, "r", package)
+
+
+def test_the_status_of_a_video_that_a_process_is_at_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a.mkv").write_bytes(b"1")
+    task, folder = Task(str(tmp_path), "a", str(tmp_path / "a.mkv"), "r", {}), Folder(tmp_path)
+    entry = Entry(video=task.video, recipe="r", state="training", step=7, seconds=9.0, attempts=1)
+    folder.write("a", entry)
+    with folder.at_video("a"):
+        assert _left(folder, [task], False) == ({}, [task]) and folder.read("a") == entry
+        lock = (tmp_path / "status" / ".a.lock").open("r+b")
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # another one who asks
+        assert not folder.is_worked_on("a")
+        threading.Timer(0.2, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
+        with folder.at_video("a"):
+            assert folder.is_worked_on("a")
+    assert _left(folder, [task], False) == ({}, [task])
+    queued = folder.read("a")
+    assert queued is not None and (queued.state, queued.seconds, queued.step) == ("queued", 9.0, 7)
+    folder.write("a", replace(queued, state="done"))
+    _left(folder, [replace_task(task, forced="now")], False)
+    anew = folder.read("a")
+    assert anew is not None and (anew.state, anew.seconds, anew.attempts) == ("queued", 0.0, 0)
+
+
+def test_what_an_engine_says_is_done_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder(tmp_path)
+    tasks = [Task(str(tmp_path), key, str(tmp_path / key), "r", {}) for key in "abc"]
+    for each in tasks:
+        Path(each.video).write_bytes(b"1")
+
+    class Late:
+        """A cluster whose disk shows status files a second later."""
+
+        def run(self, tasks: list[Task]) -> Generator[tuple[Task, str]]:
+            states: dict[str, State] = {"a": "done", "b": "failed"}
+            for each in tasks[:2]:
+                entry = Entry(video=each.video, recipe="r", state=states[each.key], error="why")
+                threading.Timer(1, folder.write, (each.key, entry)).start()
+                yield each, entry.state
+            yield tasks[2], "its process was killed (SIGKILL), 3 times"
+
+    monkeypatch.setattr(catalogue_module, "engine_of", lambda *_: Late())
+    assert _run(folder, tasks, {"action": "run"}, 1)
+    out, err = capsys.readouterr()
+    assert "[1/3] a: done; its status file comes late" in err
+    assert "[2/3] b: failed; its status file comes late" in err
+    assert "failed: b: why\nfailed: c: " in out and "3 videos: 1 done, 2 failed" in out
 
 
 def test_a_retry_takes_settings_and_no_code_from_a_file(

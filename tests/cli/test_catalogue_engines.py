@@ -2,6 +2,7 @@
 same whatever made them."""
 
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -117,6 +118,15 @@ def test_a_job_whose_time_is_over_resumes_in_the_next_one(
     log = (folder / "late" / "logs" / "film0.log").read_text()
     assert "SIGUSR1: stopping after these steps" in log
     assert re.search(r"train [12]/2: .* [1-9]\d*/\d+ \[00:00<\?", log), "begins at its checkpoint"
+
+
+@pytest.mark.slow
+def test_the_steps_of_networks_side_by_side_are_those_of_the_fit(tmp_path: Path) -> None:
+    tiny_clip(tmp_path / "films" / "a.mkv", frames=8)
+    code, _, err = catalogue(tmp_path, *TINY, "method=nas", "chunks=4", "budget.passes=20")
+    assert code == 0, err
+    found = statuses(tmp_path / "made")["a"]
+    assert found["steps"] == json.loads((Path(found["run"]) / "metrics.json").read_text())["steps"]
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stdo.cli.app import enter
 from stdo.cli.board import shown, totals, videos_of
-from stdo.cli.encode import BUSY, Task
+from stdo.cli.encode import BUSY, CODES, DONE, FAILED, Task
 from stdo.cli.engines import engine_of
 from stdo.cli.mistakes import mistakes
 from stdo.cli.videos import find_videos, of_shard
@@ -30,7 +31,6 @@ from stdo.core.cores import usable_cores
 from stdo.core.foreign import printable
 from stdo.core.types import Json, UserError
 from stdo.runs.catalogue import (
-    WORKING,
     Entry,
     Folder,
     Listing,
@@ -43,6 +43,8 @@ from stdo.runs.catalogue import (
 from stdo.runs.setting import Role
 from stdo.runs.settings import SETTINGS, flat, role_of
 
+_LATE = 60.0
+"""Seconds in which a shared disk shows what another machine has written."""
 ACTIONS = ("run", "status", "retry", "plan", "cache", "clear")
 OWN = (
     "videos", "out", "action", "engine", "shard", "workers", "threads", "retries", "resources",
@@ -172,7 +174,7 @@ def _run(folder: Folder, tasks: Sequence[Task], plain: Json, workers: int) -> bo
     at_hand = len(tasks) - len(left)
     if at_hand:
         sys.stderr.write(f"{at_hand} of {videos_of(len(tasks))} left as they are\n")
-    busy = 0
+    busy, wrong, late = 0, False, list[Task]()
     waiting = [each for each in left if entries.get(each.key) is None]
     count = at_hand + len(left) - len(waiting)
     with closing(engine.run(waiting)) as ended:  # whatever stops this loop stops the workers
@@ -180,12 +182,16 @@ def _run(folder: Folder, tasks: Sequence[Task], plain: Json, workers: int) -> bo
             count += 1
             busy += outcome == BUSY
             entry = _ended(folder, each, outcome)
+            if outcome in (DONE, FAILED) and not _is_final(entry):
+                late.append(each)
+            wrong |= outcome in (BUSY, FAILED)
             sys.stderr.write(f"[{count}/{len(tasks)}] {_line(each.key, entry, outcome)}\n")
+    _wait_for(folder, late)
     text, failed = totals(folder, [each.key for each in tasks])
     sys.stdout.write(text)
     if busy:
         sys.stderr.write(f"{videos_of(busy)} left to other processes, which are at them\n")
-    return bool(failed or busy)
+    return bool(failed or wrong)
 
 
 def _left(
@@ -206,10 +212,10 @@ def _left(
         video = Path(each.video)
         if not each.forced and is_done(before, video, each.recipe, folder.package(each.key)):
             continue
-        if before is not None and (each.forced or before.state == "done"):
-            before = replace(before, step=0, seconds=0.0, attempts=0)  # it begins anew
-        others += before is not None and before.state == "done" and before.recipe != each.recipe
         left.append(each)
+        if folder.is_worked_on(each.key):  # its status is that process's
+            continue
+        others += before is not None and before.state == "done" and before.recipe != each.recipe
         try:
             stamp(video)
         except OSError as error:
@@ -219,11 +225,18 @@ def _left(
             gone[each.key] = _failed(folder, each, before, line)
             sys.stderr.write(printable(line) + "\n")
         else:
-            if before is not None:
-                folder.write(each.key, replace(before, state="queued", error=None))
+            _queue(folder, each, before)
     if others:
         sys.stderr.write(f"note: {others} packages here are of another recipe; made again\n")
     return gone, left
+
+
+def _queue(folder: Folder, each: Task, before: Entry | None) -> None:
+    if before is None:
+        return
+    if each.forced or before.state == DONE:  # else its processes go on
+        before = replace(before, step=0, seconds=0.0, attempts=0)
+    folder.write(each.key, replace(before, state="queued", error=None))
 
 
 def _status(folder: Folder, each: Task) -> Entry | None:
@@ -244,16 +257,32 @@ def _failed(folder: Folder, each: Task, before: Entry | None, line: str) -> Entr
 def _ended(folder: Folder, each: Task, outcome: str) -> Entry | None:
     """The status of a task that has ended. One whose process died has failed."""
     entry = _status(folder, each)
-    final = entry is not None and entry.state in ("done", "failed") and outcome != BUSY
-    if final or outcome == BUSY:
+    if _is_final(entry) or outcome in CODES:
         return entry
     return _failed(folder, each, entry, f"{each.video}: {outcome}")
 
 
+def _is_final(entry: Entry | None) -> bool:
+    return entry is not None and entry.state in (DONE, FAILED)
+
+
+def _wait_for(folder: Folder, late: Sequence[Task]) -> None:
+    """Wait for the status of videos that have ended: a shared disk may show it late."""
+    until = time.monotonic() + _LATE
+    left = list(late)
+    while left and time.monotonic() < until:
+        time.sleep(1.0)
+        left = [each for each in left if not _is_final(_status(folder, each))]
+    for each in left:
+        sys.stderr.write(f"note: {each.key}: has ended; its status file does not say so yet\n")
+
+
 def _line(key: str, entry: Entry | None, outcome: str) -> str:
-    if outcome == BUSY or entry is None:
+    if outcome == BUSY:
         return f"{key}: another process is at it"
-    if entry.state in WORKING or entry.state != "done":
+    if entry is None or not _is_final(entry):
+        return f"{key}: {outcome}; its status file comes late"
+    if entry.state == FAILED:
         return f"{key}: failed: {entry.error}"
     return f"{key}: {entry.psnr or 0:.2f} dB, {entry.bytes:,} bytes, {entry.seconds:.0f} s"
 

@@ -298,18 +298,23 @@ class Status:
 class _Told:
     """A tracker that keeps the status file."""
 
-    def __init__(self, status: Status, forced: str, job: Job, directory: Path, facts: Json) -> None:
-        self._status, self._job, self._facts = status, job, facts
+    def __init__(self, status: Status, forced: str, job: Job, directory: Path, _: Json) -> None:
+        self._status, self._job = status, job
         self._first: tuple[int, float] | None = None
         self._steps = 0
         status.set(run=str(directory), forced=forced)  # what was there before is gone by now
 
     def loggers(self) -> list[Any]:
         """One that passes the curve on; the video is prepared by now."""
+        import torch
+
         from stdo.runs.tracking.curves import CurveLogger
 
-        patches = self._job.data.labels.size
-        self._steps = max(1, round(self._facts["passes"] * patches / self._facts["batch"]))
+        job, label_N = self._job, self._job.data.labels.ravel().astype("int64")
+        with torch.random.fork_rng(devices=[]):  # the fit's own networks are drawn later
+            sharing = job.sharing(int(label_N.max()) + 1)
+        samplers = job.samplers(label_N, sharing.learner_of(label_N))
+        self._steps = sum(each.steps for each in samplers)
         return [CurveLogger("status", self._row)]
 
     def _row(self, metrics: Mapping[str, float], step: int) -> None:

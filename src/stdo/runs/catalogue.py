@@ -42,6 +42,8 @@ State = Literal["queued", "preparing", "training", "packing", "done", "failed"]
 
 _MAX_STATUS, _MAX_LISTING = 1 << 16, 1 << 28
 _LONGEST = 60
+_ASKED = 1.0
+"""Seconds that a lock is waited for: `Folder.is_worked_on` holds it for a moment."""
 _TEXT = 5000
 """Characters of a text of a status: more than a path has; of an error, nobody reads more."""
 
@@ -201,7 +203,7 @@ class Folder:
     def at_video(self, key: str) -> Iterator[None]:
         """Be the only process at a video. Raises `stdo.core.locks.BusyError` where another is."""
         (self.path / "status").mkdir(parents=True, exist_ok=True)
-        with exclusive(self._lock(key), f"{key} is being encoded", wait=0):
+        with exclusive(self._lock(key), f"{key} is being encoded", _ASKED):
             yield
 
     def is_worked_on(self, key: str) -> bool:
@@ -211,7 +213,7 @@ class Folder:
         except OSError:
             return False
         try:
-            return not hold(descriptor)
+            return not hold(descriptor, shared=True)  # others may be asking the same
         except BlockingIOError:
             return True
         finally:
