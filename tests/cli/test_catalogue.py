@@ -12,6 +12,7 @@ from collections.abc import Generator
 from dataclasses import replace as replace_task
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 from catalogues import TINY, catalogue, statuses
@@ -20,7 +21,7 @@ from tiny_job import tiny_clip
 
 import stdo.cli.catalogue as catalogue_module
 from stdo.cli.board import shown
-from stdo.cli.catalogue import _left, _readable, _run, rewritten
+from stdo.cli.catalogue import _left, _readable, _recipe, _run, rewritten
 from stdo.cli.encode import Task
 from stdo.cli.forecast import _line, _spread
 from stdo.cli.videos import find_videos, of_shard
@@ -83,6 +84,8 @@ MORE_MISTAKES = [
     (["videos=films", "video.path=a.mkv"], "video.path=a.mkv: must be left out of a catalogue"),
     (["videos=films", "video=folder"], "video=folder: must be file in a catalogue"),
     (["videos=films", "slurm.minutes=9"], "slurm.minutes=9: needs engine=slurm"),
+    (["videos=films", "trainer=ddp"], "trainer.devices=auto: must be 1 in a catalogue"),
+    (["videos=films", "trainer.num_nodes=2"], "trainer.num_nodes=2: must be 1 in a catalogue"),
     (["videos=films", "engine=pigeons"], "engine=pigeons: must be one of local, ray, slurm"),
     (["videos=films", "backbone.width=7"], "backbone.width=7: must be "),
     (["-m", "videos=films", "seed=0,1"], "-m: only stdo.train sweeps"),
@@ -142,6 +145,17 @@ def test_two_catalogues_in_one_folder(tmp_path: Path) -> None:
     )
     with folder.claimed("1/2"), folder.claimed("2/2"):
         pass
+
+
+def test_a_recipe_is_the_same_for_equal_runs() -> None:
+    plain = {"trainer": {"devices": 1}, "budget": {"validate_every": None}, "weights": {"bits": 8}}
+    first = _recipe(plain)
+    assert _recipe(plain | {"trainer": {"devices": 1, "max_steps": None}}) == first
+    watched = plain | {"budget": {"validate_every": 9}}
+    assert _recipe(watched) == first
+    callbacks: dict[str, Any] = {"callbacks": {"mine": {"patience": 3}}}
+    assert len({first, _recipe(plain | callbacks), _recipe(watched | callbacks)}) == 3
+    assert _recipe(plain | {"weights": {"bits": 4}}) != first
 
 
 def test_which_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from stdo.cli.encode import BUSY, CODES, DONE, FAILED, Task
 from stdo.cli.engines import engine_of
 from stdo.cli.mistakes import mistakes
 from stdo.cli.videos import find_videos, of_shard
-from stdo.config.settings import check, one_form, place
+from stdo.config.settings import check, one_form, place, refuse_processes, shaping_settings
 from stdo.config.trust import conf_dir
 from stdo.config.words import as_people_type
 from stdo.core.console import prepare
@@ -40,8 +40,7 @@ from stdo.runs.catalogue import (
     keys_of,
     stamp,
 )
-from stdo.runs.setting import Role
-from stdo.runs.settings import SETTINGS, flat, role_of
+from stdo.runs.settings import SETTINGS, flat
 
 _LATE = 60.0
 """Seconds in which a shared disk shows what another machine has written."""
@@ -115,9 +114,7 @@ def _checked(config: DictConfig) -> Json:
         mine = [word for word in _words() if _name(word).startswith(f"{engine}.")]
         if mine and plain["engine"] != engine:
             raise UserError(f"{mine[0]}: needs engine={engine}")
-    devices = plain["trainer"].get("devices", 1)
-    if devices not in (1, "1", "auto"):
-        raise UserError(f"trainer.devices={devices}: must be 1 in a catalogue")
+    refuse_processes(plain["trainer"], "a catalogue")
     return plain
 
 
@@ -157,12 +154,10 @@ def _tasks(folder: Folder, videos: Sequence[Path], keys: Sequence[str], plain: J
 
 
 def _recipe(settings: Json) -> str:
-    """A hash of every setting that shapes a package."""
-    kept = {
-        name: one_form(name, value)
-        for name, value in flat(settings)
-        if role_of(name) is not Role.NONE or name.startswith("weights.")
-    }
+    """A hash of every setting that shapes a package: those of the run, and how it is packed."""
+    kept = shaping_settings(settings)
+    packing = {"weights": settings["weights"]}
+    kept |= {name: one_form(name, value) for name, value in flat(packing)}
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
