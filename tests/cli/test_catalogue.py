@@ -1,6 +1,7 @@
 """Many videos by one recipe: what is there is not made again, what dies is started again, and the
 packages are the same whatever engine made them."""
 
+import dataclasses
 import fcntl
 import importlib.util
 import json
@@ -9,7 +10,6 @@ import re
 import sys
 import threading
 from collections.abc import Generator
-from dataclasses import replace as replace_task
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ import stdo.cli.catalogue as catalogue_module
 from stdo.cli.board import shown
 from stdo.cli.catalogue import _left, _readable, _recipe, _run, rewritten
 from stdo.cli.encode import Task
-from stdo.cli.forecast import _line, _spread
 from stdo.cli.videos import find_videos, of_shard
 from stdo.core.types import UserError
 from stdo.runs.catalogue import (
@@ -304,7 +303,7 @@ def test_the_status_of_a_video_that_a_process_is_at_is_its_own(tmp_path: Path) -
     queued = folder.read("a")
     assert queued is not None and (queued.state, queued.seconds, queued.step) == ("queued", 9.0, 7)
     folder.write("a", replace(queued, state="done"))
-    _left(folder, [replace_task(task, forced="now")], False)
+    _left(folder, [dataclasses.replace(task, forced="now")], False)
     anew = folder.read("a")
     assert anew is not None and (anew.state, anew.seconds, anew.attempts) == ("queued", 0.0, 0)
 
@@ -357,39 +356,3 @@ def test_a_retry_takes_settings_and_no_code_from_a_file(
         folder.write_listing(Listing(videos, [*words, word], "r"))
         with pytest.raises(UserError, match="taken from the command line alone"):
             rewritten(typed)
-
-
-def test_of_very_many_videos_some_of_all_sizes_are_opened(tmp_path: Path) -> None:
-    tasks = []
-    for n in range(50):
-        (tmp_path / f"{n}.mkv").write_bytes(b"x" * (n * 7 % 50))
-        tasks.append(Task("out", f"{n}", str(tmp_path / f"{n}.mkv"), "r", {}))
-    assert _spread(tasks, 50) == tasks
-    sizes = [Path(each.video).stat().st_size for each in _spread(tasks, 5)]
-    assert sizes == [5, 15, 25, 35, 45]
-
-
-def test_a_line_through_two_samples_never_falls() -> None:
-    assert _line(10, 5.0, 20, 7.0, 100) == pytest.approx(23.0)
-    assert _line(10, 5.0, 20, 4.0, 100) == pytest.approx(20.0), "in proportion, where noise rules"
-
-
-@pytest.mark.slow
-def test_a_plan_is_near_what_comes(tmp_path: Path) -> None:
-    for seed in range(3):
-        tiny_clip(tmp_path / "films" / f"{seed}.mkv", seed, frames=40 + 20 * seed)
-    words = [*TINY, "budget.passes=20", "workers=1"]
-    code, plan, err = catalogue(tmp_path, *words, "plan")
-    assert code == 0, err
-    assert not (tmp_path / "made").exists(), "a plan leaves nothing"
-    assert "3 videos: 0 done, 3 to encode" in plan
-    largest = 3 * 80 * (64 * 48 + 32 * 24) / 1e6
-    assert f"{largest:.1f} MB of prepared videos" in plan, "one at a time"
-    assert catalogue(tmp_path, *words)[0] == 0
-    done = statuses(tmp_path / "made").values()
-    planned = re.search(r"work +([\d.]+) core-hours.*\npackages +([\d.]+) MB", plan)
-    assert planned is not None
-    size = sum(each["bytes"] for each in done)
-    assert float(planned[1]) > 0  # how near it is depends on what else runs: docs/scale.md
-    assert size / 1.5e6 < float(planned[2]) < size * 1.5e-6
-    assert catalogue(tmp_path, *words, "plan")[1] == "3 videos: all done\n"
