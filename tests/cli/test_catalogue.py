@@ -335,6 +335,30 @@ def test_what_an_engine_says_is_done_is_waited_for(
     assert "failed: b: why\nfailed: c: " in out and "3 videos: 1 done, 2 failed" in out
 
 
+def test_whatever_stops_the_loop_stops_the_workers_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    stopped = []
+
+    class Watched:
+        def run(self, tasks: list[Task]) -> Generator[tuple[Task, str]]:
+            try:
+                yield tasks[0], "done"
+            finally:
+                stopped.append(True)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(catalogue_module, "engine_of", lambda *_: Watched())
+    monkeypatch.setattr(catalogue_module, "_ended", interrupted)
+    task = Task(str(tmp_path), "a", str(tmp_path / "a"), "r", {})
+    with pytest.raises(KeyboardInterrupt) as stop:
+        _run(Folder(tmp_path), [task], {"action": "run"}, 1)
+    assert stopped, f"while {stop.tb} still refers to the loop"
+
+
 def test_a_retry_takes_settings_and_no_code_from_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -15,6 +17,7 @@ from catalogues import TINY, catalogue, digests, start, statuses, worker_of
 from tiny_job import tiny_clip
 
 from stdo.core.locks import exclusive
+from stdo.runs.catalogue import Entry, Folder
 
 
 @contextmanager
@@ -95,6 +98,39 @@ def test_a_video_that_another_process_is_at_is_left_to_it(
     assert code == 1 and "film2: another process is at it" in err
     assert "3 videos: 2 done, 1 queued" in out
     assert digests(folder / "busy").items() <= single.items()
+
+
+WARNED = """
+import signal, sys
+from pathlib import Path
+import stdo.cli.encode as encode
+from stdo.runs.catalogue import Entry, Folder
+
+def warned(task):
+    step, number = int(sys.argv[2]), signal.Signals[sys.argv[3]]
+    Folder(Path(task.out)).write("a", Entry(video="v", recipe="r", step=step))
+    signal.raise_signal(number)
+
+encode.encode = warned
+print(encode.encode_in_time(encode.Task(sys.argv[1], "a", "v", "r", {})))
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "number", "code", "said"),
+    [
+        (7, "SIGUSR2", 0, "later"),
+        (5, "SIGUSR2", 0, "the time of its job was over before its fit got further"),
+        (7, "SIGTERM", 143, ""),  # whoever ended the job may start it again by itself
+    ],
+)
+def test_a_job_that_is_warned_is_queued_again_where_that_helps(
+    step: int, number: str, code: int, said: str, tmp_path: Path
+) -> None:
+    Folder(tmp_path).write("a", Entry(video="v", recipe="r", step=5))
+    words = [sys.executable, "-c", WARNED, str(tmp_path), str(step), number]
+    found = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout.partition(";")[0].strip()) == (code, said), found.stderr
 
 
 @pytest.mark.slow

@@ -120,9 +120,9 @@ def prepare(
     folder = cache / source.fingerprint()
     with locked(folder):
         try:
-            hr = _load(folder / "hr")
-            if not (hr and _load(_lr(folder, degrade))):
-                need = _need(source.info, degrade.scale, with_hr=hr is None)
+            stored = _load(folder / "hr")
+            if not (stored and _load(_lr(folder, degrade))):
+                need = _need(source.info, degrade.scale, with_hr=stored is None)
                 keep_below(cache, limit, need or 0, folder)
                 _make(source, folder, degrade, progress, watch)
         except OSError as error:
