@@ -4,6 +4,8 @@ import csv
 import os
 import shutil
 import signal
+from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -308,6 +310,16 @@ def test_a_fit_that_is_asked_to_stop_while_it_saves_or_ends_stops(
     assert torch.load(job.directory / CHECKPOINT, weights_only=True)["global_step"] >= asked[0]
     train(job)
     assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())
+
+
+def test_a_fit_lets_others_have_the_cores_after_each_step_and_frame(make_job, monkeypatch) -> None:
+    seen = Counter()
+    for place in ("stdo.training.module", "stdo.evaluation.reconstruct"):
+        monkeypatch.setattr(f"{place}.pass_on", partial(seen.update, [place]))
+    job = make_job()
+    metrics = train(job)
+    assert seen["stdo.training.module"] == metrics["steps"]
+    assert seen["stdo.evaluation.reconstruct"] >= metrics["frames"]
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "half", "other"])
