@@ -20,15 +20,14 @@ from stdo.config.settings import (
     check,
     check_chunks,
     check_objective_of,
-    one_form,
+    shaping_settings,
     whole_numbers,
 )
 from stdo.config.trust import conf_dir, conf_dirs, refuse_untrusted
 from stdo.core.imports import quickly
 from stdo.core.types import FrameSource, UserError
 from stdo.runs.directory import RESULT, file_name
-from stdo.runs.setting import Role
-from stdo.runs.settings import flat, is_neutral, role_of
+from stdo.runs.settings import flat
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
 PARTIAL = ("backbone.network", "chunking.split", "sharing", "sampler", "init.sampler",
     "optim.optimizer", "optim.schedule", "trainer")  # fmt: skip
 """What of a configuration names a class or function that is called later."""
-
-_LATER = ("trainer.", "budget.equal", "chunking.")
-"""Settings, or how they begin, that configurations of before do not have."""
 
 
 def build_job(config: DictConfig) -> Job:
@@ -308,19 +304,8 @@ def run_directory(config: DictConfig, source: FrameSource) -> Path:
     Equal settings give one directory, however they are written. The video's settings enter by its
     content.
     """
-    settings = OmegaConf.to_container(config, resolve=True)
-    kept = {
-        name: one_form(name, value)
-        for name, value in flat(settings)
-        if role_of(name) is not Role.NONE
-        and not name.startswith("video.")
-        # runs that have such a setting with no effect are those of before that had none
-        and not (name.startswith(_LATER) and is_neutral(name, value))
-    }
-    if any(name.startswith("callbacks.") for name in kept):
-        # what callbacks watch
-        shown = {name: config.budget.get(name) for name in ("validate_every", "validate_frames")}
-        kept |= {f"budget.{name}": value for name, value in shown.items()}
+    shaping = shaping_settings(OmegaConf.to_container(config, resolve=True))
+    kept = {name: value for name, value in shaping.items() if not name.startswith("video.")}
     kept["fingerprint"] = source.fingerprint()
     digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
     return Path(config.paths.outputs) / file_name(source.info.name) / f"{config.name}-{digest}"
