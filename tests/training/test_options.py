@@ -17,6 +17,7 @@ from stdo.models.sharing import Independent, Single
 from stdo.pipeline.steps import train
 from stdo.reporting.results import over
 from stdo.reporting.runs import Run
+from stdo.runs.directory import WEIGHTS
 from stdo.training.data import PatchBatches
 from stdo.training.options import Limit, Options
 from stdo.training.validation import frames_to_measure, steps_between
@@ -112,6 +113,54 @@ def test_a_killed_fit_repeats_no_validation(make_job, monkeypatch, die_at: int) 
         for path in (each.directory / "validation.csv" for each in (straight, killed))
     ]
     assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "die_at"),
+    [
+        (Options(validate_every=1, validate_frames=3), Options(), 5),
+        (Options(), Options(validate_every=1, validate_frames=3), 8),
+        (
+            Options(validate_every=3, validate_frames=3),
+            Options(validate_every=2, validate_frames=3),
+            5,
+        ),
+        (Options(callbacks=lambda: [pl.Callback()]), Options(), 8),
+    ],
+)
+def test_a_fit_that_resumes_with_other_blocks_does_every_step(
+    make_job, monkeypatch, before: Options, after: Options, die_at: int
+) -> None:
+    """Lightning counts batches, and what asks for validation or shows steps one by one changes how
+    many steps those have."""
+    straight = make_job("straight", passes=2.0)
+    steps = train(straight)["steps"]
+    read = PatchBatches.__getitem__
+
+    def dying(self, step):
+        if step == die_at:
+            raise KeyError("killed")
+        return read(self, step)
+
+    killed = make_job("killed", passes=2.0, checkpoint_seconds=0.0, options=before)
+    with monkeypatch.context() as patch:
+        patch.setattr(PatchBatches, "__getitem__", dying)
+        with pytest.raises(KeyError):
+            train(killed)
+    resumed = make_job("killed", passes=2.0, checkpoint_seconds=0.0, options=after)
+    metrics = train(resumed)
+    assert metrics["steps"] == steps and "shortened" not in metrics
+    assert same(straight, resumed)
+    if after.validate_every is not None:
+        rows = list(csv.DictReader((resumed.directory / "validation.csv").open()))
+        assert int(rows[-1]["step"]) == steps
+
+
+def test_a_fit_that_ends_early_by_itself_is_no_finished_run(make_job, trainer) -> None:
+    job = make_job(trainer=partial(trainer, max_steps=4))
+    with pytest.raises(UserError, match=r"ended after 6 of 14 steps, and nothing asked for it"):
+        train(job)
+    assert not (job.directory / WEIGHTS).exists()
 
 
 class StopAt(pl.Callback):

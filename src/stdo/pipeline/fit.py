@@ -281,6 +281,11 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
         trainer.fit(
             module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True
         )
+    if trainer.global_step != steps and not trainer.should_stop:
+        raise UserError(
+            f"{job.directory}: the fit ended after {trainer.global_step} of {steps} steps, and "
+            "nothing asked for it; force=true trains again"
+        )
     return trainer, curve.seconds
 
 
