@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
 from stdo.core.types import UserError
@@ -61,6 +62,31 @@ def test_every_backbone_fits_with_a_plain_trainer_and_comes_back(
     lr_NCHW, chunk_N = torch.rand(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64)
     with torch.no_grad():
         assert torch.equal(again.eval()(lr_NCHW, chunk_N), module.eval()(lr_NCHW, chunk_N))
+
+
+class NoFloat64(TorchDispatchMode):
+    """A device without float64, as Apple's: nothing makes such a tensor."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ARG002
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.dtype is torch.float64:
+            raise TypeError(f"{func}: this device has no float64")
+        return made
+
+
+@pytest.mark.parametrize("kind", [Independent, LowRank, Modulated])
+def test_a_fit_and_its_validation_need_no_float64(data: PatchData, kind: Any) -> None:
+    data.prepare_data()
+    data.setup()
+    module = Overfit(kind(partial(build, "espcn", 2), 3))
+    trainer = pl.Trainer(
+        max_steps=2, limit_val_batches=1, logger=False, enable_checkpointing=False, **QUIET
+    )
+    with NoFloat64():
+        module._apply(lambda tensor: tensor.clone())
+        trainer.fit(module, datamodule=data)
+        trainer.validate(module, datamodule=data, verbose=False)
+    assert trainer.callback_metrics["val/psnr"].dtype is torch.float32
 
 
 def patches(count: int) -> list[Batch]:
