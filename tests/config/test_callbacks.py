@@ -89,6 +89,12 @@ REFUSALS = {
     "callbacks.a._target_=pytorch_lightning.callbacks.EarlyStopping callbacks.a.monitor=val/psnr "
     "callbacks.a.mode=max": "acts where the video is validated: set budget.validate_every",
     "callbacks=early_stopping callbacks.early_stopping.mode=min": "must be max: val/psnr",
+    "callbacks.a._target_=pytorch_lightning.callbacks.ModelCheckpoint callbacks.a.monitor=val/psnr "
+    "budget.validate_every=0.5": "callbacks.a.mode=min: must be max: val/psnr is better the higher",
+    "callbacks.a._target_=pytorch_lightning.callbacks.EarlyStopping callbacks.a.mode=max "
+    "callbacks.a.monitor=train/loss budget.validate_every=0.5": (
+        "callbacks.a.mode=max: must be min: train/loss is better the lower"
+    ),
     "callbacks=early_stopping callbacks.early_stopping.patienc=1": "cannot be built .*patienc",
 }
 

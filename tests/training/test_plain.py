@@ -67,7 +67,7 @@ def test_every_backbone_fits_with_a_plain_trainer_and_comes_back(
 class NoFloat64(TorchDispatchMode):
     """A device without float64, as Apple's: nothing makes such a tensor."""
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ARG002
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         made = func(*args, **(kwargs or {}))
         if isinstance(made, torch.Tensor) and made.dtype is torch.float64:
             raise TypeError(f"{func}: this device has no float64")

@@ -118,8 +118,12 @@ def _check(name: str, made: pl.Callback, config: DictConfig) -> None:
         raise UserError(
             f"{where}: acts where the video is validated: set budget.validate_every=0.1"
         )
-    if isinstance(made, EarlyStopping) and monitor != "train/loss" and made.mode == "min":
-        raise UserError(f"{where}.mode=min: must be max: {monitor} is better the higher it is")
+    mode, better = getattr(made, "mode", None), "lower" if monitor == "train/loss" else "higher"
+    wanted = "min" if better == "lower" else "max"
+    if monitor is not None and mode is not None and mode != wanted:
+        raise UserError(
+            f"{where}.mode={mode}: must be {wanted}: {monitor} is better the {better} it is"
+        )
 
 
 def tracker_of(config: DictConfig, settings: Mapping[str, Any]) -> MakeTracker:
