@@ -125,7 +125,7 @@ def test_a_killed_fit_repeats_no_validation(make_job, monkeypatch, die_at: int) 
             Options(validate_every=2, validate_frames=3),
             5,
         ),
-        (Options(callbacks=lambda: [pl.Callback()]), Options(), 8),
+        (Options(callbacks=lambda _: [pl.Callback()]), Options(), 8),
     ],
 )
 def test_a_fit_that_resumes_with_other_blocks_does_every_step(
@@ -176,7 +176,7 @@ class StopAt(pl.Callback):
 
 
 def test_a_fit_that_a_callback_ends_counts_what_it_did(make_job) -> None:
-    job = make_job(options=Options(callbacks=lambda: [StopAt(5)]))
+    job = make_job(options=Options(callbacks=lambda _: [StopAt(5)]))
     metrics = train(job)
     assert (metrics["steps"], metrics["patch_presentations"]) == (5, 5 * 12)
     assert metrics["planned_steps"] > 5 and metrics["shortened"] == "a callback ended the fit"

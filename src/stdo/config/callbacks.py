@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from stdo.core.types import UserError
+from stdo.runs.directory import KEPT
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 LOGGED = ("val/psnr", "train/loss", "train/psnr")
 """What a fit tells callbacks."""
-
-KEPT = "kept"
-"""Folder of the run directory for checkpoints of the user's own callbacks."""
 
 REFUSED = {
     "GradientAccumulationScheduler": "use trainer.accumulate_grad_batches",
@@ -42,15 +40,15 @@ REFUSED = {
 """Lightning's callbacks that a fit cannot honour, and why."""
 
 
-def callbacks_of(config: DictConfig, folder: Path) -> Callable[[], list[pl.Callback]]:
-    """What makes the callbacks of ``callbacks.<name>``, new ones for each phase.
+def callbacks_of(config: DictConfig) -> Callable[[Path], list[pl.Callback]]:
+    """What makes the callbacks of ``callbacks.<name>``, new ones for each phase, from the folder
+    that checkpoints without a ``dirpath`` go to.
 
     They are made once here, so that what is wrong with one is known before anything is decoded.
     ``refuse_untrusted`` comes first.
 
     Args:
         config: Of the run.
-        folder: The run directory; checkpoints without a ``dirpath`` go there.
 
     Raises:
         UserError: One cannot be built, cannot be honoured, or watches what is never logged.
@@ -59,8 +57,8 @@ def callbacks_of(config: DictConfig, folder: Path) -> Callable[[], list[pl.Callb
         name: node for name, node in (config.get("callbacks") or {}).items() if node is not None
     }
     for name, node in asked.items():
-        _check(name, _built(name, node, folder), config)
-    return lambda: [_built(name, node, folder) for name, node in asked.items()]
+        _check(name, _built(name, node, Path(KEPT)), config)
+    return lambda folder: [_built(name, node, folder) for name, node in asked.items()]
 
 
 def _built(name: str, node: Any, folder: Path) -> pl.Callback:
@@ -72,9 +70,9 @@ def _built(name: str, node: Any, folder: Path) -> pl.Callback:
     if not isinstance(made, pl.Callback):
         raise UserError(f"{where}: must be a callback of Lightning, not {type(made).__name__}")
     if isinstance(made, ModelCheckpoint) and made.dirpath is None:
-        made = _instantiated(where, node, "", dirpath=str(folder / KEPT))
+        made = _instantiated(where, node, "", dirpath=str(folder))
     if isinstance(made, OnExceptionCheckpoint):
-        made.dirpath = str(folder / KEPT / made.dirpath)
+        made.dirpath = str(folder / made.dirpath)
     assert isinstance(made, pl.Callback)
     return made
 

@@ -92,7 +92,7 @@ def build_job(config: DictConfig) -> Job:
         check_backbone(network)
     check_loss(config.optim.loss)
     directory = run_directory(config, clip.source)
-    options = _options(config, directory)
+    options = _options(config)
     budget = {
         "batch": config.budget.batch * options.accumulate,
         "passes": config.budget.passes,
@@ -214,7 +214,7 @@ def _own_settings(config: DictConfig) -> list[str]:
     return sorted(own | taken)
 
 
-def _options(config: DictConfig, directory: Path) -> Options:
+def _options(config: DictConfig) -> Options:
     """What the user adds to the fit: callbacks, what `HONOURED` of the Trainer's arguments ask for,
     validation."""
     from stdo.training.options import Limit, Options
@@ -224,7 +224,7 @@ def _options(config: DictConfig, directory: Path) -> Options:
     if OmegaConf.is_dict(profiler):
         profiler = partial(instantiate, profiler)
     return Options(
-        callbacks_of(config, directory),
+        callbacks_of(config),
         trainer.get("gradient_clip_val") or None,
         trainer.get("gradient_clip_algorithm") or "norm",
         trainer.get("accumulate_grad_batches") or 1,

@@ -28,6 +28,7 @@ from stdo.models.weights import read_safetensors, save_networks, write_safetenso
 from stdo.pipeline.phases import MakeSampler, Start, samplers
 from stdo.runs.directory import (
     CHECKPOINT,
+    KEPT,
     START_CHECKPOINT,
     START_SCORES,
     START_WEIGHTS,
@@ -116,11 +117,11 @@ class Job:
 
 @dataclass(frozen=True)
 class _Phase:
-    """One phase of a fit. checkpoint: where it resumes. keep: write one at its end as well, since
-    more follows.
+    """One phase of a fit.
 
     Attributes:
-        what: How the progress bar calls it.
+        checkpoint: Where it resumes.
+        number: Of two phases, 1 or 2; else 0.
         past: The phase before it, which took so many seconds.
         after: Steps to follow.
     """
@@ -128,11 +129,15 @@ class _Phase:
     sharing: Sharing
     sampler: Sampler
     checkpoint: Path
-    keep: bool = False
-    what: str = "train"
+    number: int = 0
     past: Sampler | None = None
     seconds: float = 0.0
     after: int = 0
+
+    @property
+    def name(self) -> str:
+        """How folders and files of several phases are called."""
+        return f"phase-{self.number}" if self.number else ""
 
 
 def fit(job: Job, tracker: Tracker) -> pl.Trainer:
@@ -159,9 +164,7 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
         rates.append(rate)
         sharing, label_N = job.sharing(chunks, weights), _flat(data)
         sampler = job.samplers(label_N, sharing.learner_of(label_N))[-1]
-        phase = _Phase(
-            sharing, sampler, job.directory / CHECKPOINT, False, "train 2/2", done[-1], seconds
-        )
+        phase = _Phase(sharing, sampler, job.directory / CHECKPOINT, 2, done[-1], seconds)
     trainer, seconds = _train(job, phase, loggers)
     done.append(Shortened(sampler, trainer.global_step))
     # Else its threads may end this process, or a child that is done, with an abort
@@ -189,9 +192,7 @@ def _start(
         weights = _read_weights(kept, sharing.backbone)
         scores, steps, seconds, rate = _read_scores(scored, data.labels.shape, sampler.steps)
     else:
-        phase = _Phase(
-            sharing, sampler, job.directory / START_CHECKPOINT, True, "train 1/2", after=after
-        )
+        phase = _Phase(sharing, sampler, job.directory / START_CHECKPOINT, 1, after=after)
         trainer, seconds = _train(job, phase, loggers)
         steps, rate = trainer.global_step, peak_rate_of(trainer)
         weights = {
@@ -253,7 +254,7 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
     border = data.grid.halo * data.video.scale
     past = (phase.past.steps, phase.past.presentations) if phase.past else (0, 0)
     before = planned(phase.past) if phase.past else 0
-    own = options.callbacks()
+    own = options.callbacks(job.directory / KEPT / phase.name)
     every = _show(job, phase, single=bool(own))
     module = Overfit(
         phase.sharing, job.optimizer, job.schedule, steps, border, sampler.at_once,
@@ -262,21 +263,22 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
         clip=options.clip, clip_by=options.clip_by, accumulate=options.accumulate,
     )  # fmt: skip
     module.telling, module.to_loggers = bool(own), False
+    bar = f"train {phase.number}/2" if phase.number else "train"
     curve = Curve(sampler.shown, *past, phase.seconds)
     with _explained(job, sampler), deferred() as asked:
         kept = KeepLast(
-            last, job.checkpoint_seconds, asked, steps if phase.keep else None,
+            last, job.checkpoint_seconds, asked, steps if phase.after else None,
             lambda done: is_due(done, every, steps),
         )  # fmt: skip
         due = [ValidateWhenDue(every, steps)] if every is not None else []
         trainer = job.trainer(
             max_epochs=1,
-            callbacks=[*due, *own, curve, FitProgress(sampler.shown, phase.what), kept],
+            callbacks=[*due, *own, curve, FitProgress(sampler.shown, bar), kept],
             logger=loggers,
             plugins=[AtomicCheckpointIO(), *environment(job.trainer)],
             # every process sees every step, and takes its share of its patches
             use_distributed_sampler=False,
-            **options.arguments(own, every is not None, job.directory, job.trainer),
+            **options.arguments(own, every is not None, job.directory, job.trainer, phase.name),
         )
         trainer.fit(
             module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True

@@ -119,7 +119,7 @@ class Options:
     """What a user adds to a fit. The defaults add nothing.
 
     Attributes:
-        callbacks: Makes new ones for each phase.
+        callbacks: Makes new ones for each phase, from the folder for their checkpoints.
         clip: Largest gradient of a step; None: not clipped.
         clip_by: ``norm`` (all networks together) or ``value``.
         accumulate: Parts that a step's batch is computed in, one after the other.
@@ -129,7 +129,7 @@ class Options:
         validate_frames: Measure each n-th frame; None: what costs a few per cent of the fit.
     """
 
-    callbacks: Callable[[], list[pl.Callback]] = list
+    callbacks: Callable[[Path], list[pl.Callback]] = lambda _: []
     clip: float | None = None
     clip_by: str = "norm"
     accumulate: int = 1
@@ -144,6 +144,7 @@ class Options:
         validates: bool,
         folder: Path,
         trainer: Callable[..., pl.Trainer],
+        phase: str = "",
     ) -> dict[str, Any]:
         """What a Trainer needs beside its own settings.
 
@@ -152,6 +153,7 @@ class Options:
             validates: Whether the fit validates.
             folder: The run directory.
             trainer: What builds the Trainer; what it sets itself stays.
+            phase: The name of the phase, where there are several.
         """
         found: dict[str, Any] = {"limit_val_batches": 0, "num_sanity_val_steps": 0}
         if validates:
@@ -169,7 +171,7 @@ class Options:
         for name, kind in kinds.items():
             if any(isinstance(each, kind) for each in callbacks):
                 found[name] = True
-        profiler = self.profiler_in(folder)
+        profiler = self.profiler_in(folder, phase)
         if profiler is not None:
             found["profiler"] = profiler
         keywords = getattr(trainer, "keywords", {})
@@ -179,13 +181,13 @@ class Options:
             found["default_root_dir"] = str(folder)
         return found
 
-    def profiler_in(self, folder: Path) -> Profiler | None:
-        """The profiler, which writes into a folder."""
+    def profiler_in(self, folder: Path, phase: str = "") -> Profiler | None:
+        """The profiler, which writes into a folder, a file for each phase."""
         if self.profiler is None:
             return None
         if isinstance(self.profiler, str):
-            name = f"profile-{self.profiler}"
-            sys.stderr.write(f"profile: {folder}/fit-{name}*\n")
+            name = "-".join(filter(None, ("profile", self.profiler, phase)))
+            sys.stderr.write(f"profile: {folder}/fit-{name}*\n")  # Lightning puts fit- before it
             return PROFILERS[self.profiler](dirpath=folder, filename=name)
         made: Profiler = self.profiler()
         return made

@@ -10,6 +10,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from stdo.core.types import Json, UserError
+from stdo.runs.directory import LOGGERS
 from stdo.runs.tracking.curves import CURVES, replay
 from stdo.runs.tracking.memory import Memory
 from stdo.runs.tracking.summary import figures
@@ -80,7 +81,7 @@ class LightningTracker:
         make: Callable[..., Any],
     ) -> None:
         self._directory, self._facts, self._config = directory, facts, config
-        folder = directory / "loggers" / name
+        folder = directory / LOGGERS / name
         try:
             made = make()
         except UserError as error:
