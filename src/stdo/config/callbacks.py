@@ -1,12 +1,13 @@
-"""Callbacks, loggers and trackers from a configuration, checked before anything is decoded."""
+"""Callbacks, profilers, loggers and trackers from a configuration, checked before decoding."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from stdo.core.types import UserError
@@ -14,6 +15,7 @@ from stdo.runs.directory import KEPT
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from pytorch_lightning.profilers import Profiler
 
     from stdo.runs.tracking.tracker import MakeTracker
 
@@ -122,6 +124,46 @@ def _check(name: str, made: pl.Callback, config: DictConfig) -> None:
         raise UserError(
             f"{where}.mode={mode}: must be {wanted}: {monitor} is better the {better} it is"
         )
+
+
+def profiler_of(asked: Any) -> str | Callable[..., Profiler] | None:
+    """What makes the profiler that ``trainer.profiler`` asks for, from further arguments: of
+    ``dirpath`` and ``filename`` those that it takes and that the user has not set.
+
+    It is made once here, so that what is wrong with it is known before anything is decoded.
+
+    Args:
+        asked: The name of one, a mapping with a ``_target_``, or None.
+
+    Raises:
+        UserError: It cannot be built, or is no profiler of Lightning.
+    """
+    if not OmegaConf.is_dict(asked):
+        name: str | None = asked
+        return name
+    from pytorch_lightning.profilers import Profiler
+
+    where, example = "trainer.profiler", "pytorch_lightning.profilers.SimpleProfiler"
+    kind = get_object(str(asked["_target_"])) if "_target_" in asked else None
+    taken: set[str] = set()
+    if kind is not None:
+        own = {str(key): value for key, value in asked.items() if not str(key).startswith("_")}
+        signature = inspect.signature(kind)
+        try:  # before it is made: half-made ones complain on stderr when they are deleted
+            signature.bind(**own)
+        except TypeError as error:
+            raise UserError(f"{where}: cannot be built ({error})") from error
+        taken = signature.parameters.keys() - own.keys()
+    made = _instantiated(where, asked, example)
+    if not isinstance(made, Profiler):
+        raise UserError(f"{where}: must be a profiler of Lightning, not {type(made).__name__}")
+
+    def make(**more: Any) -> Profiler:
+        fitting = {key: value for key, value in more.items() if key in taken}
+        built: Profiler = _instantiated(where, asked, example, **fitting)
+        return built
+
+    return make
 
 
 def tracker_of(config: DictConfig, settings: Mapping[str, Any]) -> MakeTracker:

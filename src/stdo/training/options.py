@@ -124,7 +124,8 @@ class Options:
         clip_by: ``norm`` (all networks together) or ``value``.
         accumulate: Parts that a step's batch is computed in, one after the other.
         limit: What makes the fit shorter.
-        profiler: A key of `PROFILERS`, or a Profiler; None: none.
+        profiler: A key of `PROFILERS`, or what makes one, from ``dirpath`` and ``filename``; None:
+            none.
         validate_every: Steps between two validations, or a share of the fit; None: never.
         validate_frames: Measure each n-th frame; None: what costs a few per cent of the fit.
     """
@@ -186,10 +187,12 @@ class Options:
         if self.profiler is None:
             return None
         if isinstance(self.profiler, str):
-            name = "-".join(filter(None, ("profile", self.profiler, phase)))
-            sys.stderr.write(f"profile: {folder}/fit-{name}*\n")  # Lightning puts fit- before it
-            return PROFILERS[self.profiler](dirpath=folder, filename=name)
-        made: Profiler = self.profiler()
+            make, name = PROFILERS[self.profiler], f"profile-{self.profiler}"
+        else:
+            make, name = self.profiler, "profile"
+        made = make(dirpath=folder, filename=f"{name}-{phase}" if phase else name)
+        if made.filename:
+            sys.stderr.write(f"profile: {made.dirpath}/fit-{made.filename}*\n")
         return made
 
 
