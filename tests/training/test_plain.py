@@ -1,8 +1,11 @@
 """Lightning as its users know it: the modules fit with a plain Trainer, and come back from their
 checkpoints, without any command of ours."""
 
+import pickle
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -55,13 +58,51 @@ def test_every_backbone_fits_with_a_plain_trainer_and_comes_back(
 
     kept = trainer.checkpoint_callback.best_model_path
     torch.load(kept, weights_only=True)
-    again = Overfit.load_from_checkpoint(kept, weights_only=True)
+    again = Overfit.load_from_checkpoint(kept)
     assert dict(again.hparams) == dict(module.hparams)
     for key, value in module.state_dict().items():
         assert torch.equal(again.state_dict()[key], value), key
     lr_NCHW, chunk_N = torch.rand(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64)
     with torch.no_grad():
         assert torch.equal(again.eval()(lr_NCHW, chunk_N), module.eval()(lr_NCHW, chunk_N))
+
+
+class Code:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self._path,)
+
+
+def test_a_checkpoint_of_a_url_runs_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    good, bad = tmp_path / "good.ckpt", tmp_path / "bad.ckpt"
+    trainer = pl.Trainer(max_epochs=1, logger=False, enable_checkpointing=False, **QUIET)
+    trainer.fit(Overfit(build("espcn", 2)), DataLoader(patches(2), batch_size=2))
+    trainer.save_checkpoint(good)
+    content = torch.load(good, weights_only=True)
+    torch.save({**content, "code": Code(tmp_path / "ran")}, bad)
+
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_port}"
+        assert isinstance(Overfit.load_from_checkpoint(f"{place}/good.ckpt"), Overfit)
+        for weights_only in (True, None):
+            with pytest.raises(pickle.UnpicklingError):
+                Overfit.load_from_checkpoint(f"{place}/bad.ckpt", weights_only=weights_only)
+        with pytest.raises(pickle.UnpicklingError):
+            Overfit.load_from_checkpoint(f"{place}/bad.ckpt")
+        assert not (tmp_path / "ran").exists()
+        Overfit.load_from_checkpoint(f"{place}/bad.ckpt", weights_only=False)
+        assert (tmp_path / "ran").exists()
+        server.shutdown()
 
 
 class NoFloat64(TorchDispatchMode):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytorch_lightning as pl
 import torch
@@ -109,6 +109,23 @@ class Overfit(pl.LightningModule):
                 "accumulate": accumulate,
             },
             logger=False,
+        )
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        **kwargs: Any,
+    ) -> Self:
+        """See Lightning's: but no pickled code is run, wherever the checkpoint comes from, unless
+        ``weights_only=False`` asks for it."""
+        safe = weights_only is not False
+        return super().load_from_checkpoint(
+            checkpoint_path, map_location, hparams_file, strict, safe, **kwargs
         )
 
     def forward(self, lr_NCHW: torch.Tensor, chunk_N: torch.Tensor) -> torch.Tensor:
