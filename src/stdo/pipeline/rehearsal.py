@@ -70,7 +70,7 @@ def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int) -> N
     with named("sampler, init.sampler"):
         samplers = job.samplers(label_N, sharing.learner_of(label_N))
     for sampler in samplers:
-        check_processes(trainer, sampler.shown)
+        check_processes(trainer, sampler.shown, job.options.accumulate)
     with named("optim"):
         Overfit(sharing, job.optimizer, job.schedule, samplers[-1].steps).configure_optimizers()
 
