@@ -18,6 +18,7 @@ from stdo.pipeline.steps import train
 from stdo.reporting.results import over
 from stdo.reporting.runs import Run
 from stdo.runs.directory import WEIGHTS
+from stdo.runs.tracking.curves import read_curve
 from stdo.training.data import PatchBatches
 from stdo.training.options import Limit, Options
 from stdo.training.validation import frames_to_measure, steps_between
@@ -72,6 +73,11 @@ def test_accumulated_batches_are_one_large_batch(make_job) -> None:
     assert train(parts)["steps"] == train(one)["steps"]
     for name, value in learnt(one).items():
         assert torch.allclose(learnt(parts)[name], value, rtol=1e-3, atol=2e-5), name
+    curves = [read_curve(job.directory / "curves.csv") for job in (parts, one)]
+    assert len(curves[0]) > 1
+    for row, other in zip(*curves, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-3)
+        assert row["psnr"] == pytest.approx(other["psnr"], abs=1e-2)
 
 
 def test_validating_changes_no_weight_and_ends_with_the_figure_of_the_result(make_job) -> None:

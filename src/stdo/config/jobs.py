@@ -182,7 +182,8 @@ def _set_reading(config: DictConfig) -> int | None:
     if networks == 1:
         config.budget.equal = "batch"
     elif networks and config.budget.equal == "steps":
-        batch_of_each(config.budget.batch, networks)
+        accumulate = config.trainer.get("accumulate_grad_batches") or 1
+        batch_of_each(config.budget.batch, networks, accumulate)
     return networks
 
 

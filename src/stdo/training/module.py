@@ -25,14 +25,14 @@ from stdo.training.hyper import (
     built_sharing,
     described,
 )
-from stdo.training.loss import loss_of
+from stdo.training.loss import LOSSES, loss_of
 from stdo.training.validation import FrameBatch, VideoPsnr, reconstructed
 
 __all__ = ["Optimizer", "Overfit", "Schedule", "diverged", "filters_of", "peak_rate_of", "rate_of"]
 
 EXPLODED = 10.0
-"""A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less
-than a tenth."""
+"""A mean error, absolute or squared, that no fit comes back from: pixels lie between 0 and 1, so an
+all-black picture has less than a tenth."""
 
 
 class Overfit(pl.LightningModule):
@@ -145,30 +145,36 @@ class Overfit(pl.LightningModule):
         assert not isinstance(optimizer, list)
         for each in batch if isinstance(batch, list) else [batch]:
             self.peak_rate = max(self.peak_rate, rate_of(self))
+            seen: list[tuple[float, float]] = []
             if self._accumulate == 1:
-                loss = self._loss_of(each)
+                loss = self._loss_of(each, seen)
+                self._watch(seen)
                 with torch.autocast(self.device.type, enabled=False):
                     optimizer.zero_grad()
                     self.manual_backward(loss)
                     optimizer.step()
             else:
-                self._step_in_parts(each, optimizer)
+                self._step_in_parts(each, optimizer, seen)
             schedule.step()
             torch.clear_autocast_cache()  # of the weights as they were
         if self.watched is not None and self.telling:
             shown = {f"train/{key}": self.watched[key] for key in ("loss", "psnr")}
             self.log_dict(shown, logger=self.to_loggers, batch_size=1)
 
-    def _step_in_parts(self, batch: Batch, optimizer: LightningOptimizer) -> None:
+    def _step_in_parts(
+        self, batch: Batch, optimizer: LightningOptimizer, seen: list[tuple[float, float]]
+    ) -> None:
         """Do a step whose gradient is added up part by part: as one batch, in less memory."""
         optimizer.zero_grad()
         size = len(batch["chunk"])
         for first in range(min(self._accumulate, size)):
             # Every n-th patch, so that each part has patches of every chunk
             part = {key: values[first :: self._accumulate] for key, values in batch.items()}
-            loss = self._loss_of(part)
+            share = len(part["chunk"]) / size
+            loss = self._loss_of(part, seen, share)
             with torch.autocast(self.device.type, enabled=False):
-                self.manual_backward(loss * (len(part["chunk"]) / size))
+                self.manual_backward(loss * share)
+        self._watch(seen)
         with torch.autocast(self.device.type, enabled=False):
             optimizer.step()
 
@@ -195,13 +201,17 @@ class Overfit(pl.LightningModule):
         self.video_psnr.update(sr_HWC[None], batch["hr"][None])
         self.log("val/psnr", self.video_psnr, on_epoch=True, logger=self.to_loggers, batch_size=1)
 
-    def _loss_of(self, batch: Batch) -> torch.Tensor:
+    def _loss_of(
+        self, batch: Batch, seen: list[tuple[float, float]], share: float = 1.0
+    ) -> torch.Tensor:
+        """The loss. Where the step is a point of the curve, its mean and the mean squared error are
+        added to ``seen``, each times the share of the step's patches."""
         sr_NCHW = self.sharing(to_float(batch["lr"]), batch["chunk"])
         loss, difference_NHWC = loss_of(self._loss, sr_NCHW, batch["hr"], self._border)
         loss = loss * self._at_once
-        self.watched = None
         if is_watched(self.global_step, self._all_steps):
-            self._watch(loss, difference_NHWC.square().mean((1, 2, 3)))
+            error = difference_NHWC.square().mean((1, 2, 3)).mean().item()
+            seen.append((share * (loss.item() / self._at_once), share * error))
         return loss
 
     @property
@@ -214,11 +224,17 @@ class Overfit(pl.LightningModule):
             self.steps = int(expected)
         return self.steps
 
-    def _watch(self, loss: torch.Tensor, error_B: torch.Tensor) -> None:
-        value = loss.item() / self._at_once
-        if not value <= EXPLODED:
+    def _watch(self, seen: list[tuple[float, float]]) -> None:
+        """Keep the point of the curve that the parts of a step make, if it is one."""
+        self.watched = None
+        if not seen:
+            return
+        value, error = (sum(figures) for figures in zip(*seen, strict=True))
+        # A plugin's loss may be in any unit; its pictures are not
+        size = value if self._loss in LOSSES else error
+        if not (math.isfinite(value) and size <= EXPLODED):
             raise diverged(f"a loss of {value:.3g}", self)
-        now = float(psnr(error_B.mean().item(), peak=1.0))
+        now = float(psnr(error, peak=1.0))
         self.psnr_so_far = now if self.psnr_so_far is None else 0.9 * self.psnr_so_far + 0.1 * now
         self.watched = {"loss": value, "psnr": now, "lr": rate_of(self)}
 
