@@ -2,12 +2,14 @@
 
 import csv
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from tiny_job import learnt
 
 from stdo.chunks.sample import Uniform
@@ -169,6 +171,35 @@ def test_a_fit_that_ends_early_by_itself_is_no_finished_run(make_job, trainer) -
     assert not (job.directory / WEIGHTS).exists()
 
 
+def test_a_resumed_fit_knows_the_best_checkpoint_of_before(make_job, monkeypatch) -> None:
+    """Killed after a validation: what ours has kept then must hold what ModelCheckpoint did."""
+
+    def best(folder: Path) -> list[pl.Callback]:
+        return [ModelCheckpoint(folder, "{step}", monitor="val/psnr", mode="max")]
+
+    options = Options(callbacks=best, validate_every=4, validate_frames=3)
+    straight = make_job("straight", options=options)
+    train(straight)
+    read = PatchBatches.__getitem__
+
+    def dying(self, step):
+        if step == 8:
+            raise KeyError("killed")
+        return read(self, step)
+
+    killed = make_job("killed", checkpoint_seconds=0.0, options=options)
+    with monkeypatch.context() as patch:
+        patch.setattr(PatchBatches, "__getitem__", dying)
+        with pytest.raises(KeyError):
+            train(killed)
+    train(make_job("killed", checkpoint_seconds=0.0, options=options))
+    kept = [
+        sorted(path.name for path in (job.directory / "kept").iterdir())
+        for job in (straight, killed)
+    ]
+    assert kept[0] == kept[1] and len(kept[0]) == 1
+
+
 class StopAt(pl.Callback):
     """Ends a fit as EarlyStopping does."""
 
@@ -232,6 +263,13 @@ def test_a_limit_says_how_many_steps_each_phase_does(settings, steps, repeats) -
         assert sum(phase.chunk_presentations()) == phase.presentations
     with pytest.raises(UserError, match="trainer.max_steps=1: must be at least 2"):
         Limit.of({"max_steps": 1}).apply(list(phases))
+
+
+def test_a_limit_above_the_plan_shortens_nothing(make_job) -> None:
+    longer = make_job(options=Options(limit=Limit.of({"max_steps": 1000})))
+    assert "shortened" not in train(longer)
+    again = Options(limit=Limit.of({"overfit_batches": 2}))
+    assert "overfit_batches=2" in train(make_job("again", options=again))["shortened"]
 
 
 def test_a_shortened_fit_says_so_and_keeps_its_learning_rates(make_job) -> None:

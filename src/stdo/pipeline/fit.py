@@ -315,11 +315,12 @@ def _show(job: Job, phase: _Phase, single: bool) -> int | None:
 @contextmanager
 def _explained(job: Job, sampler: Sampler) -> Iterator[None]:
     """Raise UserError for what a machine or Lightning refuses."""
+    batch = job.facts.get("batch", sampler.batch_size) // job.options.accumulate
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise UserError(
-            f"out of GPU memory: lower budget.batch ({sampler.batch_size}) or use trainer=cpu"
+            f"out of GPU memory: lower budget.batch ({batch}) or use trainer=cpu"
         ) from error
     except MisconfigurationException as error:
         raise UserError(
@@ -329,7 +330,7 @@ def _explained(job: Job, sampler: Sampler) -> Iterator[None]:
         if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
             raise
         raise UserError(
-            f"out of memory: lower budget.batch ({sampler.batch_size}), patches.halo "
+            f"out of memory: lower budget.batch ({batch}), patches.halo "
             f"({job.data.grid.halo}), "
             "patches.height or patches.width"
         ) from error

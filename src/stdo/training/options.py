@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint, ModelSummary, ProgressBar
+from pytorch_lightning.callbacks import ModelSummary, ProgressBar
 from pytorch_lightning.profilers import (
     AdvancedProfiler,
     Profiler,
@@ -164,8 +164,8 @@ class Options:
                 "check_val_every_n_epoch": None,
                 "num_sanity_val_steps": 0,
             }
+        found["enable_checkpointing"] = True  # `KeepLast` is a Checkpoint
         kinds = {
-            "enable_checkpointing": Checkpoint,
             "enable_progress_bar": ProgressBar,
             "enable_model_summary": ModelSummary,
         }
@@ -206,7 +206,7 @@ def shortened_facts(phases: Sequence[Sampler], limit: Limit, passes: float) -> J
         passes: Patches seen over patches.
     """
     steps, wanted = sum(each.steps for each in phases), sum(map(planned, phases))
-    if steps == wanted and not limit.why:
+    if steps == wanted and limit.repeat is None:
         return {}
     why = limit.why or "a callback ended the fit"
     return {"shortened": why, "planned_steps": wanted, "passes": passes}
