@@ -265,6 +265,14 @@ def test_a_limit_says_how_many_steps_each_phase_does(settings, steps, repeats) -
         Limit.of({"max_steps": 1}).apply(list(phases))
 
 
+def test_a_share_of_a_shortened_fit_counts_the_steps_that_it_does(make_job) -> None:
+    limit = Limit.of({"max_steps": 6})
+    job = make_job(options=Options(limit=limit, validate_every=0.5, validate_frames=6))
+    train(job)
+    rows = csv.DictReader((job.directory / "validation.csv").open())
+    assert [row["step"] for row in rows] == ["3", "6"]
+
+
 def test_a_limit_above_the_plan_shortens_nothing(make_job) -> None:
     longer = make_job(options=Options(limit=Limit.of({"max_steps": 1000})))
     assert "shortened" not in train(longer)

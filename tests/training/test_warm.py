@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from stdo.chunks.sample import Ratios
+from stdo.chunks.sample import Ratios, Uniform
 from stdo.chunks.score import psnr
 from stdo.chunks.split import by_score
 from stdo.chunks.turns import Turns
@@ -241,6 +241,22 @@ def test_the_curve_counts_on_through_both_phases(warm_job) -> None:
         not (job.directory / START_CHECKPOINT).exists()
         and not (job.directory / CHECKPOINT).exists()
     )
+
+
+def test_thresholds_that_fit_no_score_of_the_first_network_are_named_with_it(warm_job) -> None:
+    job = warm_job(chunks=2, optimizer=partial(torch.optim.Adam, lr=0.5))
+    job.data.prepare_data()
+    best = float(job.data.scores.max())  # which a network that learns too fast loses
+    for _ in range(2):  # and when it resumes
+        job = warm_job(
+            chunks=2,
+            split=partial(by_score, thresholds=[best]),
+            optimizer=partial(torch.optim.Adam, lr=0.5),
+        )
+        job = replace(job, sampler=partial(Turns, **BUDGET), start=Start(0.5, Uniform, **BUDGET))
+        said = "leave chunk 1 without patches; .* by the network of the first phase"
+        with pytest.raises(UserError, match=said):
+            train(job)
 
 
 def test_phases_lie_apart_and_a_run_that_begins_anew_keeps_nothing_of_before(warm_job) -> None:

@@ -123,7 +123,7 @@ class _Phase:
         checkpoint: Where it resumes.
         number: Of two phases, 1 or 2; else 0.
         past: The phase before it, which took so many seconds.
-        after: Steps to follow.
+        following: The phase after it.
     """
 
     sharing: Sharing
@@ -132,7 +132,7 @@ class _Phase:
     number: int = 0
     past: Sampler | None = None
     seconds: float = 0.0
-    after: int = 0
+    following: Sampler | None = None
 
     @property
     def name(self) -> str:
@@ -158,7 +158,7 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     rates: list[float | None] = []
     for first in before:
         weights, steps, seconds, rate = _start(
-            job, Single(job.backbone, chunks, seed=first.seed), first, planned(sampler), loggers
+            job, Single(job.backbone, chunks, seed=first.seed), first, sampler, loggers
         )
         done.append(Shortened(first, steps))
         rates.append(rate)
@@ -177,7 +177,7 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
 
 
 def _start(
-    job: Job, sharing: Single, sampler: Sampler, after: int, loggers: list[Logger]
+    job: Job, sharing: Single, sampler: Sampler, following: Sampler, loggers: list[Logger]
 ) -> tuple[Tensors, int, float, float | None]:
     """Train one network for all chunks, unless that was done, and split the patches anew by what it
     makes of them.
@@ -192,7 +192,7 @@ def _start(
         weights = _read_weights(kept, sharing.backbone)
         scores, steps, seconds, rate = _read_scores(scored, data.labels.shape, sampler.steps)
     else:
-        phase = _Phase(sharing, sampler, job.directory / START_CHECKPOINT, 1, after=after)
+        phase = _Phase(sharing, sampler, job.directory / START_CHECKPOINT, 1, following=following)
         trainer, seconds = _train(job, phase, loggers)
         steps, rate = trainer.global_step, peak_rate_of(trainer)
         weights = {
@@ -209,7 +209,10 @@ def _start(
             write_safetensors(scored, {"scores": torch.from_numpy(scores)}, told)
             phase.checkpoint.unlink(missing_ok=True)
         scores = trainer.strategy.broadcast(scores)
-    data.rescore(scores)
+    try:
+        data.rescore(scores)
+    except UserError as error:  # thresholds that leave a chunk empty
+        raise UserError(f"{error} by the network of the first phase (init=warm)") from error
     return weights, steps, seconds, rate
 
 
@@ -254,12 +257,13 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
     border = data.grid.halo * data.video.scale
     past = (phase.past.steps, phase.past.presentations) if phase.past else (0, 0)
     before = planned(phase.past) if phase.past else 0
+    after = planned(phase.following) if phase.following else 0
     own = options.callbacks(job.directory / KEPT / phase.name)
     every = _show(job, phase, single=bool(own))
     module = Overfit(
         phase.sharing, job.optimizer, job.schedule, steps, border, sampler.at_once,
         job.loss,
-        others=(before, planned(sampler) - steps + phase.after),
+        others=(before, planned(sampler) - steps + after),
         clip=options.clip, clip_by=options.clip_by, accumulate=options.accumulate,
     )  # fmt: skip
     module.telling, module.to_loggers = bool(own), False
@@ -267,7 +271,7 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
     curve = Curve(sampler.shown, *past, phase.seconds)
     with _explained(job, sampler), deferred() as asked:
         kept = KeepLast(
-            last, job.checkpoint_seconds, asked, steps if phase.after else None,
+            last, job.checkpoint_seconds, asked, steps if phase.following else None,
             lambda done: is_due(done, every, steps),
         )  # fmt: skip
         due = [ValidateWhenDue(every, steps)] if every is not None else []
@@ -295,7 +299,7 @@ def _show(job: Job, phase: _Phase, single: bool) -> int | None:
     """Say what a phase shows and what it validates. Returns the steps between two validations,
     or None."""
     data, sampler, options = job.data, phase.sampler, job.options
-    whole = planned(sampler) + phase.after + (planned(phase.past) if phase.past else 0)
+    whole = sum(each.steps for each in (phase.past, sampler, phase.following) if each)
     every = steps_between(options.validate_every, whole)
     data.show(sampler, single)
     if every is None:

@@ -129,8 +129,8 @@ def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Ne
         True,
     )
     shown = f"budget.batch={batch}"
-    many = (f"chunks={chunks}",) if side_by_side > 1 else ()
-    smaller = (shown, *many, *ordered) if part > 16 * around else (*ordered, shown, *many)
+    fewer = (f"chunks={chunks}",) if side_by_side > 1 else ()
+    smaller = (shown, *fewer, *ordered) if part > 16 * around else (*ordered, shown, *fewer)
     half = "16" in str(settings["precision"])
     each = saved_by_step(network, padded_patch, half) + 12 * padded_patch[0] * padded_patch[1]
     yield Need(f"a step of {part} padded patches of {size}", part * each, smaller, on_device=True)
