@@ -55,7 +55,7 @@ def options(doc: str | None, **settings: object) -> argparse.Namespace:
     for name, default in settings.items():
         many = isinstance(default, list)
         kind = type(default[0] if many else default) if default is not None else str
-        parser.add_argument(f"--{name}", type=kind, default=default, nargs="+" if many else None)
+        parser.add_argument(f"--{name}", type=kind, default=default, nargs="*" if many else None)
     return parser.parse_args()
 
 

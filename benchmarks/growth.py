@@ -29,6 +29,7 @@ from common import clip, endless, machine, note, options, peak_rss, tsv
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
+from stdo.core.shifts import shifts
 from stdo.core.types import Frame, VideoInfo
 from stdo.models.registry import build
 from stdo.models.sharing import Independent
@@ -36,6 +37,7 @@ from stdo.training.callbacks import hush
 from stdo.training.data import PatchData
 from stdo.training.module import Overfit
 from stdo.training.precision import resolve
+from stdo.training.processes import threads_on
 from stdo.training.schedule import cosine
 from stdo.video.clip import Clip
 from stdo.video.degrade import BicubicUpscaler, Degrade
@@ -84,9 +86,10 @@ def job(path: str, frames: int, chunks: int) -> None:
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
         began = time.perf_counter()
-        trainer.fit(
-            Overfit(sharing, partial(torch.optim.Adam, lr=1e-4), cosine, STEPS), datamodule=data
-        )
+        with shifts(threads_on(torch.device("cpu"))):
+            trainer.fit(
+                Overfit(sharing, partial(torch.optim.Adam, lr=1e-4), cosine, STEPS), datamodule=data
+            )
         trained = time.perf_counter() - began
         disk = sum(file.stat().st_size for file in Path(cache).rglob("*") if file.is_file())
         print(json.dumps([prepared, trained, memory, peak_rss(), disk]))

@@ -4,6 +4,8 @@ import csv
 import os
 import shutil
 import signal
+from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -294,6 +296,53 @@ def test_a_fit_that_is_asked_to_stop_saves_first(
     assert torch.load(job.directory / CHECKPOINT, weights_only=True)["global_step"] == ends[0]
     train(job)
     assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())
+
+
+@pytest.mark.parametrize("hook", ["on_save_checkpoint", "on_train_epoch_end"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_fit_that_is_asked_to_stop_while_it_saves_or_ends_stops(
+    make_job, trainer, number, hook: str, monkeypatch
+) -> None:
+    """Lightning ends a fit that has had SIGTERM with SystemExit, which says that all went well."""
+    straight = make_job("straight")
+    train(straight)
+    asked: list[int] = []
+
+    class Ask(pl.Callback):
+        pass
+
+    def ask(self, trainer, *_) -> None:
+        if not asked:
+            asked.append(trainer.global_step)
+            os.kill(os.getpid(), number)
+
+    setattr(Ask, hook, ask)
+    before = signal.getsignal(number)
+    monkeypatch.setattr("stdo.core.signals._ENDING", 0.0)
+    monkeypatch.setattr("stdo.core.signals.atexit.register", lambda call: call)
+    with pytest.raises(Stopped) as stopped:
+        train(
+            make_job(
+                checkpoint_seconds=0,
+                trainer=lambda callbacks, **own: trainer(callbacks=[Ask(), *callbacks], **own),
+            )
+        )
+    assert asked and stopped.value.exit_code == 128 + number
+    signal.signal(number, before)  # the program is about to end, and this one is not
+    job = make_job()
+    assert torch.load(job.directory / CHECKPOINT, weights_only=True)["global_step"] >= asked[0]
+    train(job)
+    assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())
+
+
+def test_a_fit_lets_others_have_the_cores_after_each_step_and_frame(make_job, monkeypatch) -> None:
+    seen = Counter()
+    for place in ("stdo.training.module", "stdo.evaluation.reconstruct"):
+        monkeypatch.setattr(f"{place}.pass_on", partial(seen.update, [place]))
+    job = make_job()
+    metrics = train(job)
+    assert seen["stdo.training.module"] == metrics["steps"]
+    assert seen["stdo.evaluation.reconstruct"] >= metrics["frames"]
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "half", "other"])

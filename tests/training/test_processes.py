@@ -9,7 +9,8 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from stdo.core.locks import main_process
-from stdo.training.processes import environment, fit_of, processes_of
+from stdo.training import processes
+from stdo.training.processes import environment, fit_of, processes_of, threads_on
 
 SLURM = {
     "SLURM_NTASKS": "4",
@@ -77,3 +78,18 @@ def test_several_processes_go_by_their_ranks(monkeypatch: pytest.MonkeyPatch) ->
     with fit_of(partial(pl.Trainer, devices=2)):
         assert not main_process()
     assert main_process()
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (64, 3)])
+def test_no_more_threads_than_cores(
+    cores: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch counts the cores that it sees, not those that a container may use."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        monkeypatch.setattr(processes, "usable_cores", lambda: cores)
+        assert threads_on(torch.device("cpu")) == torch.get_num_threads() == threads
+        assert threads_on(torch.device("meta")) == 1
+    finally:
+        torch.set_num_threads(before)

@@ -52,4 +52,5 @@ def listing() -> str:
     lines = ["stdo: video delivery by overfitted super-resolution", ""]
     for name, (purpose, _) in COMMANDS.items():
         lines.append(f"python -m stdo.{name:<10}{purpose}")
-    return "\n".join([*lines, "", "python -m stdo.<command> --help tells the settings of one."])
+    lines += ["", "python -m stdo completion  prints Tab completion for bash"]
+    return "\n".join([*lines, "python -m stdo.<command> --help tells the settings of one."])

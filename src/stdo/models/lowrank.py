@@ -39,8 +39,6 @@ class LowRank(Deltas):
     Raises UserError for another rank.
     """
 
-    KIND = Delta.LOW_RANK
-
     def __init__(
         self,
         backbone_factory: BackboneFactory,
@@ -65,6 +63,11 @@ class LowRank(Deltas):
     def settings(self) -> dict[str, float]:
         """See `Sharing.settings`."""
         return {"rank": self.rank}
+
+    @property
+    def kind(self) -> Delta:
+        """See `Deltas.kind`."""
+        return Delta.LOW_RANK
 
     def _changes(self, name: str) -> bool:  # noqa: ARG002 - all of them
         return True

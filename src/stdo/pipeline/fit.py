@@ -24,8 +24,8 @@ from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.common import Backbone
 from stdo.models.cost import macs_per_patch
 from stdo.models.sharing import BackboneFactory, Sharing, Single
-from stdo.models.weights import read_safetensors, save_networks, write_safetensors
-from stdo.pipeline.phases import MakeSampler, Start, samplers
+from stdo.models.weights import save_networks, write_safetensors
+from stdo.pipeline.phases import MakeSampler, Start, Tensors, read_scores, read_weights, samplers
 from stdo.runs.directory import (
     CHECKPOINT,
     KEPT,
@@ -44,9 +44,6 @@ from stdo.training.options import Options, shortened_facts
 from stdo.training.processes import environment
 from stdo.training.shortened import Shortened, planned
 from stdo.training.validation import ValidateWhenDue, frames_to_measure, is_due, steps_between
-
-Tensors = dict[str, torch.Tensor]
-"""Parameters by name."""
 
 
 @dataclass(frozen=True)
@@ -189,8 +186,8 @@ def _start(
     """
     data, kept, scored = job.data, job.directory / START_WEIGHTS, job.directory / START_SCORES
     if scored.exists():
-        weights = _read_weights(kept, sharing.backbone)
-        scores, steps, seconds, rate = _read_scores(scored, data.labels.shape, sampler.steps)
+        weights = read_weights(kept, sharing.backbone)
+        scores, steps, seconds, rate = read_scores(scored, data.labels.shape, sampler.steps)
     else:
         phase = _Phase(sharing, sampler, job.directory / START_CHECKPOINT, 1, following=following)
         trainer, seconds = _train(job, phase, loggers)
@@ -214,39 +211,6 @@ def _start(
     except UserError as error:  # thresholds that leave a chunk empty
         raise UserError(f"{error} by the network of the first phase (init=warm)") from error
     return weights, steps, seconds, rate
-
-
-def _read_weights(path: Path, backbone: Backbone) -> Tensors:
-    """The parameters that the first phase has left. Raises UserError unless they are those of this
-    backbone."""
-    tensors, _ = read_safetensors(path)
-    known = {name: tensor.shape for name, tensor in backbone.state_dict().items()}
-    if {name: tensor.shape for name, tensor in tensors.items()} != known:
-        raise UserError(f"{path}: holds another network; force=true trains again")
-    return tensors
-
-
-def _read_scores(
-    path: Path, shape: tuple[int, ...], most: int
-) -> tuple[F32, int, float, float | None]:
-    """The scores that the first phase has left, (T, rows, cols) in dB, its steps, all of ``most``
-    where an older version does not tell them, the seconds that it took, and its highest learning
-    rate, None where an older version does not tell it."""
-    tensors, meta = read_safetensors(path)
-    try:
-        scores, seconds = tensors["scores"].numpy().astype(np.float32), float(meta["seconds"])
-        steps = int(meta.get("steps", most))
-        rate = float(meta["rate"]) if "rate" in meta else None
-    except (KeyError, ValueError):
-        raise UserError(f"{path}: damaged; force=true trains again") from None
-    if not 0 < steps <= most:
-        raise UserError(f"{path}: damaged; force=true trains again")
-    if scores.shape != shape:
-        raise UserError(
-            f"{path}: holds scores of {scores.shape} patches, the video {shape}; force=true "
-            "trains again"
-        )
-    return scores, steps, seconds, rate
 
 
 def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, float]:
@@ -287,6 +251,8 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
         trainer.fit(
             module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True
         )
+        if (stop := asked()) is not None:
+            raise stop
     if trainer.global_step != steps and not trainer.should_stop:
         raise UserError(
             f"{job.directory}: the fit ended after {trainer.global_step} of {steps} steps, and "
@@ -335,8 +301,7 @@ def _explained(job: Job, sampler: Sampler) -> Iterator[None]:
             raise
         raise UserError(
             f"out of memory: lower budget.batch ({batch}), patches.halo "
-            f"({job.data.grid.halo}), "
-            "patches.height or patches.width"
+            f"({job.data.grid.halo}), patches.height or patches.width"
         ) from error
 
 

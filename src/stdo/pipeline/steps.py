@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from stdo.core.locks import main_process
+from stdo.core.shifts import shifts
 from stdo.core.types import I16, Json, UserError
 from stdo.evaluation.crops import choose_crops, hardest, save_crops
 from stdo.evaluation.identity import FINGERPRINT, check_source, fingerprint_of, own_video
@@ -38,7 +39,7 @@ from stdo.runs.directory import (
 )
 from stdo.runs.files import read_facts
 from stdo.runs.tracking.tracker import Tracker, forget, tracked
-from stdo.training.processes import fit_of
+from stdo.training.processes import device_of_fit, fit_of, processes_of, threads_on
 from stdo.video.clip import Clip
 from stdo.video.store import Prepared
 from stdo.video.writer import VideoWriter
@@ -93,7 +94,9 @@ def _run(job: Job, tracker: Tracker) -> Json:
     job.data.prepare_data()
     job.data.setup()
     prepared = time.monotonic() - began
-    trainer = fit(job, tracker)
+    one = processes_of(job.trainer) == 1  # several of one fit compute together
+    with shifts(threads_on(device_of_fit(job.trainer)) if one else 1):
+        trainer = fit(job, tracker)
     return (
         evaluate(job.directory, job.data.clip, prepare_seconds=prepared, metrics=job.metrics)
         if trainer.is_global_zero
@@ -163,9 +166,10 @@ def _evaluate(
     for network in networks:
         network.to(device).eval()
     reconstructor = Reconstructor(networks, network_of, clip.grid, device)
-    with _sink(out, video, save) as sink:
-        measured = measure(video, reconstructor, labels, sink, clip.progress, extra)
-    _draw(out, facts, clip, measured, reconstructor, labels)
+    with shifts(threads_on(device)):
+        with _sink(out, video, save) as sink:
+            measured = measure(video, reconstructor, labels, sink, clip.progress, extra)
+        _draw(out, facts, clip, measured, reconstructor, labels)
     write_rows(out / "frames.csv", measured.rows)
     write_maps(out, measured.ours_TRC, measured.bicubic_TRC)
     if prepare_seconds is None and before:

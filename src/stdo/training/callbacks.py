@@ -4,6 +4,8 @@ import io
 import logging
 import os
 import pickle
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -120,6 +122,13 @@ class KeepLast(Checkpoint):
         self._path, self._seconds, self._asked, self._last = path, seconds, asked, last
         self._waits = waits
         self._written = time.monotonic()
+        self._on_sigterm = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, *_: Any) -> None:
+        """Take SIGTERM back from Lightning, which puts a handler before ours and then ends the
+        fit with SystemExit, without a checkpoint, where we have not looked yet."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
@@ -132,11 +141,18 @@ class KeepLast(Checkpoint):
         """Write when it is time."""
         self._write(trainer, pl_module)
 
-    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write when it is time; every process takes part, so the main one decides."""
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Heed whoever has asked since the last step."""
+        self._write(trainer, pl_module, always=False)
+
+    def _write(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, always: bool = True
+    ) -> None:
+        """Write when it is time, or only when asked to stop unless ``always``; every process takes
+        part, so the main one decides."""
         stop = self._asked()
         late = time.monotonic() - self._written >= self._seconds
-        due = stop is not None or late or trainer.global_step == self._last
+        due = stop is not None or (always and (late or trainer.global_step == self._last))
         due, stop = trainer.strategy.broadcast((due, stop))
         if due:
             _check_weights(pl_module)

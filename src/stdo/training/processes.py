@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
+from stdo.core.cores import usable_cores
 from stdo.core.locks import fitting
 
 
@@ -48,6 +49,31 @@ def environment(trainer: Callable[..., pl.Trainer]) -> list[OneProcess]:
     one = OneProcess()
     one.set_global_rank(0)  # what Lightning read from the environment when it was imported
     return [one]
+
+
+def threads_on(device: torch.device) -> int:
+    """How many threads compute in this process, 1 where a device does.
+
+    Takes PyTorch down to the cores that a container may use: it starts one for each that it sees,
+    and they wait for each other.
+    """
+    if device.type != "cpu":
+        return 1
+    cores = usable_cores()
+    if torch.get_num_threads() > cores:
+        torch.set_num_threads(cores)
+    return torch.get_num_threads()
+
+
+def device_of_fit(trainer: Callable[..., pl.Trainer]) -> torch.device:
+    """The kind of device that a fit will compute on.
+
+    Args:
+        trainer: As for `processes_of`.
+    """
+    settings: Mapping[str, Any] = getattr(trainer, "keywords", {})
+    kind = str(settings.get("accelerator", "auto"))
+    return torch.device("cpu" if kind == "cpu" or not torch.accelerator.is_available() else "cuda")
 
 
 def processes_of(trainer: Callable[..., pl.Trainer]) -> int:
