@@ -1,61 +1,44 @@
 """Many videos by one recipe: what is there is not made again, what dies is started again, and the
 packages are the same whatever engine made them."""
 
+import dataclasses
+import fcntl
 import importlib.util
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from hashlib import sha256
+import threading
+from collections.abc import Generator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_job import JOB, tiny_clip
+from catalogues import TINY, catalogue, statuses
+from msgspec.structs import replace
+from tiny_job import tiny_clip
 
+import stdo.cli.catalogue as catalogue_module
 from stdo.cli.board import shown
-from stdo.cli.catalogue import rewritten
+from stdo.cli.catalogue import _left, _readable, _recipe, _run, rewritten
 from stdo.cli.encode import Task
-from stdo.cli.forecast import _line, _spread
 from stdo.cli.videos import find_videos, of_shard
-from stdo.core.locks import exclusive
 from stdo.core.types import UserError
-from stdo.runs.catalogue import Entry, Folder, Listing, Video, is_done, keys_of, stamp
+from stdo.runs.catalogue import (
+    Entry,
+    Folder,
+    Listing,
+    State,
+    Video,
+    called,
+    is_done,
+    keys_of,
+    stamp,
+)
 
-TINY = [*JOB, "trainer=cpu", "trainer.precision=32-true", "videos=films", "out=made"]
 ODD = "é b=[1], (2)"
 """A name as people type them."""
-
-
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "stdo.catalogue", *words],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def catalogue(folder: Path, *words: str) -> tuple[int, str, str]:
-    process = start(folder, *words)
-    out, err = process.communicate(timeout=500)
-    return process.returncode, out, err
-
-
-def digests(made: Path) -> dict[str, str]:
-    return {path.name: sha256(path.read_bytes()).hexdigest() for path in made.glob("*.stdo")}
-
-
-def statuses(made: Path) -> dict[str, dict[str, Any]]:
-    return {path.stem: json.loads(path.read_text()) for path in made.glob("status/*.json")}
 
 
 def test_a_catalogue_ends_with_a_package_or_a_line_for_each_video(tmp_path: Path) -> None:
@@ -100,6 +83,8 @@ MORE_MISTAKES = [
     (["videos=films", "video.path=a.mkv"], "video.path=a.mkv: must be left out of a catalogue"),
     (["videos=films", "video=folder"], "video=folder: must be file in a catalogue"),
     (["videos=films", "slurm.minutes=9"], "slurm.minutes=9: needs engine=slurm"),
+    (["videos=films", "trainer=ddp"], "trainer.devices=auto: must be 1 in a catalogue"),
+    (["videos=films", "trainer.num_nodes=2"], "trainer.num_nodes=2: must be 1 in a catalogue"),
     (["videos=films", "engine=pigeons"], "engine=pigeons: must be one of local, ray, slurm"),
     (["videos=films", "backbone.width=7"], "backbone.width=7: must be "),
     (["-m", "videos=films", "seed=0,1"], "-m: only stdo.train sweeps"),
@@ -161,6 +146,17 @@ def test_two_catalogues_in_one_folder(tmp_path: Path) -> None:
         pass
 
 
+def test_a_recipe_is_the_same_for_equal_runs() -> None:
+    plain = {"trainer": {"devices": 1}, "budget": {"validate_every": None}, "weights": {"bits": 8}}
+    first = _recipe(plain)
+    assert _recipe(plain | {"trainer": {"devices": 1, "max_steps": None}}) == first
+    watched = plain | {"budget": {"validate_every": 9}}
+    assert _recipe(watched) == first
+    callbacks: dict[str, Any] = {"callbacks": {"mine": {"patience": 3}}}
+    assert len({first, _recipe(plain | callbacks), _recipe(watched | callbacks)}) == 3
+    assert _recipe(plain | {"weights": {"bits": 4}}) != first
+
+
 def test_which_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     films = tmp_path / "films"
     names = ["b.mp4", "A.MKV", ".hidden.mp4", "notes.txt", "x [1].webm", "# one.mp4"]
@@ -203,6 +199,67 @@ def test_names_of_files_are_unique_and_stay_the_same() -> None:
         assert re.fullmatch(r"[\w-][\w.-]*", key) and len(key.encode()) <= 80
 
 
+def test_a_name_once_given_stays_with_its_video(tmp_path: Path) -> None:
+    one, other, odd = Path("/x/a.mkv"), Path("/y/A.mp4"), Path("/x/\udcff.mkv")
+    assert keys_of([one, other], [Video("a", "/x/a.mkv")])[0] == "a"
+    assert keys_of([other], [Video("a", "/x/a.mkv")])[0].startswith("A-")
+    first = keys_of([one, other, odd, Path("/x/\udcfe.mkv")])
+    folder = Folder(tmp_path)
+    now, former = [Video(first[0], called(one)), Video(first[2], called(odd))], first[1]
+    folder.write_listing(Listing(now, [], "r", [Video(former, called(other))]))
+    assert keys_of([other, one, odd], folder.known()) == [first[1], first[0], first[2]]
+    assert len({*first, *keys_of([Path("/z/a.mkv")], folder.known())}) == 5
+    twice = [Video("a", "/x/a.mkv"), Video("A", "/y/A.mp4")]  # damaged, or from a stranger
+    assert len({key.casefold() for key in keys_of([one, other], twice)}) == 2
+
+
+def test_names_are_found_in_status_files_where_the_list_is_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder(tmp_path)
+    assert folder.known() == []
+    folder.write("film", Entry(video="/x/a.mkv", recipe="r"))
+    assert folder.known() == [Video("film", "/x/a.mkv")]
+    (tmp_path / "catalogue.json").write_text("{")
+    (tmp_path / "status" / "b.json").write_text("{")
+    assert keys_of([Path("/x/a.mkv")], folder.known()) == ["film"]
+    assert (
+        "catalogue.json: damaged (it is not JSON); it is written again" in capsys.readouterr().err
+    )
+
+
+def test_what_is_written_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder(tmp_path)
+    folder.write("a", Entry(video="v", recipe="r", error="\U0001f600" * 70_000, run="/\udce9"))
+    found = folder.read("a")
+    assert found is not None and found.run == "/?" and found.error is not None
+    words = [f"videos={'/x' * 2000}", "name=é"]
+    folder.write_listing(Listing([Video("a", "v")], words, "r"))
+    assert folder.listing().words == words
+    with pytest.raises(UserError, match=r"catalogue.json: words=.*: must be a list"):
+        folder.write_listing(Listing([], words * 501, "r"))
+    assert folder.listing().words == words
+    folder.write_listing(Listing([], [_readable("videos=/\udce9")], "r"))
+    with pytest.raises(UserError, match=r"made with videos \(a value that is not UTF-8\), which"):
+        rewritten([f"out={tmp_path}", "retry"])
+    assert shown(folder, folder.listing()) == "0 videos: 0 done\n"
+
+
+def test_no_text_of_a_file_steers_the_terminal(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    (tmp_path / "status").mkdir()
+    evil = {"video": "v", "recipe": "r", "state": "failed", "error": "\x1b]0;owned\x07\n\u202e"}
+    (tmp_path / "status" / "a.json").write_text(json.dumps(evil))
+    folder.write_listing(Listing([Video("a", "v")], [], "r"))
+    assert shown(folder, folder.listing()).startswith("a  failed       ?]0;owned???\n")
+    text = (tmp_path / "catalogue.json").read_text().replace('"a"', '"a\\u001b[2J"')
+    (tmp_path / "catalogue.json").write_text(text)
+    with pytest.raises(UserError, match="must be a text of 1 to 100 characters that matches"):
+        folder.listing()
+
+
 def test_what_is_done(tmp_path: Path) -> None:
     video, package = tmp_path / "a.mkv", tmp_path / "a.stdo"
     video.write_bytes(b"12")
@@ -226,6 +283,82 @@ def test_what_is_done(tmp_path: Path) -> None:
     assert not is_done(entry, video, "r", package)
 
 
+def test_the_status_of_a_video_that_a_process_is_at_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a.mkv").write_bytes(b"1")
+    task, folder = Task(str(tmp_path), "a", str(tmp_path / "a.mkv"), "r", {}), Folder(tmp_path)
+    entry = Entry(video=task.video, recipe="r", state="training", step=7, seconds=9.0, attempts=1)
+    folder.write("a", entry)
+    with folder.at_video("a"):
+        assert _left(folder, [task], False) == ({}, [task]) and folder.read("a") == entry
+        lock = (tmp_path / "status" / ".a.lock").open("r+b")
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # another one who asks
+        assert not folder.is_worked_on("a")
+        threading.Timer(0.2, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
+        with folder.at_video("a"):
+            assert folder.is_worked_on("a")
+    assert _left(folder, [task], False) == ({}, [task])
+    queued = folder.read("a")
+    assert queued is not None and (queued.state, queued.seconds, queued.step) == ("queued", 9.0, 7)
+    folder.write("a", replace(queued, state="done"))
+    _left(folder, [dataclasses.replace(task, forced="now")], False)
+    anew = folder.read("a")
+    assert anew is not None and (anew.state, anew.seconds, anew.attempts) == ("queued", 0.0, 0)
+
+
+def test_what_an_engine_says_is_done_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder(tmp_path)
+    tasks = [Task(str(tmp_path), key, str(tmp_path / key), "r", {}) for key in "abc"]
+    for each in tasks:
+        Path(each.video).write_bytes(b"1")
+
+    class Late:
+        """A cluster whose disk shows status files a second later."""
+
+        def run(self, tasks: list[Task]) -> Generator[tuple[Task, str]]:
+            states: dict[str, State] = {"a": "done", "b": "failed"}
+            for each in tasks[:2]:
+                entry = Entry(video=each.video, recipe="r", state=states[each.key], error="why")
+                threading.Timer(1, folder.write, (each.key, entry)).start()
+                yield each, entry.state
+            yield tasks[2], "its process was killed (SIGKILL), 3 times"
+
+    monkeypatch.setattr(catalogue_module, "engine_of", lambda *_: Late())
+    assert _run(folder, tasks, {"action": "run"}, 1)
+    out, err = capsys.readouterr()
+    assert "[1/3] a: done; its status file comes late" in err
+    assert "[2/3] b: failed; its status file comes late" in err
+    assert "failed: b: why\nfailed: c: " in out and "3 videos: 1 done, 2 failed" in out
+
+
+def test_whatever_stops_the_loop_stops_the_workers_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    stopped = []
+
+    class Watched:
+        def run(self, tasks: list[Task]) -> Generator[tuple[Task, str]]:
+            try:
+                yield tasks[0], "done"
+            finally:
+                stopped.append(True)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(catalogue_module, "engine_of", lambda *_: Watched())
+    monkeypatch.setattr(catalogue_module, "_ended", interrupted)
+    task = Task(str(tmp_path), "a", str(tmp_path / "a"), "r", {})
+    with pytest.raises(KeyboardInterrupt) as stop:
+        _run(Folder(tmp_path), [task], {"action": "run"}, 1)
+    assert stopped, f"while {stop.tb} still refers to the loop"
+
+
 def test_a_retry_takes_settings_and_no_code_from_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,154 +380,3 @@ def test_a_retry_takes_settings_and_no_code_from_a_file(
         folder.write_listing(Listing(videos, [*words, word], "r"))
         with pytest.raises(UserError, match="taken from the command line alone"):
             rewritten(typed)
-
-
-def test_of_very_many_videos_some_of_all_sizes_are_opened(tmp_path: Path) -> None:
-    tasks = []
-    for n in range(50):
-        (tmp_path / f"{n}.mkv").write_bytes(b"x" * (n * 7 % 50))
-        tasks.append(Task("out", f"{n}", str(tmp_path / f"{n}.mkv"), "r", {}))
-    assert _spread(tasks, 50) == tasks
-    sizes = [Path(each.video).stat().st_size for each in _spread(tasks, 5)]
-    assert sizes == [5, 15, 25, 35, 45]
-
-
-def test_a_line_through_two_samples_never_falls() -> None:
-    assert _line(10, 5.0, 20, 7.0, 100) == pytest.approx(23.0)
-    assert _line(10, 5.0, 20, 4.0, 100) == pytest.approx(20.0), "in proportion, where noise rules"
-
-
-def worker_of(made: Path, key: str, state: str = "training") -> int:
-    """The process that is at a video, once it is that far."""
-    for _ in range(600):
-        with suppress(OSError, ValueError, KeyError):
-            if statuses(made)[key]["state"] == state:
-                text = (made / "status" / f".{key}.lock.owner").read_text()
-                return int(text.split()[1])
-        time.sleep(0.1)
-    raise AssertionError(f"{key} was never {state}")
-
-
-@contextmanager
-def two_nodes() -> Iterator[str]:
-    """A Ray cluster of two nodes on this machine."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
-        cluster.add_node(num_cpus=1)
-        yield cluster.address
-    finally:
-        cluster.shutdown()
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """A folder with films, and the digests of their packages from one process after the other."""
-    folder = tmp_path_factory.mktemp("engines")
-    for seed in range(3):
-        tiny_clip(folder / "films" / f"film{seed}.mkv", seed, frames=8)
-    code, _, err = catalogue(folder, *TINY, "budget.passes=40", "workers=1", "out=single")
-    assert code == 0, err
-    return folder, digests(folder / "single")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["local", "slurm", "ray"])
-def test_a_killed_worker_is_started_again_and_packages_are_the_same(
-    engine: str, expected: tuple[Path, dict[str, str]]
-) -> None:
-    package = {"local": "stdo", "slurm": "submitit", "ray": "ray"}[engine]
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed (the extra cluster)")
-    folder, single = expected
-    words = [*TINY, "budget.passes=40", "workers=2", f"engine={engine}", f"out={engine}"]
-    if engine == "slurm":
-        words.append("slurm.cluster=local")
-    with two_nodes() if engine == "ray" else nullcontext() as address:
-        if address:
-            words.append(f"ray.address={address}")
-        process = start(folder, *words)
-        os.kill(worker_of(folder / engine, "film1"), signal.SIGKILL)
-        code, out, _ = catalogue(folder, f"out={engine}", "action=status")
-        assert (code, "film1" in out) == (0, True)
-        out, err = process.communicate(timeout=400)
-    assert process.returncode == 0, err
-    assert "3 videos: 3 done" in out
-    assert digests(folder / engine) == single
-    assert statuses(folder / engine)["film1"]["attempts"] == 2
-    assert engine == "ray" or "it is started again" in err
-
-
-@pytest.mark.slow
-def test_stopping_loses_nothing(expected: tuple[Path, dict[str, str]]) -> None:
-    folder, single = expected
-    words = [*TINY, "budget.passes=40", "workers=2", "out=stopped", "checkpoint_seconds=0"]
-    process = start(folder, *words)
-    worker = worker_of(folder / "stopped", "film0")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=100)
-    assert process.returncode == 130
-    with pytest.raises(ProcessLookupError):
-        os.kill(worker, 0)
-    assert statuses(folder / "stopped")["film0"]["state"] == "queued"
-    code, _, err = catalogue(folder, *words)
-    assert (code, digests(folder / "stopped")) == (0, single), err
-
-
-@pytest.mark.slow
-def test_a_video_that_another_process_is_at_is_left_to_it(
-    expected: tuple[Path, dict[str, str]],
-) -> None:
-    folder, single = expected
-    (folder / "busy" / "status").mkdir(parents=True)
-    with exclusive(folder / "busy" / "status" / ".film2.lock", "", 0):
-        code, out, err = catalogue(folder, *TINY, "budget.passes=40", "out=busy")
-    assert code == 1 and "film2: another process is at it" in err
-    assert "3 videos: 2 done, 1 queued" in out
-    assert digests(folder / "busy").items() <= single.items()
-
-
-@pytest.mark.slow
-def test_a_worker_that_dies_again_and_again_fails_alone(tmp_path: Path) -> None:
-    tiny_clip(tmp_path / "films" / "a.mkv", 0)
-    tiny_clip(tmp_path / "films" / "b.mkv", 1)
-    site = tmp_path / "site"
-    site.mkdir()
-    dies = "import os, sys\nif 'stdo.cli.encode' in sys.orig_argv: os._exit(9)\n"
-    (site / "sitecustomize.py").write_text(dies)
-    os.environ["PYTHONPATH"], before = (
-        os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
-        os.environ.get("PYTHONPATH"),
-    )
-    try:
-        code, out, err = catalogue(tmp_path, *TINY, "retries=1")
-    finally:
-        os.environ.pop("PYTHONPATH")
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
-    assert code == 1
-    assert err.count("its process ended with code 9; it is started again") == 2
-    assert "a.mkv: its process ended with code 9, 2 times" in out
-    assert "2 videos: 0 done, 2 failed" in out
-
-
-@pytest.mark.slow
-def test_a_plan_is_near_what_comes(tmp_path: Path) -> None:
-    for seed in range(3):
-        tiny_clip(tmp_path / "films" / f"{seed}.mkv", seed, frames=40 + 20 * seed)
-    words = [*TINY, "budget.passes=20", "workers=1"]
-    code, plan, err = catalogue(tmp_path, *words, "plan")
-    assert code == 0, err
-    assert not (tmp_path / "made").exists(), "a plan leaves nothing"
-    assert "3 videos: 0 done, 3 to encode" in plan
-    largest = 3 * 80 * (64 * 48 + 32 * 24) / 1e6
-    assert f"{largest:.1f} MB of prepared videos" in plan, "one at a time"
-    assert catalogue(tmp_path, *words)[0] == 0
-    done = statuses(tmp_path / "made").values()
-    planned = re.search(r"work +([\d.]+) core-hours.*\npackages +([\d.]+) MB", plan)
-    assert planned is not None
-    size = sum(each["bytes"] for each in done)
-    assert float(planned[1]) > 0  # how near it is depends on what else runs: docs/scale.md
-    assert size / 1.5e6 < float(planned[2]) < size * 1.5e-6
-    assert catalogue(tmp_path, *words, "plan")[1] == "3 videos: all done\n"

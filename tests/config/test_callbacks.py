@@ -60,17 +60,17 @@ def test_callbacks_see_the_fit_and_change_no_weight(make_job) -> None:
         if importlib.util.find_spec(package) and name != "RichProgressBar"
     }
     plain, job = make_job("plain"), make_job("job")
-    make = callbacks_of(asked(kinds), job.directory)
+    make = callbacks_of(asked(kinds))
     job = make_job("job", options=Options(callbacks=make, validate_every=0.5, validate_frames=3))
     assert train(plain)["psnr"] == train(job)["psnr"]
     kept = list((job.directory / "kept").glob("*.ckpt"))
     assert len(kept) == 2
-    assert make()[0] is not make()[0], "new ones for each phase"
+    assert make(Path())[0] is not make(Path())[0], "new ones for each phase"
 
 
 @pytest.mark.parametrize("name", CHANGING)
 def test_averages_of_weights_are_what_is_kept(make_job, name: str) -> None:
-    make = callbacks_of(asked({name: {}}), Path("unused"))
+    make = callbacks_of(asked({name: {}}))
     plain, job = make_job("plain"), make_job("job", options=Options(callbacks=make))
     assert train(plain)["psnr"] != train(job)["psnr"]
 
@@ -89,6 +89,19 @@ REFUSALS = {
     "callbacks.a._target_=pytorch_lightning.callbacks.EarlyStopping callbacks.a.monitor=val/psnr "
     "callbacks.a.mode=max": "acts where the video is validated: set budget.validate_every",
     "callbacks=early_stopping callbacks.early_stopping.mode=min": "must be max: val/psnr",
+    "callbacks.a._target_=pytorch_lightning.callbacks.ModelCheckpoint callbacks.a.monitor=val/psnr "
+    "budget.validate_every=0.5": "callbacks.a.mode=min: must be max: val/psnr is better the higher",
+    "callbacks.a._target_=pytorch_lightning.callbacks.EarlyStopping callbacks.a.mode=max "
+    "callbacks.a.monitor=train/loss budget.validate_every=0.5": (
+        "callbacks.a.mode=max: must be min: train/loss is better the lower"
+    ),
+    "trainer.profiler._target_=pytorch_lightning.profilers.SimpleProfiler trainer.profiler.no=1": (
+        "trainer.profiler: cannot be built .*unexpected keyword argument 'no'"
+    ),
+    "trainer.profiler._target_=pytorch_lightning.callbacks.Timer": (
+        "trainer.profiler: must be a profiler of Lightning, not Timer"
+    ),
+    "trainer.profiler.extended=true": "trainer.profiler=.*: must have a _target_, such as",
     "callbacks=early_stopping callbacks.early_stopping.patienc=1": "cannot be built .*patienc",
 }
 
@@ -112,6 +125,22 @@ def test_a_callback_that_cannot_work_is_one_line(
         job_of(*words.split())
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_class_of_a_profiler_writes_into_the_run_directory_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "trainer.profiler._target_=lightning.pytorch.profilers.SimpleProfiler",
+        "method=nas", "chunking.seconds=0.1",
+    ]  # fmt: skip
+    made = job_of(*words).options.profiler_in(Path("run"), "phase-1")
+    assert type(made) is pl.profilers.SimpleProfiler
+    assert (made.dirpath, made.filename) == (Path("run"), "profile-phase-1")
+    assert "profile: run/fit-profile-phase-1*" in capsys.readouterr().err
+    made = job_of(*words, "trainer.profiler.filename=mine").options.profiler_in(Path("run"))
+    assert (made.dirpath, made.filename) == (Path("run"), "mine")
 
 
 def test_what_shapes_the_fit_names_the_run_and_what_does_not_leaves_it(

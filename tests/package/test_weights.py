@@ -37,6 +37,10 @@ def modulation(seed: int) -> dict:
     }
 
 
+def of_inputs(seed: int) -> dict:
+    return {"b": np.random.default_rng(seed).normal(0, 0.1, (3, 2, 3)).astype(np.float32)}
+
+
 def difference(seed: int, rank: int = 2) -> dict:
     rng = np.random.default_rng(seed)
     sides = {"a": (18, 9), "b": (20, 30)}  # outputs · rows, inputs · columns
@@ -48,6 +52,7 @@ def difference(seed: int, rank: int = 2) -> dict:
 
 DELTAS = {
     "modulations": (Delta.MODULATION, [modulation(i) for i in range(3)]),
+    "modulations of inputs": (Delta.INPUTS, [of_inputs(i) for i in range(3)]),
     "differences": (Delta.LOW_RANK, [{}, difference(1), difference(2)]),
     # where a's matrix is 9 wide
     "rank 10": (Delta.LOW_RANK, [difference(i, 10) for i in range(3)]),
@@ -193,7 +198,7 @@ def test_a_file_from_before_bases_were_kept_is_sent_as_networks(tmp_path: Path) 
     old = {key: tensor for key, tensor in tensors.items() if key.startswith("network.")}
     safetensors.torch.save_file(old, tmp_path / "old.safetensors", meta)
     assert len(load_weights(tmp_path / "old.safetensors").bases) == 2
-    broken = {key: tensor for key, tensor in tensors.items() if key != "modulation.1.second"}
+    broken = {key: tensor for key, tensor in tensors.items() if key != "inputs.1.second"}
     safetensors.torch.save_file(broken, tmp_path / "broken.safetensors", meta)
     with pytest.raises(UserError, match="do not fit"):
         load_weights(tmp_path / "broken.safetensors")
@@ -245,7 +250,7 @@ def test_differences_that_cannot_be_are_refused() -> None:
     assert parts[0] == bytes([8, 0b10100000, 2]) and parts[2] == b""
     shapes = dict(params)
     for header, words in (
-        (bytes([8, 0b10100000, 0]), "its header"),
+        (bytes([8, 0b10100000, 0]), "a cannot be modulated"),  # it has three inputs
         (bytes([8, 0b10100000, 2, 2]), "its header"),
         # Modulations of these sizes are other bytes
         (bytes([8, 0b10100000]), "a row names no table"),

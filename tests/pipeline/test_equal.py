@@ -73,6 +73,13 @@ def test_a_batch_that_cannot_be_divided_is_refused(batch: int, networks: int, sa
         divided(Uniform, label_N, label_N, batch=batch, passes=1, seed=0)
 
 
+def test_a_batch_of_several_parts_is_divided_whole() -> None:
+    assert batch_of_each(2, 4, accumulate=2) == 1
+    said = "budget.batch=3 times trainer.accumulate_grad_batches=2: must be a multiple of the 4"
+    with pytest.raises(UserError, match=said):
+        batch_of_each(3, 4, accumulate=2)
+
+
 class Pairs(Independent):
     """A sharing of somebody's own."""
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
 
 from stdo.core.signals import Stopped
 from stdo.core.types import UserError
 from stdo.pipeline.steps import train
-from stdo.runs.tracking.curves import COLUMNS, CurveFile, CurveLogger, read_curve
+from stdo.runs.tracking.curves import COLUMNS, CurveFile, CurveLogger, read_curve, replay
+from stdo.runs.tracking.tracker import FilesOnly
+from stdo.training.options import Options
 
 
 def row(step: int) -> dict[str, float]:
@@ -144,6 +147,20 @@ class TestFit:
         assert steps(job.directory / "curves.csv") == [1, 4]
         train(job, force=True)
         assert steps(job.directory / "curves.csv") == [1, 4]
+
+
+def test_a_logger_that_comes_later_is_told_what_one_in_the_fit_is(make_job) -> None:
+    told: list[tuple[int, tuple[str, ...]]] = []
+
+    class Listens(FilesOnly):
+        def loggers(self) -> list[Logger]:
+            return [CurveLogger("own", lambda row, step: told.append((step, tuple(sorted(row)))))]
+
+    job = make_job(tracker=Listens, options=Options(validate_every=4, validate_frames=3))
+    train(job)
+    live, told[:] = list(told), []
+    replay(job.directory, lambda row, step: told.append((step, tuple(sorted(row)))))
+    assert told == live and any("val/psnr" in names for _, names in told)
 
 
 def test_other_processes_of_a_fit_write_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

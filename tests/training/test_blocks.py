@@ -33,9 +33,15 @@ def test_blocks_are_all_steps_cut_where_the_fit_looks_up(steps: int, shown: int)
 def test_a_resumed_fit_has_the_same_blocks_from_there() -> None:
     whole = Blocks(sampler(57, 12), 0)
     for done, block in enumerate(whole):
-        rest = Blocks(sampler(57, 12), block[0])
+        rest = Blocks(sampler(57, 12), block[0], done=done)
         assert list(rest) == list(whole)[done:]
         assert len(rest) == len(whole) == len(list(whole))
+
+
+def test_a_fit_that_resumes_with_other_blocks_has_those_done_and_those_left() -> None:
+    rest = Blocks(sampler(57, 12), 40, done=40)  # one step each before, five at most from here
+    assert len(rest) == 40 + len(list(rest)) < 57
+    assert list(itertools.chain(*rest)) == list(range(40, 57))
 
 
 def test_the_curve_has_the_first_the_last_and_every_tenth_step() -> None:

@@ -26,18 +26,27 @@ OLDEST = {
     "ONEDNN_MAX_CPU_ISA": "SSE41",
 }
 
-DIGESTS = {
-    "awdnn": "88c441fad6cfa55d",
-    "nas": "09beb494919ae707",
-    "stdo": "a6b34bd2ea848202",
-    "jstdo": "438e8be44fb0223c",
-    "cafm": "003dabe944728243",
-    "bstdo": "349c9e4ebfb23369",
+METHODS = ("awdnn", "nas", "stdo", "jstdo", "cafm", "bstdo")
+DIGESTS: dict[str, dict[str, str | None]] = {
+    "c2b808ac03b4792b": {
+        "awdnn": "88c441fad6cfa55d",
+        "nas": "09beb494919ae707",
+        "stdo": "a6b34bd2ea848202",
+        "jstdo": "438e8be44fb0223c",
+        "cafm": None,  # not fitted there since it is as published
+        "bstdo": "349c9e4ebfb23369",
+    },
+    "eb2e2396e3b01eda": {  # AMD EPYC, family 25, model 17; 2026-11-28
+        "awdnn": "2ce40a999dca1366",
+        "nas": "cdc66d56d1a9b02c",
+        "stdo": "9fbfd1d91cc22471",
+        "jstdo": "5f21aea6b6b69247",
+        "cafm": "0ff026d9fed515b1",
+        "bstdo": "13dd1a5e17d71a34",
+    },
 }
-"""BLAKE2b of each method's weights in the order of their names, as of 2026-11-27 (torch 2.13.0)."""
-
-CONTROL = "c2b808ac03b4792b"
-"""The same of the control's weights."""
+"""For each kind of processor, named by the digest of the control's weights, BLAKE2b of each
+method's weights in the order of their names (torch 2.13.0)."""
 
 FIT = """
 import hashlib, json, sys
@@ -108,16 +117,17 @@ print(json.dumps(digests))
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the digests are those of x86-64")
 def test_weights_are_bit_for_bit_what_they_were(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", FIT, str(tmp_path), *DIGESTS]
+    words = [sys.executable, "-c", FIT, str(tmp_path), *METHODS]
     done = subprocess.run(
         words, env=os.environ | OLDEST, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     control = found.pop("control")
-    if control != CONTROL:
+    if control not in DIGESTS:
         pytest.skip(
             "this processor or this torch adds up in another order: "
-            f"the control gives {control}, not {CONTROL}"
+            f"the control gives {control}, not {' or '.join(DIGESTS)}"
         )
-    assert found == DIGESTS
+    known = {name: digest for name, digest in DIGESTS[control].items() if digest is not None}
+    assert {name: found[name] for name in known} == known

@@ -189,6 +189,29 @@ def test_a_loss_that_explodes_stops_with_advice(make_job) -> None:
     assert not (job.directory / WEIGHTS).exists()
 
 
+@pytest.mark.parametrize("rate", [1e-9, 1e30])
+def test_a_loss_of_a_plugin_may_be_in_any_unit(
+    make_job, monkeypatch: pytest.MonkeyPatch, rate: float
+) -> None:
+    """An error in levels of 255, squared, is in the hundreds: whether the fit explodes is told from
+    its pictures."""
+
+    def in_levels(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+        return (255 * (sr - hr)).square().mean()
+
+    monkeypatch.setattr("stdo.training.loss._function", lambda _: in_levels)
+    job = make_job(
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=rate), loss="mypkg:in_levels"
+    )
+    if rate < 1:
+        train(job)
+        rows = list(csv.DictReader((job.directory / "curves.csv").open()))
+        assert float(rows[0]["loss"]) > 10
+    else:
+        with pytest.raises(UserError, match="diverged: a loss of"):
+            train(job)
+
+
 def test_non_finite_weights_do_not_replace_a_good_checkpoint(make_job, trainer) -> None:
     class Break(pl.Callback):
         def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:

@@ -2,12 +2,14 @@
 
 import csv
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from tiny_job import learnt
 
 from stdo.chunks.sample import Uniform
@@ -17,6 +19,8 @@ from stdo.models.sharing import Independent, Single
 from stdo.pipeline.steps import train
 from stdo.reporting.results import over
 from stdo.reporting.runs import Run
+from stdo.runs.directory import WEIGHTS
+from stdo.runs.tracking.curves import read_curve
 from stdo.training.data import PatchBatches
 from stdo.training.options import Limit, Options
 from stdo.training.validation import frames_to_measure, steps_between
@@ -71,6 +75,11 @@ def test_accumulated_batches_are_one_large_batch(make_job) -> None:
     assert train(parts)["steps"] == train(one)["steps"]
     for name, value in learnt(one).items():
         assert torch.allclose(learnt(parts)[name], value, rtol=1e-3, atol=2e-5), name
+    curves = [read_curve(job.directory / "curves.csv") for job in (parts, one)]
+    assert len(curves[0]) > 1
+    for row, other in zip(*curves, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-3)
+        assert row["psnr"] == pytest.approx(other["psnr"], abs=1e-2)
 
 
 def test_validating_changes_no_weight_and_ends_with_the_figure_of_the_result(make_job) -> None:
@@ -114,6 +123,83 @@ def test_a_killed_fit_repeats_no_validation(make_job, monkeypatch, die_at: int) 
     assert rows[0] == rows[1]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "die_at"),
+    [
+        (Options(validate_every=1, validate_frames=3), Options(), 5),
+        (Options(), Options(validate_every=1, validate_frames=3), 8),
+        (
+            Options(validate_every=3, validate_frames=3),
+            Options(validate_every=2, validate_frames=3),
+            5,
+        ),
+        (Options(callbacks=lambda _: [pl.Callback()]), Options(), 8),
+    ],
+)
+def test_a_fit_that_resumes_with_other_blocks_does_every_step(
+    make_job, monkeypatch, before: Options, after: Options, die_at: int
+) -> None:
+    """Lightning counts batches, and what asks for validation or shows steps one by one changes how
+    many steps those have."""
+    straight = make_job("straight", passes=2.0)
+    steps = train(straight)["steps"]
+    read = PatchBatches.__getitem__
+
+    def dying(self, step):
+        if step == die_at:
+            raise KeyError("killed")
+        return read(self, step)
+
+    killed = make_job("killed", passes=2.0, checkpoint_seconds=0.0, options=before)
+    with monkeypatch.context() as patch:
+        patch.setattr(PatchBatches, "__getitem__", dying)
+        with pytest.raises(KeyError):
+            train(killed)
+    resumed = make_job("killed", passes=2.0, checkpoint_seconds=0.0, options=after)
+    metrics = train(resumed)
+    assert metrics["steps"] == steps and "shortened" not in metrics
+    assert same(straight, resumed)
+    if after.validate_every is not None:
+        rows = list(csv.DictReader((resumed.directory / "validation.csv").open()))
+        assert int(rows[-1]["step"]) == steps
+
+
+def test_a_fit_that_ends_early_by_itself_is_no_finished_run(make_job, trainer) -> None:
+    job = make_job(trainer=partial(trainer, max_steps=4))
+    with pytest.raises(UserError, match=r"ended after 6 of 14 steps, and nothing asked for it"):
+        train(job)
+    assert not (job.directory / WEIGHTS).exists()
+
+
+def test_a_resumed_fit_knows_the_best_checkpoint_of_before(make_job, monkeypatch) -> None:
+    """Killed after a validation: what ours has kept then must hold what ModelCheckpoint did."""
+
+    def best(folder: Path) -> list[pl.Callback]:
+        return [ModelCheckpoint(folder, "{step}", monitor="val/psnr", mode="max")]
+
+    options = Options(callbacks=best, validate_every=4, validate_frames=3)
+    straight = make_job("straight", options=options)
+    train(straight)
+    read = PatchBatches.__getitem__
+
+    def dying(self, step):
+        if step == 8:
+            raise KeyError("killed")
+        return read(self, step)
+
+    killed = make_job("killed", checkpoint_seconds=0.0, options=options)
+    with monkeypatch.context() as patch:
+        patch.setattr(PatchBatches, "__getitem__", dying)
+        with pytest.raises(KeyError):
+            train(killed)
+    train(make_job("killed", checkpoint_seconds=0.0, options=options))
+    kept = [
+        sorted(path.name for path in (job.directory / "kept").iterdir())
+        for job in (straight, killed)
+    ]
+    assert kept[0] == kept[1] and len(kept[0]) == 1
+
+
 class StopAt(pl.Callback):
     """Ends a fit as EarlyStopping does."""
 
@@ -127,7 +213,7 @@ class StopAt(pl.Callback):
 
 
 def test_a_fit_that_a_callback_ends_counts_what_it_did(make_job) -> None:
-    job = make_job(options=Options(callbacks=lambda: [StopAt(5)]))
+    job = make_job(options=Options(callbacks=lambda _: [StopAt(5)]))
     metrics = train(job)
     assert (metrics["steps"], metrics["patch_presentations"]) == (5, 5 * 12)
     assert metrics["planned_steps"] > 5 and metrics["shortened"] == "a callback ended the fit"
@@ -177,6 +263,21 @@ def test_a_limit_says_how_many_steps_each_phase_does(settings, steps, repeats) -
         assert sum(phase.chunk_presentations()) == phase.presentations
     with pytest.raises(UserError, match="trainer.max_steps=1: must be at least 2"):
         Limit.of({"max_steps": 1}).apply(list(phases))
+
+
+def test_a_share_of_a_shortened_fit_counts_the_steps_that_it_does(make_job) -> None:
+    limit = Limit.of({"max_steps": 6})
+    job = make_job(options=Options(limit=limit, validate_every=0.5, validate_frames=6))
+    train(job)
+    rows = csv.DictReader((job.directory / "validation.csv").open())
+    assert [row["step"] for row in rows] == ["3", "6"]
+
+
+def test_a_limit_above_the_plan_shortens_nothing(make_job) -> None:
+    longer = make_job(options=Options(limit=Limit.of({"max_steps": 1000})))
+    assert "shortened" not in train(longer)
+    again = Options(limit=Limit.of({"overfit_batches": 2}))
+    assert "overfit_batches=2" in train(make_job("again", options=again))["shortened"]
 
 
 def test_a_shortened_fit_says_so_and_keeps_its_learning_rates(make_job) -> None:

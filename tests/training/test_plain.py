@@ -1,13 +1,17 @@
 """Lightning as its users know it: the modules fit with a plain Trainer, and come back from their
 checkpoints, without any command of ours."""
 
+import pickle
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
 from stdo.core.types import UserError
@@ -54,13 +58,76 @@ def test_every_backbone_fits_with_a_plain_trainer_and_comes_back(
 
     kept = trainer.checkpoint_callback.best_model_path
     torch.load(kept, weights_only=True)
-    again = Overfit.load_from_checkpoint(kept, weights_only=True)
+    again = Overfit.load_from_checkpoint(kept)
     assert dict(again.hparams) == dict(module.hparams)
     for key, value in module.state_dict().items():
         assert torch.equal(again.state_dict()[key], value), key
     lr_NCHW, chunk_N = torch.rand(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64)
     with torch.no_grad():
         assert torch.equal(again.eval()(lr_NCHW, chunk_N), module.eval()(lr_NCHW, chunk_N))
+
+
+class Code:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self._path,)
+
+
+def test_a_checkpoint_of_a_url_runs_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    good, bad = tmp_path / "good.ckpt", tmp_path / "bad.ckpt"
+    trainer = pl.Trainer(max_epochs=1, logger=False, enable_checkpointing=False, **QUIET)
+    trainer.fit(Overfit(build("espcn", 2)), DataLoader(patches(2), batch_size=2))
+    trainer.save_checkpoint(good)
+    content = torch.load(good, weights_only=True)
+    torch.save({**content, "code": Code(tmp_path / "ran")}, bad)
+
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_port}"
+        assert isinstance(Overfit.load_from_checkpoint(f"{place}/good.ckpt"), Overfit)
+        for weights_only in (True, None):
+            with pytest.raises(pickle.UnpicklingError):
+                Overfit.load_from_checkpoint(f"{place}/bad.ckpt", weights_only=weights_only)
+        with pytest.raises(pickle.UnpicklingError):
+            Overfit.load_from_checkpoint(f"{place}/bad.ckpt")
+        assert not (tmp_path / "ran").exists()
+        Overfit.load_from_checkpoint(f"{place}/bad.ckpt", weights_only=False)
+        assert (tmp_path / "ran").exists()
+        server.shutdown()
+
+
+class NoFloat64(TorchDispatchMode):
+    """A device without float64, as Apple's: nothing makes such a tensor."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.dtype is torch.float64:
+            raise TypeError(f"{func}: this device has no float64")
+        return made
+
+
+@pytest.mark.parametrize("kind", [Independent, LowRank, Modulated])
+def test_a_fit_and_its_validation_need_no_float64(data: PatchData, kind: Any) -> None:
+    data.prepare_data()
+    data.setup()
+    module = Overfit(kind(partial(build, "espcn", 2), 3))
+    trainer = pl.Trainer(
+        max_steps=2, limit_val_batches=1, logger=False, enable_checkpointing=False, **QUIET
+    )
+    with NoFloat64():
+        module._apply(lambda tensor: tensor.clone())
+        trainer.fit(module, datamodule=data)
+        trainer.validate(module, datamodule=data, verbose=False)
+    assert trainer.callback_metrics["val/psnr"].dtype is torch.float32
 
 
 def patches(count: int) -> list[Batch]:

@@ -48,6 +48,15 @@ REFUSALS = {
         "method=stdo",
     ): r"budget.batch=100000000: a step of .* takes .* GB of memory at least",
     (
+        "budget.batch=100000000",
+        "method=nas",
+    ): r"budget.batch=100000000: a step of 200000000 padded patches of",
+    (
+        "budget.batch=100000000",
+        "method=awdnn",
+        "+trainer.accumulate_grad_batches=4",
+    ): r"budget.batch=100000000: a step of 100000000 padded patches of",
+    (
         "budget.passes=1e12",
     ): r"budget.passes=1e\+12: the list of .* steps takes .* GB of memory at least",
     ("budget.passes=1e8", "method=stdo", "budget.batch=1"): r"budget.passes=1e\+08: ",

@@ -19,7 +19,7 @@ from stdo.config.jobs import build_job
 from stdo.config.trust import conf_dir
 from stdo.core.types import UserError
 from stdo.training.options import HONOURED
-from stdo.training.trainer import REFUSED, SEVERAL, TRIED, strategy_for, tried
+from stdo.training.trainer import REFUSED, SEVERAL, TRIED, check_processes, strategy_for, tried
 
 NOWHERE = "video.path=nowhere.mkv"
 """A job that gets as far as its video says that it is not there."""
@@ -107,6 +107,16 @@ def test_every_argument_of_a_trainer_is_either_refused_or_known_here() -> None:
     for one, other in combinations((set(TRIED), set(HONOURED), set(REFUSED)), 2):
         assert not one & other
     assert {*TRIED, *HONOURED, *REFUSED} == known
+
+
+def test_every_process_has_a_patch_for_every_part_of_a_step() -> None:
+    built = tried(partial(pl.Trainer, accelerator="cpu", devices=3), {}, {})
+    check_processes(built, 12, 4)
+    check_processes(built, 3)
+    said = "accumulate_grad_batches=4: 3 processes share the 11 patches of a step, and each needs"
+    with pytest.raises(UserError, match=said):
+        check_processes(built, 11, 4)
+    check_processes(tried(partial(pl.Trainer, accelerator="cpu"), {}, {}), 1, 4)
 
 
 def test_several_processes_may_leave_networks_out_of_a_step() -> None:

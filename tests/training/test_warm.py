@@ -8,11 +8,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
+from pytorch_lightning.callbacks import ModelCheckpoint
 
-from stdo.chunks.sample import Ratios
+from stdo.chunks.sample import Ratios, Uniform
 from stdo.chunks.score import psnr
 from stdo.chunks.split import by_score
 from stdo.chunks.turns import Turns
+from stdo.config.callbacks import tracker_of
 from stdo.core.types import UserError
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.backbones.espcn import ESPCN
@@ -30,6 +33,7 @@ from stdo.runs.directory import (
     read_chunks,
 )
 from stdo.training.data import PatchBatches
+from stdo.training.options import Options
 
 BUDGET = {"batch": 4, "passes": 3.0, "seed": 0}
 RATIOS = partial(Ratios, ratios=[1, 0.5, 0])
@@ -237,3 +241,48 @@ def test_the_curve_counts_on_through_both_phases(warm_job) -> None:
         not (job.directory / START_CHECKPOINT).exists()
         and not (job.directory / CHECKPOINT).exists()
     )
+
+
+def test_thresholds_that_fit_no_score_of_the_first_network_are_named_with_it(warm_job) -> None:
+    job = warm_job(chunks=2, optimizer=partial(torch.optim.Adam, lr=0.5))
+    job.data.prepare_data()
+    best = float(job.data.scores.max())  # which a network that learns too fast loses
+    for _ in range(2):  # and when it resumes
+        job = warm_job(
+            chunks=2,
+            split=partial(by_score, thresholds=[best]),
+            optimizer=partial(torch.optim.Adam, lr=0.5),
+        )
+        job = replace(job, sampler=partial(Turns, **BUDGET), start=Start(0.5, Uniform, **BUDGET))
+        said = "leave chunk 1 without patches; .* by the network of the first phase"
+        with pytest.raises(UserError, match=said):
+            train(job)
+
+
+def test_phases_lie_apart_and_a_run_that_begins_anew_keeps_nothing_of_before(warm_job) -> None:
+    logger = {"_target_": "pytorch_lightning.loggers.CSVLogger"}
+    own = Options(callbacks=lambda folder: [ModelCheckpoint(folder)], profiler="simple")
+    job = replace(
+        warm_job(options=own), tracker=tracker_of(OmegaConf.create({"logger": {"own": logger}}), {})
+    )
+    folder = job.directory
+
+    def made() -> dict[str, int]:
+        found = (path for name in ("kept", "loggers", "fit-*") for path in folder.glob(name))
+        files = (path for each in found for path in [each, *each.rglob("*")] if path.is_file())
+        return {str(path.relative_to(folder)): path.stat().st_ino for path in files}
+
+    train(job)
+    before = made()
+    assert {"fit-profile-simple-phase-1.txt", "fit-profile-simple-phase-2.txt"} <= before.keys()
+    kept = sorted(name.rpartition("/")[0] for name in before if name.endswith(".ckpt"))
+    assert kept == ["kept/phase-1", "kept/phase-2"]
+    assert any(name.startswith("loggers/own/") for name in before)
+    for name in before:
+        (folder / name).with_name("old").write_text("of before")
+
+    train(replace(job, start=None, options=replace(own, profiler=None)), force=True)
+    after = made()
+    assert not any(name.startswith("fit-") or "phase" in name for name in after)
+    assert sum(name.endswith(".ckpt") for name in after) == 1
+    assert not any(name.endswith("/old") for name in after)

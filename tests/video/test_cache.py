@@ -57,6 +57,13 @@ def test_the_cache_stays_below_its_limit_and_the_oldest_goes_first(
     assert f"prepared videos: 5, {sizes(tmp_path) / 1e6:.1f} MB\n" in screen(listed(tmp_path))
 
 
+def test_frames_that_are_there_need_no_room(tmp_path: Path) -> None:
+    folders = [made(tmp_path, seed).folder for seed in range(2)]
+    source = GeneratedClip(width=72, height=48, frames=5, rate=25, seed=1)
+    prepare(source, tmp_path, Degrade(4), limit=2.5 * BYTES / 1e9)
+    assert {each.folder for each in listed(tmp_path)} == set(folders)
+
+
 def test_what_is_in_use_is_never_removed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ _MOST = 100
 def shown(folder: Folder, listing: Listing) -> str:
     """A line for each video, and the totals."""
     entries = {video.key: _entry(folder, video.key, video.video) for video in listing.videos}
-    width = max(map(len, entries))
+    width = max(map(len, entries), default=0)
     lines = [
         f"{key:<{width}}  {entry.state:<11}  {_what(entry)}".rstrip()
         for key, entry in entries.items()

@@ -7,8 +7,11 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from uuid import uuid4
 
 from hydra.core.hydra_config import HydraConfig
 from msgspec.structs import replace
@@ -16,21 +19,31 @@ from omegaconf import DictConfig, OmegaConf
 
 from stdo.cli.app import enter
 from stdo.cli.board import shown, totals, videos_of
-from stdo.cli.encode import BUSY, Task
+from stdo.cli.encode import BUSY, CODES, DONE, FAILED, Task
 from stdo.cli.engines import engine_of
 from stdo.cli.mistakes import mistakes
 from stdo.cli.videos import find_videos, of_shard
-from stdo.config.settings import check, one_form, place
+from stdo.config.settings import check, one_form, place, refuse_processes, shaping_settings
 from stdo.config.trust import conf_dir
 from stdo.config.words import as_people_type
 from stdo.core.console import prepare
 from stdo.core.cores import usable_cores
 from stdo.core.foreign import printable
 from stdo.core.types import Json, UserError
-from stdo.runs.catalogue import WORKING, Entry, Folder, Listing, Video, is_done, keys_of, stamp
-from stdo.runs.setting import Role
-from stdo.runs.settings import SETTINGS, flat, role_of
+from stdo.runs.catalogue import (
+    Entry,
+    Folder,
+    Listing,
+    Video,
+    called,
+    is_done,
+    keys_of,
+    stamp,
+)
+from stdo.runs.settings import SETTINGS, flat
 
+_LATE = 60.0
+"""Seconds in which a shared disk shows what another machine has written."""
 ACTIONS = ("run", "status", "retry", "plan", "cache", "clear")
 OWN = (
     "videos", "out", "action", "engine", "shard", "workers", "threads", "retries", "resources",
@@ -60,18 +73,24 @@ def task(config: DictConfig) -> None:
     if config.videos is None:
         raise UserError("videos: must be given: a folder, a list (.txt) or a pattern")
     videos = find_videos(config.videos)
-    tasks = _tasks(folder, videos, plain)
+    known = folder.known()
+    tasks = _tasks(folder, videos, keys_of(videos, known), plain)
     if config.action == "plan":
         from stdo.cli.forecast import forecast
 
         sys.stdout.write(forecast(of_shard(tasks, config.shard), plain, _workers(config)))
         return
     with folder.claimed(config.shard):
-        recipe = tasks[0].recipe
-        pairs = zip(tasks, videos, strict=True)
-        listed = [Video(each.key, printable(str(video))) for each, video in pairs]
+        listed = {called(Path(each.video)): each.key for each in tasks}
         words = [f"videos={os.path.normpath(Path(config.videos).absolute())}", *_words()]
-        folder.write_listing(Listing(listed, words, recipe))
+        folder.write_listing(
+            Listing(
+                [Video(key, name) for name, key in listed.items()],
+                list(map(_readable, words)),
+                tasks[0].recipe,
+                [each for each in known if each.video not in listed],
+            )
+        )
         chosen = of_shard(tasks, config.shard)
         failed = _run(folder, chosen, plain, _workers(config))
     if failed:
@@ -95,9 +114,7 @@ def _checked(config: DictConfig) -> Json:
         mine = [word for word in _words() if _name(word).startswith(f"{engine}.")]
         if mine and plain["engine"] != engine:
             raise UserError(f"{mine[0]}: needs engine={engine}")
-    devices = plain["trainer"].get("devices", 1)
-    if devices not in (1, "1", "auto"):
-        raise UserError(f"trainer.devices={devices}: must be 1 in a catalogue")
+    refuse_processes(plain["trainer"], "a catalogue")
     return plain
 
 
@@ -115,7 +132,7 @@ def _workers(config: DictConfig) -> int:
     return int(config.workers or max(1, usable_cores() // config.threads))
 
 
-def _tasks(folder: Folder, videos: Sequence[Path], plain: Json) -> list[Task]:
+def _tasks(folder: Folder, videos: Sequence[Path], keys: Sequence[str], plain: Json) -> list[Task]:
     """One task for each video."""
     settings = {name: value for name, value in plain.items() if name not in OWN}
     out = os.path.normpath(folder.path.absolute())
@@ -129,19 +146,18 @@ def _tasks(folder: Folder, videos: Sequence[Path], plain: Json) -> list[Task]:
     for name in ("outputs", "cache"):
         paths[name] = os.path.normpath(Path(paths[name]).absolute())
     recipe, words = _recipe(settings), tuple(_for_train(_words()))
+    forced, threads = uuid4().hex if plain["force"] else "", int(plain["threads"])
     return [
-        Task(out, key, str(video), recipe, settings, words, int(plain["threads"]), own_cache)
-        for key, video in zip(keys_of(videos), videos, strict=True)
+        Task(out, key, str(video), recipe, settings, words, threads, own_cache, forced)
+        for key, video in zip(keys, videos, strict=True)
     ]
 
 
 def _recipe(settings: Json) -> str:
-    """A hash of every setting that shapes a package."""
-    kept = {
-        name: one_form(name, value)
-        for name, value in flat(settings)
-        if role_of(name) is not Role.NONE or name.startswith("weights.")
-    }
+    """A hash of every setting that shapes a package: those of the run, and how it is packed."""
+    kept = shaping_settings(settings)
+    packing = {"weights": settings["weights"]}
+    kept |= {name: one_form(name, value) for name, value in flat(packing)}
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -149,27 +165,32 @@ def _recipe(settings: Json) -> str:
 def _run(folder: Folder, tasks: Sequence[Task], plain: Json, workers: int) -> bool:
     """Encode what is not there yet. Returns whether anything failed."""
     engine = engine_of(plain, workers)
-    entries, left = _left(folder, tasks, plain["force"], plain["action"] == "retry")
+    entries, left = _left(folder, tasks, plain["action"] == "retry")
     at_hand = len(tasks) - len(left)
     if at_hand:
         sys.stderr.write(f"{at_hand} of {videos_of(len(tasks))} left as they are\n")
-    busy = 0
+    busy, wrong, late = 0, False, list[Task]()
     waiting = [each for each in left if entries.get(each.key) is None]
     count = at_hand + len(left) - len(waiting)
-    for each, outcome in engine.run(waiting) if waiting else ():
-        count += 1
-        busy += outcome == BUSY
-        entry = _ended(folder, each, outcome)
-        sys.stderr.write(f"[{count}/{len(tasks)}] {_line(each.key, entry, outcome)}\n")
+    with closing(engine.run(waiting)) as ended:  # whatever stops this loop stops the workers
+        for each, outcome in ended if waiting else ():
+            count += 1
+            busy += outcome == BUSY
+            entry = _ended(folder, each, outcome)
+            if outcome in (DONE, FAILED) and not _is_final(entry):
+                late.append(each)
+            wrong |= outcome in (BUSY, FAILED)
+            sys.stderr.write(f"[{count}/{len(tasks)}] {_line(each.key, entry, outcome)}\n")
+    _wait_for(folder, late)
     text, failed = totals(folder, [each.key for each in tasks])
     sys.stdout.write(text)
     if busy:
         sys.stderr.write(f"{videos_of(busy)} left to other processes, which are at them\n")
-    return bool(failed or busy)
+    return bool(failed or wrong)
 
 
 def _left(
-    folder: Folder, tasks: Sequence[Task], force: bool, failed_alone: bool
+    folder: Folder, tasks: Sequence[Task], failed_alone: bool
 ) -> tuple[dict[str, Entry], list[Task]]:
     """What has to be done. Videos that are not there fail now.
 
@@ -184,10 +205,12 @@ def _left(
         if failed_alone and (before is None or before.state != "failed"):
             continue
         video = Path(each.video)
-        if not force and is_done(before, video, each.recipe, folder.package(each.key)):
+        if not each.forced and is_done(before, video, each.recipe, folder.package(each.key)):
+            continue
+        left.append(each)
+        if folder.is_worked_on(each.key):  # its status is that process's
             continue
         others += before is not None and before.state == "done" and before.recipe != each.recipe
-        left.append(each)
         try:
             stamp(video)
         except OSError as error:
@@ -197,11 +220,18 @@ def _left(
             gone[each.key] = _failed(folder, each, before, line)
             sys.stderr.write(printable(line) + "\n")
         else:
-            if before is not None:
-                folder.write(each.key, replace(before, state="queued", error=None))
+            _queue(folder, each, before)
     if others:
         sys.stderr.write(f"note: {others} packages here are of another recipe; made again\n")
     return gone, left
+
+
+def _queue(folder: Folder, each: Task, before: Entry | None) -> None:
+    if before is None:
+        return
+    if each.forced or before.state == DONE:  # else its processes go on
+        before = replace(before, step=0, seconds=0.0, attempts=0)
+    folder.write(each.key, replace(before, state="queued", error=None))
 
 
 def _status(folder: Folder, each: Task) -> Entry | None:
@@ -213,8 +243,8 @@ def _status(folder: Folder, each: Task) -> Entry | None:
 
 
 def _failed(folder: Folder, each: Task, before: Entry | None, line: str) -> Entry:
-    entry = before or Entry(video=printable(each.video), recipe=each.recipe)
-    entry = replace(entry, state="failed", error=printable(line)[:2000], recipe=each.recipe)
+    entry = before or Entry(video=called(Path(each.video)), recipe=each.recipe)
+    entry = replace(entry, state="failed", error=printable(line), recipe=each.recipe)
     folder.write(each.key, entry)
     return entry
 
@@ -222,24 +252,52 @@ def _failed(folder: Folder, each: Task, before: Entry | None, line: str) -> Entr
 def _ended(folder: Folder, each: Task, outcome: str) -> Entry | None:
     """The status of a task that has ended. One whose process died has failed."""
     entry = _status(folder, each)
-    final = entry is not None and entry.state in ("done", "failed") and outcome != BUSY
-    if final or outcome == BUSY:
+    if _is_final(entry) or outcome in CODES:
         return entry
     return _failed(folder, each, entry, f"{each.video}: {outcome}")
 
 
+def _is_final(entry: Entry | None) -> bool:
+    return entry is not None and entry.state in (DONE, FAILED)
+
+
+def _wait_for(folder: Folder, late: Sequence[Task]) -> None:
+    """Wait for the status of videos that have ended: a shared disk may show it late."""
+    until = time.monotonic() + _LATE
+    left = list(late)
+    while left and time.monotonic() < until:
+        time.sleep(1.0)
+        left = [each for each in left if not _is_final(_status(folder, each))]
+    for each in left:
+        sys.stderr.write(f"note: {each.key}: has ended; its status file does not say so yet\n")
+
+
 def _line(key: str, entry: Entry | None, outcome: str) -> str:
-    if outcome == BUSY or entry is None:
+    if outcome == BUSY:
         return f"{key}: another process is at it"
-    if entry.state in WORKING or entry.state != "done":
+    if entry is None or not _is_final(entry):
+        return f"{key}: {outcome}; its status file comes late"
+    if entry.state == FAILED:
         return f"{key}: failed: {entry.error}"
     return f"{key}: {entry.psnr or 0:.2f} dB, {entry.bytes:,} bytes, {entry.seconds:.0f} s"
 
 
 def _words() -> list[str]:
-    """The settings of this command as typed, but for where and what to do."""
+    """The settings of this command as typed, but for where, what to do, and ``force``, which is
+    meant for this command alone."""
     words = map(as_people_type, HydraConfig.get().overrides.task)
-    return [word for word in words if _name(word) not in ("videos", "out", "action", "shard")]
+    left_out = ("videos", "out", "action", "shard", "force")
+    return [word for word in words if _name(word) not in left_out]
+
+
+def _readable(word: str) -> str:
+    """A word for catalogue.json, which is UTF-8. Of one that is not only the name is kept, which
+    makes ``retry`` ask for the whole command."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return f"{_name(word)} (a value that is not UTF-8)"
+    return word
 
 
 def _name(word: str) -> str:
@@ -272,7 +330,7 @@ def rewritten(words: Sequence[str]) -> list[str]:
                 f"out={folder.path}: was made with {printable(word)}, which is taken from the "
                 "command line alone; give the whole command again, with retry"
             )
-    given = [_name(word) for word in typed]
+    given = ["force", *map(_name, typed)]  # which catalogues of before have kept
     return [*(word for word in saved if _name(word) not in given), *typed]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -13,6 +14,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -21,16 +23,17 @@ from stdo.core.console import prepare
 from stdo.core.files import disk_error, scratch
 from stdo.core.foreign import printable
 from stdo.core.locks import BusyError
-from stdo.core.signals import Stopped, heeded
+from stdo.core.signals import ASKING, Stopped, heeded
 from stdo.core.types import Json, UserError
-from stdo.runs.catalogue import Entry, Folder, stamp
+from stdo.runs.catalogue import Entry, Folder, called, stamp
 
 if TYPE_CHECKING:
     from stdo.pipeline.fit import Job
     from stdo.runs.tracking.tracker import MakeTracker
 
-DONE, FAILED, BUSY = "done", "failed", "busy"
-"""What becomes of a video; BUSY: another process is at it."""
+DONE, FAILED, BUSY, LATER = "done", "failed", "busy", "later"
+"""What becomes of a video. BUSY: another process is at it, or at its run directory. LATER: the time
+of its job was over, and the next job resumes."""
 CODES = {DONE: 0, FAILED: 10, BUSY: 11}
 """Exit codes of a process of its own; any other one means that it died."""
 
@@ -54,6 +57,8 @@ class Task:
         words: Of the command of stdo.train that does the same, as far as all videos share them.
         threads: Of a process.
         own_cache: Whether the prepared video is the catalogue's own, and goes when it is done.
+        forced: Of a command with ``force=true``: what it is told from others by. The first process
+            that trains for it trains again; those after it resume. Else empty.
     """
 
     out: str
@@ -64,6 +69,7 @@ class Task:
     words: tuple[str, ...] = ()
     threads: int = 1
     own_cache: bool = True
+    forced: str = ""
 
     @property
     def cache(self) -> str:
@@ -105,6 +111,47 @@ def encode(task: Task) -> str:
         return BUSY
 
 
+def encode_in_time(task: Task) -> str:
+    """`encode` for a job of a cluster, which a signal warns before its time is over, or before
+    others take its place.
+
+    Args:
+        task: The video and its settings.
+
+    Returns:
+        What `encode` does; `LATER` where the warning came and the fit got further in this job; a
+        line where it came and the fit did not, for then the next job would not either.
+    """
+    name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")  # as submitit reads it
+    warning = signal.Signals[f"SIG{name}"]
+
+    def warned(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        signal.raise_signal(signal.SIGUSR1)  # which whoever is at work now heeds, or defers
+
+    before = _step(task)
+    try:
+        with heeded():
+            if warning not in ASKING:
+                signal.signal(warning, warned)  # in place of submitit's, which ends the job
+            return encode(task)
+    except Stopped as stop:
+        if stop.name in ("SIGINT", "SIGTERM"):  # no result: whoever ended the job may requeue it
+            sys.exit(stop.exit_code)
+        if _step(task) > before:
+            return LATER
+        return "the time of its job was over before its fit got further; see slurm.minutes"
+    finally:
+        signal.signal(warning, signal.SIG_IGN)
+
+
+def _step(task: Task) -> int:
+    """How far the fit of a video is, as its status says."""
+    with suppress(UserError):
+        entry = Folder(Path(task.out)).read(task.key)
+        return 0 if entry is None else entry.step
+    return 0
+
+
 def _encode(task: Task, status: Status) -> str:
     sys.stderr.write(f"\n{printable(task.video)}\n")
     try:
@@ -112,6 +159,9 @@ def _encode(task: Task, status: Status) -> str:
         status.set(state="preparing", size=size, mtime=mtime, attempts=status.entry.attempts + 1)
         made, metrics, run = _package(task, status)
         _put(made, status.folder.package(task.key))
+    except BusyError as error:  # a process that is no part of this catalogue trains the same run
+        status.set(state="queued", error=_line(error), seconds=status.seconds())
+        raise
     except Stopped:
         status.set(state="queued", seconds=status.seconds())
         raise
@@ -145,6 +195,7 @@ def _package(task: Task, status: Status) -> tuple[Path, Json, Path]:
     activate(list(config.get("plugins") or ()))
     OmegaConf.update(config, "video.path", task.video)
     OmegaConf.update(config, "paths.cache", task.cache)
+    OmegaConf.update(config, "force", task.forced not in ("", status.entry.forced))
     with explained():
         job, (metrics, *_) = perform(config, task.command(), status.watching)
     made = delivery(config).path(job.directory, job.data.clip.info.name)
@@ -204,16 +255,16 @@ class Status:
     """
 
     def __init__(self, folder: Folder, task: Task) -> None:
-        self.folder, self._key = folder, task.key
+        self.folder, self._key, self._forced = folder, task.key, task.forced
         self._began, self._written = time.monotonic(), 0.0
-        self.entry = Entry(video=printable(task.video), recipe=task.recipe)
+        self.entry = Entry(video=called(Path(task.video)), recipe=task.recipe)
         with suppress(UserError):  # a damaged one is replaced
             before = folder.read(task.key)
             if before is not None and (before.video, before.recipe) == (
                 self.entry.video, task.recipe
             ):  # fmt: skip
                 self.entry = before
-        self._spent = 0.0 if self.entry.state in ("done", "failed") else self.entry.seconds
+        self._spent = self.entry.seconds
 
     def seconds(self) -> float:
         """What all processes of this video have taken."""
@@ -229,7 +280,7 @@ class Status:
         """The job's tracker, and one that keeps the status."""
         from stdo.runs.tracking.several import Several
 
-        return partial(Several, [job.tracker, partial(_Told, self, job)])
+        return partial(Several, [job.tracker, partial(_Told, self, self._forced, job)])
 
     def step(self, done: int, steps: int, psnr: float, left: float) -> None:
         """Keep how far a fit is, not too often."""
@@ -247,18 +298,23 @@ class Status:
 class _Told:
     """A tracker that keeps the status file."""
 
-    def __init__(self, status: Status, job: Job, directory: Path, facts: Json) -> None:
-        self._status, self._job, self._facts = status, job, facts
+    def __init__(self, status: Status, forced: str, job: Job, directory: Path, _: Json) -> None:
+        self._status, self._job = status, job
         self._first: tuple[int, float] | None = None
         self._steps = 0
-        status.set(run=str(directory))
+        status.set(run=str(directory), forced=forced)  # what was there before is gone by now
 
     def loggers(self) -> list[Any]:
         """One that passes the curve on; the video is prepared by now."""
+        import torch
+
         from stdo.runs.tracking.curves import CurveLogger
 
-        patches = self._job.data.labels.size
-        self._steps = max(1, round(self._facts["passes"] * patches / self._facts["batch"]))
+        job, label_N = self._job, self._job.data.labels.ravel().astype("int64")
+        with torch.random.fork_rng(devices=[]):  # the fit's own networks are drawn later
+            sharing = job.sharing(int(label_N.max()) + 1)
+        samplers = job.samplers(label_N, sharing.learner_of(label_N))
+        self._steps = sum(each.steps for each in samplers)
         return [CurveLogger("status", self._row)]
 
     def _row(self, metrics: Mapping[str, float], step: int) -> None:

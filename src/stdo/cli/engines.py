@@ -13,14 +13,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from stdo.cli.encode import BUSY, CODES, DONE, FAILED, Task, as_json, encode, environment
+from stdo.cli.encode import (
+    BUSY,
+    CODES,
+    DONE,
+    FAILED,
+    LATER,
+    Task,
+    as_json,
+    encode,
+    encode_in_time,
+    environment,
+)
 from stdo.core.foreign import printable
 from stdo.core.types import UserError
 
@@ -36,7 +47,7 @@ it is set otherwise."""
 _PARALLEL = 256
 """Jobs of an array that run at the same time unless ``workers`` says otherwise."""
 
-Ended = Iterator[tuple[Task, str]]
+Ended = Generator[tuple[Task, str], None, None]
 """Tasks as they end, with `DONE`, `FAILED`, `BUSY`, or a line that says how their process died."""
 
 
@@ -233,7 +244,8 @@ class Submitit:
     Attributes:
         workers: How many at the same time.
         threads: Cores that a job asks for.
-        retries: How often a job that dies or runs out of time is submitted again.
+        retries: How often a job that dies is submitted again, or one whose time is over before
+            its fit got further; one that got further is submitted again in any case.
         gpus: That a job asks for.
         slurm: The settings of ``slurm``.
     """
@@ -289,10 +301,13 @@ class Submitit:
                 for job in [job for job in running if job.done()]:
                     task = running.pop(job)
                     outcome = _result(job)
-                    if outcome in CODES or not tries[task.key]:
+                    if outcome == LATER:  # no failure, however often it happens
+                        outcome = "the time of its job was over"
+                    elif outcome in CODES or not tries[task.key]:
                         yield task, outcome
                         continue
-                    tries[task.key] -= 1
+                    else:
+                        tries[task.key] -= 1
                     _say_again(task, outcome)
                     left.append(task)
                 time.sleep(_POLL)
@@ -304,8 +319,8 @@ class Submitit:
 def _submitted(executor: Any, tasks: Sequence[Task]) -> list[Any]:
     try:
         if len(tasks) == 1:
-            return [executor.submit(encode, tasks[0])]
-        return list(executor.map_array(encode, tasks))
+            return [executor.submit(encode_in_time, tasks[0])]
+        return list(executor.map_array(encode_in_time, tasks))
     except Exception as error:  # whatever the cluster's own commands say
         raise UserError(f"engine=slurm: {_first_line(error)}") from error
 

@@ -26,11 +26,13 @@ from stdo.config.composed import explained
 from stdo.config.plugins import activate
 from stdo.core.foreign import printable
 from stdo.core.types import Json, UserError
+from stdo.pipeline.chunking import chunks_of
 from stdo.runs.catalogue import Folder, is_done
 from stdo.runs.directory import read_result
 
 FRAMES = (8, 32, 128)
-"""Of each video of a calibration, one after the other while there is time."""
+"""Of each video of a calibration, one after the other while there is time; more where chunks are
+parts of the time line and there are more than 8."""
 
 _LIMIT = 60.0
 """Seconds after which no longer calibration begins, if it is to take longer than that."""
@@ -55,6 +57,7 @@ class Size:
         patches: Of all of them.
         seconds: That they last.
         prepared: Bytes of the prepared video.
+        chunks: Where their number follows from its length, else None.
     """
 
     frames: int
@@ -62,6 +65,7 @@ class Size:
     patches: int
     seconds: float
     prepared: int
+    chunks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,11 @@ class Sample:
         rest: Seconds without training.
         stream: Bytes of the package that grow with the video.
         fixed: Bytes of the package that do not.
-        kept: Bytes of the run directory without the package.
+        kept: Bytes of the run directory without the package and without what chunks have of their
+            own.
+        chunks: How many it has.
+        sent: Bytes of the package that each chunk has of its own; no part of ``fixed``.
+        saved: Bytes of the run directory that each chunk has of its own.
     """
 
     pixels: int
@@ -80,8 +88,11 @@ class Sample:
     train: float
     rest: float
     stream: int
-    fixed: int
-    kept: int
+    fixed: float
+    kept: float
+    chunks: int
+    sent: float
+    saved: float
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ def forecast(tasks: Sequence[Task], plain: Mapping[str, Any], workers: int) -> s
         UserError: No video can be read, or none of the calibration could be encoded.
     """
     activate(list(plain.get("plugins") or ()))
-    left = [each for each in tasks if not _is_there(each)]
+    left = [each for each in tasks if each.forced or not _is_there(each)]
     opened = _spread(left, _OPENED)
     sizes: dict[str, Size] = {}
     lines = []
@@ -170,8 +181,15 @@ def _size(each: Task) -> Size:
         raise UserError(f"{each.video}: its length is unknown before it is decoded")
     pixels = info.frames * info.width * info.height
     prepared = int(3 * pixels * (1 + 1 / scale**2))
-    seconds = float(info.frames / info.rate)
-    return Size(info.frames, pixels, info.frames * clip.grid.patches, seconds, prepared)
+    length = config.chunking.get("seconds")
+    return Size(
+        info.frames,
+        pixels,
+        info.frames * clip.grid.patches,
+        float(info.frames / info.rate),
+        prepared,
+        chunks_of(info, length) if length else None,
+    )
 
 
 def _calibrate(
@@ -185,7 +203,7 @@ def _calibrate(
     out = Path(chosen[0].out)
     base = out if out.is_dir() else None
     with tempfile.TemporaryDirectory(prefix=".plan-", dir=base) as scratch:
-        for frames in FRAMES:
+        for frames in _lengths(chosen[0].settings):
             began = time.monotonic()
             pieces = [_piece(each, sizes[each.key], frames, Path(scratch)) for each in chosen]
             sys.stderr.write(f"calibrating: {frames} frames of {videos_of(count)}\n")
@@ -204,6 +222,13 @@ def _calibrate(
     return levels
 
 
+def _lengths(settings: Mapping[str, Any]) -> list[int]:
+    """Frames of the pieces of a calibration. A chunk that is a part of the time line needs one."""
+    by_time = settings["chunking"]["name"] == "time" and not settings["chunking"]["seconds"]
+    least = int(settings["chunks"]) if by_time else 1
+    return [frames * -(-least // FRAMES[0]) for frames in FRAMES]
+
+
 def _piece(each: Task, size: Size, frames: int, scratch: Path) -> Task:
     """A task that encodes some frames from the middle of a video, with fewer steps."""
     out = scratch / str(frames)
@@ -213,28 +238,38 @@ def _piece(each: Task, size: Size, frames: int, scratch: Path) -> Task:
     video = settings["video"]
     if frames < size.frames:
         video["max_frames"] = frames
+        if size.chunks is not None:  # two or more chunks tell what one more takes
+            half = frames / 2 * size.seconds / size.frames
+            settings["chunking"]["seconds"] = min(half, float(settings["chunking"]["seconds"]))
         if video.get("start") in (0, None):
             video["start"] = round((size.frames - frames) / 2 * size.seconds / size.frames, 3)
-    return replace(each, out=str(out), settings=settings, own_cache=True)
+    return replace(each, out=str(out), settings=settings, own_cache=True, forced="")
 
 
 def _sample(each: Task) -> Sample:
     entry = Folder(Path(each.out)).read(each.key)
     assert entry is not None and entry.run is not None, entry
-    run = Path(entry.run)
+    outputs = str(each.settings["paths"]["outputs"])
+    run = Path(outputs + entry.run[len(outputs) :])  # a status holds what can be printed
     metrics = read_result(run)
     parts, seconds = metrics["bytes"], metrics["seconds"]
     stream = parts["lr"] + parts["audio"] + parts["chunks"]
     train = float(seconds["train"])
     files = [path for path in run.rglob("*") if path.is_file() and path.suffix != ".stdo"]
+    chunks, weights, base = metrics["chunks"], metrics["params"], metrics["params_base"]
+    own = metrics["params_per_chunk"] + (base if weights >= 2 * base else 0)
+    sent, saved = parts["models"] * own / weights, 4.0 * own
     return Sample(
         metrics["frames"] * metrics["width"] * metrics["height"],
         metrics["patch_presentations"],
         train,
         entry.seconds - train,
         stream,
-        parts["total"] - stream,
-        sum(path.stat().st_size for path in files),
+        parts["total"] - stream - sent * chunks,
+        sum(path.stat().st_size for path in files) - saved * chunks,
+        chunks,
+        sent,
+        saved,
     )
 
 
@@ -251,7 +286,9 @@ def _cost(levels: Sequence[Mapping[str, Sample]], size: Size, passes: float) -> 
         train = _line(least.shown, least.train, most.shown, most.train, shown)
         stream = _line(least.pixels, least.stream, most.pixels, most.stream, size.pixels)
         kept = _line(least.pixels, least.kept, most.pixels, most.kept, size.pixels)
-        found.append(Cost(rest + train, stream + most.fixed, kept))
+        chunks = size.chunks or most.chunks
+        size_of = stream + most.fixed + chunks * most.sent
+        found.append(Cost(rest + train, size_of, kept + chunks * most.saved))
     return Cost(
         fmean(each.seconds for each in found),
         fmean(each.bytes for each in found),

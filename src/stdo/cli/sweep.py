@@ -30,7 +30,7 @@ from stdo.cli.mistakes import mistakes
 from stdo.config.command import command_of, job_of
 from stdo.config.errors import MISTAKES, one_line
 from stdo.config.plugins import activate, refuse_hidden, refuse_late
-from stdo.config.settings import check_objective_of, settle
+from stdo.config.settings import check_objective_of, refuse_processes, settle
 from stdo.core.files import disk_error
 from stdo.core.locks import RANKS, BusyError
 from stdo.core.provenance import as_typed
@@ -202,7 +202,8 @@ class Watch:
 
     def begin(self, config: DictConfig, work: TaskFunction) -> None:
         """Check what all jobs have in common, and say where they leave their outcomes."""
-        _refuse_processes(config.trainer)
+        if not any(name in os.environ for name in RANKS):
+            refuse_processes(config.trainer, "a sweep; run the jobs one by one, or under torchrun")
         check_objective_of(config)
         self._config = config
         folder = Path(config.hydra.sweep.dir).absolute() / f"jobs-{uuid4().hex[:8]}"
@@ -381,16 +382,3 @@ def _direct(config: DictConfig) -> None:
     else:
         line = "highest {}; hydra.sweeper.direction=minimize looks for the lowest"
     sys.stderr.write(f"note: the sweeper looks for the {line.format(config.objective)}\n")
-
-
-def _refuse_processes(trainer: DictConfig) -> None:
-    """Raise UserError where Lightning would start processes of its own: each would run the whole
-    sweep again."""
-    devices = trainer.get("devices", 1)
-    one = devices in (1, "1") or (not isinstance(devices, int | str) and len(devices) == 1)
-    if one or any(name in os.environ for name in RANKS):
-        return
-    raise UserError(
-        f"trainer.devices={devices}: must be 1 in a sweep; run the jobs one by one, or under "
-        "torchrun"
-    )

@@ -1,26 +1,26 @@
-"""Callbacks, loggers and trackers from a configuration, checked before anything is decoded."""
+"""Callbacks, profilers, loggers and trackers from a configuration, checked before decoding."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from stdo.core.types import UserError
+from stdo.runs.directory import KEPT
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from pytorch_lightning.profilers import Profiler
 
     from stdo.runs.tracking.tracker import MakeTracker
 
 LOGGED = ("val/psnr", "train/loss", "train/psnr")
 """What a fit tells callbacks."""
-
-KEPT = "kept"
-"""Folder of the run directory for checkpoints of the user's own callbacks."""
 
 REFUSED = {
     "GradientAccumulationScheduler": "use trainer.accumulate_grad_batches",
@@ -42,15 +42,15 @@ REFUSED = {
 """Lightning's callbacks that a fit cannot honour, and why."""
 
 
-def callbacks_of(config: DictConfig, folder: Path) -> Callable[[], list[pl.Callback]]:
-    """What makes the callbacks of ``callbacks.<name>``, new ones for each phase.
+def callbacks_of(config: DictConfig) -> Callable[[Path], list[pl.Callback]]:
+    """What makes the callbacks of ``callbacks.<name>``, new ones for each phase, from the folder
+    that checkpoints without a ``dirpath`` go to.
 
     They are made once here, so that what is wrong with one is known before anything is decoded.
     ``refuse_untrusted`` comes first.
 
     Args:
         config: Of the run.
-        folder: The run directory; checkpoints without a ``dirpath`` go there.
 
     Raises:
         UserError: One cannot be built, cannot be honoured, or watches what is never logged.
@@ -59,8 +59,8 @@ def callbacks_of(config: DictConfig, folder: Path) -> Callable[[], list[pl.Callb
         name: node for name, node in (config.get("callbacks") or {}).items() if node is not None
     }
     for name, node in asked.items():
-        _check(name, _built(name, node, folder), config)
-    return lambda: [_built(name, node, folder) for name, node in asked.items()]
+        _check(name, _built(name, node, Path(KEPT)), config)
+    return lambda folder: [_built(name, node, folder) for name, node in asked.items()]
 
 
 def _built(name: str, node: Any, folder: Path) -> pl.Callback:
@@ -72,9 +72,9 @@ def _built(name: str, node: Any, folder: Path) -> pl.Callback:
     if not isinstance(made, pl.Callback):
         raise UserError(f"{where}: must be a callback of Lightning, not {type(made).__name__}")
     if isinstance(made, ModelCheckpoint) and made.dirpath is None:
-        made = _instantiated(where, node, "", dirpath=str(folder / KEPT))
+        made = _instantiated(where, node, "", dirpath=str(folder))
     if isinstance(made, OnExceptionCheckpoint):
-        made.dirpath = str(folder / KEPT / made.dirpath)
+        made.dirpath = str(folder / made.dirpath)
     assert isinstance(made, pl.Callback)
     return made
 
@@ -118,8 +118,52 @@ def _check(name: str, made: pl.Callback, config: DictConfig) -> None:
         raise UserError(
             f"{where}: acts where the video is validated: set budget.validate_every=0.1"
         )
-    if isinstance(made, EarlyStopping) and monitor != "train/loss" and made.mode == "min":
-        raise UserError(f"{where}.mode=min: must be max: {monitor} is better the higher it is")
+    mode, better = getattr(made, "mode", None), "lower" if monitor == "train/loss" else "higher"
+    wanted = "min" if better == "lower" else "max"
+    if monitor is not None and mode is not None and mode != wanted:
+        raise UserError(
+            f"{where}.mode={mode}: must be {wanted}: {monitor} is better the {better} it is"
+        )
+
+
+def profiler_of(asked: Any) -> str | Callable[..., Profiler] | None:
+    """What makes the profiler that ``trainer.profiler`` asks for, from further arguments: of
+    ``dirpath`` and ``filename`` those that it takes and that the user has not set.
+
+    It is made once here, so that what is wrong with it is known before anything is decoded.
+
+    Args:
+        asked: The name of one, a mapping with a ``_target_``, or None.
+
+    Raises:
+        UserError: It cannot be built, or is no profiler of Lightning.
+    """
+    if not OmegaConf.is_dict(asked):
+        name: str | None = asked
+        return name
+    from pytorch_lightning.profilers import Profiler
+
+    where, example = "trainer.profiler", "pytorch_lightning.profilers.SimpleProfiler"
+    kind = get_object(str(asked["_target_"])) if "_target_" in asked else None
+    taken: set[str] = set()
+    if kind is not None:
+        own = {str(key): value for key, value in asked.items() if not str(key).startswith("_")}
+        signature = inspect.signature(kind)
+        try:  # before it is made: half-made ones complain on stderr when they are deleted
+            signature.bind(**own)
+        except TypeError as error:
+            raise UserError(f"{where}: cannot be built ({error})") from error
+        taken = signature.parameters.keys() - own.keys()
+    made = _instantiated(where, asked, example)
+    if not isinstance(made, Profiler):
+        raise UserError(f"{where}: must be a profiler of Lightning, not {type(made).__name__}")
+
+    def make(**more: Any) -> Profiler:
+        fitting = {key: value for key, value in more.items() if key in taken}
+        built: Profiler = _instantiated(where, asked, example, **fitting)
+        return built
+
+    return make
 
 
 def tracker_of(config: DictConfig, settings: Mapping[str, Any]) -> MakeTracker:

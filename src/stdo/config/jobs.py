@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from stdo.config.callbacks import callbacks_of, tracker_of
+from stdo.config.callbacks import callbacks_of, profiler_of, tracker_of
 from stdo.config.clips import VIDEO_PATHS, build_clip
 from stdo.config.command import command_of
 from stdo.config.plugins import used
@@ -20,15 +20,14 @@ from stdo.config.settings import (
     check,
     check_chunks,
     check_objective_of,
-    one_form,
+    shaping_settings,
     whole_numbers,
 )
 from stdo.config.trust import conf_dir, conf_dirs, refuse_untrusted
 from stdo.core.imports import quickly
 from stdo.core.types import FrameSource, UserError
 from stdo.runs.directory import RESULT, file_name
-from stdo.runs.setting import Role
-from stdo.runs.settings import flat, is_neutral, role_of
+from stdo.runs.settings import flat
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
 PARTIAL = ("backbone.network", "chunking.split", "sharing", "sampler", "init.sampler",
     "optim.optimizer", "optim.schedule", "trainer")  # fmt: skip
 """What of a configuration names a class or function that is called later."""
-
-_LATER = ("trainer.", "budget.equal", "chunking.")
-"""Settings, or how they begin, that configurations of before do not have."""
 
 
 def build_job(config: DictConfig) -> Job:
@@ -71,9 +67,9 @@ def build_job(config: DictConfig) -> Job:
         from stdo.training.loss import check_loss
         from stdo.training.precision import resolve
 
+    _name_as_installed(config)
     _set_chunks(config)
     config.trainer.precision = resolve(config.trainer.precision, config.trainer.accelerator)
-    config.callbacks = _named_as_installed(config.get("callbacks"))
     settings = OmegaConf.to_container(config, resolve=True)
     refuse_untrusted(settings)
     _check_partial(config)
@@ -92,7 +88,7 @@ def build_job(config: DictConfig) -> Job:
         check_backbone(network)
     check_loss(config.optim.loss)
     directory = run_directory(config, clip.source)
-    options = _options(config, directory)
+    options = _options(config)
     budget = {
         "batch": config.budget.batch * options.accumulate,
         "passes": config.budget.passes,
@@ -182,7 +178,8 @@ def _set_reading(config: DictConfig) -> int | None:
     if networks == 1:
         config.budget.equal = "batch"
     elif networks and config.budget.equal == "steps":
-        batch_of_each(config.budget.batch, networks)
+        accumulate = config.trainer.get("accumulate_grad_batches") or 1
+        batch_of_each(config.budget.batch, networks, accumulate)
     return networks
 
 
@@ -214,22 +211,19 @@ def _own_settings(config: DictConfig) -> list[str]:
     return sorted(own | taken)
 
 
-def _options(config: DictConfig, directory: Path) -> Options:
+def _options(config: DictConfig) -> Options:
     """What the user adds to the fit: callbacks, what `HONOURED` of the Trainer's arguments ask for,
     validation."""
     from stdo.training.options import Limit, Options
 
     trainer, budget = config.trainer, config.budget
-    profiler = trainer.get("profiler")
-    if OmegaConf.is_dict(profiler):
-        profiler = partial(instantiate, profiler)
     return Options(
-        callbacks_of(config, directory),
+        callbacks_of(config),
         trainer.get("gradient_clip_val") or None,
         trainer.get("gradient_clip_algorithm") or "norm",
         trainer.get("accumulate_grad_batches") or 1,
         Limit.of(trainer),
-        profiler,
+        profiler_of(trainer.get("profiler")),
         budget.get("validate_every"),
         budget.get("validate_frames"),
     )
@@ -244,24 +238,14 @@ def _for_lightning(config: DictConfig) -> DictConfig:
     return OmegaConf.create({key: kept[key] for key in kept if key not in HONOURED})
 
 
-def _named_as_installed(callbacks: Any) -> Any:
-    """The same callbacks, named as in the package ``pytorch_lightning``; ``lightning.pytorch`` is
-    another copy of it."""
-    plain = OmegaConf.to_container(callbacks, resolve=True) if callbacks else {}
-    return _renamed_package(plain)
-
-
-def _renamed_package(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_renamed_package(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    found = {key: _renamed_package(each) for key, each in node.items()}
-    if "_target_" in found:
-        found["_target_"] = str(found["_target_"]).replace(
-            "lightning.pytorch.", "pytorch_lightning.", 1
-        )
-    return found
+def _name_as_installed(node: DictConfig) -> None:
+    """Name what is of Lightning as in the package ``pytorch_lightning``, in place;
+    ``lightning.pytorch`` is another copy of it."""
+    for key, value in node.items_ex(resolve=False):
+        if OmegaConf.is_dict(value):
+            _name_as_installed(value)
+        elif key == "_target_" and str(value).startswith("lightning.pytorch."):
+            node[key] = str(value).removeprefix("lightning.").replace(".", "_lightning.", 1)
 
 
 def _tried_trainer(config: DictConfig) -> pl.Trainer:
@@ -308,19 +292,8 @@ def run_directory(config: DictConfig, source: FrameSource) -> Path:
     Equal settings give one directory, however they are written. The video's settings enter by its
     content.
     """
-    settings = OmegaConf.to_container(config, resolve=True)
-    kept = {
-        name: one_form(name, value)
-        for name, value in flat(settings)
-        if role_of(name) is not Role.NONE
-        and not name.startswith("video.")
-        # runs that have such a setting with no effect are those of before that had none
-        and not (name.startswith(_LATER) and is_neutral(name, value))
-    }
-    if any(name.startswith("callbacks.") for name in kept):
-        # what callbacks watch
-        shown = {name: config.budget.get(name) for name in ("validate_every", "validate_frames")}
-        kept |= {f"budget.{name}": value for name, value in shown.items()}
+    shaping = shaping_settings(OmegaConf.to_container(config, resolve=True))
+    kept = {name: value for name, value in shaping.items() if not name.startswith("video.")}
     kept["fingerprint"] = source.fingerprint()
     digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
     return Path(config.paths.outputs) / file_name(source.info.name) / f"{config.name}-{digest}"

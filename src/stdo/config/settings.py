@@ -10,9 +10,10 @@ import msgspec
 from omegaconf import OmegaConf
 
 import stdo.config.multirun  # noqa: F401  conf/train.yaml asks it for the name of the multirun
-from stdo.core.types import UserError
+from stdo.core.types import Json, UserError
 from stdo.runs.objective import check_objective
-from stdo.runs.settings import SETTINGS, refuse
+from stdo.runs.setting import Role
+from stdo.runs.settings import SETTINGS, flat, is_neutral, refuse, role_of
 
 PATHS = tuple(name for name, setting in SETTINGS.items() if setting.path)
 """Settings that name files or folders; a ``~`` at their start is the home."""
@@ -24,6 +25,9 @@ LISTS_OF_TEXTS = frozenset(
 
 NAME_MAX = 255
 """Bytes of the name of a file."""
+
+_LATER = ("trainer.", "budget.equal", "chunking.")
+"""Settings, or how they begin, that configurations of before do not have."""
 
 ALL_TEXTS = LISTS_OF_TEXTS | {
     name for name, setting in SETTINGS.items() if setting.accepts("any text")
@@ -82,6 +86,42 @@ def one_form(name: str, value: Any) -> Any:
     if isinstance(value, list):
         return [one_form("", each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def shaping_settings(settings: Any) -> Json:
+    """The settings that change the result of a run, by their whole names; equal for equal runs,
+    however they are written.
+
+    Args:
+        settings: A whole configuration as nested plain values.
+    """
+    kept = {
+        name: one_form(name, value)
+        for name, value in flat(settings)
+        if role_of(name) is not Role.NONE
+        # runs that have such a setting with no effect are those of before that had none
+        and not (name.startswith(_LATER) and is_neutral(name, value))
+    }
+    if any(name.startswith("callbacks.") for name in kept):
+        # what callbacks watch
+        shown = ("validate_every", "validate_frames")
+        kept |= {f"budget.{name}": settings["budget"].get(name) for name in shown}
+    return kept
+
+
+def refuse_processes(trainer: Any, where: str) -> None:
+    """Raise UserError where Lightning would start processes of its own, each of which would do all
+    the work of the command again.
+
+    Args:
+        trainer: The settings ``trainer``.
+        where: In what they must not, such as "a sweep".
+    """
+    for name in ("devices", "num_nodes"):
+        value = trainer.get(name, 1)
+        listed = not isinstance(value, int | str | None) and len(value) == 1
+        if value not in (1, "1") and not listed:
+            raise UserError(f"trainer.{name}={value}: must be 1 in {where}")
 
 
 def place(key: str, path: str) -> str:

@@ -23,7 +23,7 @@ from stdo.core.types import UserError
 from stdo.runs.settings import FORMER, SETTINGS
 
 _SETTING = re.compile(r"(?P<start>\+{0,2}(?P<key>[A-Za-z_][\w.]*)=)(?P<value>.*)", re.DOTALL)
-OPEN = re.compile(r"(trainer\.\w+|callbacks\.[\w.]+|logger\.\w+\.[\w.]+)(?==)")
+OPEN = re.compile(r"(trainer\.[\w.]+|callbacks\.[\w.]+|logger\.\w+\.[\w.]+)(?==)")
 """Settings that need not stand in conf/: they are arguments of classes of others."""
 
 _SWEEPS = re.compile(r"-m|--multirun|hydra\.mode=(hydra\.types\.)?(RunMode\.)?MULTIRUN")

@@ -236,11 +236,12 @@ def _forget_one(folder: Path) -> None:
     os.close(owner)
 
 
-def hold(descriptor: int) -> bool:
+def hold(descriptor: int, shared: bool = False) -> bool:
     """Lock an open file for this process, without waiting.
 
     Args:
         descriptor: Of a file that is open for writing; network file systems lock no others.
+        shared: Only keep others from locking it for themselves alone.
 
     Returns:
         Whether it is locked. False where the file system has no locks, which is said once on
@@ -250,7 +251,7 @@ def hold(descriptor: int) -> bool:
         BlockingIOError: Another process holds it.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
     except OSError as error:

@@ -18,12 +18,14 @@ class Delta(StrEnum):
 
     MODULATION: (outputs / 2, 2, 3), mixes the two outputs of each pair, see
         `stdo.models.modulated`.
+    INPUTS: (inputs / 2, 2, 3), mixes the two inputs of each pair.
     LOW_RANK: (rank, height + width), the left column and the right row of each rank of a matrix
         (height, width), see `stdo.models.lowrank`. The matrix is the filters', (outputs · rows,
         inputs · columns).
     """
 
     MODULATION = "modulation"
+    INPUTS = "inputs"
     LOW_RANK = "difference"
 
 
@@ -67,13 +69,20 @@ def fold(base: Mapping[str, Any], kind: Delta, delta: Mapping[str, Any]) -> dict
     """Fold a delta into the convolutions of the base.
 
     A modulation adds to output i of pair p ``m[p, i, 0] · out_0 + m[p, i, 1] · out_1 + m[p, i,
-    2]``. A low-rank difference adds the product of its factors: to row y and column x of the filter
-    of output o and input i the number in row (o, y) and column (i, x).
+    2]``; one of inputs adds the same to the inputs. A low-rank difference adds the product of its
+    factors: to row y and column x of the filter of output o and input i the number in row (o, y)
+    and column (i, x).
     """
     folded = dict(base)
     for name, change in delta.items():
         weight = base[f"{name}.weight"]
-        if kind is Delta.MODULATION:
+        if kind is Delta.INPUTS:
+            outputs, inputs = weight.shape[:2]
+            rows = weight.reshape(outputs, inputs // 2, 2, -1)
+            more = change[..., :2].swapaxes(-1, -2) @ rows
+            more_bias = (rows.sum(-1) * change[..., 2]).reshape(outputs, -1).sum(-1)
+            folded[f"{name}.bias"] = base[f"{name}.bias"] + more_bias
+        elif kind is Delta.MODULATION:
             bias = base[f"{name}.bias"]
             rows, biases = weight.reshape(len(change), 2, -1), bias.reshape(len(change), 2, 1)
             more, more_bias = change[..., :2] @ rows, change[..., :2] @ biases + change[..., 2:]
@@ -101,7 +110,7 @@ def delta_shape(kind: Delta, weight: Sequence[int], rank: int) -> tuple[int, ...
         weight: Shape of the convolution's weight, four numbers.
         rank: Of low-rank differences; a matrix has at most its shorter side.
     """
-    if kind is Delta.MODULATION:
-        return weight[0] // 2, 2, 3
+    if kind is not Delta.LOW_RANK:
+        return weight[kind is Delta.INPUTS] // 2, 2, 3
     high, wide = sides_of(weight)
     return min(rank, high, wide), high + wide

@@ -11,6 +11,7 @@ from torch.nn.functional import conv2d, pad, pixel_shuffle
 from torch.nn.utils import parametrize, skip_init
 
 from stdo.core.cubic import cubic
+from stdo.core.networks import Delta
 from stdo.core.types import SCALES, UserError
 
 INITS = ("bicubic", "paper")
@@ -46,8 +47,11 @@ class Backbone(nn.Module, ABC):
     """
 
     BODY: ClassVar[tuple[str, ...]]
-    """What the names of the body's convolutions begin with: all but the layers that make the
-    output, and the head of the deep networks. CaFM modulates these."""
+    """What the names of the convolutions begin with that CaFM modulates."""
+
+    MODULATION: ClassVar[Delta] = Delta.MODULATION
+    """Whether CaFM modulates what they make, channel by channel, or in pairs of channels what they
+    see, which is what the convolutions before them make after their activation."""
 
     RESIDUALS: ClassVar[tuple[str, ...]] = ("none", "bicubic")
     """What it may predict, the published way first."""

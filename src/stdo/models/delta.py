@@ -3,7 +3,7 @@
 import copy
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,6 @@ class Deltas(Sharing):
         seed: Of the first weights; the base starts as the network that `Single` would build.
         bicubic_chunks: See `Sharing`.
     """
-
-    KIND: ClassVar[Delta]
-    """Of the deltas as they are sent."""
 
     def __init__(
         self, backbone_factory: BackboneFactory, chunks: int, seed: int, bicubic_chunks: int
@@ -57,7 +54,12 @@ class Deltas(Sharing):
 
     @abstractmethod
     def sent(self, chunk: int) -> dict[str, Tensor]:
-        """The delta of ``chunk``, of ``KIND``: see `stdo.core.networks`."""
+        """The delta of ``chunk``, of `kind`: see `stdo.core.networks`."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> Delta:
+        """Of the deltas as they are sent."""
 
     @property
     def networks(self) -> int:
@@ -82,7 +84,7 @@ class Deltas(Sharing):
         for name in self.names:
             _replace(base, name, copy.deepcopy(self.conv(name).conv))
         deltas = [self.sent(chunk) for chunk in range(self.served)]
-        return Networks([plain(base).state_dict()], self.KIND, deltas)
+        return Networks([plain(base).state_dict()], self.kind, deltas)
 
     def forward(self, lr_NCHW: Tensor, chunk_N: Tensor) -> Tensor:
         """See `Sharing.forward`."""

@@ -39,8 +39,6 @@ class LowRank(Deltas):
     Raises UserError for another rank.
     """
 
-    KIND = Delta.LOW_RANK
-
     def __init__(
         self,
         backbone_factory: BackboneFactory,
@@ -65,6 +63,11 @@ class LowRank(Deltas):
     def settings(self) -> dict[str, float]:
         """See `Sharing.settings`."""
         return {"rank": self.rank}
+
+    @property
+    def kind(self) -> Delta:
+        """See `Deltas.kind`."""
+        return Delta.LOW_RANK
 
     def _changes(self, name: str) -> bool:  # noqa: ARG002 - all of them
         return True
@@ -125,8 +128,8 @@ class Factors(Banks):
 def balanced(factors: Factors) -> Tensor:
     """Both factors in one, (rank, high + wide), with rows that are orthogonal and as strong on
     either side."""
-    left, values, right = torch.linalg.svd(
-        factors.left.double() @ factors.right.double(), full_matrices=False
-    )
+    # On the CPU: a device may have no float64
+    product = factors.left.cpu().double() @ factors.right.cpu().double()
+    left, values, right = torch.linalg.svd(product, full_matrices=False)
     rank, root = factors.left.shape[1], values.sqrt()
     return torch.cat([(left * root).mT[:rank], (root[:, None] * right)[:rank]], 1).float()

@@ -172,10 +172,10 @@ def load_parts(path: str | Path) -> Networks[Tensor]:
     base = _under(f"{BASE}.", tensors)
     if not base:
         return Networks(networks)
-    modulated = bool(_under(f"{Delta.MODULATION}.", tensors))
-    kind = Delta.MODULATION if modulated else Delta.LOW_RANK
+    kinds = (kind for kind in Delta if _under(f"{kind}.", tensors))
+    kind = next(kinds, Delta.LOW_RANK)
     deltas = [_under(f"{kind}.{i}.", tensors) for i in range(len(networks))]
-    complete = all(deltas) or not modulated  # a low-rank difference may change nothing
+    complete = all(deltas) or kind is Delta.LOW_RANK  # a low-rank difference may change nothing
     known = _shapes(networks[0])
     if not complete or _shapes(base) != known or not _fit(deltas, kind, known):
         raise UserError(f"{path}: its base and {kind}s do not fit its {len(networks)} networks")

@@ -33,10 +33,12 @@ class Layout:
     Attributes:
         convs: Name and shape of the weight of each convolution; none where there are no deltas.
         rank: Of low-rank differences, up to 255; 0: they are modulations.
+        of_inputs: Whether modulations change what convolutions see.
     """
 
     convs: Params = ()
     rank: int = 0
+    of_inputs: bool = False
 
     @classmethod
     def of(cls, networks: Networks[F32], params: Params) -> "Layout":
@@ -44,26 +46,30 @@ class Layout:
         some = next((delta for delta in networks.deltas if delta), {})
         low_rank = networks.kind is Delta.LOW_RANK
         rank = max(map(len, some.values()), default=0) if low_rank else 0
-        return cls([conv for conv in _convs(params) if conv[0] in some], rank)
+        convs = [conv for conv in _convs(params) if conv[0] in some]
+        return cls(convs, rank, networks.kind is Delta.INPUTS)
 
     @property
     def kind(self) -> Delta:
         """Of the deltas, where there are any."""
-        return Delta.LOW_RANK if self.rank else Delta.MODULATION
+        if self.rank:
+            return Delta.LOW_RANK
+        return Delta.INPUTS if self.of_inputs else Delta.MODULATION
 
     @classmethod
     def read(cls, header: bytes, params: Params) -> "Layout":
         """The inverse of `header`. Raises UserError where there are no such convolutions, or cannot
         be such deltas."""
         flags = -(-len(params) // 8)
-        if len(header) not in (0, flags, flags + 1) or header[flags:] == b"\0":
+        if len(header) not in (0, flags, flags + 1):
             raise damaged(WEIGHTS, f"its header is not that of {len(params)} tensors")
         mask = (
             np.unpackbits(np.frombuffer(header, np.uint8, min(flags, len(header))))
             .astype(bool)
             .tolist()
         )
-        rank, shapes = sum(header[flags:]), {name: tuple(shape) for name, shape in params}
+        rank, of_inputs = sum(header[flags:]), header[flags:] == b"\0"
+        shapes = {name: tuple(shape) for name, shape in params}
         convs = [conv for conv, changed in zip(_convs(params), mask, strict=False) if changed]
         for name, _ in convs:
             weight = shapes.get(f"{name}.weight") or (1,)
@@ -72,16 +78,19 @@ class Layout:
                 good = len(weight) == 4 and bias in (weight[:1], weight[1:2])
             else:
                 good = bias == weight[:1] and weight[0] % 2 == 0
+                if of_inputs:
+                    good = len(weight) == 4 and bias == weight[:1] and weight[1] % 2 == 0
             if not good:
                 raise damaged(WEIGHTS, f"{name} cannot be {'changed' if rank else 'modulated'}")
-        return cls(convs, rank)
+        return cls(convs, rank, of_inputs)
 
     def header(self, params: Params) -> bytes:
-        """Nothing without deltas; else a bit for each of ``params``, and the rank in one byte where
-        there is one."""
+        """Nothing without deltas; else a bit for each of ``params``, and a byte with the rank, or
+        0 for modulations of inputs."""
         changed = {f"{name}.weight" for name, _ in self.convs}
         mask = np.packbits([name in changed for name, _ in params]).tobytes()
-        return (mask + bytes([self.rank] if self.rank else [])) if changed else b""
+        more = bytes([self.rank] if self.rank or self.of_inputs else [])
+        return mask + more if changed else b""
 
     def bits(self, bits: int) -> int:
         """The bits of a delta's numbers where weights have ``bits``."""
@@ -113,18 +122,18 @@ class Layout:
         }
 
     def _rows(self, change: F32, weight: Sequence[int]) -> list[F32]:
-        if self.kind is Delta.MODULATION:
+        if not self.rank:
             return [change.reshape(len(change), 6).T]
         return np.split(change, [sides_of(weight)[0]], axis=1)
 
     def _change(self, rows: Sequence[F32]) -> F32:
-        if self.kind is Delta.MODULATION:
+        if not self.rank:
             return rows[0].T.reshape(-1, 2, 3)
         return np.concatenate(rows, axis=1)
 
     def _shapes(self, weight: Sequence[int]) -> list[tuple[int, int]]:
         if not self.rank:
-            return [(6, weight[0] // 2)]
+            return [(6, weight[self.of_inputs] // 2)]
         high, wide = sides_of(weight)
         rank = min(self.rank, high, wide)
         return [(rank, high), (rank, wide)]

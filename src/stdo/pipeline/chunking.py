@@ -12,7 +12,8 @@ SLACK = 2
 
 
 def chunks_of(info: VideoInfo, seconds: float) -> int:
-    """How many equal chunks a video has, each as long as asked for or shorter.
+    """How many equal chunks a video has, each as long as asked for or shorter; `SLACK` may make one
+    longer.
 
     Args:
         info: Of the video as it is read: its frames and frames per second.

@@ -42,12 +42,13 @@ def side_by_side(sampler: Any, sharing: Any, served: int) -> int | None:
     return served if networks.ONE_EACH else 1
 
 
-def batch_of_each(batch: int, networks: int) -> int:
+def batch_of_each(batch: int, networks: int, accumulate: int = 1) -> int:
     """The patches that each of some networks is shown in a step with ``budget.equal=steps``.
 
     Args:
-        batch: Patches of all of them together.
+        batch: Patches of all of them together, in each part of a step.
         networks: How many train side by side, 1 or more.
+        accumulate: Parts of a step.
 
     Raises:
         UserError: The batch cannot be divided evenly.
@@ -55,11 +56,15 @@ def batch_of_each(batch: int, networks: int) -> int:
     >>> batch_of_each(8, 4), batch_of_each(4, 1)
     (2, 4)
     """
+    asked = f"budget.batch={batch}"
+    if accumulate > 1:
+        asked += f" times trainer.accumulate_grad_batches={accumulate}"
+    batch *= accumulate
     if batch % networks:
         several = ", ".join(str(networks * times) for times in (1, 2, 3))
         fitting = ", ".join(str(n) for n in range(1, min(batch, 64) + 1) if batch % n == 0)
         raise UserError(
-            f"budget.batch={batch}: must be a multiple of the {networks} networks that train side "
+            f"{asked}: must be a multiple of the {networks} networks that train side "
             f"by side with budget.equal=steps: {several} and so on; or set chunks so that there "
             f"are {fitting} networks, or budget.equal=batch"
         )

@@ -24,10 +24,11 @@ from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.common import Backbone
 from stdo.models.cost import macs_per_patch
 from stdo.models.sharing import BackboneFactory, Sharing, Single
-from stdo.models.weights import read_safetensors, save_networks, write_safetensors
-from stdo.pipeline.phases import MakeSampler, Start, samplers
+from stdo.models.weights import save_networks, write_safetensors
+from stdo.pipeline.phases import MakeSampler, Start, Tensors, read_scores, read_weights, samplers
 from stdo.runs.directory import (
     CHECKPOINT,
+    KEPT,
     START_CHECKPOINT,
     START_SCORES,
     START_WEIGHTS,
@@ -43,9 +44,6 @@ from stdo.training.options import Options, shortened_facts
 from stdo.training.processes import environment
 from stdo.training.shortened import Shortened, planned
 from stdo.training.validation import ValidateWhenDue, frames_to_measure, is_due, steps_between
-
-Tensors = dict[str, torch.Tensor]
-"""Parameters by name."""
 
 
 @dataclass(frozen=True)
@@ -116,23 +114,27 @@ class Job:
 
 @dataclass(frozen=True)
 class _Phase:
-    """One phase of a fit. checkpoint: where it resumes. keep: write one at its end as well, since
-    more follows.
+    """One phase of a fit.
 
     Attributes:
-        what: How the progress bar calls it.
+        checkpoint: Where it resumes.
+        number: Of two phases, 1 or 2; else 0.
         past: The phase before it, which took so many seconds.
-        after: Steps to follow.
+        following: The phase after it.
     """
 
     sharing: Sharing
     sampler: Sampler
     checkpoint: Path
-    keep: bool = False
-    what: str = "train"
+    number: int = 0
     past: Sampler | None = None
     seconds: float = 0.0
-    after: int = 0
+    following: Sampler | None = None
+
+    @property
+    def name(self) -> str:
+        """How folders and files of several phases are called."""
+        return f"phase-{self.number}" if self.number else ""
 
 
 def fit(job: Job, tracker: Tracker) -> pl.Trainer:
@@ -153,15 +155,13 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     rates: list[float | None] = []
     for first in before:
         weights, steps, seconds, rate = _start(
-            job, Single(job.backbone, chunks, seed=first.seed), first, planned(sampler), loggers
+            job, Single(job.backbone, chunks, seed=first.seed), first, sampler, loggers
         )
         done.append(Shortened(first, steps))
         rates.append(rate)
         sharing, label_N = job.sharing(chunks, weights), _flat(data)
         sampler = job.samplers(label_N, sharing.learner_of(label_N))[-1]
-        phase = _Phase(
-            sharing, sampler, job.directory / CHECKPOINT, False, "train 2/2", done[-1], seconds
-        )
+        phase = _Phase(sharing, sampler, job.directory / CHECKPOINT, 2, done[-1], seconds)
     trainer, seconds = _train(job, phase, loggers)
     done.append(Shortened(sampler, trainer.global_step))
     # Else its threads may end this process, or a child that is done, with an abort
@@ -174,7 +174,7 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
 
 
 def _start(
-    job: Job, sharing: Single, sampler: Sampler, after: int, loggers: list[Logger]
+    job: Job, sharing: Single, sampler: Sampler, following: Sampler, loggers: list[Logger]
 ) -> tuple[Tensors, int, float, float | None]:
     """Train one network for all chunks, unless that was done, and split the patches anew by what it
     makes of them.
@@ -186,12 +186,10 @@ def _start(
     """
     data, kept, scored = job.data, job.directory / START_WEIGHTS, job.directory / START_SCORES
     if scored.exists():
-        weights = _read_weights(kept, sharing.backbone)
-        scores, steps, seconds, rate = _read_scores(scored, data.labels.shape, sampler.steps)
+        weights = read_weights(kept, sharing.backbone)
+        scores, steps, seconds, rate = read_scores(scored, data.labels.shape, sampler.steps)
     else:
-        phase = _Phase(
-            sharing, sampler, job.directory / START_CHECKPOINT, True, "train 1/2", after=after
-        )
+        phase = _Phase(sharing, sampler, job.directory / START_CHECKPOINT, 1, following=following)
         trainer, seconds = _train(job, phase, loggers)
         steps, rate = trainer.global_step, peak_rate_of(trainer)
         weights = {
@@ -208,41 +206,11 @@ def _start(
             write_safetensors(scored, {"scores": torch.from_numpy(scores)}, told)
             phase.checkpoint.unlink(missing_ok=True)
         scores = trainer.strategy.broadcast(scores)
-    data.rescore(scores)
-    return weights, steps, seconds, rate
-
-
-def _read_weights(path: Path, backbone: Backbone) -> Tensors:
-    """The parameters that the first phase has left. Raises UserError unless they are those of this
-    backbone."""
-    tensors, _ = read_safetensors(path)
-    known = {name: tensor.shape for name, tensor in backbone.state_dict().items()}
-    if {name: tensor.shape for name, tensor in tensors.items()} != known:
-        raise UserError(f"{path}: holds another network; force=true trains again")
-    return tensors
-
-
-def _read_scores(
-    path: Path, shape: tuple[int, ...], most: int
-) -> tuple[F32, int, float, float | None]:
-    """The scores that the first phase has left, (T, rows, cols) in dB, its steps, all of ``most``
-    where an older version does not tell them, the seconds that it took, and its highest learning
-    rate, None where an older version does not tell it."""
-    tensors, meta = read_safetensors(path)
     try:
-        scores, seconds = tensors["scores"].numpy().astype(np.float32), float(meta["seconds"])
-        steps = int(meta.get("steps", most))
-        rate = float(meta["rate"]) if "rate" in meta else None
-    except (KeyError, ValueError):
-        raise UserError(f"{path}: damaged; force=true trains again") from None
-    if not 0 < steps <= most:
-        raise UserError(f"{path}: damaged; force=true trains again")
-    if scores.shape != shape:
-        raise UserError(
-            f"{path}: holds scores of {scores.shape} patches, the video {shape}; force=true "
-            "trains again"
-        )
-    return scores, steps, seconds, rate
+        data.rescore(scores)
+    except UserError as error:  # thresholds that leave a chunk empty
+        raise UserError(f"{error} by the network of the first phase (init=warm)") from error
+    return weights, steps, seconds, rate
 
 
 def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, float]:
@@ -253,36 +221,43 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
     border = data.grid.halo * data.video.scale
     past = (phase.past.steps, phase.past.presentations) if phase.past else (0, 0)
     before = planned(phase.past) if phase.past else 0
-    own = options.callbacks()
+    after = planned(phase.following) if phase.following else 0
+    own = options.callbacks(job.directory / KEPT / phase.name)
     every = _show(job, phase, single=bool(own))
     module = Overfit(
         phase.sharing, job.optimizer, job.schedule, steps, border, sampler.at_once,
         job.loss,
-        others=(before, planned(sampler) - steps + phase.after),
+        others=(before, planned(sampler) - steps + after),
         clip=options.clip, clip_by=options.clip_by, accumulate=options.accumulate,
     )  # fmt: skip
     module.telling, module.to_loggers = bool(own), False
+    bar = f"train {phase.number}/2" if phase.number else "train"
     curve = Curve(sampler.shown, *past, phase.seconds)
     with _explained(job, sampler), deferred() as asked:
         kept = KeepLast(
-            last, job.checkpoint_seconds, asked, steps if phase.keep else None,
+            last, job.checkpoint_seconds, asked, steps if phase.following else None,
             lambda done: is_due(done, every, steps),
         )  # fmt: skip
         due = [ValidateWhenDue(every, steps)] if every is not None else []
         trainer = job.trainer(
             max_epochs=1,
-            callbacks=[*due, *own, curve, FitProgress(sampler.shown, phase.what), kept],
+            callbacks=[*due, *own, curve, FitProgress(sampler.shown, bar), kept],
             logger=loggers,
             plugins=[AtomicCheckpointIO(), *environment(job.trainer)],
             # every process sees every step, and takes its share of its patches
             use_distributed_sampler=False,
-            **options.arguments(own, every is not None, job.directory, job.trainer),
+            **options.arguments(own, every is not None, job.directory, job.trainer, phase.name),
         )
         trainer.fit(
             module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True
         )
         if (stop := asked()) is not None:
             raise stop
+    if trainer.global_step != steps and not trainer.should_stop:
+        raise UserError(
+            f"{job.directory}: the fit ended after {trainer.global_step} of {steps} steps, and "
+            "nothing asked for it; force=true trains again"
+        )
     return trainer, curve.seconds
 
 
@@ -290,7 +265,7 @@ def _show(job: Job, phase: _Phase, single: bool) -> int | None:
     """Say what a phase shows and what it validates. Returns the steps between two validations,
     or None."""
     data, sampler, options = job.data, phase.sampler, job.options
-    whole = planned(sampler) + phase.after + (planned(phase.past) if phase.past else 0)
+    whole = sum(each.steps for each in (phase.past, sampler, phase.following) if each)
     every = steps_between(options.validate_every, whole)
     data.show(sampler, single)
     if every is None:
@@ -310,11 +285,12 @@ def _show(job: Job, phase: _Phase, single: bool) -> int | None:
 @contextmanager
 def _explained(job: Job, sampler: Sampler) -> Iterator[None]:
     """Raise UserError for what a machine or Lightning refuses."""
+    batch = job.facts.get("batch", sampler.batch_size) // job.options.accumulate
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise UserError(
-            f"out of GPU memory: lower budget.batch ({sampler.batch_size}) or use trainer=cpu"
+            f"out of GPU memory: lower budget.batch ({batch}) or use trainer=cpu"
         ) from error
     except MisconfigurationException as error:
         raise UserError(
@@ -324,7 +300,7 @@ def _explained(job: Job, sampler: Sampler) -> Iterator[None]:
         if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
             raise
         raise UserError(
-            f"out of memory: lower budget.batch ({sampler.batch_size}), patches.halo "
+            f"out of memory: lower budget.batch ({batch}), patches.halo "
             f"({job.data.grid.halo}), patches.height or patches.width"
         ) from error
 

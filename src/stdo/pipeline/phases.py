@@ -3,11 +3,18 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from stdo.chunks.sample import Sampler
-from stdo.core.types import I64, UserError
+from stdo.core.types import F32, I64, UserError
+from stdo.models.common import Backbone
+from stdo.models.weights import read_safetensors
+
+Tensors = dict[str, torch.Tensor]
+"""Parameters by name."""
 
 MakeSampler = Callable[..., Sampler]
 """(chunk of each patch, learner of each patch) -> which patches are shown; takes batch, passes and
@@ -79,3 +86,36 @@ def least_passes(patches: int, batch: int, share: float) -> float:
         if all_of_them - max(1, first) >= 1:
             return passes
         steps += 1
+
+
+def read_weights(path: Path, backbone: Backbone) -> Tensors:
+    """The parameters that the first phase has left. Raises UserError unless they are those of this
+    backbone."""
+    tensors, _ = read_safetensors(path)
+    known = {name: tensor.shape for name, tensor in backbone.state_dict().items()}
+    if {name: tensor.shape for name, tensor in tensors.items()} != known:
+        raise UserError(f"{path}: holds another network; force=true trains again")
+    return tensors
+
+
+def read_scores(
+    path: Path, shape: tuple[int, ...], most: int
+) -> tuple[F32, int, float, float | None]:
+    """The scores that the first phase has left, (T, rows, cols) in dB, its steps, all of ``most``
+    where an older version does not tell them, the seconds that it took, and its highest learning
+    rate, None where an older version does not tell it."""
+    tensors, meta = read_safetensors(path)
+    try:
+        scores, seconds = tensors["scores"].numpy().astype(np.float32), float(meta["seconds"])
+        steps = int(meta.get("steps", most))
+        rate = float(meta["rate"]) if "rate" in meta else None
+    except (KeyError, ValueError):
+        raise UserError(f"{path}: damaged; force=true trains again") from None
+    if not 0 < steps <= most:
+        raise UserError(f"{path}: damaged; force=true trains again")
+    if scores.shape != shape:
+        raise UserError(
+            f"{path}: holds scores of {scores.shape} patches, the video {shape}; force=true "
+            "trains again"
+        )
+    return scores, steps, seconds, rate

@@ -70,7 +70,7 @@ def rehearse(job: Job, trainer: pl.Trainer, network: Backbone, chunks: int) -> N
     with named("sampler, init.sampler"):
         samplers = job.samplers(label_N, sharing.learner_of(label_N))
     for sampler in samplers:
-        check_processes(trainer, sampler.shown)
+        check_processes(trainer, sampler.shown, job.options.accumulate)
     with named("optim"):
         Overfit(sharing, job.optimizer, job.schedule, samplers[-1].steps).configure_optimizers()
 
@@ -92,13 +92,17 @@ def named(settings: str) -> Iterator[None]:
 def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Need]:
     """What takes memory, the easiest to tell first."""
     settings: dict[str, Any] = job.facts
-    grid, batch = job.data.grid, int(settings["batch"])
+    grid, batch = job.data.grid, int(settings["batch"]) // job.options.accumulate
+    side_by_side = 1
+    if settings.get("equal") == "batch":  # each network has a whole batch
+        side_by_side = chunks - getattr(job.shared, "keywords", {}).get("bicubic_chunks", 0)
+    part = batch * side_by_side  # what is computed in one piece
     patches = frames * grid.patches
     sides = (f"patches.height={grid.patch_h}", f"patches.width={grid.patch_w}")
     yield Need(
         f"the list of {patches:,} patches", patches * PER_PATCH, (*sides, "video.max_frames")
     )
-    steps = round(settings["passes"] * patches / batch)
+    steps = round(settings["passes"] * patches / (part * job.options.accumulate))
     yield Need(
         f"the list of {steps:,} steps", steps * PER_STEP, (f"budget.passes={settings['passes']:g}",)
     )
@@ -124,9 +128,9 @@ def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Ne
         ordered,
         True,
     )
-    batch = -(-batch // job.options.accumulate)  # what is computed in one piece
     shown = f"budget.batch={batch}"
-    smaller = (shown, *ordered) if batch > 16 * around else (*ordered, shown)
+    fewer = (f"chunks={chunks}",) if side_by_side > 1 else ()
+    smaller = (shown, *fewer, *ordered) if part > 16 * around else (*ordered, shown, *fewer)
     half = "16" in str(settings["precision"])
     each = saved_by_step(network, padded_patch, half) + 12 * padded_patch[0] * padded_patch[1]
-    yield Need(f"a step of {batch} padded patches of {size}", batch * each, smaller, on_device=True)
+    yield Need(f"a step of {part} padded patches of {size}", part * each, smaller, on_device=True)

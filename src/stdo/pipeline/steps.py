@@ -1,8 +1,8 @@
 """The steps of a run in order, without Hydra: train, evaluate, measure single networks.
 
-job = Job(...)                 the parts, already built
-metrics = train(job)           prepare, chunk, fit, save, evaluate; resumes and never repeats
-finished work metrics = evaluate(directory, clip)    measures a finished run again from its weights
+- ``train(job)`` prepares, chunks, fits, saves and evaluates. It resumes what was interrupted and
+  repeats no finished work.
+- ``evaluate(directory, clip)`` measures a finished run again from its weights.
 """
 
 import shutil

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import asdict, replace
 
 from stdo.core.checked import checked
 from stdo.core.files import atomic, hold
@@ -30,7 +32,7 @@ from stdo.core.foreign import parse_json, printable, read_below
 from stdo.core.locks import exclusive
 from stdo.core.types import UserError
 from stdo.runs.directory import file_name
-from stdo.runs.schema import Db, Long, Natural, Seconds, Text, Word
+from stdo.runs.schema import Db, Long, Natural, Seconds, Word
 
 LISTING = "catalogue.json"
 SUFFIX = ".stdo"
@@ -40,6 +42,10 @@ State = Literal["queued", "preparing", "training", "packing", "done", "failed"]
 
 _MAX_STATUS, _MAX_LISTING = 1 << 16, 1 << 28
 _LONGEST = 60
+_ASKED = 1.0
+"""Seconds that a lock is waited for: `Folder.is_worked_on` holds it for a moment."""
+_TEXT = 5000
+"""Characters of a text of a status: more than a path has; of an error, nobody reads more."""
 
 Read = TypeVar("Read", bound=Struct)
 
@@ -48,7 +54,7 @@ class Entry(Struct, kw_only=True):
     """How far one video is.
 
     Attributes:
-        video: Its path, as far as it can be printed.
+        video: What it is called, see `called`.
         recipe: Hash of the settings that shape the package.
         size: Bytes of the video.
         mtime: When the video was written, in nanoseconds; compared for equality alone.
@@ -60,6 +66,7 @@ class Entry(Struct, kw_only=True):
         seconds: Of the processes that made it, from start to end.
         attempts: How many processes have been at it.
         run: The run directory.
+        forced: The command with ``force=true`` whose training it is, if any.
     """
 
     video: Long
@@ -76,21 +83,33 @@ class Entry(Struct, kw_only=True):
     seconds: Seconds = 0.0
     attempts: Natural = 0
     run: Long | None = None
+    forced: Word = ""
 
 
 class Video(Struct):
     """A video of a catalogue, and what its files are called."""
 
-    key: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^/\x00]+\Z")]
+    key: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[\w.-]+\Z")]
     video: Long
 
 
-class Listing(Struct):
-    """catalogue.json: the videos, and the words of the command but for where it works."""
+Videos = Annotated[list[Video], Meta(max_length=1_000_000)]
 
-    videos: Annotated[list[Video], Meta(max_length=1_000_000)]
-    words: Annotated[list[Text], Meta(max_length=1000)]
+
+class Listing(Struct):
+    """catalogue.json.
+
+    Attributes:
+        videos: Those of the last command.
+        words: Of that command, but for where it works.
+        recipe: Hash of the settings that shape a package.
+        former: Videos of commands before. Their names stay theirs.
+    """
+
+    videos: Videos
+    words: Annotated[list[Long], Meta(max_length=1000)]
     recipe: Word
+    former: Videos = []
 
 
 @dataclass(frozen=True)
@@ -118,12 +137,14 @@ class Folder:
             UserError: The file is damaged.
         """
         try:
-            return _read(self.path / "status", f"{key}.json", _MAX_STATUS, Entry)
+            entry = _read(self.path / "status", f"{key}.json", _MAX_STATUS, Entry)
         except FileNotFoundError:
             return None
+        return _for_people(entry)
 
     def write(self, key: str, entry: Entry) -> None:
-        """Replace the status of a video."""
+        """Replace the status of a video. Its texts are cut so that they can be read again."""
+        entry = _for_people(entry)
         (self.path / "status").mkdir(parents=True, exist_ok=True)
         with atomic(self.path / "status" / f"{key}.json") as partial:
             partial.write_bytes(msgspec.json.format(msgspec.json.encode(entry), indent=1) + b"\n")
@@ -135,10 +156,29 @@ class Folder:
         except FileNotFoundError:
             raise UserError(f"out={self.path}: holds no catalogue (no {LISTING} in it)") from None
 
+    def known(self) -> list[Video]:
+        """Every video that has a name here, of this command or of those before; of their status
+        files where catalogue.json cannot be read."""
+        try:
+            listing = self.listing()
+        except UserError as error:
+            if (self.path / LISTING).exists():
+                sys.stderr.write(f"note: {error}; it is written again\n")
+        else:
+            return [*listing.videos, *listing.former]
+        found = []
+        for path in sorted((self.path / "status").glob("*.json")):
+            with suppress(UserError):
+                entry = self.read(path.stem)
+                found += [Video(path.stem, entry.video)] if entry else []
+        return found
+
     def write_listing(self, listing: Listing) -> None:
-        """Replace catalogue.json."""
+        """Replace catalogue.json. Raises UserError for what could not be read again."""
+        content = msgspec.json.format(msgspec.json.encode(listing), indent=1) + b"\n"
+        checked(msgspec.json.decode(content), Listing, printable(str(self.path / LISTING)))
         with atomic(self.path / LISTING) as partial:
-            partial.write_bytes(msgspec.json.format(msgspec.json.encode(listing), indent=1) + b"\n")
+            partial.write_bytes(content)
 
     @contextmanager
     def claimed(self, shard: str | None) -> Iterator[None]:
@@ -163,7 +203,7 @@ class Folder:
     def at_video(self, key: str) -> Iterator[None]:
         """Be the only process at a video. Raises `stdo.core.locks.BusyError` where another is."""
         (self.path / "status").mkdir(parents=True, exist_ok=True)
-        with exclusive(self._lock(key), f"{key} is being encoded", wait=0):
+        with exclusive(self._lock(key), f"{key} is being encoded", _ASKED):
             yield
 
     def is_worked_on(self, key: str) -> bool:
@@ -173,7 +213,7 @@ class Folder:
         except OSError:
             return False
         try:
-            return not hold(descriptor)
+            return not hold(descriptor, shared=True)  # others may be asking the same
         except BlockingIOError:
             return True
         finally:
@@ -188,19 +228,50 @@ def _read(folder: Path, name: str, most: int, kind: type[Read]) -> Read:
     return checked(parse_json(read_below(folder, name, most), printable(place)), kind, place)
 
 
-def keys_of(videos: Sequence[Path]) -> list[str]:
+def _for_people(entry: Entry) -> Entry:
+    """An entry whose texts neither steer a terminal nor are longer than anybody reads."""
+    texts = {name: value for name, value in asdict(entry).items() if isinstance(value, str)}
+    return replace(entry, **{name: printable(text)[:_TEXT] for name, text in texts.items()})
+
+
+def called(video: Path) -> str:
+    """What a catalogue calls a video: its path, with a hash where that cannot be printed as it is,
+    so that no two have one name."""
+    shown = printable(str(video))
+    return shown if shown == str(video) else f"{shown} ({_digest(video)})"
+
+
+def keys_of(videos: Sequence[Path], known: Sequence[Video] = ()) -> list[str]:
     """What the files of each video are called: its name, and a hash of its path where two are
     alike.
 
+    Args:
+        videos: All videos, each once.
+        known: Those that have a key. It stays theirs, and no other video gets it.
+
     >>> keys_of([Path("a/My film.mp4"), Path("b/other.mkv")])
     ['My_film', 'other']
+    >>> keys_of([Path("a/film.mp4"), Path("b/other.mkv")], [Video("other", "b/other.mkv")])
+    ['film', 'other']
     """
-    names = [_key(video) for video in videos]
-    count = Counter(map(_alike, names))
-    return [
-        name if count[_alike(name)] == 1 else f"{name}-{_digest(video)}"
-        for name, video in zip(names, videos, strict=True)
-    ]
+    given: dict[str, str] = {}
+    taken: set[str] = set()
+    for each in known:
+        if _alike(each.key) not in taken:
+            given.setdefault(each.video, each.key)
+            taken.add(_alike(each.key))
+    count = Counter(_alike(_key(video)) for video in videos if called(video) not in given)
+    for video in videos:
+        if called(video) in given:
+            continue
+        key, size = _key(video), 4
+        if count[_alike(key)] > 1:
+            key = f"{key}-{_digest(video)}"
+        while _alike(key) in taken:
+            key, size = f"{_key(video)}-{_digest(video, size)}", size + 4
+        given[called(video)] = key
+        taken.add(_alike(key))
+    return [given[called(video)] for video in videos]
 
 
 def _key(video: Path) -> str:
@@ -215,8 +286,8 @@ def _alike(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _digest(video: Path) -> str:
-    return hashlib.blake2b(os.fsencode(video.absolute()), digest_size=4).hexdigest()
+def _digest(video: Path, size: int = 4) -> str:
+    return hashlib.blake2b(os.fsencode(video.absolute()), digest_size=size).hexdigest()
 
 
 def is_done(entry: Entry | None, video: Path, recipe: str, package: Path) -> bool:
@@ -227,7 +298,7 @@ def is_done(entry: Entry | None, video: Path, recipe: str, package: Path) -> boo
     """
     if entry is None or entry.state != "done" or entry.recipe != recipe:
         return False
-    if entry.video != printable(str(video)):
+    if entry.video != called(video):
         return False
     with suppress(OSError):
         made_of = (entry.size, entry.mtime)

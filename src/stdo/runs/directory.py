@@ -29,13 +29,16 @@ START_WEIGHTS, START_SCORES = (
 )
 """Where the phases of a fit resume; and what the first one leaves to the main one, the scores
 written last."""
+KEPT, LOGGERS, PROFILE = "kept", "loggers", "fit-profile"
+"""Folders for the checkpoints of a user's callbacks and for the files of a user's loggers; how the
+files of a profiler begin."""
 _WRITTEN_TO = re.compile(r"crops|checkpoints|sr|tensorboard|wandb|network-\d+")
 """Folders of a run directory that more is written into; others, such as packages, are replaced as a
 whole."""
 
 __all__ = [
-    "CHECKPOINT", "CHUNKS", "DELIVERED", "MAPS", "RESULT", "START_CHECKPOINT", "START_SCORES",
-    "START_WEIGHTS",
+    "CHECKPOINT", "CHUNKS", "DELIVERED", "KEPT", "LOGGERS", "MAPS", "PROFILE", "RESULT",
+    "START_CHECKPOINT", "START_SCORES", "START_WEIGHTS",
     "WEIGHTS", "claimed", "file_name", "read_chunks",
     "read_result", "refuse_links", "start_directory", "write_chunks", "write_facts", "write_maps",
     "write_result", "write_rows",
@@ -116,16 +119,13 @@ def start_directory(directory: Path, config: str, command: Sequence[str], force:
         if force and directory.exists():
             for name in (RESULT, WEIGHTS, FACTS, CHUNKS, MAPS):
                 (directory / name).unlink(missing_ok=True)
-            for package in directory.glob("*.stdo"):
-                if package.is_file():
-                    package.unlink()
-            made = (
-                folder
-                for pattern in ("network-*", "export-*", "*.stdo")
-                for folder in directory.glob(pattern)
-            )
-            for folder in (directory / CHECKPOINT.parent, *made):
-                shutil.rmtree(folder, ignore_errors=True)
+            for pattern in ("*.stdo", f"{PROFILE}*"):
+                for file in directory.glob(pattern):
+                    if file.is_file():
+                        file.unlink()
+            for pattern in (str(CHECKPOINT.parent), KEPT, "*.stdo", "network-*", "export-*"):
+                for folder in directory.glob(pattern):
+                    shutil.rmtree(folder, ignore_errors=True)
         with atomic(directory / "config.yaml") as partial:
             partial.write_text(config, encoding="utf-8")
         with atomic(directory / "provenance.json") as partial:

@@ -21,16 +21,18 @@ def is_watched(step: int, steps: int) -> bool:
 
 
 class Blocks(Sampler[list[int]]):
-    """The steps of a fit in order, in blocks, from where a resumed fit stands; the length stays
-    that of the whole fit.
+    """The steps of a fit in order, in blocks, from where a resumed fit stands.
 
-    A block ends with a point of the curve, and before it has too many patches.
+    A block ends with a point of the curve, and before it has too many patches. The length counts
+    the blocks that are done as well: Lightning ends a fit when it has seen so many, whatever was in
+    them. A resumed fit may have other blocks than those before it, as it may validate elsewhere.
 
     Args:
         sampler: Of the patches.
         first: Where the fit stands, the first step of a block.
         single: Each block has one step: callbacks see every step.
         ends: Whether a block ends where so many steps are done.
+        done: Blocks before the first one, as Lightning has counted them.
     """
 
     def __init__(
@@ -39,12 +41,13 @@ class Blocks(Sampler[list[int]]):
         first: int,
         single: bool = False,
         ends: Callable[[int], bool] = lambda _: False,
+        done: int = 0,
     ) -> None:
-        self._sampler, self._first = sampler, first
+        self._sampler, self._first, self._done = sampler, first, done
         self._single, self._ends_at = single, ends
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._blocks(0))
+        return self._done + sum(1 for _ in self._blocks(self._first))
 
     def __iter__(self) -> Iterator[list[int]]:
         return self._blocks(self._first)

@@ -15,6 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import Checkpoint
 from tqdm import tqdm
 
 from stdo.core.files import atomic
@@ -94,11 +95,12 @@ class FitProgress(pl.Callback):
             self._bar.close()
 
 
-class KeepLast(pl.Callback):
+class KeepLast(Checkpoint):
     """Writes a checkpoint every few seconds, so that a killed fit loses no more than that, and when
     asked to stop.
 
-    Networks with non-finite weights are not written: the last good checkpoint stays.
+    Networks with non-finite weights are not written: the last good checkpoint stays. Lightning
+    calls a Checkpoint after the other callbacks, whose state it holds; listed last, it comes last.
 
     Args:
         path: The checkpoint.

@@ -219,12 +219,13 @@ class PatchData(pl.LightningDataModule):
         sampler, trainer = self._sampler, self.trainer
         if sampler is None:
             return self._plain_dataloader()
-        rank, world, first = (
-            (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
-        )
+        rank, world, first, done = 0, 1, 0, 0
+        if trainer:
+            rank, world, first = trainer.global_rank, trainer.world_size, trainer.global_step
+            done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         batches = PatchBatches(self.video, self.grid, self.labels, sampler, rank, world)
         every, steps = self._every, sampler.steps
-        blocks = Blocks(sampler, first, self._single, lambda done: is_due(done, every, steps))
+        blocks = Blocks(sampler, first, self._single, lambda step: is_due(step, every, steps), done)
         return DataLoader(
             cast(Dataset[Any], batches),
             batch_sampler=blocks,

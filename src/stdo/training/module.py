@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytorch_lightning as pl
 import torch
@@ -26,14 +26,14 @@ from stdo.training.hyper import (
     built_sharing,
     described,
 )
-from stdo.training.loss import loss_of
+from stdo.training.loss import LOSSES, loss_of
 from stdo.training.validation import FrameBatch, VideoPsnr, reconstructed
 
 __all__ = ["Optimizer", "Overfit", "Schedule", "diverged", "filters_of", "peak_rate_of", "rate_of"]
 
 EXPLODED = 10.0
-"""A loss that no fit comes back from: pixels lie between 0 and 1, so an all-black picture has less
-than a tenth."""
+"""A mean error, absolute or squared, that no fit comes back from: pixels lie between 0 and 1, so an
+all-black picture has less than a tenth."""
 
 
 class Overfit(pl.LightningModule):
@@ -112,6 +112,23 @@ class Overfit(pl.LightningModule):
             logger=False,
         )
 
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        **kwargs: Any,
+    ) -> Self:
+        """See Lightning's: but no pickled code is run, wherever the checkpoint comes from, unless
+        ``weights_only=False`` asks for it."""
+        safe = weights_only is not False
+        return super().load_from_checkpoint(
+            checkpoint_path, map_location, hparams_file, strict, safe, **kwargs
+        )
+
     def forward(self, lr_NCHW: torch.Tensor, chunk_N: torch.Tensor) -> torch.Tensor:
         """See `Sharing.forward`."""
         sr_NCHW: torch.Tensor = self.sharing(lr_NCHW, chunk_N)
@@ -129,14 +146,16 @@ class Overfit(pl.LightningModule):
         assert not isinstance(optimizer, list)
         for each in batch if isinstance(batch, list) else [batch]:
             self.peak_rate = max(self.peak_rate, rate_of(self))
+            seen: list[tuple[float, float]] = []
             if self._accumulate == 1:
-                loss = self._loss_of(each)
+                loss = self._loss_of(each, seen)
+                self._watch(seen)
                 with torch.autocast(self.device.type, enabled=False):
                     optimizer.zero_grad()
                     self.manual_backward(loss)
                     optimizer.step()
             else:
-                self._step_in_parts(each, optimizer)
+                self._step_in_parts(each, optimizer, seen)
             schedule.step()
             torch.clear_autocast_cache()  # of the weights as they were
             pass_on()
@@ -144,16 +163,20 @@ class Overfit(pl.LightningModule):
             shown = {f"train/{key}": self.watched[key] for key in ("loss", "psnr")}
             self.log_dict(shown, logger=self.to_loggers, batch_size=1)
 
-    def _step_in_parts(self, batch: Batch, optimizer: LightningOptimizer) -> None:
+    def _step_in_parts(
+        self, batch: Batch, optimizer: LightningOptimizer, seen: list[tuple[float, float]]
+    ) -> None:
         """Do a step whose gradient is added up part by part: as one batch, in less memory."""
         optimizer.zero_grad()
         size = len(batch["chunk"])
         for first in range(min(self._accumulate, size)):
             # Every n-th patch, so that each part has patches of every chunk
             part = {key: values[first :: self._accumulate] for key, values in batch.items()}
-            loss = self._loss_of(part)
+            share = len(part["chunk"]) / size
+            loss = self._loss_of(part, seen, share)
             with torch.autocast(self.device.type, enabled=False):
-                self.manual_backward(loss * (len(part["chunk"]) / size))
+                self.manual_backward(loss * share)
+        self._watch(seen)
         with torch.autocast(self.device.type, enabled=False):
             optimizer.step()
 
@@ -180,13 +203,17 @@ class Overfit(pl.LightningModule):
         self.video_psnr.update(sr_HWC[None], batch["hr"][None])
         self.log("val/psnr", self.video_psnr, on_epoch=True, logger=self.to_loggers, batch_size=1)
 
-    def _loss_of(self, batch: Batch) -> torch.Tensor:
+    def _loss_of(
+        self, batch: Batch, seen: list[tuple[float, float]], share: float = 1.0
+    ) -> torch.Tensor:
+        """The loss. Where the step is a point of the curve, its mean and the mean squared error are
+        added to ``seen``, each times the share of the step's patches."""
         sr_NCHW = self.sharing(to_float(batch["lr"]), batch["chunk"])
         loss, difference_NHWC = loss_of(self._loss, sr_NCHW, batch["hr"], self._border)
         loss = loss * self._at_once
-        self.watched = None
         if is_watched(self.global_step, self._all_steps):
-            self._watch(loss, difference_NHWC.square().mean((1, 2, 3)))
+            error = difference_NHWC.square().mean((1, 2, 3)).mean().item()
+            seen.append((share * (loss.item() / self._at_once), share * error))
         return loss
 
     @property
@@ -199,11 +226,17 @@ class Overfit(pl.LightningModule):
             self.steps = int(expected)
         return self.steps
 
-    def _watch(self, loss: torch.Tensor, error_B: torch.Tensor) -> None:
-        value = loss.item() / self._at_once
-        if not value <= EXPLODED:
+    def _watch(self, seen: list[tuple[float, float]]) -> None:
+        """Keep the point of the curve that the parts of a step make, if it is one."""
+        self.watched = None
+        if not seen:
+            return
+        value, error = (sum(figures) for figures in zip(*seen, strict=True))
+        # A plugin's loss may be in any unit; its pictures are not
+        size = value if self._loss in LOSSES else error
+        if not (math.isfinite(value) and size <= EXPLODED):
             raise diverged(f"a loss of {value:.3g}", self)
-        now = float(psnr(error_B.mean().item(), peak=1.0))
+        now = float(psnr(error, peak=1.0))
         self.psnr_so_far = now if self.psnr_so_far is None else 0.9 * self.psnr_so_far + 0.1 * now
         self.watched = {"loss": value, "psnr": now, "lr": rate_of(self)}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint, ModelSummary, ProgressBar
+from pytorch_lightning.callbacks import ModelSummary, ProgressBar
 from pytorch_lightning.profilers import (
     AdvancedProfiler,
     Profiler,
@@ -119,17 +119,18 @@ class Options:
     """What a user adds to a fit. The defaults add nothing.
 
     Attributes:
-        callbacks: Makes new ones for each phase.
+        callbacks: Makes new ones for each phase, from the folder for their checkpoints.
         clip: Largest gradient of a step; None: not clipped.
         clip_by: ``norm`` (all networks together) or ``value``.
         accumulate: Parts that a step's batch is computed in, one after the other.
         limit: What makes the fit shorter.
-        profiler: A key of `PROFILERS`, or a Profiler; None: none.
+        profiler: A key of `PROFILERS`, or what makes one, from ``dirpath`` and ``filename``; None:
+            none.
         validate_every: Steps between two validations, or a share of the fit; None: never.
         validate_frames: Measure each n-th frame; None: what costs a few per cent of the fit.
     """
 
-    callbacks: Callable[[], list[pl.Callback]] = list
+    callbacks: Callable[[Path], list[pl.Callback]] = lambda _: []
     clip: float | None = None
     clip_by: str = "norm"
     accumulate: int = 1
@@ -144,6 +145,7 @@ class Options:
         validates: bool,
         folder: Path,
         trainer: Callable[..., pl.Trainer],
+        phase: str = "",
     ) -> dict[str, Any]:
         """What a Trainer needs beside its own settings.
 
@@ -152,6 +154,7 @@ class Options:
             validates: Whether the fit validates.
             folder: The run directory.
             trainer: What builds the Trainer; what it sets itself stays.
+            phase: The name of the phase, where there are several.
         """
         found: dict[str, Any] = {"limit_val_batches": 0, "num_sanity_val_steps": 0}
         if validates:
@@ -161,15 +164,15 @@ class Options:
                 "check_val_every_n_epoch": None,
                 "num_sanity_val_steps": 0,
             }
+        found["enable_checkpointing"] = True  # `KeepLast` is a Checkpoint
         kinds = {
-            "enable_checkpointing": Checkpoint,
             "enable_progress_bar": ProgressBar,
             "enable_model_summary": ModelSummary,
         }
         for name, kind in kinds.items():
             if any(isinstance(each, kind) for each in callbacks):
                 found[name] = True
-        profiler = self.profiler_in(folder)
+        profiler = self.profiler_in(folder, phase)
         if profiler is not None:
             found["profiler"] = profiler
         keywords = getattr(trainer, "keywords", {})
@@ -179,15 +182,17 @@ class Options:
             found["default_root_dir"] = str(folder)
         return found
 
-    def profiler_in(self, folder: Path) -> Profiler | None:
-        """The profiler, which writes into a folder."""
+    def profiler_in(self, folder: Path, phase: str = "") -> Profiler | None:
+        """The profiler, which writes into a folder, a file for each phase."""
         if self.profiler is None:
             return None
         if isinstance(self.profiler, str):
-            name = f"profile-{self.profiler}"
-            sys.stderr.write(f"profile: {folder}/fit-{name}*\n")
-            return PROFILERS[self.profiler](dirpath=folder, filename=name)
-        made: Profiler = self.profiler()
+            make, name = PROFILERS[self.profiler], f"profile-{self.profiler}"
+        else:
+            make, name = self.profiler, "profile"
+        made = make(dirpath=folder, filename=f"{name}-{phase}" if phase else name)
+        if made.filename:
+            sys.stderr.write(f"profile: {made.dirpath}/fit-{made.filename}*\n")
         return made
 
 
@@ -201,7 +206,7 @@ def shortened_facts(phases: Sequence[Sampler], limit: Limit, passes: float) -> J
         passes: Patches seen over patches.
     """
     steps, wanted = sum(each.steps for each in phases), sum(map(planned, phases))
-    if steps == wanted and not limit.why:
+    if steps == wanted and limit.repeat is None:
         return {}
     why = limit.why or "a callback ended the fit"
     return {"shortened": why, "planned_steps": wanted, "passes": passes}

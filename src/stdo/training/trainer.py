@@ -123,13 +123,26 @@ def strategy_for(built: pl.Trainer, strategy: Any) -> Any:
     return SEVERAL if several else strategy
 
 
-def check_processes(built: pl.Trainer, shown: int) -> None:
-    """Raise UserError where some process would get no patch of a step. shown: patches of a step."""
+def check_processes(built: pl.Trainer, shown: int, accumulate: int = 1) -> None:
+    """Raise UserError where some process would get no patch of a step, or of a part of it: the
+    others would wait for it forever.
+
+    Args:
+        built: The Trainer.
+        shown: Patches of a step.
+        accumulate: Parts that a step is computed in.
+    """
     if built.world_size > shown:
         raise UserError(
             f"trainer.devices: {built.world_size} processes share the {shown} patches of a "
             "step: must be at most "
             f"{shown}; raise budget.batch"
+        )
+    if built.world_size > 1 and shown // built.world_size < accumulate:
+        raise UserError(
+            f"trainer.accumulate_grad_batches={accumulate}: {built.world_size} processes share the "
+            f"{shown} patches of a step, and each needs one for every part; raise budget.batch or "
+            "lower trainer.devices"
         )
 
 

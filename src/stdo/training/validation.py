@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -30,6 +31,9 @@ AT_ONCE = 8
 COST = 0.03
 """Share of a fit's work that validating takes where nobody says how many frames it measures."""
 
+FIXED = 2**32
+"""Parts of a dB that PSNR is added up in: whole numbers, since a device may have no float64."""
+
 PATCH = 0.6
 """Work of measuring a patch, counted in patches that are trained on: a forward pass, and its share
 of putting the frame together (measured: docs/decisions/0027-lightning.md)."""
@@ -49,20 +53,22 @@ class VideoPsnr(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("frames", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("frames", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, sr_NHWC: torch.Tensor, hr_NHWC: torch.Tensor) -> None:
         """Add frames, uint8 (N, H, W, 3)."""
         for sr_HWC, hr_HWC in zip(sr_NHWC, hr_NHWC, strict=True):
             # Squares of whole numbers, exact in float32; their sum is not
-            error = (sr_HWC.float() - hr_HWC.float()).square_().mean(dtype=torch.float64)
-            self.total += float(psnr(error.item()))
+            error = int((sr_HWC.float() - hr_HWC.float()).square_().sum(dtype=torch.int64))
+            self.total += round(float(psnr(error / hr_HWC.numel())) * FIXED)
             self.frames += 1
 
     def compute(self) -> torch.Tensor:
-        """The mean in dB; NaN without a frame."""
-        return self.total / self.frames
+        """The mean in dB, float32; NaN without a frame."""
+        frames = int(self.frames)
+        mean = int(self.total) / FIXED / frames if frames else math.nan
+        return torch.tensor(mean, dtype=torch.float32, device=self.device)
 
 
 class ValidationFrames(Dataset[FrameBatch]):

@@ -115,7 +115,7 @@ def keep_below(cache: Path, limit: float | None, needed: int, keep: Path) -> Non
     Args:
         cache: The folder.
         limit: Its largest size in GB; None: none.
-        needed: Bytes of the video.
+        needed: Bytes of the video that are not there yet.
         keep: Its folder.
     """
     if limit is None:
@@ -126,7 +126,7 @@ def keep_below(cache: Path, limit: float | None, needed: int, keep: Path) -> Non
         names = ", ".join(each.folder.name for each in removed[:3])
         more = f" and {len(removed) - 3} others" if len(removed) > 3 else ""
         sys.stderr.write(f"paths.cache_limit={limit:g}: removed {size:,.1f} MB: {names}{more}\n")
-    left = sum(each.bytes for each in listed(cache) if each.folder != keep)
+    left = sum(each.bytes for each in listed(cache))
     if left + needed > limit * 1e9:
         total = (left + needed) / 1e9
         sys.stderr.write(

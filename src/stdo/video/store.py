@@ -120,8 +120,10 @@ def prepare(
     folder = cache / source.fingerprint()
     with locked(folder):
         try:
-            if not (_load(folder / "hr") and _load(_lr(folder, degrade))):
-                keep_below(cache, limit, _need(source.info, degrade.scale, True) or 0, folder)
+            stored = _load(folder / "hr")
+            if not (stored and _load(_lr(folder, degrade))):
+                need = _need(source.info, degrade.scale, with_hr=stored is None)
+                keep_below(cache, limit, need or 0, folder)
                 _make(source, folder, degrade, progress, watch)
         except OSError as error:
             raise disk_error(error, folder) from error

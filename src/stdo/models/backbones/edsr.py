@@ -42,7 +42,7 @@ class EDSR(Backbone):
         width: See `Backbone`.
     """
 
-    BODY = ("body.",)
+    BODY = tuple(f"body.{block}.body." for block in range(BLOCKS))
     MEAN = 0.5
 
     def __init__(

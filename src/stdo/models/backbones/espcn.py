@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from stdo.core.networks import Delta
 from stdo.models.common import (
     SHIFTS,
     Backbone,
@@ -38,7 +39,8 @@ class ESPCN(Backbone):
         width: See `Backbone`.
     """
 
-    BODY = ("first", "second", "third")
+    BODY = ("second", "third", "last")
+    MODULATION = Delta.INPUTS
     SHUFFLED = True
 
     def __init__(

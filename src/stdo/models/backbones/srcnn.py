@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from stdo.core.networks import Delta
 from stdo.models.common import Backbone, pass_through, silence
 
 
@@ -23,7 +24,8 @@ class SRCNN(Backbone):
         width: See `Backbone`.
     """
 
-    BODY = ("first", "second")
+    BODY = ("second", "last")
+    MODULATION = Delta.INPUTS
     ENLARGED = True
     COLOUR = "ycbcr"
 

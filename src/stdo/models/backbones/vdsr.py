@@ -22,7 +22,7 @@ class VDSR(Backbone):
         width: See `Backbone`.
     """
 
-    BODY = ("body.",)
+    BODY = tuple(f"body.{digit}" for digit in range(1, 10))  # all but body.0
     RESIDUALS = ("bicubic",)
     ENLARGED = True
     COLOUR = "ycbcr"

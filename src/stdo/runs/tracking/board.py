@@ -11,7 +11,7 @@ import numpy as np
 from pytorch_lightning.loggers import Logger
 
 from stdo.core.types import Json
-from stdo.runs.tracking.curves import CURVES, CurveLogger, replay
+from stdo.runs.tracking.curves import CurveLogger, replay
 from stdo.runs.tracking.memory import Memory
 from stdo.runs.tracking.summary import figures, pictures
 from stdo.runs.tracking.tracker import require
@@ -52,7 +52,7 @@ class TensorBoardTracker:
         from PIL import Image
 
         if not self._memory.facts.get("curve"):  # trained with another logger
-            replay(self._directory / CURVES, self._row)
+            replay(self._directory, self._row)
         writer, step = self._open(), int(metrics.get("steps", 0))
         shown = figures(metrics)
         first = sorted(

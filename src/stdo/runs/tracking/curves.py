@@ -136,10 +136,18 @@ def read_curve(path: Path, columns: tuple[str, ...] = COLUMNS) -> list[dict[str,
     return [row for row in rows if row]
 
 
-def replay(path: Path, write: Write) -> None:
-    """Hand on the rows of a curves.csv, as if its fit were running."""
-    for row in read_curve(path):
-        write({f"train/{column}": row[column] for column in COLUMNS[1:]}, int(row["step"]))
+def replay(directory: Path, write: Write) -> None:
+    """Hand on the rows of a run's curves.csv and validation.csv, as if its fit were running."""
+    rows: list[tuple[int, dict[str, float]]] = []
+    for file, kind, columns in (
+        (CURVES, "train", COLUMNS),
+        (VALIDATION, "val", VALIDATION_COLUMNS),
+    ):
+        for row in read_curve(directory / file, columns):
+            shown = {f"{kind}/{column}": row[column] for column in columns[1:]}
+            rows.append((int(row["step"]), shown))
+    for step, shown in sorted(rows, key=lambda each: each[0]):
+        write(shown, step)
 
 
 def _row(fields: list[str], columns: tuple[str, ...]) -> dict[str, float]:

@@ -10,7 +10,8 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from stdo.core.types import Json, UserError
-from stdo.runs.tracking.curves import CURVES, replay
+from stdo.runs.directory import LOGGERS
+from stdo.runs.tracking.curves import replay
 from stdo.runs.tracking.memory import Memory
 from stdo.runs.tracking.summary import figures
 from stdo.runs.tracking.tracker import MakeTracker, Tracker
@@ -80,7 +81,7 @@ class LightningTracker:
         make: Callable[..., Any],
     ) -> None:
         self._directory, self._facts, self._config = directory, facts, config
-        folder = directory / "loggers" / name
+        folder = directory / LOGGERS / name
         try:
             made = make()
         except UserError as error:
@@ -108,7 +109,7 @@ class LightningTracker:
         if self._memory.told(metrics):
             return
         if not self._memory.facts.get("curve"):  # trained with another logger
-            replay(self._directory / CURVES, self._row)
+            replay(self._directory, self._row)
         results = {f"result/{name}": value for name, value in figures(metrics).items()}
         self._logger.log_metrics(results, int(metrics.get("steps", 0)))
         self._logger.save()

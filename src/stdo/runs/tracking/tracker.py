@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from stdo.core.types import Json, UserError
+from stdo.runs.directory import LOGGERS
 from stdo.runs.tracking.curves import (
     CURVES,
     VALIDATION,
@@ -88,7 +89,8 @@ def forget(directory: Path) -> None:
     told of it."""
     for file in (CURVES, VALIDATION):
         (directory / file).unlink(missing_ok=True)
-    shutil.rmtree(directory / "tensorboard", ignore_errors=True)
+    for folder in ("tensorboard", LOGGERS):
+        shutil.rmtree(directory / folder, ignore_errors=True)
     Memory(directory / "wandb").clear()
 
 

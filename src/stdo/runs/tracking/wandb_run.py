@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import Logger
 from stdo.core.provenance import as_typed
 from stdo.core.types import Json, UserError
 from stdo.runs.files import read_provenance
-from stdo.runs.tracking.curves import CURVES, CurveLogger, replay
+from stdo.runs.tracking.curves import CurveLogger, replay
 from stdo.runs.tracking.memory import Memory
 from stdo.runs.tracking.summary import chunk_table, crop_table, figures, frame_table, pictures
 from stdo.runs.tracking.tracker import require
@@ -128,7 +128,7 @@ class WandbTracker:
             return
         run = self._open()
         if not self._memory.facts.get("curve"):  # trained with another logger
-            replay(self._directory / CURVES, self._row)
+            replay(self._directory, self._row)
         run.log(_tables(self._directory, metrics))
         run.summary.update(figures(metrics))
         device = {"device": metrics.get("device")}
