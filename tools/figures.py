@@ -14,6 +14,9 @@ sentence is followed by where it comes from::
 
 ``min``, ``max`` or ``spread`` before the column take these instead of the mean. A value is the
 whole cell, or its part before the first ``_``.
+
+This renews both, and lists the numbers that it changed: what the sentence says of them may no
+longer be true.
 """
 
 from __future__ import annotations
@@ -60,12 +63,19 @@ class WrongFigureError(Exception):
 
 
 def renewed(text: str) -> str:
-    """A page with its tables made again.
+    """A page with its tables and numbers made again; numbers keep their decimals.
 
     Raises:
-        WrongFigureError: A table names columns or rows that its file does not have.
+        WrongFigureError: One names columns or rows that its file does not have.
     """
-    return _TABLE.sub(_with_table, text)
+
+    def number(found: re.Match[str]) -> str:
+        value = _value(found["value"], chosen(found["file"], found["where"]))
+        if _is_near(found["number"], value):
+            return found.group(0)
+        return found.group(0).replace(found["number"], _written(value, found["number"]), 1)
+
+    return _NUMBER.sub(number, _TABLE.sub(_with_table, text))
 
 
 def wrong(text: str) -> Iterator[str]:
@@ -74,16 +84,29 @@ def wrong(text: str) -> Iterator[str]:
         if found.group(0) != _with_table(found):
             yield f"the table of {found['value']} of {found['file']} is not up to date"
     for found in _NUMBER.finditer(text):
-        number = found["number"].replace("−", "-").replace(",", "")
         try:
             value = _value(found["value"], chosen(found["file"], found["where"]))
         except WrongFigureError as error:
             yield f"{found['number']}: {error}"
             continue
-        decimals = len(number.partition(".")[2])
-        # Half a step of the last digit, and what results.tsv has rounded away
-        if abs(float(number) - value) > 0.5 * 10**-decimals + 1e-6:
+        if not _is_near(found["number"], value):
             yield f"{found['number']}: {found['value']} of {found['file']} is {value:.4f}"
+
+
+def _is_near(number: str, value: float) -> bool:
+    """Whether a written number is this value, to half a step of its last digit and what a results
+    file has rounded away."""
+    plain = number.replace("−", "-").replace(",", "")
+    return abs(float(plain) - value) <= 0.5 * 10 ** -_decimals(plain) + 1e-6
+
+
+def _written(value: float, like: str) -> str:
+    sign = "+" if like[0] in "+−-" else ""
+    return f"{value:{sign}.{_decimals(like)}f}".replace("-", "−")
+
+
+def _decimals(number: str) -> int:
+    return len(number.partition(".")[2])
 
 
 def chosen(file: str, where: str | None) -> list[Row]:
@@ -211,20 +234,17 @@ def pages() -> list[Path]:
 
 
 def main() -> None:
-    """Renew all tables; list the numbers that differ, with exit code 1."""
-    failed = False
+    """Renew all pages, and say what was wrong in them."""
     for page in pages():
         text = page.read_text(encoding="utf-8")
         try:
             new = renewed(text)
         except WrongFigureError as error:
             sys.exit(f"{page}: {error}")
+        for line in wrong(text):
+            sys.stderr.write(f"{page.relative_to(ROOT)}: renewed: {line}\n")
         if new != text:
             page.write_text(new, encoding="utf-8")
-        for line in wrong(new):
-            failed = True
-            sys.stderr.write(f"{page.relative_to(ROOT)}: {line}\n")
-    sys.exit(failed)
 
 
 if __name__ == "__main__":
