@@ -10,7 +10,7 @@ LOCK ?= yes
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow fuzz lint format docs cost bench wheel lock sbom audit clean
+.PHONY: help setup train test test-slow fuzz lint format docs cost bench studies wheel lock sbom audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ cost: $(READY) ## Parameters and MACs of every backbone, beside the paper's
 
 bench: $(READY) ## Speed and memory of everything into benchmarks/results (ARGS='prepare train --quick' for less)
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+studies: $(READY) ## Run the studies on the clips of a folder: CLIPS=folder (ARGS='table2 trainer=cpu' for a part)
+	$(BIN)/python tools/studies.py "$(CLIPS)" $(ARGS)
 
 wheel: $(READY) ## Build the wheel
 	$(BIN)/python -m pip wheel --no-deps -w dist .

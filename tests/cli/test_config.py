@@ -269,6 +269,28 @@ def test_what_a_method_sets_is_its_own_unless_a_user_changes_it(
     changed = build_job(configured(*words, "patches.halo=4")).facts["own_settings"]
     assert set(own) - set(changed) == {"patches.halo"}
     assert build_job(configured("method=stdo", *words)).facts["own_settings"] == []
+    assert build_job(configured("recipe=paper", *words)).facts["own_settings"] == []
+
+
+@pytest.mark.parametrize("method", ["awdnn", "nas", "cafm", "stdo", "jstdo", "bstdo"])
+def test_a_recipe_is_the_same_for_every_method(method: str) -> None:
+    """What conf/recipe/ours.yaml sets was B-STDO's own."""
+    names = (
+        "optim.lr",
+        "optim.loss",
+        "backbone.residual",
+        "backbone.negative_slope",
+        "patches.halo",
+    )
+
+    def recipe(*words: str) -> list[object]:
+        config = configured(f"method={method}", "backbone=espcn", *words)
+        return [OmegaConf.select(config, name) for name in names]
+
+    assert recipe("recipe=ours") == [0.05, "l2", "bicubic", 0.1, 2]
+    assert recipe("recipe=paper") == [0.001, "l1", "none", 0, 0]
+    assert recipe() == recipe("recipe=ours" if method == "bstdo" else "recipe=paper")
+    assert recipe("recipe=ours", "optim=adam")[:2] == [0.001, "l2"]
 
 
 def test_whole_video_methods_ignore_the_number_of_chunks(

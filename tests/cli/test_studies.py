@@ -74,7 +74,14 @@ def test_a_study_says_what_is_fixed_swept_and_reported(name: str) -> None:
     assert expanded([f"study={name}"])[-1] == "--multirun"
 
 
-@pytest.mark.parametrize("name", STUDIES)
+LARGE = ("passes", "long_video", "table2", "beyond", "table4")
+"""Studies of so many jobs that composing them takes seconds."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=pytest.mark.slow) if each in LARGE else each for each in STUDIES],
+)
 def test_every_job_of_a_study_composes_and_passes_the_checks(name: str) -> None:
     jobs = jobs_of([f"study={name}"])
     assert len(jobs) > 1

@@ -134,7 +134,10 @@ def test_a_chunk_without_a_network_is_bicubics_in_every_command(clip: Path, tmp_
 
 @pytest.mark.parametrize(
     "settings",
-    [["chunks=3", "sharing.bicubic_chunks=2"], ["chunks=1", "sharing=lowrank", "method=bstdo"]],
+    [
+        ["chunks=3", "sharing.bicubic_chunks=2"],
+        pytest.param(["chunks=1", "sharing=lowrank", "method=bstdo"], marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_of_one_network_is_packed(settings: list[str], clip: Path, tmp_path: Path) -> None:
     done = run_command(*TINY, *settings, f"video.path={clip}", "deliver=true", cwd=tmp_path)
@@ -474,7 +477,7 @@ def test_the_traceback_is_there_for_those_who_ask(tmp_path: Path) -> None:
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("content", ["nothing", "no result"])
+@pytest.mark.parametrize("content", ["nothing", pytest.param("no result", marks=pytest.mark.slow)])
 def test_evaluate_wants_a_finished_run(tmp_path: Path, content: str, finished_runs: Path) -> None:
     if content == "no result":
         config = sorted(finished_runs.glob("*/stdo-*/config.yaml"))[0]

@@ -43,6 +43,7 @@ def test_general_weights_of_one_run_start_and_score_another(clip: Path, tmp_path
     assert again["psnr"] == metrics["psnr"], "a finished run needs no first weights"
 
 
+@pytest.mark.slow
 def test_general_weights_that_do_not_fit_are_refused_before_anything_is_decoded(
     clip: Path, tmp_path: Path
 ) -> None:

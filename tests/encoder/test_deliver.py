@@ -125,6 +125,7 @@ def test_it_tells_the_ranges_that_players_in_8_bits_need(run: Job) -> None:
     assert len(errors) == len(run.data.video.lr) and 0 < max(errors) < 4, "42 dB"
 
 
+@pytest.mark.slow
 def test_fewer_bits_weigh_less(run: Job) -> None:
     done = {bits: delivered(run, bits=bits).metrics for bits in (32, 8)}
     assert done[8]["bytes"]["models"] < 0.3 * done[32]["bytes"]["models"]
@@ -155,6 +156,7 @@ def test_a_variable_rate_arrives_exactly(make_job: MakeJob, tmp_path: Path) -> N
     assert (manifest.source.width, manifest.source.height) == (70, 50)
 
 
+@pytest.mark.slow
 def test_measuring_again_keeps_what_delivering_found(run: Job) -> None:
     done = delivered(run, unpacked=True)
     again = evaluate(run.directory, run.data.clip)

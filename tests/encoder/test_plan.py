@@ -52,6 +52,7 @@ def wide(path: Path, width: int = 16_400, height: int = 64) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_settings_that_no_package_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["chunks=600", "method=stdo", "patches.height=4", "patches.width=4"]
     said = (

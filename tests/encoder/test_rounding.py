@@ -81,6 +81,7 @@ def test_eight_bits_cost_at_most_five_hundredths_of_a_decibel(run: Run) -> None:
     assert run.psnr(close, 8) > run.psnr(run.weights, 8)
 
 
+@pytest.mark.slow
 def test_rounding_leaves_less_error_than_the_nearest_weights(run: Run) -> None:
     before = run.psnr(run.weights, 32)
     for bits, share in ((6, 0.3), (4, 0.7)):

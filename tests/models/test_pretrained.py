@@ -96,6 +96,83 @@ def test_foreign_names_are_matched_by_shape_and_order(
     )
 
 
+class Published(torch.nn.Module):
+    """WDSR as the paper's authors publish it: layers in one list, PyTorch's older weight norm, the
+    skip padded with zeros."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        conv, norm = torch.nn.Conv2d, torch.nn.utils.weight_norm
+        outputs = 3 * scale**2
+        self.body = torch.nn.Sequential(
+            norm(conv(3, 32, 3, padding=1)),
+            *[self.block(norm) for _ in range(16)],
+            norm(conv(32, outputs, 3, padding=1)),
+        )
+        self.skip = torch.nn.Sequential(norm(conv(3, outputs, 5, padding=2)))
+        self.shuffle = torch.nn.PixelShuffle(scale)
+
+    @staticmethod
+    def block(norm) -> torch.nn.Module:
+        block = torch.nn.Module()
+        block.body = torch.nn.Sequential(
+            norm(torch.nn.Conv2d(32, 128, 3, padding=1)),
+            torch.nn.ReLU(),
+            norm(torch.nn.Conv2d(128, 32, 3, padding=1)),
+        )
+        block.forward = lambda x: x + block.body(x)
+        return block
+
+    def forward(self, x):
+        x = x - 0.5
+        return self.shuffle(self.body(x) + self.skip(x)) + 0.5
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize("file", ["epoch_30_X2.pth", "w.safetensors"])
+def test_the_authors_checkpoint_is_read(file: str, tmp_path: Path) -> None:
+    """What their trainer saves: networks with weight norm, the state of Adam, a schedule."""
+    torch.manual_seed(0)
+    network, path = Published(2), tmp_path / file
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50, 4e-8)
+    x = torch.from_numpy(frame(30, 28)).permute(2, 0, 1)[None] / 255
+    network(x).square().mean().backward()
+    optimizer.step()
+    schedule.step()
+    if path.suffix == ".pth":
+        states = {
+            "model_state_dict": network.state_dict(),
+            "optimizer_state_dict": optimizer.state_dict(),
+            "lr_scheduler_state_dict": schedule.state_dict(),
+            "epoch": 30,
+        }
+        torch.save(states, path)
+    else:
+        safetensors.torch.save_file(network.state_dict(), path)
+    with torch.no_grad():
+        expected = network(x)[0].permute(1, 2, 0).mul(255).clamp(0, 255).numpy()
+    sr = PretrainedUpscaler(str(path), "wdsr", 2)(frame(30, 28))
+    inside = slice(4, -4), slice(4, -4)  # our skip repeats the edge
+    np.testing.assert_allclose(sr[inside], expected[inside], atol=0.51)
+
+
+def test_a_checkpoint_that_does_not_say_which_weights_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    state = torch.load(foreign(path), weights_only=True)
+    torch.save({"params": state, "params_ema": state}, path)
+    with pytest.raises(
+        UserError, match=r"must hold one state dict, holds 2 \(params, params_ema\)"
+    ):
+        PretrainedUpscaler(str(path), "srcnn", 2)
+    torch.save({"epoch": 3, "note": {"a": 1}}, path)
+    with pytest.raises(UserError, match="must hold one state dict, holds none"):
+        PretrainedUpscaler(str(path), "srcnn", 2)
+    torch.save({"a.weight_v": torch.ones(2, 3, 1, 1)}, path)
+    with pytest.raises(UserError, match=r"a\.weight_v: its layer lacks one of weight_g, weight_v"):
+        PretrainedUpscaler(str(path), "srcnn", 2)
+
+
 def test_our_own_weights(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_networks(path, Single(partial(build, "vdsr", 2), 4))

@@ -93,6 +93,18 @@ def test_what_a_methods_own_file_sets_is_part_of_the_method(runs: list[Run]) -> 
     assert rows([runs[0], OTHERS["halo"](runs[2])])[1]["over_awdnn"] is None
 
 
+def test_a_run_is_counted_from_one_of_its_own_recipe_where_there_is_one(runs: list[Run]) -> None:
+    """So that what a recipe gains and what a structure gains are two figures."""
+    awdnn, ours = (
+        but(runs[0], 30.0),
+        OTHERS["halo"](but(runs[2], 33.0, own_settings=["patches.halo"])),
+    )
+    same = OTHERS["halo"](but(runs[0], 32.0))
+    assert rows([awdnn, ours])[1]["over_awdnn"] == pytest.approx(3.0)
+    assert rows([awdnn, same, ours])[2]["over_awdnn"] == pytest.approx(1.0)
+    assert rows([awdnn, same, but(runs[2], 33.0)])[2]["over_awdnn"] == pytest.approx(3.0)
+
+
 def test_only_runs_of_one_reading_of_equal_work_are_compared(runs: list[Run]) -> None:
     awdnn, stdo = runs[0], runs[2]
     assert (awdnn.reading, stdo.reading) == (None, "batch")

@@ -530,6 +530,7 @@ class TestMode:
             WandbTracker(tmp_path, FACTS, {})
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.slow
     def test_asks_nothing_at_a_terminal(self, tmp_path: Path) -> None:
         """A terminal on which nobody types: a question would wait for ever."""
         code = (

@@ -299,7 +299,9 @@ def test_a_fit_that_is_asked_to_stop_saves_first(
 
 
 @pytest.mark.parametrize("hook", ["on_save_checkpoint", "on_train_epoch_end"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_fit_that_is_asked_to_stop_while_it_saves_or_ends_stops(
     make_job, trainer, number, hook: str, monkeypatch
 ) -> None:

@@ -127,13 +127,18 @@ def test_a_killed_fit_repeats_no_validation(make_job, monkeypatch, die_at: int) 
     ("before", "after", "die_at"),
     [
         (Options(validate_every=1, validate_frames=3), Options(), 5),
-        (Options(), Options(validate_every=1, validate_frames=3), 8),
-        (
+        pytest.param(
+            Options(), Options(validate_every=1, validate_frames=3), 8, marks=pytest.mark.slow
+        ),
+        pytest.param(
             Options(validate_every=3, validate_frames=3),
             Options(validate_every=2, validate_frames=3),
             5,
+            marks=pytest.mark.slow,
         ),
-        (Options(callbacks=lambda _: [pl.Callback()]), Options(), 8),
+        pytest.param(
+            Options(callbacks=lambda _: [pl.Callback()]), Options(), 8, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_fit_that_resumes_with_other_blocks_does_every_step(

@@ -193,14 +193,18 @@ def _check_partial(config: DictConfig) -> None:
 
 
 def _own_settings(config: DictConfig) -> list[str]:
-    """The settings that are part of the method: those that its file in conf/ sets, and what takes
-    its value from them. One that has another value by now is the user's."""
-    files = [folder / "method" / f"{config.method}.yaml" for folder in conf_dirs()]
-    there = [file for file in files if file.is_file()]
-    if not there:
-        return []
-    wanted = OmegaConf.load(there[0])
-    set_by_file = dict(flat(OmegaConf.to_container(wanted, resolve=False)))
+    """The settings that are part of the method: those that its file in conf/ sets, or the recipe
+    that it names, and what takes its value from them. One that has another value by now is the
+    user's."""
+    wanted = _conf_file("method", str(config.method))
+    recipes = [entry["override /recipe"] for entry in wanted.get("defaults", ())
+               if "override /recipe" in entry]  # fmt: skip
+    files = [wanted, *(_conf_file("recipe", name) for name in recipes)]
+    set_by_file = {
+        name: value
+        for file in files
+        for name, value in flat(OmegaConf.to_container(file, resolve=False))
+    }
     own = {
         name
         for name, value in set_by_file.items()
@@ -209,6 +213,15 @@ def _own_settings(config: DictConfig) -> list[str]:
     unresolved = flat(OmegaConf.to_container(config, resolve=False))
     taken = {name for name, value in unresolved if str(value)[2:-1] in own}  # ${backbone.residual}
     return sorted(own | taken)
+
+
+def _conf_file(group: str, name: str) -> DictConfig:
+    """What a choice of a group sets, as it stands there; nothing where it has no file."""
+    files = (folder / group / f"{name}.yaml" for folder in conf_dirs())
+    there = next((file for file in files if file.is_file()), None)
+    loaded = OmegaConf.create({}) if there is None else OmegaConf.load(there)
+    assert isinstance(loaded, DictConfig), there
+    return loaded
 
 
 def _options(config: DictConfig) -> Options:

@@ -36,7 +36,8 @@ class PretrainedUpscaler:
         weights: A file or an https address (kept in ``cache``). Either `save_networks`' own format
             with one network, or a state dict (PyTorch or safetensors) whose convolutions have our
             shapes in our order, under any names; in safetensors, which keeps no order, the names
-            sorted with their numbers must give it.
+            sorted with their numbers must give it. A state dict may lie in what a trainer saved,
+            and its layers may be weight-normalised, as the paper's authors publish theirs.
         backbone: What to load the weights into. In our own format the file says what is predicted
             (`Backbone`, residual); foreign weights are taken as published.
         scale: Of the backbone.
@@ -146,7 +147,7 @@ def _load(path: Path, backbone: str, scale: int) -> tuple[Backbone, bool]:
         tensors = {key: tensors[key] for key in sorted(tensors, key=_natural)}
     else:
         tensors = _read_torch(path)
-    _match(path, network, backbone, tensors)
+    _match(path, network, backbone, _folded(path, tensors))
     return network, False
 
 
@@ -156,8 +157,8 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
-    """The tensors of a PyTorch file, in order; a single dict inside it (``state_dict``, ``params``)
-    is opened."""
+    """The tensors of a PyTorch file, in order: those of a state dict, or of the one state dict in
+    what a trainer saved beside its optimizer and its counters."""
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -168,12 +169,49 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         raise UserError(
             f"weights={path}: damaged or not a PyTorch file ({one_line(error)})"
         ) from None
-    if isinstance(loaded, Mapping):
-        inner = [value for value in loaded.values() if isinstance(value, Mapping)]
-        loaded = inner[0] if len(inner) == 1 else loaded
     if not isinstance(loaded, Mapping):
         raise UserError(f"weights={path}: must hold a state dict, not a {type(loaded).__name__}")
+    if not _is_state(loaded):
+        states = [str(name) for name, value in loaded.items() if _is_state(value)]
+        if len(states) != 1:
+            held = f"{len(states)} ({', '.join(states)})" if states else "none"
+            raise UserError(f"weights={path}: must hold one state dict, holds {held}")
+        loaded = loaded[states[0]]
     return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def _is_state(value: object) -> bool:
+    """Whether this is a state dict. An optimizer's holds its tensors further down."""
+    return isinstance(value, Mapping) and any(isinstance(each, Tensor) for each in value.values())
+
+
+_NORMED = (
+    ("weight_g", "weight_v"),
+    ("parametrizations.weight.original0", "parametrizations.weight.original1"),
+)
+"""How PyTorch calls gain and direction of weight normalisation: until 2.0, and since."""
+
+
+def _folded(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with plain filters in the place of normalised ones, g · v / |v|."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        pair = next((pair for pair in _NORMED if any(_ends(name, end) for end in pair)), None)
+        if pair is None:
+            found[name] = tensor
+            continue
+        layer = name.removesuffix(pair[0]).removesuffix(pair[1])
+        gain, direction = (tensors.get(layer + end) for end in pair)
+        if gain is None or direction is None or gain.dim() != direction.dim():
+            raise UserError(f"weights={path}: {name}: its layer lacks one of {', '.join(pair)}")
+        others = tuple(range(1, direction.dim()))
+        norm = torch.linalg.vector_norm(direction, dim=others, keepdim=True)
+        found[f"{layer}weight"] = gain * direction / norm
+    return found
+
+
+def _ends(name: str, end: str) -> bool:
+    return name == end or name.endswith(f".{end}")
 
 
 def _match(path: Path, network: Backbone, backbone: str, tensors: Mapping[str, Tensor]) -> None:

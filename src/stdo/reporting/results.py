@@ -106,8 +106,9 @@ def references(run: Run, method: str, runs: Sequence[Run]) -> list[Run]:
         runs: All runs of the report.
 
     Returns:
-        Those under the same conditions with equal work: of the run's number of chunks where there
-        is one, else of every number, and then the same with its seed. For a run that is the same
+        Those under the same conditions with equal work: with the run's own recipe where there is
+        one, else with any that belongs to a method; of the run's number of chunks where there is
+        one, else of every number; and then the same with its seed. For a run that is the same
         under both readings of equal work, those of the reading in which the other method is
         better. Empty for runs of that method itself and for shortened ones.
     """
@@ -122,7 +123,8 @@ def references(run: Run, method: str, runs: Sequence[Run]) -> list[Run]:
         and comparable(other, run)
         and equal_work(other.metrics["patch_presentations"], run.metrics["patch_presentations"])
     ]
-    return _alike(_under_one_reading(_alike(others, run, "chunks")), run, "seed")
+    own = [other for other in others if _recipe(other) == _recipe(run)] or others
+    return _alike(_under_one_reading(_alike(own, run, "chunks")), run, "seed")
 
 
 def _alike(others: list[Run], run: Run, figure: str) -> list[Run]:
@@ -135,6 +137,18 @@ def _under_one_reading(others: list[Run]) -> list[Run]:
     readings = {other.reading for other in others}
     groups = [[other for other in others if other.reading == each] for each in readings]
     return max(groups, key=lambda runs: fmean(r.metrics["psnr"]["frame"] for r in runs), default=[])
+
+
+_RECIPE = ("optim", "backbone.residual", "backbone.negative_slope", "patches.halo")
+
+
+def _recipe(run: Run) -> dict[str, str]:
+    """How networks are trained, whatever the structure: what conf/recipe/ sets."""
+    return {
+        key: value
+        for key, value in run.shaping.items()
+        if key in _RECIPE or key.startswith("optim.")
+    }
 
 
 def equal_work(presentations: float, other: float) -> bool:
