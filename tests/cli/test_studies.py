@@ -105,7 +105,7 @@ def test_what_the_user_gives_wins_in_the_place_of_the_studys() -> None:
     assert len(plain) == 3 * 2 * 2 * 2
     assert plain[0] == [
         "study=table4",
-        "experiment=small",
+        "experiment=few",
         "chunks=4",
         "scale=2",
         "method=stdo",
@@ -115,7 +115,7 @@ def test_what_the_user_gives_wins_in_the_place_of_the_studys() -> None:
     fewer = jobs_of(["method=nas", "video.path=x.mp4", "study=table4", "chunks=2,6", "++scale=3"])
     assert [job[1:-1] for job in fewer] == [
         [
-            "experiment=small",
+            "experiment=few",
             f"chunks={chunks}",
             "++scale=3",
             "method=nas",
@@ -137,7 +137,7 @@ def test_what_the_user_gives_wins_in_the_place_of_the_studys() -> None:
 @pytest.mark.parametrize("words", [["hydra.mode=RUN"], ["--cfg", "job"], ["--help"]])
 def test_one_run_of_a_study_has_what_is_fixed_alone(words: list[str]) -> None:
     assert expanded(["study=table1", *words]) == [
-        "study=table1", "experiment=small", "networks_alone=true", "chunks=4", *words,
+        "study=table1", "experiment=few", "networks_alone=true", "chunks=4", *words,
     ]  # fmt: skip
     assert "--multirun" not in expanded(["study=table1", "-m"])
 
