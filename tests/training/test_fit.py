@@ -256,6 +256,19 @@ def test_a_gpu_without_memory_says_what_to_lower_and_keeps_the_checkpoint(
     assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())
 
 
+def stopped_by(number: int, ask: pl.Callback, make_job, trainer, monkeypatch, seconds: float):
+    """A job whose fit was stopped by a signal that ``ask`` sends. Handlers are as before then: the
+    program would be about to end, and this one is not."""
+    before = signal.getsignal(number)
+    monkeypatch.setattr("stdo.core.signals._ENDING", 0.0)
+    monkeypatch.setattr("stdo.core.signals.atexit.register", lambda call: call)
+    with pytest.raises(Stopped) as stopped:
+        train(make_job(checkpoint_seconds=seconds, trainer=joined_by(ask, trainer)))
+    assert stopped.value.exit_code == 128 + number
+    signal.signal(number, before)
+    return make_job()
+
+
 @pytest.mark.parametrize("step", [0, 6, "last"])
 @pytest.mark.parametrize(
     "number",
@@ -280,19 +293,7 @@ def test_a_fit_that_is_asked_to_stop_saves_first(
                 ends.append(trainer.global_step + len(batch))
                 os.kill(os.getpid(), number)
 
-    before = signal.getsignal(number)
-    monkeypatch.setattr("stdo.core.signals._ENDING", 0.0)
-    monkeypatch.setattr("stdo.core.signals.atexit.register", lambda call: call)
-    with pytest.raises(Stopped) as stopped:
-        train(
-            make_job(
-                checkpoint_seconds=3600,
-                trainer=lambda callbacks, **own: trainer(callbacks=[Ask(), *callbacks], **own),
-            )
-        )
-    assert stopped.value.exit_code == 128 + number
-    signal.signal(number, before)  # the program is about to end, and this one is not
-    job = make_job()
+    job = stopped_by(number, Ask(), make_job, trainer, monkeypatch, seconds=3600)
     assert torch.load(job.directory / CHECKPOINT, weights_only=True)["global_step"] == ends[0]
     train(job)
     assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())
@@ -319,19 +320,7 @@ def test_a_fit_that_is_asked_to_stop_while_it_saves_or_ends_stops(
             os.kill(os.getpid(), number)
 
     setattr(Ask, hook, ask)
-    before = signal.getsignal(number)
-    monkeypatch.setattr("stdo.core.signals._ENDING", 0.0)
-    monkeypatch.setattr("stdo.core.signals.atexit.register", lambda call: call)
-    with pytest.raises(Stopped) as stopped:
-        train(
-            make_job(
-                checkpoint_seconds=0,
-                trainer=lambda callbacks, **own: trainer(callbacks=[Ask(), *callbacks], **own),
-            )
-        )
-    assert asked and stopped.value.exit_code == 128 + number
-    signal.signal(number, before)  # the program is about to end, and this one is not
-    job = make_job()
+    job = stopped_by(number, Ask(), make_job, trainer, monkeypatch, seconds=0)
     assert torch.load(job.directory / CHECKPOINT, weights_only=True)["global_step"] >= asked[0]
     train(job)
     assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())

@@ -97,23 +97,29 @@ def test_validating_changes_no_weight_and_ends_with_the_figure_of_the_result(mak
     assert not (plain.directory / "validation.csv").exists()
 
 
+def killed_at(step: int, make_job, monkeypatch, **settings):
+    """A job whose fit died before a step."""
+    read = PatchBatches.__getitem__
+
+    def dying(self, at):
+        if at == step:
+            raise KeyError("killed")
+        return read(self, at)
+
+    job = make_job("killed", checkpoint_seconds=0.0, **settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(PatchBatches, "__getitem__", dying)
+        with pytest.raises(KeyError):
+            train(job)
+    return job
+
+
 @pytest.mark.parametrize("die_at", [5, 8])
 def test_a_killed_fit_repeats_no_validation(make_job, monkeypatch, die_at: int) -> None:
     options = Options(validate_every=4, validate_frames=3)
     straight = make_job("straight", options=options)
     train(straight)
-    read = PatchBatches.__getitem__
-
-    def dying(self, step):
-        if step == die_at:
-            raise KeyError("killed")
-        return read(self, step)
-
-    killed = make_job("killed", checkpoint_seconds=0.0, options=options)
-    with monkeypatch.context() as patch:
-        patch.setattr(PatchBatches, "__getitem__", dying)
-        with pytest.raises(KeyError):
-            train(killed)
+    killed = killed_at(die_at, make_job, monkeypatch, options=options)
     train(make_job("killed", checkpoint_seconds=0.0, options=options))
     assert same(straight, killed)
     rows = [
@@ -148,18 +154,7 @@ def test_a_fit_that_resumes_with_other_blocks_does_every_step(
     many steps those have."""
     straight = make_job("straight", passes=2.0)
     steps = train(straight)["steps"]
-    read = PatchBatches.__getitem__
-
-    def dying(self, step):
-        if step == die_at:
-            raise KeyError("killed")
-        return read(self, step)
-
-    killed = make_job("killed", passes=2.0, checkpoint_seconds=0.0, options=before)
-    with monkeypatch.context() as patch:
-        patch.setattr(PatchBatches, "__getitem__", dying)
-        with pytest.raises(KeyError):
-            train(killed)
+    killed_at(die_at, make_job, monkeypatch, passes=2.0, options=before)
     resumed = make_job("killed", passes=2.0, checkpoint_seconds=0.0, options=after)
     metrics = train(resumed)
     assert metrics["steps"] == steps and "shortened" not in metrics
@@ -185,18 +180,7 @@ def test_a_resumed_fit_knows_the_best_checkpoint_of_before(make_job, monkeypatch
     options = Options(callbacks=best, validate_every=4, validate_frames=3)
     straight = make_job("straight", options=options)
     train(straight)
-    read = PatchBatches.__getitem__
-
-    def dying(self, step):
-        if step == 8:
-            raise KeyError("killed")
-        return read(self, step)
-
-    killed = make_job("killed", checkpoint_seconds=0.0, options=options)
-    with monkeypatch.context() as patch:
-        patch.setattr(PatchBatches, "__getitem__", dying)
-        with pytest.raises(KeyError):
-            train(killed)
+    killed = killed_at(8, make_job, monkeypatch, options=options)
     train(make_job("killed", checkpoint_seconds=0.0, options=options))
     kept = [
         sorted(path.name for path in (job.directory / "kept").iterdir())
