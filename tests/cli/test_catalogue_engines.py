@@ -209,12 +209,14 @@ def test_a_run_that_another_process_trains_is_left_to_it(
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_again_and_again_fails_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [9, 0])
+def test_a_worker_that_dies_again_and_again_fails_alone(ending: int, tmp_path: Path) -> None:
+    """Also where own code ends it as if all were well."""
     tiny_clip(tmp_path / "films" / "a.mkv", 0)
     tiny_clip(tmp_path / "films" / "b.mkv", 1)
     site = tmp_path / "site"
     site.mkdir()
-    dies = "import os, sys\nif 'stdo.cli.encode' in sys.orig_argv: os._exit(9)\n"
+    dies = f"import os, sys\nif 'stdo.cli.encode' in sys.orig_argv: os._exit({ending})\n"
     (site / "sitecustomize.py").write_text(dies)
     os.environ["PYTHONPATH"], before = (
         os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
@@ -227,6 +229,6 @@ def test_a_worker_that_dies_again_and_again_fails_alone(tmp_path: Path) -> None:
         if before is not None:
             os.environ["PYTHONPATH"] = before
     assert code == 1
-    assert err.count("its process ended with code 9; it is started again") == 2
-    assert "a.mkv: its process ended with code 9, 2 times" in out
+    assert err.count(f"its process ended with code {ending}; it is started again") == 2
+    assert f"a.mkv: its process ended with code {ending}, 2 times" in out
     assert "2 videos: 0 done, 2 failed" in out

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 DONE, FAILED, BUSY, LATER = "done", "failed", "busy", "later"
 """What becomes of a video. BUSY: another process is at it, or at its run directory. LATER: the time
 of its job was over, and the next job resumes."""
-CODES = {DONE: 0, FAILED: 10, BUSY: 11}
-"""Exit codes of a process of its own; any other one means that it died."""
+CODES = {DONE: 12, FAILED: 10, BUSY: 11}
+"""Exit codes of a process of its own; any other one means that it died. So does 0: own code may
+have ended the process before its time."""
 
 _BEST = 100.0
 """dB that are shown for a picture without any error."""
