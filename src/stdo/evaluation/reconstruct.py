@@ -23,7 +23,7 @@ def device_of(name: object) -> torch.device:
     try:
         device = torch.device(str(name))
         torch.ones(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError):
         # Not a device, not built for it, not there
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return device
