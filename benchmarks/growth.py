@@ -29,7 +29,7 @@ from common import clip, endless, machine, note, options, peak_rss, tsv
 from stdo.chunks.sample import Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score
-from stdo.core.shifts import shifts
+from stdo.core.timeshare import timeshare
 from stdo.core.types import Frame, VideoInfo
 from stdo.models.registry import build
 from stdo.models.sharing import Independent
@@ -86,7 +86,7 @@ def job(path: str, frames: int, chunks: int) -> None:
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
         began = time.perf_counter()
-        with shifts(threads_on(torch.device("cpu"))):
+        with timeshare(threads_on(torch.device("cpu"))):
             trainer.fit(
                 Overfit(sharing, partial(torch.optim.Adam, lr=1e-4), cosine, STEPS), datamodule=data
             )

@@ -329,7 +329,7 @@ def test_a_fit_that_is_asked_to_stop_while_it_saves_or_ends_stops(
 def test_a_fit_lets_others_have_the_cores_after_each_step_and_frame(make_job, monkeypatch) -> None:
     seen = Counter()
     for place in ("stdo.training.module", "stdo.evaluation.reconstruct"):
-        monkeypatch.setattr(f"{place}.pass_on", partial(seen.update, [place]))
+        monkeypatch.setattr(f"{place}.yield_cores", partial(seen.update, [place]))
     job = make_job()
     metrics = train(job)
     assert seen["stdo.training.module"] == metrics["steps"]

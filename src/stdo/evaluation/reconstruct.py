@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from stdo.chunks.grid import PatchGrid
-from stdo.core.shifts import pass_on
+from stdo.core.timeshare import yield_cores
 from stdo.core.types import BICUBIC, I16, U8, Frames
 from stdo.models.pixels import to_float, to_uint8, without_halo
 from stdo.video.degrade import BicubicUpscaler
@@ -55,7 +55,7 @@ class Reconstructor:
         Returns:
             uint8 (patches, s·h, s·w, 3), without halo.
         """
-        pass_on()
+        yield_cores()
         padded_patches = torch.from_numpy(self.grid.extract(lr_HWC))
         chosen = np.asarray(self.network_of)[labels.ravel()]
         grid, scale = self.grid, self.grid.scale

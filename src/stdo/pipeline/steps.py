@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from stdo.core.locks import main_process
-from stdo.core.shifts import shifts
+from stdo.core.timeshare import timeshare
 from stdo.core.types import I16, Json, UserError
 from stdo.evaluation.crops import choose_crops, hardest, save_crops
 from stdo.evaluation.identity import FINGERPRINT, check_source, fingerprint_of, own_video
@@ -95,7 +95,7 @@ def _run(job: Job, tracker: Tracker) -> Json:
     job.data.setup()
     prepared = time.monotonic() - began
     one = processes_of(job.trainer) == 1  # several of one fit compute together
-    with shifts(threads_on(device_of_fit(job.trainer)) if one else 1):
+    with timeshare(threads_on(device_of_fit(job.trainer)) if one else 1):
         trainer = fit(job, tracker)
     return (
         evaluate(job.directory, job.data.clip, prepare_seconds=prepared, metrics=job.metrics)
@@ -166,7 +166,7 @@ def _evaluate(
     for network in networks:
         network.to(device).eval()
     reconstructor = Reconstructor(networks, network_of, clip.grid, device)
-    with shifts(threads_on(device)):
+    with timeshare(threads_on(device)):
         with _sink(out, video, save) as sink:
             measured = measure(video, reconstructor, labels, sink, clip.progress, extra)
         _draw(out, facts, clip, measured, reconstructor, labels)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from stdo.chunks.score import psnr
-from stdo.core.shifts import pass_on
+from stdo.core.timeshare import yield_cores
 from stdo.core.types import UserError
 from stdo.models.common import Backbone, Convolution
 from stdo.models.pixels import to_float
@@ -158,7 +158,7 @@ class Overfit(pl.LightningModule):
                 self._step_in_parts(each, optimizer, seen)
             schedule.step()
             torch.clear_autocast_cache()  # of the weights as they were
-            pass_on()
+            yield_cores()
         if self.watched is not None and self.telling:
             shown = {f"train/{key}": self.watched[key] for key in ("loss", "psnr")}
             self.log_dict(shown, logger=self.to_loggers, batch_size=1)

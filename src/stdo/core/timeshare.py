@@ -1,9 +1,9 @@
-"""Fits of several processes on the same cores, one at a time.
+"""Time-sharing of the cores by processes that each have a thread for every core.
 
-PyTorch's threads wait for each other many times in a step, and keep their cores busy while they
-wait. Where two processes have a thread for every core each, one waits for cores on which the other
-only waits, and both take many times as long as one after the other. So they take turns: who
-computes within `shifts` lets another one have the cores after a while, at `pass_on`.
+PyTorch's threads wait for each other many times in a step, and spin while they wait. With two such
+processes, threads of one wait for cores on which threads of the other only spin, and both take many
+times as long as one after the other. So one process computes at a time, for a time slice: within
+`timeshare` a process gives the cores away at `yield_cores`, when its slice is over.
 
 Results stay the same to the last bit, which they do not with another number of threads.
 """
@@ -18,29 +18,29 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from stdo.core.cores import usable_cores
 
-TURN = 0.5
-"""Seconds after which another process may have the cores."""
+SLICE = 0.5
+"""Seconds of a time slice."""
 
 _POLL = 0.002
 _PATIENCE = 30.0
-"""Seconds without a change of hands after which who waits goes on all the same: the process that
-has the cores may be stopped, or wait for a network."""
+"""Seconds without a new slice of anybody after which a waiting process computes all the same: the
+one that has the cores may be stopped, or wait for a network."""
 
 _ALONE = 60.0
-"""Seconds in which it then asks nobody."""
+"""Seconds in which it then does not ask for the cores."""
 
-_current: _Shifts | None = None
+_current: _TimeShare | None = None
 
 
 @contextmanager
-def shifts(threads: int, folder: Path | None = None) -> Iterator[None]:
-    """Have the cores in turn with other processes of this user for the length of a block. Nothing
-    happens where two such processes have enough cores, and within another such block.
+def timeshare(threads: int, folder: Path | None = None) -> Iterator[None]:
+    """Share the cores with other processes of this user for the length of a block, slice by slice.
+    Does nothing where there are cores enough for two such processes, and within another block.
 
     Args:
         threads: That compute in this process.
@@ -51,14 +51,14 @@ def shifts(threads: int, folder: Path | None = None) -> Iterator[None]:
         yield
         return
     with ExitStack() as stack:
-        try:
-            own = _Shifts(folder or _folder(), stack)
-        except OSError:  # no such place, or no locks: everyone for himself, as ever
-            own = None
+        own = None
+        with suppress(OSError):  # no place for the locks, or a file system without any
+            made = _TimeShare(folder or _folder(), stack)
+            made.take()
+            own = made
         if own is None:
             yield
             return
-        own.take()
         _current = own
         try:
             yield
@@ -67,37 +67,37 @@ def shifts(threads: int, folder: Path | None = None) -> Iterator[None]:
             own.leave()
 
 
-def pass_on() -> None:
-    """Let another process have the cores where this one has had them for a while, and wait for
-    them. Costs next to nothing otherwise."""
+def yield_cores() -> None:
+    """Let another process have the cores if the time slice of this one is over, and wait for the
+    next slice."""
     if _current is not None:
-        _current.pass_on()
+        _current.yield_cores()
 
 
-class _Shifts:
-    """Two locks: of who computes, and of who is next. Without the second, who has just left would
-    be back before anybody else.
+class _TimeShare:
+    """Two locks: one of the process that computes, one of the process that is next. Without the
+    second, a process that gives the cores away would have them again before anybody else.
 
     Args:
         folder: Of the locks.
         stack: Closes them.
 
     Raises:
-        OSError: They cannot be opened, or the file system has no locks.
+        OSError: They cannot be opened.
     """
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._next, self._work = (
-            os.open(folder / f"{_cores()}-{name}", flags, 0o600) for name in ("next", "work")
-        )
+        self._next = os.open(folder / f"{_cores()}-next", flags, 0o600)
         stack.callback(os.close, self._next)
+        self._work = os.open(folder / f"{_cores()}-work", flags, 0o600)
         stack.callback(os.close, self._work)
-        self._held, self._since, self._changed = False, 0.0, 0
+        self._held, self._since = False, 0.0
+        self._slice, self._seen = 0, 0.0
 
     def take(self) -> None:
-        """Wait until it is this process's turn, or there is no sense in waiting."""
-        self._began = time.monotonic()
+        """Wait for a slice, or until there is no sense in waiting. Raises OSError on a file system
+        without locks."""
         self._held = self._locked(self._next) and self._locked(self._work)
         fcntl.flock(self._next, fcntl.LOCK_UN)
         if self._held:
@@ -110,9 +110,9 @@ class _Shifts:
             fcntl.flock(self._work, fcntl.LOCK_UN)
             self._held = False
 
-    def pass_on(self) -> None:
-        """See `stdo.core.shifts.pass_on`."""
-        if time.monotonic() - self._since >= (TURN if self._held else _ALONE):
+    def yield_cores(self) -> None:
+        """See `stdo.core.timeshare.yield_cores`."""
+        if time.monotonic() - self._since >= (SLICE if self._held else _ALONE):
             self.leave()
             self.take()
 
@@ -128,11 +128,11 @@ class _Shifts:
                 return True
 
     def _in_vain(self) -> bool:
-        """Whether the cores have been in the same hands for long."""
-        changed, now = os.fstat(self._work).st_mtime_ns, time.monotonic()
-        if changed != self._changed:
-            self._changed, self._began = changed, now
-        return now - self._began > _PATIENCE
+        """Whether the slice of the process that has the cores has lasted far too long."""
+        slice_, now = os.fstat(self._work).st_mtime_ns, time.monotonic()
+        if slice_ != self._slice:
+            self._slice, self._seen = slice_, now
+        return now - self._seen > _PATIENCE
 
 
 def _cores() -> str:
