@@ -171,6 +171,28 @@ def test_a_checkpoint_that_does_not_say_which_weights_is_refused(tmp_path: Path)
     torch.save({"a.weight_v": torch.ones(2, 3, 1, 1)}, path)
     with pytest.raises(UserError, match=r"a\.weight_v: its layer lacks one of weight_g, weight_v"):
         PretrainedUpscaler(str(path), "srcnn", 2)
+    torch.save({"a.weight_g": torch.ones(3, 1, 1, 1), "a.weight_v": torch.ones(2, 3, 1, 1)}, path)
+    with pytest.raises(UserError, match=r"weight_g and weight_v do not fit: \(3, 1, 1, 1\) and"):
+        PretrainedUpscaler(str(path), "srcnn", 2)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    """A weight-normalised filter of zeros has no direction."""
+    path = tmp_path / "w.pt"
+    state = torch.load(foreign(path), weights_only=True)
+    normed = {}
+    for name, tensor in state.items():
+        layer = name.rpartition("/")[0]
+        if tensor.dim() == 4:
+            normed |= {
+                f"{layer}.{name}.weight_g": torch.ones(len(tensor), 1, 1, 1),
+                f"{layer}.{name}.weight_v": torch.zeros_like(tensor),
+            }
+        else:
+            normed[name] = tensor
+    torch.save(normed, path)
+    with pytest.raises(UserError, match="layer 1 has filters that are not finite"):
+        PretrainedUpscaler(str(path), "srcnn", 2)
 
 
 def test_our_own_weights(tmp_path: Path) -> None:

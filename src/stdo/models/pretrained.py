@@ -202,8 +202,11 @@ def _folded(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         layer = name.removesuffix(pair[0]).removesuffix(pair[1])
         gain, direction = (tensors.get(layer + end) for end in pair)
-        if gain is None or direction is None or gain.dim() != direction.dim():
+        if gain is None or direction is None:
             raise UserError(f"weights={path}: {name}: its layer lacks one of {', '.join(pair)}")
+        if direction.dim() < 2 or gain.shape != (len(direction), *[1] * (direction.dim() - 1)):
+            shapes = f"{tuple(gain.shape)} and {tuple(direction.shape)}"
+            raise UserError(f"weights={path}: {name}: {' and '.join(pair)} do not fit: {shapes}")
         others = tuple(range(1, direction.dim()))
         norm = torch.linalg.vector_norm(direction, dim=others, keepdim=True)
         found[f"{layer}weight"] = gain * direction / norm
@@ -229,4 +232,6 @@ def _match(path: Path, network: Backbone, backbone: str, tensors: Mapping[str, T
                     f"weights={path}: layer {i + 1} has {kind} of shape {tuple(other.shape)}; "
                     f"{backbone} at scale {network.scale} needs {tuple(mine.shape)}"
                 )
+            if not other.isfinite().all():
+                raise UserError(f"weights={path}: layer {i + 1} has {kind} that are not finite")
             mine.data.copy_(other)
