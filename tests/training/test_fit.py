@@ -235,20 +235,26 @@ def test_non_finite_weights_do_not_replace_a_good_checkpoint(make_job, trainer) 
     assert all(torch.equal(value, learnt(job)[name]) for name, value in learnt(straight).items())
 
 
+class Full(pl.Callback):
+    """Runs out of memory at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
+        if trainer.global_step == self.step:
+            raise torch.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 20.00 MiB.\nMore lines."
+            )
+
+
 def test_a_gpu_without_memory_says_what_to_lower_and_keeps_the_checkpoint(
     make_job, trainer
 ) -> None:
-    class Full(pl.Callback):
-        def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
-            if trainer.global_step == 6:
-                raise torch.OutOfMemoryError(
-                    "CUDA out of memory. Tried to allocate 20.00 MiB.\nMore lines."
-                )
-
     with pytest.raises(
         UserError, match=r"^out of GPU memory: lower budget.batch \(4\) or use trainer=cpu$"
     ):
-        train(make_job(checkpoint_seconds=0.0, trainer=joined_by(Full(), trainer)))
+        train(make_job(checkpoint_seconds=0.0, trainer=joined_by(Full(6), trainer)))
     assert torch.load(make_job().directory / CHECKPOINT, weights_only=True)["global_step"] == 6
     job, straight = make_job(), make_job("straight")
     train(job)
@@ -334,6 +340,22 @@ def test_a_fit_lets_others_have_the_cores_after_each_step_and_frame(make_job, mo
     metrics = train(job)
     assert seen["stdo.training.module"] == metrics["steps"]
     assert seen["stdo.evaluation.reconstruct"] >= metrics["frames"]
+
+
+def test_a_checkpoint_of_other_weights_is_said_in_one_line(make_job, trainer) -> None:
+    """Such as one of an older version, whose sharing had another form."""
+    asking = make_job(checkpoint_seconds=0.0, trainer=joined_by(Full(6), trainer))
+    with pytest.raises(UserError, match="out of GPU memory"):
+        train(asking)
+    path = asking.directory / CHECKPOINT
+    checkpoint = torch.load(path, weights_only=True)
+    name = next(iter(checkpoint["state_dict"]))
+    checkpoint["state_dict"][name] = torch.zeros(1, 2)
+    torch.save(checkpoint, path)
+    with pytest.raises(
+        UserError, match=r"^\S+: its checkpoint holds other weights than .* force=true"
+    ):
+        train(make_job())
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "half", "other"])

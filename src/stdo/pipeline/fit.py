@@ -297,6 +297,11 @@ def _explained(job: Job, sampler: Sampler) -> Iterator[None]:
             f"trainer: Lightning refuses the fit ({' '.join(str(error).split())[:300]})"
         ) from error
     except (MemoryError, RuntimeError) as error:
+        if "loading state_dict" in str(error):  # such as of CaFM before its form was the published
+            raise UserError(
+                f"{job.directory}: its checkpoint holds other weights than this version trains; "
+                "force=true trains again"
+            ) from error
         if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
             raise
         raise UserError(
