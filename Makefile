@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 TOOLS := .venv-tools
 SITE := .venv-docs
 ARGS ?=
+CLIPS ?=
 LOCK ?= yes
 MINUTES ?= 10
 

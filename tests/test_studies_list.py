@@ -72,7 +72,8 @@ def test_a_part_is_named(ran: list[tuple[str, ...]], folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "CLIPS: no such folder"),
+        ([], "no folder is named; make studies CLIPS=folder"),
+        ([""], "no folder is named"),
         (["nowhere"], "nowhere: no such folder"),
         (["."], "must hold one video whose name begins with game, has none"),
         (["FOLDER", "table9"], "table9: not in experiments/all.txt"),

@@ -66,9 +66,10 @@ def source(folder: Path, names: str) -> list[str]:
 
 def main(typed: Sequence[str]) -> int:
     """Run what is asked for, and report it. Returns the exit code: 1 where a command failed."""
-    folder = Path(typed[0]) if typed else None
+    folder = Path(typed[0]) if typed and typed[0] else None
     if folder is None or not folder.is_dir():
-        sys.exit(f"{folder or 'CLIPS'}: no such folder; make studies CLIPS=folder")
+        what = f"{folder}: no such folder" if folder else "no folder is named"
+        sys.exit(f"{what}; make studies CLIPS=folder")
     wanted = [word for word in typed[1:] if "=" not in word]
     settings = [word for word in typed[1:] if "=" in word]
     listed = sweeps(LIST.read_text(encoding="utf-8"))

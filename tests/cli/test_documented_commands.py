@@ -105,8 +105,9 @@ def plugins_of(words: Sequence[str]) -> Iterator[None]:
 def is_made(words: Sequence[str]) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for word in words:
-        name, value, _ = word.partition("=")
-        defined = rf"^{name} [?:]?=" if value or "=" in word else rf"^{name}:.*##"
+        name = word.partition("=")[0]
+        # A variable has a default, or a recipe reads it; a target explains itself to `make help`.
+        defined = rf"^{name} [?:]?=|^\t.*\$\({name}\)" if "=" in word else rf"^{name}:.*##"
         assert re.search(defined, makefile, re.MULTILINE), word
 
 
