@@ -47,11 +47,8 @@ def test_all_commands_are_those_of_studies_and_are_reported(
     err = capsys.readouterr().err
     assert err.endswith("failed: table4, game\n")
     trained = [words for command, *words in ran if command == "train"]
-    assert (
-        len(trained)
-        == err.count("\n== ")
-        == sum(len(each.clips) for each in sweeps(LIST.read_text()))
-    )
+    expected = [each for each in sweeps(LIST.read_text()) if not each.named]
+    assert len(trained) == err.count("\n== ") == sum(len(each.clips) for each in expected)
     for words in trained:
         assert "trainer=cpu" in words
         assert any(word.startswith("method=") or "method" in word for word in expanded(words))
@@ -60,13 +57,20 @@ def test_all_commands_are_those_of_studies_and_are_reported(
     assert f"video.paths=['{folder}/game_a.mp4','{folder}/vlog-d.webm']" in joined
     reports = [words for command, *words in ran if command == "report"]
     assert ["study=table2", "paths.outputs=there"] in reports
-    assert len(reports) == len({each.study for each in sweeps(LIST.read_text())})
+    assert len(reports) == len({each.study for each in expected})
 
 
 def test_a_part_is_named(ran: list[tuple[str, ...]], folder: Path) -> None:
     assert main([str(folder), "fig7a_chunks", "seed=5"]) == 0
     assert {words[0] for _, *words in ran} == {"study=fig7a_chunks"}
     assert ran[0][-1] == "seed=5"  # after the list's own
+
+
+def test_a_long_study_runs_when_it_is_named(ran: list[tuple[str, ...]], folder: Path) -> None:
+    assert main([str(folder), "paper_length"]) == 0
+    trained = [words for command, *words in ran if command == "train"]
+    assert len(trained) == 3
+    assert ["method=nas" in words for words in trained] == [False, True, False]
 
 
 @pytest.mark.parametrize(

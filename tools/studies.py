@@ -26,21 +26,26 @@ class Sweep:
         study: Its name.
         clips: Beginnings of the names of its videos; those with a ``+`` between are joined.
         words: Settings beside those of the study.
+        named: Whether it takes so long that it runs only when it is named.
     """
 
     study: str
     clips: tuple[str, ...]
     words: tuple[str, ...]
+    named: bool = False
 
 
 def sweeps(text: str) -> list[Sweep]:
     """The lines of a list that are no remarks.
 
-    >>> sweeps("# what\\ntable2  game,city  scale=4")
-    [Sweep(study='table2', clips=('game', 'city'), words=('scale=4',))]
+    >>> sweeps("# what\\ntable2*  game,city  scale=4")
+    [Sweep(study='table2', clips=('game', 'city'), words=('scale=4',), named=True)]
     """
     found = [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
-    return [Sweep(study, tuple(clips.split(",")), tuple(words)) for study, clips, *words in found]
+    return [
+        Sweep(study.rstrip("*"), tuple(clips.split(",")), tuple(words), study.endswith("*"))
+        for study, clips, *words in found
+    ]
 
 
 def clip(folder: Path, name: str) -> Path:
@@ -75,7 +80,7 @@ def main(typed: Sequence[str]) -> int:
     listed = sweeps(LIST.read_text(encoding="utf-8"))
     if unknown := set(wanted) - {each.study for each in listed}:
         sys.exit(f"{', '.join(sorted(unknown))}: not in {LIST.relative_to(ROOT)}")
-    chosen = [each for each in listed if not wanted or each.study in wanted]
+    chosen = [each for each in listed if each.study in wanted or not (wanted or each.named)]
     jobs = [(each, name, source(folder, name)) for each in chosen for name in each.clips]
 
     failed = []
