@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -12,6 +13,7 @@ from stdo.core.types import UserError
 from stdo.reporting.look import look
 from stdo.reporting.plots import draw, save
 from stdo.reporting.runs import Run, collect
+from stdo.reporting.style import series_of
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,33 @@ def test_a_run_that_is_the_same_under_both_readings_is_on_both_lines(runs: list[
     assert drawn["STDO, equal batch"] == [[1, 30.0], [2, 29.0]]
     assert drawn["STDO, equal steps"] == [[1, 30.0], [2, 31.0]]
     assert len(drawn["awDNN"]) == 1
+
+
+def test_a_value_looks_the_same_with_every_method() -> None:
+    def row(method: str, optimizer: str, equal: str | None) -> dict[str, Any]:
+        return {"method": method, "optimizer": optimizer, "equal": equal, "run": method}
+
+    rows = [
+        row("awdnn", "muon", None), row("awdnn", "adam", None), row("nas", "adam", "batch"),
+        row("nas", "muon", "steps"), row("nas", "muon", "batch"), row("stdo", "adam", "steps"),
+    ]  # fmt: skip
+    found = {each.label: each for each in series_of(rows, ["method", "optimizer", "equal"])}
+    assert list(found) == [
+        "awDNN, Muon", "awDNN, Adam", "NAS, Muon, equal batch", "NAS, Muon, equal steps",
+        "NAS, Adam, equal batch", "STDO, Adam, equal steps",
+    ]  # fmt: skip
+    assert len({(each.colour, each.hatch) for each in found.values()}) == len(found)
+    for name, each in found.items():
+        assert (each.hatch == "///") == ("steps" in name)
+        full = to_rgb(look(each.rows[0]["method"]).colour)
+        assert (each.colour == full) == ("Muon" in name)
+
+
+def test_many_runs_of_a_method_look_different() -> None:
+    rows = [{"method": m, "run": f"{m} {n}"} for n in range(12) for m in ("nas", "stdo")]
+    found = series_of(rows, ["run"])
+    assert len({(each.colour, each.hatch) for each in found}) == 24
+    assert [each.hatch for each in found[:2]] == ["", ""]  # the first run of each method
 
 
 def test_bars_stand_for_one_point_each(runs: list[Run]) -> None:

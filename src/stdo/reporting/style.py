@@ -1,6 +1,6 @@
 """Style of plots: colours, marks, labels, heading and legend."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,30 +54,56 @@ class Series:
 
 
 def series_of(rows: Sequence[Json], by: Sequence[str]) -> list[Series]:
-    """Rows by the values of some columns. Series of one method share its colour, each paler than
-    the one before."""
+    """Rows by the values of some columns, in the order of their first rows.
+
+    Series of one method have its colour. Beside the method, the first column of ``by`` gives the
+    shade and the last one dashes and hatch, so that a value looks the same with every method.
+    """
     groups: dict[tuple[str, ...], list[Json]] = {}
     for row in rows:
         groups.setdefault(tuple(said(column, row[column]) for column in by), []).append(row)
-    turns: dict[str, int] = {}
+    ranks = {key: _ranks(key, groups, by) for key in groups}
+    taken: set[tuple[str, int, int]] = set()
     found = []
-    for key, members in groups.items():
+    for key in sorted(groups, key=ranks.__getitem__):
+        members = groups[key]
         method = members[0]["method"]
-        turn = turns[method] = turns.get(method, -1) + 1
-        style, pale = look(method), _PALER[turn % len(_PALER)]
+        beside = [rank for column, rank in zip(by, ranks[key], strict=True) if column != "method"]
+        shade, mark = (beside[0], beside[-1]) if beside else (0, 0)
+        free = ((method, shade % len(_PALER), (mark + more) % len(_HATCHES)) for more in range(4))
+        _, shade, mark = chosen = next((each for each in free if each not in taken), (method, 0, 0))
+        taken.add(chosen)
+        style, pale = look(method), _PALER[shade]
         red, green, blue = (channel + (1 - channel) * pale for channel in to_rgb(style.colour))
-        label = ", ".join(filter(None, key))
         found.append(
             Series(
-                label,
+                ", ".join(filter(None, key)),
                 members,
                 (red, green, blue),
                 style.marker,
-                _DASHES[turn % len(_DASHES)],
-                _HATCHES[turn % len(_HATCHES)],
+                _DASHES[mark],
+                _HATCHES[mark],
             )
         )
     return found
+
+
+def _ranks(
+    key: tuple[str, ...], groups: Mapping[tuple[str, ...], Sequence[Json]], by: Sequence[str]
+) -> tuple[int, ...]:
+    """The place of each value of a key among those of its column, in order of appearance; nothing
+    said counts as the first value. Runs are counted for each method."""
+    found = []
+    for number, column in enumerate(by):
+        method = groups[key][0]["method"]
+        values = [
+            other[number]
+            for other, members in groups.items()
+            if other[number] and (column != "run" or members[0]["method"] == method)
+        ]
+        places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+        found.append(places.get(key[number], 0))
+    return tuple(found)
 
 
 def said(column: str, value: Any) -> str:
@@ -89,6 +115,8 @@ def said(column: str, value: Any) -> str:
         return str(value)
     if column == "equal" and not value:  # the same under both readings
         return ""
+    if column == "optimizer":
+        return str(value).title()
     if isinstance(value, list):
         value = " ".join(f"{each:.2g}" for each in value)
     return f"×{value}" if column == "scale" else f"{column} {value}"
