@@ -189,6 +189,8 @@ def _label(key: Sequence[str], names: Sequence[str]) -> str:
             found.append(f"×{value}")
         elif name == "chunks":
             found.append(f"k={value}")
+        elif name == "network" and value:
+            found.append(f"network {value} alone")
         elif value:
             short = _short(value)
             found.append(_SHOWN.get(short, short))
