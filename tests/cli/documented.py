@@ -18,10 +18,11 @@ _INLINE = re.compile(r"`((?:python -m stdo|python \w+/|stdo-\w+ |make |pip insta
 
 
 def blocks(text: str) -> list[list[str]]:
-    """The words of each command in a page's shell blocks, without comments."""
+    """The words of each command in a page's shell blocks, without comments and without the programs
+    that read its output."""
     lines = "".join(_FENCE.findall(text)).replace("\\\n", " ").splitlines()
     commands = [shlex.split(line, comments=True) for line in lines]
-    return [words for words in commands if words]
+    return [words[: [*words, "|"].index("|")] for words in commands if words]
 
 
 def commands(path: Path) -> list[list[str]]:

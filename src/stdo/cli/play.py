@@ -1,5 +1,5 @@
-"""Play a package into a file: ``python -m stdo.play movie.stdo out.mp4``. Needs the base install
-alone."""
+"""Play a package into a file, ``python -m stdo.play movie.stdo out.mp4``, or into another program,
+``python -m stdo.play movie.stdo - | mpv -``. Needs the base install alone."""
 
 import argparse
 import sys
@@ -15,6 +15,8 @@ from stdo.core.console import prepare
 from stdo.core.signals import Stopped, heeded_twice
 from stdo.core.types import U8, UserError
 
+_PIPE = Path("-")
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -24,13 +26,17 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         "stdo-play",
-        description="Play a package in high resolution, into a file.",
+        description="Play a package in high resolution, into a file or another program.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"stdo {__version__}")
     parser.add_argument("package", type=Path, help="the .stdo file, or an unpacked package")
     parser.add_argument(
-        "out", type=Path, nargs="?", help="a video, such as out.mp4; with --frames a new folder"
+        "out",
+        type=Path,
+        nargs="?",
+        help="a video, such as out.mp4; with --frames a new folder; - for standard output, which "
+        "gets pixels without loss, and sound, as NUT: stdo-play movie.stdo - | mpv -",
     )
     parser.add_argument(
         "--frames", choices=["png"], help="write pictures without loss instead of a video"
@@ -61,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--device", default="CPU", help="OpenVINO's name of the device; default: CPU"
+    )
+    parser.add_argument(
+        "--realtime", action="store_true", help="write no frame to - before its time"
     )
     parser.add_argument(
         "--benchmark", action="store_true", help="print the speed of each stage; writes no file"
@@ -94,10 +103,15 @@ def play(options: argparse.Namespace, isolated: bool = True) -> str:
     from stdo.player.client import Player
     from stdo.player.confine import limited
     from stdo.player.memory import of_encoder
-    from stdo.player.output import write_pictures, write_video
+    from stdo.player.output import write_pictures, write_stream, write_video
     from stdo.player.target import check_target
 
-    if options.out is not None:
+    piped = options.out == _PIPE
+    if piped:
+        _check_pipe(options)
+    elif options.realtime:
+        raise UserError("--realtime: is for standard output, out=-")
+    elif options.out is not None:
         check_target(options.out, options.package, options.frames is not None)
     began = time.perf_counter()
     player = Player(
@@ -115,6 +129,11 @@ def play(options: argparse.Namespace, isolated: bool = True) -> str:
         from stdo.player.speed import speeds
 
         return told + speeds(player, began)
+    if piped:
+        sys.stderr.write(told)
+        return "".join(
+            f"note: {note}\n" for note in write_stream(player, player.lent(), options.realtime)
+        )
     frames, source = _watched(player.lent(), len(player)), player.manifest.source
     # x264 reserves twice what it ever touches
     reserved = 2 * of_encoder(source.width * source.height) + (1 << 28)
@@ -123,6 +142,14 @@ def play(options: argparse.Namespace, isolated: bool = True) -> str:
     return (
         told + "".join(f"note: {note}\n" for note in notes) + f"{options.out}: {len(player)} frames"
     )
+
+
+def _check_pipe(options: argparse.Namespace) -> None:
+    """Raise UserError where standard output is no place for a video."""
+    if options.frames:
+        raise UserError("--frames png: writes a folder, and out is -, standard output")
+    if sys.stdout.isatty():
+        raise UserError("out=-: standard output is a terminal; use stdo-play movie.stdo - | mpv -")
 
 
 def _watched(frames: Iterable[tuple[Fraction, U8]], count: int) -> Iterator[tuple[Fraction, U8]]:
@@ -145,7 +172,12 @@ def main(arguments: Sequence[str] | None = None, isolated: bool = True) -> None:
     prepare()
     try:
         with heeded_twice():
-            sys.stdout.write(f"{play(_parser().parse_args(arguments), isolated)}\n")
+            options = _parser().parse_intermixed_args(arguments)
+            told = play(options, isolated)
+            if options.out == _PIPE:
+                sys.stderr.write(told)
+            else:
+                sys.stdout.write(f"{told}\n")
     except (UserError, OSError, MemoryError) as error:
         said = str(error) if isinstance(error, UserError) else _reason(error)
         sys.stderr.write(f"stdo: {' '.join(said.split())}\n")

@@ -1,12 +1,21 @@
-"""Write played frames: a video with the package's sound, or pictures."""
+"""Write played frames: a video with the package's sound, pictures, or a stream for another
+program."""
 
-from collections.abc import Iterable
-from contextlib import ExitStack
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
+from heapq import merge
+from math import lcm
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import av
 from av.error import FFmpegError
+from av.packet import Packet
 
 from stdo.core.files import atomic, scratch
 from stdo.core.types import U8, UserError
@@ -15,8 +24,19 @@ from stdo.player.client import Player
 from stdo.player.memory import encoder_options
 from stdo.video.container import videos_of
 from stdo.video.marks import write_boxes
-from stdo.video.mux import Cut, error_text, first_time, join, opened
+from stdo.video.mux import (
+    Beside,
+    Cut,
+    decoded_at,
+    error_text,
+    first_time,
+    from_zero,
+    join,
+    opened,
+    placed,
+)
 from stdo.video.packets import timescale
+from stdo.video.ticks import MOST, held, ticks_of
 from stdo.video.tracks import Track, name_of, streams_beside, with_first_packets
 from stdo.video.trial import held_by, holds
 from stdo.video.writer import VideoWriter
@@ -26,6 +46,9 @@ CODEC, CRF, PRESET = "x264", 12, "fast"
 
 _OTHERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov"}
 """Endings that are named where a container does not hold the sound, and FFmpeg's formats."""
+
+_PIPED = "nut"
+"""FFmpeg's format of a stream: it holds pixels as they are, times exactly, and nearly all sound."""
 
 Played = Iterable[tuple[Fraction, U8]]
 
@@ -82,6 +105,106 @@ def write_video(out: Path, player: Player, frames: Played) -> tuple[str, ...]:
                 f"{out}: the frames cannot be joined with the sound ({error_text(error)})"
             ) from error
     return (*notes, *refused)
+
+
+def write_stream(
+    player: Player, frames: Played, realtime: bool = False, target: str = "pipe:1"
+) -> tuple[str, ...]:
+    """Write frames as RGB without loss, and the sound and subtitles that belong to them, to
+    standard output as NUT. Ends quietly where nobody reads on.
+
+    The first frame is at 0, or as much later as sound begins before it, in whole milliseconds: NUT
+    holds no times below 0.
+
+    Args:
+        player: Of the package.
+        frames: Times in seconds, and uint8 RGB (height, width, 3).
+        realtime: Whether no frame is written before its time.
+        target: Where FFmpeg writes.
+
+    Returns:
+        What could not be carried, one line each.
+
+    Raises:
+        UserError: Standard output takes no more for another reason, or the package is damaged.
+    """
+    source, begin = player.manifest.source, player.manifest.source.pts(player.span.start)
+    with ExitStack() as stack:
+        with complaints(player.package.path):
+            tracks, origin = _tracks(stack, player)
+            other = stack.enter_context(player.lr.opened())
+        kept = held_by(_PIPED, tracks)
+        lost = [
+            f"{each} is left out: a stream cannot hold it" for each in tracks if each not in kept
+        ]
+        moving = [other.streams[each.index] for each in kept if each.has_packets]
+        lead, sound = from_zero(placed(other, moving, _cut(player, origin)))
+        timeline = source.timeline(player.span)
+        ticks = ticks_of(timeline, timeline.last or 1 / source.rate)
+        base = _finer(ticks.base, lead)
+        clock = _Clock() if realtime else None
+        with _read_by_another(target), av.open(target, "w", format=_PIPED) as out:
+            picture = out.add_stream("rawvideo", rate=held(source.rate))
+            picture.width, picture.height, picture.pix_fmt = source.width, source.height, "rgb24"
+            picture.codec_context.time_base = picture.time_base = base
+            if source.marks.aspect != 1:
+                picture.codec_context.sample_aspect_ratio = source.marks.aspect
+            beside = Beside(out, {each.index: each.added(out, _PIPED) for each in kept})
+            stamp, number = None, 0
+            for at, item in _interleaved(frames, begin - lead, sound):
+                if clock:
+                    clock.wait(at)
+                if isinstance(item, Packet):
+                    beside.put(item)
+                    continue
+                frame = av.VideoFrame.from_ndarray(item, format="rgb24")
+                stamp, number = ticks.stamp(number, stamp), number + 1
+                frame.pts, frame.time_base = round((stamp * ticks.base + lead) / base), base
+                out.mux(picture.encode(frame))
+            lost += beside.lost(kept)
+    return tuple(lost)
+
+
+@contextmanager
+def _read_by_another(target: str) -> Iterator[None]:
+    """A reader that ends is no error; what else the system refuses is one line."""
+    try:
+        yield
+    except BrokenPipeError:
+        return
+    except OSError as error:
+        if getattr(error, "filename", None) != target:
+            raise
+        raise UserError(f"standard output: {error.strerror}") from error
+
+
+def _finer(base: Fraction, lead: Fraction) -> Fraction:
+    """Seconds of a tick that also holds ``lead``, where that is no finer than files count."""
+    denominator = lcm(base.denominator, lead.denominator)
+    return Fraction(1, denominator) if denominator <= MOST else base
+
+
+def _interleaved(
+    frames: Played, begin: Fraction, packets: Iterator[Packet[Any]]
+) -> Iterator[tuple[Fraction, Any]]:
+    """Frames, and packets of sound, each with its time in seconds, by that time."""
+    pictures = ((pts - begin, rgb_HWC) for pts, rgb_HWC in frames)
+    sound = ((decoded_at(packet), packet) for packet in packets)
+    return merge(pictures, sound, key=itemgetter(0))
+
+
+class _Clock:
+    """Runs from the first frame on."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+
+    def wait(self, seconds: Fraction) -> None:
+        """Sleep until so many seconds after the first call, less those of that call."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now - float(seconds)
+        time.sleep(max(0.0, self._began + float(seconds) - now))
 
 
 def _cut(player: Player, origin: Fraction) -> Cut:

@@ -162,18 +162,63 @@ def in_order(
             _shift(packet, -origin)
             yield True, packet
 
-    def of_other() -> Iterator[Timed]:
-        for packet, moved in continued(other, kept):
-            _shift(packet, moved)
-            placed = cut.place(packet)
-            if placed is not None:
-                yield False, placed
-
-    return merge(of_video(), of_other(), key=lambda each: _decoded_at(each[1]))
+    others = ((False, packet) for packet in placed(other, kept, cut))
+    return merge(of_video(), others, key=lambda each: decoded_at(each[1]))
 
 
-def _decoded_at(packet: Packet[Any]) -> Fraction:
+def placed(other: InputContainer, kept: Sequence[Stream], cut: Cut) -> Iterator[Packet[Any]]:
+    """The packets of some streams that belong to the frames, the first of which is at 0."""
+    for packet, moved in continued(other, kept):
+        _shift(packet, moved)
+        found = cut.place(packet)
+        if found is not None:
+            yield found
+
+
+def decoded_at(packet: Packet[Any]) -> Fraction:
+    """When a packet is decoded, in seconds."""
     return (packet.dts or 0) * packet.time_base
+
+
+class Beside:
+    """Writes packets of the tracks beside a picture, and leaves out those that cannot be written.
+
+    Args:
+        out: Where they are written.
+        streams: Number of a track in its source -> its stream in ``out``.
+
+    Attributes:
+        sound: Bytes of sound that were written.
+    """
+
+    def __init__(self, out: OutputContainer, streams: Mapping[int, Stream]) -> None:
+        self._out, self._streams = out, streams
+        self._refused: Counter[int] = Counter()
+        self._last: dict[int, Fraction] = {}
+        self.sound = 0
+
+    def put(self, packet: Packet[Any]) -> None:
+        """Write a packet, unless it is damaged, say, or out of order; the rest of its stream is
+        good."""
+        index, size, at = packet.stream_index, packet.size, decoded_at(packet)
+        packet.stream = self._streams[index]
+        try:
+            if at < self._last.get(index, at):
+                raise ValueError("runs backwards")
+            self._out.mux_one(packet)
+        except _REFUSALS:
+            self._refused[index] += 1
+            return
+        self._last[index] = at
+        self.sound += size if packet.stream.type == "audio" else 0
+
+    def lost(self, tracks: Sequence[Track]) -> list[str]:
+        """A line for each track of which packets were left out."""
+        return [
+            f"{each}: {self._refused[each.index]} packets are left out, damaged or out of order"
+            for each in tracks
+            if self._refused[each.index]
+        ]
 
 
 def join(
@@ -222,29 +267,14 @@ def _copy(
     for each in tracks:
         each.write_content(out, streams[each.index])
 
-    sound = 0
-    refused: Counter[int] = Counter()
-    last: dict[int, Fraction] = {}
+    beside = Beside(out, streams)
     for is_picture, packet in packets:
         if is_picture:
             packet.stream = picture
             out.mux_one(packet)
-            continue
-        index, size, at = packet.stream_index, packet.size, _decoded_at(packet)
-        packet.stream = streams[index]
-        try:
-            if at < last.get(index, at):
-                raise ValueError("runs backwards")
-            out.mux_one(packet)
-        except _REFUSALS:  # a damaged packet, say; the rest of the stream is good
-            refused[index] += 1
-            continue
-        last[index] = at
-        sound += size if packet.stream.type == "audio" else 0
-    lost = [(each, refused[each.index]) for each in tracks if refused[each.index]]
-    return sound, [
-        f"{each}: {count} packets are left out, damaged or out of order" for each, count in lost
-    ]
+        else:
+            beside.put(packet)
+    return beside.sound, beside.lost(tracks)
 
 
 def _from_zero(kind: str, packets: Iterator[Timed], count: int) -> tuple[Iterable[Timed], Fraction]:
@@ -262,12 +292,9 @@ def _from_zero(kind: str, packets: Iterator[Timed], count: int) -> tuple[Iterabl
         ahead.append((is_picture, packet))
         if not is_picture:
             seen.add(packet.stream_index)
-        if _decoded_at(packet) > _SETTLED or (len(seen) == count and is_picture):
+        if decoded_at(packet) > _SETTLED or (len(seen) == count and is_picture):
             break
-    others_at = [_decoded_at(packet) for is_picture, packet in ahead if not is_picture]
-    earliest = min([Fraction(0), *others_at])
-    # Whole milliseconds, so that pictures stay at theirs in Matroska
-    lead = Fraction(ceil(-earliest * 1000), 1000)
+    lead = _lead(packet for is_picture, packet in ahead if not is_picture)
 
     def moved() -> Iterator[Timed]:
         for is_picture, packet in chain(ahead, packets):
@@ -275,3 +302,28 @@ def _from_zero(kind: str, packets: Iterator[Timed], count: int) -> tuple[Iterabl
             yield is_picture, packet
 
     return (moved() if lead else chain(ahead, packets)), lead
+
+
+def from_zero(packets: Iterator[Packet[Any]]) -> tuple[Fraction, Iterator[Packet[Any]]]:
+    """By how many seconds all streams of a video must be later so that none is before 0, and the
+    packets of those beside its picture, moved."""
+    ahead = []
+    for packet in packets:
+        ahead.append(packet)
+        if decoded_at(packet) > _SETTLED:
+            break
+    lead = _lead(ahead)
+
+    def moved() -> Iterator[Packet[Any]]:
+        for packet in chain(ahead, packets):
+            _shift(packet, lead)
+            yield packet
+
+    return lead, moved()
+
+
+def _lead(packets: Iterable[Packet[Any]]) -> Fraction:
+    """Seconds that packets begin before 0: whole milliseconds, so that pictures stay at theirs in
+    Matroska."""
+    earliest = min(map(decoded_at, packets), default=Fraction(0))
+    return Fraction(ceil(max(-earliest, Fraction(0)) * 1000), 1000)
