@@ -112,7 +112,7 @@ class Frames:
         player = stdo.Player(package, threads=1)
         source = player.manifest.source
         video = run.clip.video
-        self.name, self.scale = run.clip.name, player.manifest.scale
+        self.name, self.scale = directory.parent.name, player.manifest.scale
         self.lr = list(player.lr.frames())
         started = time.process_time()
         self.sr = [player.frame(lr, player.labels[t]) for t, lr in enumerate(self.lr)]
@@ -132,7 +132,7 @@ class Frames:
     def played(self, interval: int | None, margin: float) -> Json:
         """PSNR and share of anchors where each ``interval``-th frame is one, and each that would
         lose more than ``margin`` dB."""
-        quality, anchors, seconds = [], 0, 0.0
+        quality, anchors, tried, seconds = [], 0, 0, 0.0
         frame_HWC = None
         for t in range(len(self.lr)):
             due = frame_HWC is None or (interval is not None and t % interval == 0)
@@ -140,13 +140,12 @@ class Frames:
                 started = time.process_time()
                 frame_HWC = self.reused(t, frame_HWC - self.bicubic[t - 1])
                 shown = np.clip(frame_HWC, 0, 255).astype(np.uint8)
-                seconds += time.process_time() - started
+                seconds, tried = seconds + time.process_time() - started, tried + 1
                 reached = psnr(shown, self.hr[t])
                 due = reached < self.full[t] - margin
             if due:
                 frame_HWC, reached, anchors = self.sr[t].astype(np.int16), self.full[t], anchors + 1
             quality.append(reached)
-        others = len(self.lr) - anchors
         return {
             "video": self.name,
             "interval": interval or "",
@@ -159,7 +158,7 @@ class Frames:
             "worst_loss": round(float(np.max(np.subtract(self.full, quality))), 3),
             "gain": round(float(np.mean(self.full)) - self.of_bicubic, 3),
             "seconds_network": round(self.seconds_network, 4),
-            "seconds_reused": round(seconds / others, 4) if others else "",
+            "seconds_reused": round(seconds / tried, 4) if tried else "",
         }
 
     @property
