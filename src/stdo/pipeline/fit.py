@@ -232,7 +232,8 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
     )  # fmt: skip
     module.telling, module.to_loggers = bool(own), False
     bar = f"train {phase.number}/2" if phase.number else "train"
-    curve = Curve(sampler.shown, *past, phase.seconds)
+    patches_per_step = sampler.shown * sampler.worth
+    curve = Curve(patches_per_step, *past, phase.seconds)
     with _explained(job, sampler), deferred() as asked:
         kept = KeepLast(
             last, job.checkpoint_seconds, asked, steps if phase.following else None,
@@ -241,7 +242,7 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
         due = [ValidateWhenDue(every, steps)] if every is not None else []
         trainer = job.trainer(
             max_epochs=1,
-            callbacks=[*due, *own, curve, FitProgress(sampler.shown, bar), kept],
+            callbacks=[*due, *own, curve, FitProgress(patches_per_step, bar), kept],
             logger=loggers,
             plugins=[AtomicCheckpointIO(), *environment(job.trainer)],
             # every process sees every step, and takes its share of its patches
@@ -276,7 +277,7 @@ def _show(job: Job, phase: _Phase, single: bool) -> int | None:
         options.validate_frames,
         math.ceil(whole / every),
         data.grid.patches,
-        whole * sampler.shown,
+        sampler.presented(whole),
     )
     data.measure(frames, every, phase.sharing.served)
     return every
