@@ -82,6 +82,9 @@ OTHERS: dict[str, Callable[[Run], Run]] = {
     "halo": lambda run: Run(
         run.directory, run.metrics, {}, run.config.replace("halo: 0", "halo: 2")
     ),
+    "whole frames": lambda run: Run(
+        run.directory, run.metrics, {}, run.config.replace("whole: false", "whole: true")
+    ),
     "one network alone": lambda run: but(run, network=0),
 }
 

@@ -1,5 +1,6 @@
 """Fits on random crops: pixels of the frame, the same weights wherever they resume."""
 
+import csv
 from functools import partial
 
 import numpy as np
@@ -13,8 +14,9 @@ from stdo.chunks.split import by_time, whole
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.pipeline.equal import divided
-from stdo.pipeline.steps import train
+from stdo.pipeline.steps import evaluate, train
 from stdo.training.data import PatchBatches, PatchData
+from stdo.training.options import Options
 from stdo.video.clip import Clip
 from stdo.video.degrade import Degrade
 
@@ -129,6 +131,20 @@ def test_a_result_tells_of_crops_and_counts_them_by_their_pixels(make_job) -> No
     assert sum(metrics["chunk_presentations"]) == metrics["patch_presentations"]
     last = (job.directory / "curves.csv").read_text().splitlines()[-1]
     assert str(metrics["patch_presentations"]) in last.split(",")
+
+
+@pytest.mark.parametrize("sharing", [Single, Independent])
+def test_what_a_fit_validates_is_what_is_measured_of_whole_frames(make_job, sharing) -> None:
+    job = cropping(
+        make_job, sharing=sharing, whole=True, halo=1,
+        options=Options(validate_every=1.0, validate_frames=1),
+    )  # fmt: skip
+    metrics = train(job)
+    with (job.directory / "validation.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]
+    assert float(last["psnr"]) == pytest.approx(metrics["psnr"]["frame"], abs=2e-3)
+    by_patch = evaluate(job.directory, make_job(halo=1).data.clip)
+    assert by_patch["psnr"]["frame"] != metrics["psnr"]["frame"]
 
 
 def test_one_network_without_chunks_learns_from_crops(make_job) -> None:

@@ -26,7 +26,7 @@ LISTS_OF_TEXTS = frozenset(
 NAME_MAX = 255
 """Bytes of the name of a file."""
 
-_LATER = ("trainer.", "budget.equal", "chunking.")
+_LATER = ("trainer.", "budget.equal", "chunking.", "patches.whole")
 """Settings, or how they begin, that configurations of before do not have."""
 
 ALL_TEXTS = LISTS_OF_TEXTS | {

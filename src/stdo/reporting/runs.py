@@ -98,6 +98,8 @@ class Run:
                 )
         if facts.get("crop"):
             text += f", crops of {facts['crop']}"
+        if facts.get("whole"):
+            text += ", whole frames"
         if facts["scorer"] != "bicubic" and facts["chunking"] == "score":
             text += f", scorer {facts['scorer']}"
         if facts.get("shortened"):

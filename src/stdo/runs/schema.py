@@ -155,6 +155,8 @@ RESULT: dict[str, Field] = {
         "filters", columns=_ITSELF),
     "loss": Field(Text | None, "what training minimises", columns=_ITSELF),
     "halo": Field(Natural | None, "LR pixels of context around a patch", columns=_ITSELF),
+    "whole": Field(bool | None, "whether whole frames were measured, and not patches put "
+        "together", columns=_ITSELF),
     "negative_slope": Field(Number | None, "slope of the activations below zero", columns=_ITSELF),
     "first_weights": Field(Word | None, "first weights: bicubic, paper, or those of a "
         "file", columns=_ITSELF),

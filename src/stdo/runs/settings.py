@@ -194,6 +194,9 @@ SETTINGS: dict[str, Setting] = {
     "patches.height": Setting(Count | None, "LR pixels; null: the paper's 48x54 (64x60 at x3)"),
     "patches.width": Setting(Count | None, "LR pixels; null: the paper's"),
     "patches.halo": Setting(Natural, "LR pixels of context around a patch, against seams"),
+    "patches.whole": Setting(
+        bool, "run finished networks on whole frames, without seams", neutral=(None, False)
+    ),
     "chunking.name": Setting(Word, "how patches are grouped: score, time or whole"),
     "chunking.thresholds": Setting(
         Annotated[list[float], Meta(min_length=1)] | None,

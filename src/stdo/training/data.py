@@ -139,6 +139,7 @@ class PatchData(pl.LightningDataModule):
         self._frames: list[int] | None = None
         self._every: int | None = None
         self._served: int | None = None
+        self._seen = clip.grid
         frames = clip.info.frames
         if frames and chunks > frames * self.grid.patches:
             raise UserError(
@@ -231,14 +232,22 @@ class PatchData(pl.LightningDataModule):
         """
         self._sampler, self._single = sampler, single
 
-    def measure(self, frames: list[int] | None, every: int | None, served: int) -> None:
+    def measure(
+        self,
+        frames: list[int] | None,
+        every: int | None,
+        served: int,
+        grid: PatchGrid | None = None,
+    ) -> None:
         """Say what the next fit validates.
 
         Args:
             frames: Numbers of the frames; None: each one.
             every: Steps between two validations; None: as the Trainer says.
             served: Chunks from this one on have no network.
+            grid: The patches as finished networks will see them; None: as those of the fit do.
         """
+        self._seen = grid or self.grid
         self._frames, self._every, self._served = frames, every, served
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -272,7 +281,7 @@ class PatchData(pl.LightningDataModule):
         if trainer is not None and 1 < trainer.world_size <= len(frames):
             frames = frames[trainer.global_rank :: trainer.world_size]
         served = int(self.labels.max()) + 1 if self._served is None else self._served
-        shown = ValidationFrames(self.video, self.grid, self.labels, frames, served)
+        shown = ValidationFrames(self.video, self._seen, self.labels, frames, served)
         # Its own generator: a loader without one draws from torch's global one
         return DataLoader(
             cast(Dataset[Any], shown), batch_size=None, generator=torch.Generator().manual_seed(0)
