@@ -1,5 +1,6 @@
 """PatchGrid against plain loops: coverage, ownership, halo, exact inverse."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -61,6 +62,27 @@ def test_the_coarsest_grid_has_few_windows_of_bounded_size(grid: PatchGrid, pixe
     assert coarse.rows == 1 or fewer * width > pixels, "one band less would be too large"
     windows = coarse.extract(np.zeros((grid.height, grid.width, 1), np.uint8))
     assert coarse.pixels == windows.size
+
+
+@pytest.mark.parametrize("grid", [
+    PatchGrid(270, 480, 54, 48, 4, 4), PatchGrid(1080, 1920, 54, 48, 40, 2),
+    PatchGrid(25, 29, 10, 12, 3, 2), PatchGrid(54, 48, 54, 48, 0, 4),
+])  # fmt: skip
+def test_tiles_are_the_ones_with_least_overlap_that_are_small_enough(grid: PatchGrid) -> None:
+    """However large the frame is."""
+    height, width = grid.padded_patch
+    most = 8 * height * width
+    tiles = grid.tiles(most)
+    assert (tiles.halo, tiles.scale) == (grid.halo, grid.scale)
+    assert tiles.padded_patch[0] * tiles.padded_patch[1] <= most
+    found = []
+    for rows, cols in itertools.product(range(1, grid.rows + 1), range(1, grid.cols + 1)):
+        sides = -(-grid.height // rows), -(-grid.width // cols)
+        padded = [side + 2 * grid.halo for side in sides]
+        if padded[0] * padded[1] <= most:
+            found.append(replace(grid, patch_h=sides[0], patch_w=sides[1]).pixels)
+    assert tiles.pixels == min(found) <= grid.pixels
+    assert grid.tiles(1) == grid, "itself where nothing larger fits"
 
 
 @pytest.mark.parametrize("halo", [0, 1, 4, 9])

@@ -12,20 +12,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from msgspec.structs import asdict
 
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
 from stdo.core.types import UserError
 from stdo.encoder.pack import Delivered, Delivery, deliver, is_delivered
+from stdo.evaluation.reconstruct import Reconstructor
 from stdo.evaluation.table import closing_table
 from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
+from stdo.models.weights import load_networks
 from stdo.package.container import Package
 from stdo.pipeline.steps import Job, evaluate, train
 from stdo.player.client import Player
-from stdo.runs.directory import start_directory
+from stdo.runs.directory import read_chunks, start_directory
 from stdo.training.data import PatchData
 from stdo.video.clip import Clip, PatchSize
 from stdo.video.degrade import BicubicUpscaler, Degrade
@@ -96,6 +99,24 @@ def test_the_viewer_sees_what_the_server_measured(method: str, make_job: MakeJob
         *[-1][: "bicubic" in method],
         *range(manifest.network.networks),
     ]
+
+
+@pytest.mark.parametrize("sharing", [pytest.param(Single, marks=pytest.mark.slow), Independent])
+def test_the_viewer_sees_the_whole_frames_of_the_server(make_job: MakeJob, sharing: type) -> None:
+    """Pixel by pixel: the package's halo holds all that its networks see."""
+    job = make_job(split=by_time, sharing=sharing, whole=True, passes=1.0)
+    metrics = train(job)
+    assert metrics["whole"] and metrics["halo"] == 0
+    done = delivered(job, bits=32)
+    manifest = Package.open(done.path).manifest
+    assert manifest.grid.halo == manifest.network.receptive_radius == 4
+    networks, _ = load_networks(job.directory / "weights.safetensors")
+    labels_TRC, network_of = read_chunks(job.directory)
+    server = Reconstructor.of(networks, network_of, job.data.clip, torch.device("cpu"))
+    assert server.tiles is not None
+    frames = server.frames(job.data.video.lr, labels_TRC)
+    for (sr_HWC, _), (_, rgb_HWC) in zip(frames, Player(done.path), strict=True):
+        assert np.abs(sr_HWC[:50, :70].astype(int) - rgb_HWC).max() <= 1
 
 
 def test_every_byte_is_accounted_for(run: Job) -> None:

@@ -130,6 +130,8 @@ def test_frame_from_exported_networks(make_job: Callable[..., Job]) -> None:
     ((expected_HWC, _),) = reconstructor.frames(lr_HWC[None], labels_TRC[2:3])
     assert np.abs(frame_HWC.astype(int) - expected_HWC).max() <= 1
     assert (frame_HWC != expected_HWC).mean() < 1e-3
+    whole = export(job.directory, PatchSize(10, 12, 1, whole=True), Export("onnx"), ignore)
+    assert index_of(whole)["patch"]["halo"] == networks[0].receptive_radius == 4
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The stitcher: each patch with its own network, seams where they must be and gone where they must
 go."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -9,11 +10,18 @@ import torch
 
 from stdo.chunks.grid import PatchGrid
 from stdo.evaluation.reconstruct import BATCH, Reconstructor
+from stdo.models.cost import count
 from stdo.models.registry import BACKBONES, build
 from stdo.models.sharing import Independent
+from stdo.video.clip import Clip, PatchSize
+from stdo.video.degrade import Degrade
+from stdo.video.sample import GeneratedClip
 
 CPU = torch.device("cpu")
 VARIANTS = [(name, residual) for name, kind in BACKBONES.items() for residual in kind.RESIDUALS]
+
+DEEP = ("edsr", "vdsr", "wdsr")
+"""They see so far around a patch that it takes long."""
 
 
 def frame(height: int, width: int) -> np.ndarray:
@@ -56,6 +64,66 @@ def test_with_a_halo_as_wide_as_the_network_sees_seams_vanish(name: str, residua
     difference = np.abs(stitched.astype(int) - expected)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "residual"),
+    [pytest.param(*each, marks=[pytest.mark.slow] if each[0] in DEEP else []) for each in VARIANTS],
+)
+def test_whole_frames_are_what_the_network_makes_of_them_in_tiles_too(
+    name: str, residual: str
+) -> None:
+    """With the edge repeated; away from it, whatever the network makes of the edge itself."""
+    network = disturbed(name, 2, residual=residual)
+    radius = network.receptive_radius
+    lr = frame(2 * radius + 20, 2 * radius + 26)
+    clip = Clip(
+        GeneratedClip(width=2 * lr.shape[1], height=2 * lr.shape[0], frames=1, rate=25),
+        Degrade(2), PatchSize(10, 12, whole=True),
+    )  # fmt: skip
+    labels = np.zeros((clip.grid.rows, clip.grid.cols), np.int16)
+    made = Reconstructor.of([network], [0], clip, CPU)
+    assert made.grid.halo == radius
+    assert made.tiles is not None and made.tiles.patches < made.grid.patches
+    smaller = replace(made, tiles=made.grid.tiles((16 + 2 * radius) ** 2))
+    assert smaller.tiles is not None and smaller.tiles.patches > 1
+    padded = np.pad(lr, ((radius, radius), (radius, radius), (0, 0)), mode="edge")
+    border = 2 * radius
+    expected = whole(network, padded)[border:-border, border:-border].astype(int)
+    as_it_is = whole(network, lr)[border:-border, border:-border]
+    for each in (made, smaller):
+        ((stitched, patches),) = each.frames(lr[None], labels[None])
+        assert np.abs(stitched - expected).max() <= 1
+        assert (stitched != expected).mean() < 0.01
+        assert np.array_equal(patches, clip.grid.hr.extract(stitched))
+        assert np.abs(stitched[border:-border, border:-border] - as_it_is.astype(int)).max() <= 1
+
+
+def test_frames_of_several_networks_are_those_of_each_where_it_serves() -> None:
+    networks = [disturbed("espcn", 2, seed) for seed in range(2)]
+    lr, grid = frame(30, 40), PatchGrid(30, 40, 5, 5, 4, 2)
+    labels = np.random.default_rng(1).integers(0, 2, (2, grid.rows, grid.cols)).astype(np.int16)
+    labels[1] = 1  # this frame is computed whole
+    made = Reconstructor(networks, [0, 1], grid, CPU, grid.tiles(10**6))
+    padded = np.pad(lr, ((4, 4), (4, 4), (0, 0)), mode="edge")
+    pictures = [whole(network, padded)[8:-8, 8:-8] for network in networks]
+    for t, (_, patches) in enumerate(made.frames(np.stack([lr, lr]), labels)):
+        for patch, (top, left) in enumerate(2 * grid.origins):
+            expected = pictures[labels[t].ravel()[patch]][top : top + 10, left : left + 10]
+            assert np.abs(patches[patch].astype(int) - expected).max() <= 1
+
+
+def test_arithmetic_is_counted_as_it_is_done() -> None:
+    network, grid = build("espcn", 2).eval(), PatchGrid(30, 40, 5, 5, 4, 2)
+    labels = np.zeros((2, grid.rows, grid.cols), np.int16)
+    labels[1, 0, 0] = 1
+    tiles = grid.tiles(10**6)
+    by_patch, whole_frame = count(network, 2, 13, 13).macs * 48, count(network, 2, 38, 48).macs
+    made = Reconstructor([network], [0, 0], grid, CPU)
+    assert made.macs_per_frame(labels) == by_patch
+    assert replace(made, tiles=tiles).macs_per_frame(labels) == whole_frame
+    two = Reconstructor([network, network], [0, 1], grid, CPU, tiles)
+    assert two.macs_per_frame(labels) == round((whole_frame + by_patch) / 2)
 
 
 def test_without_a_halo_each_patch_is_its_own_picture() -> None:

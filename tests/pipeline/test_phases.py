@@ -5,6 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 
+from stdo.chunks.crops import Crops
+from stdo.chunks.grid import PatchGrid
 from stdo.chunks.sample import Ratios, Sampler, Uniform
 from stdo.chunks.turns import Turns
 from stdo.core.types import UserError
@@ -44,6 +46,25 @@ def test_any_sampler_may_follow() -> None:
     first, main = divided(main=Uniform)
     assert main.at_once == 4
     assert first.presentations + main.presentations == pytest.approx(5 * len(LABELS), abs=16)
+
+
+@pytest.mark.parametrize("crop", [7, 24])
+@pytest.mark.parametrize("passes", [0.5, 5])
+def test_crops_of_either_phase_are_counted_by_their_pixels(crop: int, passes: float) -> None:
+    grid = PatchGrid(36, 48, 12, 12, scale=2)
+    label_N, budget = np.repeat(np.arange(20) // 5, 12), {"batch": 4, "passes": passes, "seed": 3}
+    crops = partial(Crops, grid=grid, crop=crop, **budget)
+    first, main = samplers(Start(0.5, crops, **budget), crops, label_N, label_N)
+    step = 4 * crop**2 / 144
+    assert first.presentations == pytest.approx(0.5 * passes * 240, abs=step)
+    assert first.presentations + main.presentations == pytest.approx(
+        passes * 240, abs=3 + 4 * step / 2
+    )
+    short = budget | {"passes": 0.001}
+    with pytest.raises(UserError, match="budget.passes=0.001: must be at least") as refused:
+        samplers(Start(0.5, crops, **short), crops, label_N, label_N)
+    least = {"passes": float(str(refused.value).split("at least ")[1].split()[0])}
+    assert samplers(Start(0.5, crops, **budget | least), crops, label_N, label_N)
 
 
 def test_without_a_start_there_is_one_phase() -> None:

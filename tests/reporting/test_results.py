@@ -82,6 +82,9 @@ OTHERS: dict[str, Callable[[Run], Run]] = {
     "halo": lambda run: Run(
         run.directory, run.metrics, {}, run.config.replace("halo: 0", "halo: 2")
     ),
+    "whole frames": lambda run: Run(
+        run.directory, run.metrics, {}, run.config.replace("whole: false", "whole: true")
+    ),
     "one network alone": lambda run: but(run, network=0),
 }
 
@@ -103,6 +106,19 @@ def test_a_run_is_counted_from_one_of_its_own_recipe_where_there_is_one(runs: li
     assert rows([awdnn, ours])[1]["over_awdnn"] == pytest.approx(3.0)
     assert rows([awdnn, same, ours])[2]["over_awdnn"] == pytest.approx(1.0)
     assert rows([awdnn, same, but(runs[2], 33.0)])[2]["over_awdnn"] == pytest.approx(3.0)
+
+
+def test_a_run_on_crops_is_counted_from_one_on_crops_where_there_is_one(runs: list[Run]) -> None:
+    def on_crops(run: Run) -> Run:
+        config = run.config.replace("sampler:\n", "sampler:\n  crop: 48\n", 1)
+        return Run(run.directory, run.metrics | {"crop": 48}, {}, config)
+
+    awdnn, cropped = but(runs[0], 30.0), on_crops(but(runs[0], 31.0))
+    ours, other = on_crops(but(runs[2], 33.0)), but(runs[2], 33.0)
+    found = rows([awdnn, cropped, ours, other])
+    assert [row["over_awdnn"] for row in found[2:]] == pytest.approx([2.0, 3.0])
+    assert [row["run"] for row in found[:2]] == ["awDNN", "awDNN, crops of 48"]
+    assert rows([awdnn, ours])[1]["over_awdnn"] == pytest.approx(3.0)  # the same pixels were seen
 
 
 def test_only_runs_of_one_reading_of_equal_work_are_compared(runs: list[Run]) -> None:

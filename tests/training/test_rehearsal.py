@@ -63,6 +63,25 @@ REFUSALS = {
     (
         "budget.passes=0.001",
     ): r"budget.passes=0.001: must be at least 0.1482 for this video with init=warm",
+    (
+        "method=stdo",
+        "sampler=crops",
+    ): r"^sampler=crops: crops lie anywhere in a frame, and chunking=score divides frames: it must",
+    (
+        "sampler@init.sampler=crops",
+    ): r"^init.sampler=crops: crops lie anywhere in a frame, and chunking=score divides frames: it",
+    (
+        "method=nas",
+        "sampler=crops",
+        "sampler.crop=37",
+    ): r"^sampler.crop=37: must be from 1 to 36: LR frames have 48x36 pixels",
+    ("method=nas", "sampler=crops", "sampler.crop=0"): r"^sampler.crop=0: must be a whole number",
+    (
+        "method=nas",
+        "sampler=crops",
+        "sampler.crop=12",
+        "budget.batch=100000000",
+    ): r"^budget.batch=100000000: a step of 200000000 crops of 12x12 LR pixels",
     ("method=nas", "chunks=7"): r"chunks=7: the video has only 6 frames",
     (
         "method=jstdo",

@@ -144,6 +144,22 @@ class PatchGrid:
         bands = -(-self.height // rows)
         return replace(self, patch_h=-(-self.height // bands), patch_w=self.width)
 
+    def tiles(self, pixels: int) -> "PatchGrid":
+        """The same frame and halo in larger patches whose padded ones have at most ``pixels`` LR
+        pixels, chosen so that all of them together have the fewest; itself where there are no such.
+        """
+        best = self
+        for cols in range(1, self.cols + 1):
+            width = -(-self.width // cols)
+            most = pixels // (width + 2 * self.halo) - 2 * self.halo
+            if most < 1:
+                continue
+            rows = -(-self.height // most)
+            tiles = replace(self, patch_h=-(-self.height // rows), patch_w=width)
+            if tiles.pixels < best.pixels:
+                best = tiles
+        return best
+
     @cached_property
     def hr(self) -> "PatchGrid":
         """The same patches, without halo, on the HR frame."""

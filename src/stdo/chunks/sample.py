@@ -3,6 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import ClassVar
 
@@ -12,6 +14,27 @@ from stdo.core.types import I64, Json, UserError
 
 MAX_STEPS = 10**8
 """Most steps of a fit: a week of the quickest network; samplers may keep a list of them."""
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where the pictures of a step are cut out of their frames, and how they are turned.
+
+    Attributes:
+        size: Of a side, in LR pixels.
+        top_B: First LR row of each, int64 (B,).
+        left_B: First LR column of each, int64 (B,).
+        turn_B: How each is turned, see `stdo.chunks.crops.turned`; int64 (B,).
+    """
+
+    size: int
+    top_B: I64
+    left_B: I64
+    turn_B: I64
+
+    def __getitem__(self, chosen: I64 | slice) -> "Cuts":
+        """Some of them."""
+        return Cuts(self.size, self.top_B[chosen], self.left_B[chosen], self.turn_B[chosen])
 
 
 class Sampler(ABC):
@@ -31,6 +54,12 @@ class Sampler(ABC):
     """
 
     SIDE_BY_SIDE: ClassVar[bool] = True
+    OFF_GRID: ClassVar[bool] = False
+    """Whether it shows other parts of frames than the grid's patches: it takes ``grid``, and has
+    `cuts`."""
+
+    worth: Fraction | int = 1
+    """Presentations that one shown picture counts as: its LR pixels over a patch's."""
 
     def __init__(
         self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int
@@ -43,9 +72,9 @@ class Sampler(ABC):
         self.label_N, self.learner_N = label_N, learner_N
         self.learners = int(learner_N.max()) + 1
         self.at_once = self.learners if self.SIDE_BY_SIDE else 1
-        self.steps = max(1, round(passes * len(label_N) / self.shown))
+        self.steps = max(1, round(passes * len(label_N) / (self.shown * self.worth)))
         if self.steps > MAX_STEPS:
-            most = MAX_STEPS * self.shown / len(label_N)
+            most = float(MAX_STEPS * self.shown * self.worth / len(label_N))
             raise UserError(
                 f"budget.passes={passes:g}: must be at most {most:.3g} for this video, "
                 f"{MAX_STEPS:,} steps"
@@ -53,22 +82,32 @@ class Sampler(ABC):
 
     @property
     def shown(self) -> int:
-        """Patches shown in one step."""
+        """Patches, or other pictures, shown in one step."""
         return self.batch_size * self.at_once
+
+    def presented(self, steps: int) -> int:
+        """The presentations of so many steps: patches seen, others by their pixels."""
+        return round(steps * self.shown * self.worth)
 
     @property
     def presentations(self) -> int:
-        """Patches shown in the whole fit."""
-        return self.steps * self.shown
+        """The presentations of the whole fit."""
+        return self.presented(self.steps)
 
     def chunk_presentations(self, label_N: I64 | None = None) -> list[int]:
-        """How many patches of each chunk are shown. label_N: the chunk of each patch; None: as it
+        """The presentations of each chunk. label_N: the chunk of each patch; None: as it
         samples."""
         label_N = self.label_N if label_N is None else label_N
         counts = np.zeros(int(label_N.max()) + 1, np.int64)
         for step in range(self.steps):
             counts += np.bincount(label_N[self.batch(step)], minlength=len(counts))
-        return [int(count) for count in counts]
+        # Rounded where chunks end, so that their sum is that of the fit
+        ends = [round(int(end) * self.worth) for end in np.cumsum(counts)]
+        return [end - before for before, end in zip([0, *ends], ends, strict=False)]
+
+    def cuts(self, step: int) -> Cuts | None:  # noqa: ARG002
+        """Where the pictures of a step lie, in the order of `batch`; None: they are the patches."""
+        return None
 
     def learner_steps(self) -> list[int]:
         """How many steps each learner takes: all of them, or those that show it patches."""
@@ -100,7 +139,7 @@ class _ByLearner(Sampler):
         """Numbers of the patches that one learner is shown in a step of its own, int64 (batch,)."""
 
 
-class _Decks(_ByLearner):
+class Decks(_ByLearner):
     """Patches in random order, each once, then in a new order: like cards of a deck that is
     shuffled each turn."""
 
@@ -129,7 +168,7 @@ class _Decks(_ByLearner):
         )
 
 
-class Uniform(_Decks):
+class Uniform(Decks):
     """Every patch equally often, in a new random order each pass."""
 
     def __init__(
@@ -143,7 +182,7 @@ class Uniform(_Decks):
         return self._members[learner]
 
 
-class Ratios(_Decks):
+class Ratios(Decks):
     """JSTDO's joint set (paper section 3.3, Eq. 2): a share of each chunk, usually all of chunk 0,
     none of the last.
 

@@ -27,7 +27,7 @@ def task(config: DictConfig) -> Path:
     patches = run.get("patches")
     if patches is None:
         raise UserError(f"run={directory}: its config.yaml names no patches")
-    size = PatchSize(patches.height, patches.width, patches.halo)
+    size = PatchSize(patches.height, patches.width, patches.halo, bool(patches.get("whole")))
     wanted = Export(str(config.format), str(config.size), Path(config.out) if config.out else None)
     folder = export(directory, size, wanted, lambda line: sys.stderr.write(f"{line}\n"))
     sys.stdout.write(f"{folder}\n")

@@ -59,6 +59,7 @@ def build_job(config: DictConfig) -> Job:
         from stdo.models.registry import check_backbone
         from stdo.models.sharing import seeded
         from stdo.models.weights import starting
+        from stdo.pipeline.chunking import on_grid
         from stdo.pipeline.equal import divided
         from stdo.pipeline.fit import Job
         from stdo.pipeline.phases import Start
@@ -113,9 +114,10 @@ def build_job(config: DictConfig) -> Job:
         "negative_slope": network.negative_slope,
         "first_weights": "file" if config.init.weights else config.backbone.network.get("init"),
         "own_settings": _own_settings(config),
+        "crop": config.sampler.get("crop"),
         **budget,
     }
-    sampler = partial(instantiate(config.sampler), **budget)
+    sampler = partial(on_grid(instantiate(config.sampler), clip.grid), **budget)
     job = Job(
         directory,
         OmegaConf.to_yaml(_with_places(config), resolve=True),
@@ -130,7 +132,7 @@ def build_job(config: DictConfig) -> Job:
         config.checkpoint_seconds,
         command_of(),
         tracker_of(config, cast("dict[str, Any]", settings)),
-        Start(config.init.share, instantiate(config.init.sampler), **budget)
+        Start(config.init.share, on_grid(instantiate(config.init.sampler), clip.grid), **budget)
         if "sampler" in config.init
         else None,
         config.optim.loss,

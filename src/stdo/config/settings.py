@@ -13,7 +13,7 @@ import stdo.config.multirun  # noqa: F401  conf/train.yaml asks it for the name 
 from stdo.core.types import Json, UserError
 from stdo.runs.objective import check_objective
 from stdo.runs.setting import Role
-from stdo.runs.settings import SETTINGS, flat, is_neutral, refuse, role_of
+from stdo.runs.settings import SAMPLERS, SETTINGS, flat, is_neutral, refuse, role_of
 
 PATHS = tuple(name for name, setting in SETTINGS.items() if setting.path)
 """Settings that name files or folders; a ``~`` at their start is the home."""
@@ -26,7 +26,7 @@ LISTS_OF_TEXTS = frozenset(
 NAME_MAX = 255
 """Bytes of the name of a file."""
 
-_LATER = ("trainer.", "budget.equal", "chunking.")
+_LATER = ("trainer.", "budget.equal", "chunking.", "patches.whole")
 """Settings, or how they begin, that configurations of before do not have."""
 
 ALL_TEXTS = LISTS_OF_TEXTS | {
@@ -175,8 +175,8 @@ def check_chunks(config: Any) -> None:
     """Check what depends on the number of chunks.
 
     Raises:
-        UserError: A list has not one number for each of ``config.chunks`` chunks, or no chunk has a
-            network.
+        UserError: A list has not one number for each of ``config.chunks`` chunks, no chunk has a
+            network, or crops are asked for with chunks that are not made of whole frames.
     """
     for key, setting in SETTINGS.items():
         numbers = _at(config, key) if setting.numbers else None
@@ -194,6 +194,13 @@ def check_chunks(config: Any) -> None:
         raise UserError(
             f"{key}={bicubic}: must be less than the number of chunks, {config['chunks']}"
         )
+    for key in SAMPLERS:
+        crop = _at(config, f"{key}.crop")
+        if crop is not ... and chunking == "score" and config["chunks"] > 1:
+            raise UserError(
+                f"{key}=crops: crops lie anywhere in a frame, and chunking=score divides frames: "
+                "it must be chunking=time or chunking=whole"
+            )
 
 
 def check_objective_of(config: Any) -> None:

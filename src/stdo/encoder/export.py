@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +62,10 @@ def export(
     """
     kind = format_named(wanted.format)
     grid = _grid(patches, read_result(directory, {"scale", "height", "width"}))
-    height, width = _size(wanted.size, grid)
     networks, _ = load_networks(directory / WEIGHTS)
+    if patches.whole:
+        grid = replace(grid, halo=max(grid.halo, networks[0].receptive_radius))
+    height, width = _size(wanted.size, grid)
     _, network_of = read_chunks(directory, networks=len(networks))
     target = _target(directory, wanted)
     with complaints(target), atomic_folder(target) as folder:

@@ -133,13 +133,14 @@ def _contents(
 ) -> tuple[Manifest, dict[str, Path | bytes]]:
     """The manifest, as yet without what is measured, and all other members."""
     networks, _ = load_networks(directory / RUN_WEIGHTS)
-    grid, video = clip.grid, clip.video
+    grid, video = clip.inference_grid(networks[0].receptive_radius), clip.video
     labels_TRC, network_of = read_chunks(
         directory, (len(video.lr), grid.rows, grid.cols), len(networks)
     )
     coded = load_weights(directory / RUN_WEIGHTS)
     if delivery.bits <= ROUNDED:
-        coded = rounded(coded, delivery.bits, networks[0], windows_of(clip, labels_TRC, network_of))
+        seen = windows_of(clip, labels_TRC, network_of, grid=grid)
+        coded = rounded(coded, delivery.bits, networks[0], seen)
     # Chunks that share their network: one to the viewer
     numbers, chunk_of = np.unique(network_of, return_inverse=True)
     labels_TRC, network_of = chunk_of.astype(np.int16)[labels_TRC], numbers.tolist()

@@ -16,6 +16,7 @@ from math import isqrt, prod
 import numpy as np
 
 from stdo import __version__
+from stdo.chunks.grid import PatchGrid
 from stdo.core.checked import FieldError
 from stdo.core.types import BICUBIC, UserError, VideoInfo
 from stdo.encoder.beside import beside
@@ -89,9 +90,10 @@ def check_run(clip: Clip, networks: Planned, bits: int) -> None:
         networks: What it has or will have.
         bits: Of a weight in the package.
     """
+    grid = clip.inference_grid(networks.one.receptive_radius)
     _check_ranges(clip, networks, bits)
-    _check_work(clip, networks.one)
-    _check_window(clip, networks.one)
+    _check_work(clip, grid, networks.one)
+    _check_window(clip, grid, networks.one)
     if name_of(networks.one) not in BACKBONES:
         from stdo.encoder.playable import check_playable
 
@@ -100,16 +102,17 @@ def check_run(clip: Clip, networks: Planned, bits: int) -> None:
 
 def _check_ranges(clip: Clip, networks: Planned, bits: int) -> None:
     """Raise UserError for a value that is out of the manifest's range."""
-    draft = _draft(clip, networks.told, bits)
+    grid = clip.inference_grid(networks.one.receptive_radius)
+    draft = _draft(clip, grid, networks.told, bits)
     try:
         to_json(draft)
     except FieldError as error:
-        raise UserError(_explained(error, clip, draft)) from error
+        raise UserError(_explained(error, clip, grid, draft)) from error
 
 
-def _draft(clip: Clip, network: Network, bits: int) -> Manifest:
+def _draft(clip: Clip, grid: PatchGrid, network: Network, bits: int) -> Manifest:
     """The manifest of the package, as far as it is known."""
-    info, grid, degrade = clip.info, clip.grid, clip.degrade
+    info, degrade = clip.info, clip.degrade
     preset = None if degrade.preset is None else str(degrade.preset)
     return Manifest(
         generator=f"stdo {__version__}",
@@ -139,10 +142,10 @@ def printable_name(info: VideoInfo) -> str:
     return "".join(each for each in info.name if each.isprintable())[:400] or "video"
 
 
-def _explained(error: FieldError, clip: Clip, draft: Manifest) -> str:
+def _explained(error: FieldError, clip: Clip, grid: PatchGrid, draft: Manifest) -> str:
     """What a value out of the manifest's range means to whoever sets a run up: settings, what is
     allowed, a way out."""
-    info, grid, network, allowed = clip.info, clip.grid, draft.network, error.allowed
+    info, network, allowed = clip.info, draft.network, error.allowed
     source = (
         f"video.path={clip.source.path}"
         if isinstance(clip.source, VideoFile)
@@ -176,7 +179,7 @@ def _explained(error: FieldError, clip: Clip, draft: Manifest) -> str:
             f"in a package they must be {allowed}; raise these settings"
         ),
         "grid.halo": (
-            f"patches.halo={grid.halo}: in a package it must be {_fitting_halo(clip)} or less "
+            f"{_halo_of(clip, grid)}: in a package it must be {_fitting_halo(grid)} or less "
             f"for {patches}"
         ),
         "lr.crf": f"degrade.crf={error.value}: in a package it must be {allowed}",
@@ -194,25 +197,32 @@ def _fitting_height(info: VideoInfo) -> int:
     return max(MIN_HEIGHT, int(info.height * share) - 1)
 
 
-def _fitting_halo(clip: Clip) -> int:
+def _halo_of(clip: Clip, grid: PatchGrid) -> str:
+    """The setting that a halo comes from."""
+    if grid.halo == clip.grid.halo:
+        return f"patches.halo={grid.halo}"
+    return f"patches.whole=true: takes a halo of {grid.halo} LR pixels"
+
+
+def _fitting_halo(grid: PatchGrid) -> int:
     """The largest halo that a package holds for patches of this size."""
-    grid = replace(clip.grid, halo=0)
-    most = MAX_WINDOWS // (grid.patches * clip.scale**2)  # LR pixels of a padded patch
+    halo, grid = grid.halo, replace(grid, halo=0)
+    most = MAX_WINDOWS // (grid.patches * grid.scale**2)  # LR pixels of a padded patch
     return (
         bisect_right(
-            range(clip.grid.halo),
+            range(halo),
             most,
-            key=lambda halo: prod(replace(grid, halo=halo).padded_patch),
+            key=lambda tried: prod(replace(grid, halo=tried).padded_patch),
         )
         - 1
     )
 
 
-def _check_work(clip: Clip, network: Backbone) -> None:
+def _check_work(clip: Clip, grid: PatchGrid, network: Backbone) -> None:
     """Raise UserError where a frame costs more than players compute."""
     from stdo.player.model import MAX_MACS
 
-    work = count(network, clip.scale, *clip.grid.padded_patch).macs * clip.grid.patches
+    work = count(network, clip.scale, *grid.padded_patch).macs * grid.patches
     if work > MAX_MACS:
         name, most = name_of(network), f"at most {MAX_MACS:.3g}"
         raise UserError(
@@ -222,10 +232,10 @@ def _check_work(clip: Clip, network: Backbone) -> None:
         )
 
 
-def _check_window(clip: Clip, network: Backbone) -> None:
+def _check_window(clip: Clip, grid: PatchGrid, network: Backbone) -> None:
     """Raise UserError where players would refuse to compute patches as large as these."""
     scale = clip.scale
-    height, width = clip.grid.padded_patch
+    height, width = grid.padded_patch
     if height * width * scale**2 <= _SURE:
         return
     from stdo.encoder.graph import export_graph
@@ -238,15 +248,12 @@ def _check_window(clip: Clip, network: Backbone) -> None:
         model = network_model(core(), export_graph(network), tensors, scale, (height, width))
         check_held(
             held(model),
-            of_networks(
-                clip.info.width * clip.info.height, clip.grid.height * clip.grid.width, VIEWER
-            ),
+            of_networks(clip.info.width * clip.info.height, grid.height * grid.width, VIEWER),
         )
     except UserError as error:
         reason = str(error).partition(": ")[2]
         settings = (
-            f"patches.height={clip.grid.patch_h} patches.width={clip.grid.patch_w} "
-            f"patches.halo={clip.grid.halo}"
+            f"patches.height={grid.patch_h} patches.width={grid.patch_w} {_halo_of(clip, grid)}"
         )
         what = f"players cannot compute {name_of(network)} on patches as large as these"
         raise UserError(f"{settings}: {what} ({reason}); lower these settings") from error

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import pad, unfold
 
+from stdo.chunks.grid import PatchGrid
 from stdo.core.networks import Networks
 from stdo.core.types import F32, F64, I16, U8
 from stdo.encoder.sums import sums_of, surroundings
@@ -84,10 +85,16 @@ def _merged(seen: Sequence[Mapping[str, "_Inputs"]]) -> dict[str, "_Inputs"]:
     return merged
 
 
-def windows_of(clip: Clip, labels_TRC: I16, network_of: Sequence[int], seed: int = 0) -> list[U8]:
+def windows_of(
+    clip: Clip,
+    labels_TRC: I16,
+    network_of: Sequence[int],
+    seed: int = 0,
+    grid: PatchGrid | None = None,
+) -> list[U8]:
     """For each network up to `WINDOWS` padded patches, drawn over the whole video: uint8
-    (N, h, w, 3)."""
-    grid, network_N = clip.grid, np.asarray(network_of)[labels_TRC.ravel()]
+    (N, h, w, 3). grid: of these; None: the clip's."""
+    grid, network_N = grid or clip.grid, np.asarray(network_of)[labels_TRC.ravel()]
     drawn = []
     for number in range(max(network_of) + 1):
         members = np.flatnonzero(network_N == number)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -10,7 +12,10 @@ from torch import nn
 from stdo.chunks.grid import PatchGrid
 from stdo.core.timeshare import yield_cores
 from stdo.core.types import BICUBIC, I16, U8, Frames
+from stdo.models.common import Backbone
+from stdo.models.cost import macs_per_patch
 from stdo.models.pixels import to_float, to_uint8, without_halo
+from stdo.video.clip import Clip
 from stdo.video.degrade import BicubicUpscaler
 
 BATCH = 8
@@ -37,12 +42,59 @@ class Reconstructor:
         networks: Plain backbones, in evaluation mode, on ``device``.
         network_of: The network that serves each chunk, or `BICUBIC`: its patches are those of the
             whole frame enlarged.
+        tiles: Larger patches with the same halo, which all that networks see must fit in: frames
+            whose patches share one network are computed in these, which takes less work and gives
+            the same picture. None: patch by patch.
     """
 
     networks: Sequence[nn.Module]
     network_of: Sequence[int]
     grid: PatchGrid
     device: torch.device
+    tiles: PatchGrid | None = None
+
+    @classmethod
+    def of(
+        cls,
+        networks: Sequence[Backbone],
+        network_of: Sequence[int],
+        clip: Clip,
+        device: torch.device,
+    ) -> Self:
+        """As a clip's settings ask for it: patch by patch, or whole frames (``patches.whole``).
+
+        Whole frames are computed in tiles of no more pixels than `BATCH` padded patches, so that
+        memory does not grow with the frame.
+
+        Args:
+            networks: See `networks`; all are of one architecture.
+            network_of: See `network_of`.
+            clip: The video.
+            device: See `device`.
+        """
+        grid = clip.inference_grid(networks[0].receptive_radius)
+        tiles = grid.tiles(BATCH * prod(grid.padded_patch)) if clip.patches.whole else None
+        return cls(networks, network_of, grid, device, tiles)
+
+    def macs_per_frame(self, labels_TRC: I16) -> int:
+        """Multiply-accumulates for a frame, the mean over the video; see `stdo.models.cost`.
+
+        Args:
+            labels_TRC: int16 (T, rows, cols).
+        """
+        label_TP = labels_TRC.reshape(len(labels_TRC), -1)
+        macs_T = self._macs(self.grid)[label_TP].sum(axis=1)
+        if self.tiles is not None:
+            chosen_TP = np.asarray(self.network_of)[label_TP]
+            whole_T = (chosen_TP == chosen_TP[:, :1]).all(axis=1) & (chosen_TP[:, 0] != BICUBIC)
+            macs_T[whole_T] = (self._macs(self.tiles) * self.tiles.patches)[label_TP[whole_T, 0]]
+        return round(int(macs_T.sum()) / len(macs_T))
+
+    def _macs(self, grid: PatchGrid) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Of one patch of each chunk."""
+        networks, patch = list(self.networks), (grid.patch_h, grid.patch_w)
+        macs = macs_per_patch(networks, self.network_of, grid.scale, grid.padded_patch, patch)  # type: ignore[arg-type]
+        return np.array(macs, np.int64)
 
     @torch.inference_mode()
     def patches(self, lr_HWC: U8, labels: I16) -> U8:
@@ -56,15 +108,24 @@ class Reconstructor:
             uint8 (patches, s·h, s·w, 3), without halo.
         """
         yield_cores()
-        padded_patches = torch.from_numpy(self.grid.extract(lr_HWC))
         chosen = np.asarray(self.network_of)[labels.ravel()]
-        grid, scale = self.grid, self.grid.scale
+        if self.tiles is None or (chosen != chosen[0]).any() or chosen[0] == BICUBIC:
+            return self._patches(self.grid, lr_HWC, chosen)
+        whole = np.full(self.tiles.patches, chosen[0])
+        return self.grid.hr.extract(self.tiles.assemble(self._patches(self.tiles, lr_HWC, whole)))
+
+    def _patches(
+        self, grid: PatchGrid, lr_HWC: U8, chosen: np.ndarray[Any, np.dtype[np.int64]]
+    ) -> U8:
+        """The patches of a grid as the networks ``chosen`` for them make them."""
+        scale, at_once = grid.scale, 1 if grid is self.tiles else BATCH
+        padded_patches = torch.from_numpy(grid.extract(lr_HWC))
         out = np.empty((grid.patches, grid.patch_h * scale, grid.patch_w * scale, 3), np.uint8)
         if (chosen == BICUBIC).any():
             out[:] = grid.hr.extract(BicubicUpscaler(scale)(lr_HWC))
         for index in np.unique(chosen[chosen != BICUBIC]):
             for members in np.array_split(
-                np.flatnonzero(chosen == index), -(-int((chosen == index).sum()) // BATCH)
+                np.flatnonzero(chosen == index), -(-int((chosen == index).sum()) // at_once)
             ):
                 lr_NCHW = to_float(padded_patches[members].to(self.device))
                 sr_NCHW = without_halo(self.networks[index](lr_NCHW), grid.halo * scale)

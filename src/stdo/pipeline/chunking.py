@@ -1,9 +1,14 @@
-"""What a user asks of chunks, checked before anything is decoded: a length in seconds, as NAS and
-CaFM have them, and thresholds."""
+"""What a user asks of chunks and crops, checked before anything is decoded: a length in seconds, as
+NAS and CaFM have them, thresholds, and crops that fit a frame."""
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
+from stdo.chunks.crops import check_crop
+from stdo.chunks.grid import PatchGrid
+from stdo.chunks.sample import Sampler
 from stdo.chunks.split import MAX_CHUNKS, check_thresholds
 from stdo.core.types import UserError, VideoInfo
 
@@ -46,3 +51,21 @@ def check_thresholds_of(scorer: str, thresholds: Sequence[float], chunks: int) -
             f"chunking.thresholds={list(thresholds)}: must be null with scorer=dct, whose scores "
             "are no PSNR"
         )
+
+
+def on_grid(sampler: Any, grid: PatchGrid) -> Any:
+    """A partial of a sampler's class that knows the patch grid, if the class asks for it.
+
+    Args:
+        sampler: A partial of a class.
+        grid: Of the video.
+
+    Raises:
+        UserError: Crops are larger than LR frames.
+    """
+    kind = sampler.func
+    if not (isinstance(kind, type) and issubclass(kind, Sampler) and kind.OFF_GRID):
+        return sampler
+    if "crop" in sampler.keywords:
+        check_crop(sampler.keywords["crop"], grid)
+    return partial(sampler, grid=grid)

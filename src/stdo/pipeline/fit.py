@@ -22,7 +22,6 @@ from stdo.core.types import F32, I64, Json, UserError
 from stdo.evaluation.identity import FINGERPRINT, fingerprint_of
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.models.common import Backbone
-from stdo.models.cost import macs_per_patch
 from stdo.models.sharing import BackboneFactory, Sharing, Single
 from stdo.models.weights import save_networks, write_safetensors
 from stdo.pipeline.phases import MakeSampler, Start, Tensors, read_scores, read_weights, samplers
@@ -232,7 +231,8 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
     )  # fmt: skip
     module.telling, module.to_loggers = bool(own), False
     bar = f"train {phase.number}/2" if phase.number else "train"
-    curve = Curve(sampler.shown, *past, phase.seconds)
+    patches_per_step = sampler.shown * sampler.worth
+    curve = Curve(patches_per_step, *past, phase.seconds)
     with _explained(job, sampler), deferred() as asked:
         kept = KeepLast(
             last, job.checkpoint_seconds, asked, steps if phase.following else None,
@@ -241,7 +241,7 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
         due = [ValidateWhenDue(every, steps)] if every is not None else []
         trainer = job.trainer(
             max_epochs=1,
-            callbacks=[*due, *own, curve, FitProgress(sampler.shown, bar), kept],
+            callbacks=[*due, *own, curve, FitProgress(patches_per_step, bar), kept],
             logger=loggers,
             plugins=[AtomicCheckpointIO(), *environment(job.trainer)],
             # every process sees every step, and takes its share of its patches
@@ -271,14 +271,15 @@ def _show(job: Job, phase: _Phase, single: bool) -> int | None:
     if every is None:
         data.measure(None, None, phase.sharing.served)
         return None
+    seen = data.clip.inference_grid(phase.sharing.network(0).receptive_radius)
     frames = frames_to_measure(
         len(data.video.lr),
         options.validate_frames,
         math.ceil(whole / every),
-        data.grid.patches,
-        whole * sampler.shown,
+        round(data.grid.patches * seen.pixels / data.grid.pixels),
+        sampler.presented(whole),
     )
-    data.measure(frames, every, phase.sharing.served)
+    data.measure(frames, every, phase.sharing.served, seen)
     return every
 
 
@@ -318,7 +319,7 @@ def _flat(data: PatchData) -> I64:
 def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
     """PSNR in dB of what one network makes of every patch, (T, rows, cols)."""
     grid, video = data.grid, data.video
-    alone = Reconstructor([network.to(device)], [0], grid, device)
+    alone = Reconstructor.of([network.to(device)], [0], data.clip, device)
     chunk = np.zeros((grid.rows, grid.cols), np.int16)
     scorer = ByPsnr(lambda lr_HWC: grid.assemble(alone.patches(lr_HWC, chunk)))
     frames = data.clip.progress(range(len(video.lr)), len(video.lr), "rescore")
@@ -338,13 +339,7 @@ def _save(
         job.data.grid,
         sharing.network_of(np.arange(sharing.chunks)).tolist(),
     )
-    macs = macs_per_patch(
-        sharing.distinct(),
-        network_of,
-        data.video.scale,
-        grid.padded_patch,
-        (grid.patch_h, grid.patch_w),
-    )
+    finished = Reconstructor.of(sharing.distinct(), network_of, data.clip, torch.device("cpu"))
     label_N = _flat(data)
     patches_seen = sum(sampler.presentations for sampler in phases)
     shown_C = np.sum([sampler.chunk_presentations(label_N) for sampler in phases], axis=0)
@@ -357,12 +352,13 @@ def _save(
         "network_steps": [before + steps for steps in last.learner_steps()],
         "peak_lr": max(known) if len(known) == len(rates) else None,
         "halo": grid.halo,
+        "whole": data.clip.patches.whole,
         "loss": job.loss,
         "params": sharing.params,
         "params_base": sharing.params_base,
         "params_per_chunk": sharing.params_per_chunk,
         "bicubic_chunks": sharing.chunks - sharing.served,
-        "macs_per_frame": round(int(np.bincount(label_N) @ macs) / len(data.labels)),  # the mean
+        "macs_per_frame": finished.macs_per_frame(data.labels),
         "patch_presentations": patches_seen,
         "chunk_presentations": shown_C.tolist(),
         "steps": sum(sampler.steps for sampler in phases),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +61,10 @@ def samplers(start: Start | None, main: MakeSampler, label_N: I64, learner_N: I6
     patches = len(label_N)
     settings = {"batch": start.batch, "passes": start.share * start.passes, "seed": start.seed}
     first = start.sampler(label_N, np.zeros_like(learner_N), **settings)
-    left = round(start.passes * patches / start.batch) - first.steps
+    step = first.batch_size * first.worth  # patches of a step of the first phase
+    left = round(start.passes * patches / start.batch) - round(first.steps * step / start.batch)
     if left < 1:
-        least = least_passes(patches, start.batch, start.share)
+        least = least_passes(patches, start.batch, start.share, step)
         raise UserError(
             f"budget.passes={start.passes:g}: must be at least {least:g} for this video with "
             f"init=warm: one network has init.share={start.share:g} of the patches seen, and each "
@@ -71,19 +73,28 @@ def samplers(start: Start | None, main: MakeSampler, label_N: I64, learner_N: I6
     return [first, main(label_N, learner_N, passes=left * start.batch / patches)]
 
 
-def least_passes(patches: int, batch: int, share: float) -> float:
+def least_passes(
+    patches: int, batch: int, share: float, step: Fraction | int | None = None
+) -> float:
     """The fewest passes, in four digits, with which a first phase leaves a step to the main one.
+
+    Args:
+        patches: Of the video.
+        batch: Patches of a step of the main phase.
+        share: Of the first phase.
+        step: Patches of a step of the first phase, not whole for crops; None: as of the main one.
 
     >>> least_passes(60, 4, 0.5), least_passes(60, 4, 0.9)
     (0.1334, 0.4)
     """
+    step = batch if step is None else step
     steps = max(2, math.floor(0.5 / (1 - share)))
     while True:
         exact = steps * batch / patches
         digit = 10.0 ** (math.floor(math.log10(exact)) - 3)
         passes = float(f"{math.ceil(exact / digit) * digit:.4g}")
-        all_of_them, first = (round(part * patches / batch) for part in (passes, share * passes))
-        if all_of_them - max(1, first) >= 1:
+        first = max(1, round(share * passes * patches / step))
+        if round(passes * patches / batch) - round(first * step / batch) >= 1:
             return passes
         steps += 1
 

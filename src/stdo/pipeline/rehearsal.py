@@ -102,17 +102,23 @@ def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Ne
     yield Need(
         f"the list of {patches:,} patches", patches * PER_PATCH, (*sides, "video.max_frames")
     )
-    steps = round(settings["passes"] * patches / (part * job.options.accumulate))
+    shown = part * job.options.accumulate
+    if crop := settings.get("crop"):
+        shown *= crop**2 / (grid.patch_h * grid.patch_w)
+    steps = round(settings["passes"] * patches / shown)
     yield Need(
         f"the list of {steps:,} steps", steps * PER_STEP, (f"budget.passes={settings['passes']:g}",)
     )
 
-    padded_patch, halo = grid.padded_patch, f"patches.halo={grid.halo}"
+    seen = job.data.clip.inference_grid(network.receptive_radius)
+    padded_patch, halo = seen.padded_patch, f"patches.halo={grid.halo}"
+    if seen != grid:
+        halo = "patches.whole=true"
     around = padded_patch[0] * padded_patch[1] / (grid.patch_h * grid.patch_w)
     ordered = (halo, *sides) if around > 4 else (*sides, halo)
     size = f"{padded_patch[1]}x{padded_patch[0]} LR pixels"
     what = f"the {grid.patches:,} patches of a frame, each of {size} with its halo,"
-    yield Need(what, 3 * grid.pixels, ordered)
+    yield Need(what, 3 * seen.pixels, ordered)
     weights = sum(parameter.numel() for parameter in network.parameters())
     kind = getattr(job.shared, "func", job.shared)  # of a partial, the class
     learners = chunks if getattr(kind, "ONE_EACH", False) else 1
@@ -128,9 +134,18 @@ def _needs(job: Job, network: Backbone, chunks: int, frames: int) -> Iterator[Ne
         ordered,
         True,
     )
-    shown = f"budget.batch={batch}"
+    of_batch = f"budget.batch={batch}"
     fewer = (f"chunks={chunks}",) if side_by_side > 1 else ()
-    smaller = (shown, *fewer, *ordered) if part > 16 * around else (*ordered, shown, *fewer)
+    smaller = (*ordered, of_batch, *fewer)
+    if part > 16 * around:
+        smaller = (of_batch, *fewer, *ordered)
+    padded_patch = grid.padded_patch
+    size = f"{padded_patch[1]}x{padded_patch[0]} LR pixels"
     half = "16" in str(settings["precision"])
+    what = f"a step of {part} padded patches of {size}"
+    if crop := settings.get("crop"):
+        padded_patch = (crop + 2 * grid.halo, crop + 2 * grid.halo)
+        smaller = (of_batch, *fewer, f"sampler.crop={crop}", halo)
+        what = f"a step of {part} crops of {padded_patch[0]}x{padded_patch[1]} LR pixels"
     each = saved_by_step(network, padded_patch, half) + 12 * padded_patch[0] * padded_patch[1]
-    yield Need(f"a step of {part} padded patches of {size}", part * each, smaller, on_device=True)
+    yield Need(what, part * each, smaller, on_device=True)

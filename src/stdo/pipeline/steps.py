@@ -165,7 +165,7 @@ def _evaluate(
     device = device_of(facts["device"])
     for network in networks:
         network.to(device).eval()
-    reconstructor = Reconstructor(networks, network_of, clip.grid, device)
+    reconstructor = Reconstructor.of(networks, network_of, clip, device)
     with timeshare(threads_on(device)):
         with _sink(out, video, save) as sink:
             measured = measure(video, reconstructor, labels, sink, clip.progress, extra)

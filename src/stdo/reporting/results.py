@@ -139,11 +139,14 @@ def _under_one_reading(others: list[Run]) -> list[Run]:
     return max(groups, key=lambda runs: fmean(r.metrics["psnr"]["frame"] for r in runs), default=[])
 
 
-_RECIPE = ("optim", "backbone.residual", "backbone.negative_slope", "patches.halo")
+_RECIPE = (
+    "optim", "backbone.residual", "backbone.negative_slope", "patches.halo", "sampler.crop",
+)  # fmt: skip
 
 
 def _recipe(run: Run) -> dict[str, str]:
-    """How networks are trained, whatever the structure: what conf/recipe/ sets."""
+    """How networks are trained, whatever the structure: what conf/recipe/ sets, and whether on
+    crops."""
     return {
         key: value
         for key, value in run.shaping.items()

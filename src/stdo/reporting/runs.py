@@ -96,6 +96,10 @@ class Run:
                 text += f" {sampling} " + " ".join(
                     f"{each:.2g}".replace("0.", ".") for each in asked[sampling]
                 )
+        if facts.get("crop"):
+            text += f", crops of {facts['crop']}"
+        if facts.get("whole"):
+            text += ", whole frames"
         if facts["scorer"] != "bicubic" and facts["chunking"] == "score":
             text += f", scorer {facts['scorer']}"
         if facts.get("shortened"):

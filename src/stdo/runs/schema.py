@@ -132,6 +132,10 @@ RESULT: dict[str, Field] = {
     "sharing": Field(Word, "what networks share", "report", _ITSELF, page=True),
     "bicubic_chunks": Field(Chunks, "chunks without a network", columns=_ITSELF),
     "sampler": Field(Word, "what picks the patches of a step", "report", _ITSELF, page=True),
+    "crop": Field(Side | None, "side of the random crops of a fit, in LR pixels; null: patches of "
+        "the grid", columns=_ITSELF),
+    "flips": Field(bool | None, "whether crops were mirrored", columns=_ITSELF),
+    "rotations": Field(bool | None, "whether crops were turned by quarters", columns=_ITSELF),
     "scorer": Field(Text, "what measures how hard a patch is", "report", _ITSELF, page=True),
     "init": Field(Word, "how first weights are made", columns=_ITSELF),
     "network": Field(Chunks | None, "the one network that was measured; null: "
@@ -140,7 +144,7 @@ RESULT: dict[str, Field] = {
     "patches": Field(Count, "patches of the video", "report", _ITSELF, page=True),
     "passes": Field(Annotated[float, Meta(ge=0, le=1e9)], "patches seen over "
         "patches", "report", _ITSELF, page=True),
-    "batch": Field(Count, "patches per network and step", "report", _ITSELF, page=True),
+    "batch": Field(Count, "patches or crops per network and step", "report", _ITSELF, page=True),
     "equal": Field(Word | None, "reading of equal work, where networks train side by "
         "side; null: one at a time, and both are the same", columns=_ITSELF, page=True),
     "steps": Field(Natural, "optimizer steps", "report", _ITSELF, page=True),
@@ -151,6 +155,8 @@ RESULT: dict[str, Field] = {
         "filters", columns=_ITSELF),
     "loss": Field(Text | None, "what training minimises", columns=_ITSELF),
     "halo": Field(Natural | None, "LR pixels of context around a patch", columns=_ITSELF),
+    "whole": Field(bool | None, "whether whole frames were measured, and not patches put "
+        "together", columns=_ITSELF),
     "negative_slope": Field(Number | None, "slope of the activations below zero", columns=_ITSELF),
     "first_weights": Field(Word | None, "first weights: bicubic, paper, or those of a "
         "file", columns=_ITSELF),
@@ -163,8 +169,8 @@ RESULT: dict[str, Field] = {
         Annotated[str, Meta(max_length=40, pattern=r"^(cpu|cuda|mps|xla|hpu|xpu)(:\d{1,3})?\Z")],
         "device of the fit", "all", _ITSELF, page=True,
     ),
-    "patch_presentations": Field(Count, "patches seen in "
-        "training", "all", (("presentations", ""),), page=True),
+    "patch_presentations": Field(Count, "patches seen in training; crops count by their "
+        "pixels", "all", (("presentations", ""),), page=True),
     "psnr": Field(Psnr, "PSNR in dB by protocol", "all", _of("psnr", *PROTOCOLS), page=True),
     **{
         name: Field(

@@ -13,6 +13,7 @@ from msgspec import Meta
 from stdo.core.types import UserError
 from stdo.metrics.registry import OPTIONAL, PROTOCOLS
 from stdo.runs.catalogue_settings import CATALOGUE
+from stdo.runs.sampler_settings import SAMPLER
 from stdo.runs.setting import (
     Below,
     BelowOne,
@@ -20,13 +21,11 @@ from stdo.runs.setting import (
     Loss,
     Natural,
     NotNegative,
-    Numbers,
     Package,
     Positive,
     Role,
     Setting,
     Share,
-    Shares,
     Size,
     Text,
     Texts,
@@ -52,29 +51,6 @@ GROUPS: dict[str, Role] = {
 }
 """What the settings of a group mean for the result where they do not say otherwise; else they are
 conditions."""
-
-_SAMPLER = {
-    "ratios": Setting(
-        Shares | None, "share of each chunk's patches that is trained on", numbers=True
-    ),
-    "factor": Setting(Share, "ratios left null are 1, factor, factor², ..., 0"),
-    "size": Setting(
-        Size | None,
-        "patches to train on, as a number or a share of the video; scales the middle ratios",
-    ),
-    "resample": Setting(bool, "draw a new random subset for each pass over it"),
-    "weights": Setting(
-        Numbers | None,
-        "how often a patch of each chunk is drawn; null: falling evenly",
-        numbers=True,
-    ),
-    "step_shares": Setting(
-        Numbers | None,
-        "how the steps are divided among the networks, on any scale; null: 1, 1/2, 1/3 and so on",
-        numbers=True,
-        former="work",
-    ),
-}
 
 _SHORTER = "; marks the run as shortened"
 _TRAINER = {
@@ -218,6 +194,9 @@ SETTINGS: dict[str, Setting] = {
     "patches.height": Setting(Count | None, "LR pixels; null: the paper's 48x54 (64x60 at x3)"),
     "patches.width": Setting(Count | None, "LR pixels; null: the paper's"),
     "patches.halo": Setting(Natural, "LR pixels of context around a patch, against seams"),
+    "patches.whole": Setting(
+        bool, "run finished networks on whole frames, without seams", neutral=(None, False)
+    ),
     "chunking.name": Setting(Word, "how patches are grouped: score, time or whole"),
     "chunking.thresholds": Setting(
         Annotated[list[float], Meta(min_length=1)] | None,
@@ -268,7 +247,7 @@ SETTINGS: dict[str, Setting] = {
     "init.name": Setting(Word, "how first weights are made: scratch, general or warm"),
     "init.weights": Setting(Text | None, "weights.safetensors of a run of one network", path=True),
     "init.share": Setting(Below, "share of the patches seen that train the first network"),
-    **{f"{sampler}.{name}": setting for sampler in SAMPLERS for name, setting in _SAMPLER.items()},
+    **{f"{sampler}.{name}": setting for sampler in SAMPLERS for name, setting in SAMPLER.items()},
     "budget.name": Setting(Word, "name of the budget"),
     "budget.passes": Setting(
         Positive, "patches seen in training, as a multiple of the video's patches"

@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,11 @@ class FitProgress(pl.Callback):
     """One line with patches shown, time left and the PSNR so far.
 
     Args:
-        patches_per_step: How many patches a step shows.
+        patches_per_step: How many patches a step shows, or the pixels of how many.
         what: The words that the line begins with.
     """
 
-    def __init__(self, patches_per_step: int, what: str = "train") -> None:
+    def __init__(self, patches_per_step: int | Fraction, what: str = "train") -> None:
         self._patches, self._what = patches_per_step, what
         self._bar: tqdm[Any] | None = None
         self._video = ""
@@ -63,7 +64,7 @@ class FitProgress(pl.Callback):
         if trainer.is_global_zero:
             assert isinstance(pl_module, Overfit)
             assert pl_module.steps is not None
-            total, done = pl_module.steps * self._patches, trainer.global_step * self._patches
+            total, done = self._shown(pl_module.steps), self._shown(trainer.global_step)
             self._bar = tqdm(
                 desc=self._what, total=total, initial=done, unit=" patches", dynamic_ncols=True
             )
@@ -74,10 +75,13 @@ class FitProgress(pl.Callback):
         """Move on; say the PSNR from time to time."""
         if self._bar is None:
             return
-        self._bar.update(trainer.global_step * self._patches - self._bar.n)
+        self._bar.update(self._shown(trainer.global_step) - self._bar.n)
         if isinstance(pl_module, Overfit) and pl_module.watched is not None:
             shown = f"PSNR {pl_module.psnr_so_far:.2f} dB{self._video}"
             self._bar.set_postfix_str(shown, refresh=False)
+
+    def _shown(self, steps: int) -> int:
+        return round(steps * self._patches)
 
     def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Say the PSNR of the video."""
@@ -175,14 +179,18 @@ class Curve(pl.Callback):
     the first nor the last step, and logs the last value again where there is no new one.
 
     Args:
-        patches_per_step: How many patches a step shows.
+        patches_per_step: How many patches a step shows, or the pixels of how many.
         steps: Steps of the phases before this one.
         presentations: Patches that those have shown.
         seconds: What those took.
     """
 
     def __init__(
-        self, patches_per_step: int, steps: int = 0, presentations: int = 0, seconds: float = 0.0
+        self,
+        patches_per_step: int | Fraction,
+        steps: int = 0,
+        presentations: int = 0,
+        seconds: float = 0.0,
     ) -> None:
         self._patches, self._steps, self._presentations = patches_per_step, steps, presentations
         self.seconds = seconds
@@ -207,7 +215,7 @@ class Curve(pl.Callback):
 
     def _log(self, trainer: pl.Trainer, kind: str, values: Mapping[str, float]) -> None:
         step = trainer.global_step
-        shown = self._presentations + step * self._patches
+        shown = self._presentations + round(step * self._patches)
         row = {"presentations": shown, "seconds": self.now(), **values}
         for logger in trainer.loggers:
             logger.log_metrics(

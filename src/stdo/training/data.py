@@ -9,7 +9,9 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
+from stdo.chunks.crops import turned
 from stdo.chunks.grid import PatchGrid
+from stdo.chunks.sample import Cuts
 from stdo.chunks.sample import Sampler as PatchSampler
 from stdo.chunks.score import Scorer
 from stdo.chunks.split import Scores, Split, even_scores
@@ -22,7 +24,8 @@ from stdo.video.store import Prepared, cached_array
 
 Batch = dict[str, torch.Tensor]
 """lr: uint8 (B, h, w, 3) padded patches; hr: uint8 (B, s·h, s·w, 3) patches without halo; chunk,
-patch: int64 (B,), the chunk and the number over the whole video."""
+patch: int64 (B,), the chunk and the number over the whole video; of a crop off the grid (see
+`stdo.chunks.crops`), that of its frame's first patch."""
 
 PLAIN_BATCH = 16
 """Patches of a batch where no sampler says."""
@@ -55,6 +58,27 @@ class AnyPatches(Dataset[Batch]):
         hr_BHWC = self._video.hr.gather(
             frame_B, top, left, grid.patch_h * scale, grid.patch_w * scale
         )
+        return self._batch(lr_BHWC, hr_BHWC, patch_B)
+
+    def cut(self, patch_B: I64, cuts: Cuts) -> Batch:
+        """Crops of the frames of some patches, padded and turned, with targets and chunks.
+
+        Args:
+            patch_B: Numbers of patches over the whole video: any of each crop's frame.
+            cuts: Where the crops lie, and how they are turned.
+        """
+        grid, scale, size = self._grid, self._grid.scale, cuts.size
+        frame_B = patch_B // grid.patches
+        offsets = np.arange(-grid.halo, size + grid.halo)
+        rows = np.clip(cuts.top_B[:, None] + offsets, 0, grid.height - 1)
+        cols = np.clip(cuts.left_B[:, None] + offsets, 0, grid.width - 1)
+        lr_BHWC = self._video.lr.gather_pixels(frame_B, rows, cols)
+        hr_BHWC = self._video.hr.gather(
+            frame_B, cuts.top_B * scale, cuts.left_B * scale, size * scale, size * scale
+        )
+        return self._batch(turned(lr_BHWC, cuts.turn_B), turned(hr_BHWC, cuts.turn_B), patch_B)
+
+    def _batch(self, lr_BHWC: U8, hr_BHWC: U8, patch_B: I64) -> Batch:
         chunk_B = self._labels[patch_B].astype(np.int64)
         batch = {"lr": lr_BHWC, "hr": hr_BHWC, "chunk": chunk_B, "patch": patch_B}
         return {key: torch.from_numpy(values) for key, values in batch.items()}
@@ -79,9 +103,13 @@ class PatchBatches(AnyPatches):
         return self._sampler.steps
 
     def __getitem__(self, step: int) -> Batch:  # type: ignore[override]
-        patch_B = self._sampler.batch(step)[self._rank :: self._world]
+        own = slice(self._rank, None, self._world)
+        patch_B, cuts = self._sampler.batch(step)[own], self._sampler.cuts(step)
         # Chunk by chunk, as `Sharing.forward` likes it: the loss does not care for the order.
-        return self.gather(patch_B[np.argsort(self._labels[patch_B], kind="stable")])
+        order_B = np.argsort(self._labels[patch_B], kind="stable")
+        if cuts is None:
+            return self.gather(patch_B[order_B])
+        return self.cut(patch_B[order_B], cuts[own][order_B])
 
 
 class PatchData(pl.LightningDataModule):
@@ -111,6 +139,7 @@ class PatchData(pl.LightningDataModule):
         self._frames: list[int] | None = None
         self._every: int | None = None
         self._served: int | None = None
+        self._seen = clip.grid
         frames = clip.info.frames
         if frames and chunks > frames * self.grid.patches:
             raise UserError(
@@ -203,14 +232,22 @@ class PatchData(pl.LightningDataModule):
         """
         self._sampler, self._single = sampler, single
 
-    def measure(self, frames: list[int] | None, every: int | None, served: int) -> None:
+    def measure(
+        self,
+        frames: list[int] | None,
+        every: int | None,
+        served: int,
+        grid: PatchGrid | None = None,
+    ) -> None:
         """Say what the next fit validates.
 
         Args:
             frames: Numbers of the frames; None: each one.
             every: Steps between two validations; None: as the Trainer says.
             served: Chunks from this one on have no network.
+            grid: The patches as finished networks will see them; None: as those of the fit do.
         """
+        self._seen = grid or self.grid
         self._frames, self._every, self._served = frames, every, served
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -244,7 +281,7 @@ class PatchData(pl.LightningDataModule):
         if trainer is not None and 1 < trainer.world_size <= len(frames):
             frames = frames[trainer.global_rank :: trainer.world_size]
         served = int(self.labels.max()) + 1 if self._served is None else self._served
-        shown = ValidationFrames(self.video, self.grid, self.labels, frames, served)
+        shown = ValidationFrames(self.video, self._seen, self.labels, frames, served)
         # Its own generator: a loader without one draws from torch's global one
         return DataLoader(
             cast(Dataset[Any], shown), batch_size=None, generator=torch.Generator().manual_seed(0)

@@ -199,7 +199,7 @@ class Overfit(pl.LightningModule):
         In float32, as the finished networks are measured.
         """
         with torch.autocast(self.device.type, enabled=False):
-            sr_HWC = reconstructed(self.sharing, batch, self._border)
+            sr_HWC = reconstructed(self.sharing, batch)
         self.video_psnr.update(sr_HWC[None], batch["hr"][None])
         self.log("val/psnr", self.video_psnr, on_epoch=True, logger=self.to_loggers, batch_size=1)
 

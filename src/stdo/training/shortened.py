@@ -1,6 +1,6 @@
 """Fits that are shorter than their budget says."""
 
-from stdo.chunks.sample import Sampler
+from stdo.chunks.sample import Cuts, Sampler
 from stdo.core.types import I64, Json
 
 
@@ -19,6 +19,7 @@ class Shortened(Sampler):
         self.label_N, self.learner_N = whole.label_N, whole.learner_N
         self.learners, self.at_once = whole.learners, whole.at_once
         self.steps, self._whole, self._repeat = steps, whole, repeat
+        self.worth = whole.worth
 
     @property
     def facts(self) -> Json:
@@ -27,8 +28,15 @@ class Shortened(Sampler):
 
     def batch(self, step: int) -> I64:
         """See `Sampler.batch`."""
+        return self._whole.batch(self._of_whole(step))
+
+    def cuts(self, step: int) -> Cuts | None:
+        """See `Sampler.cuts`."""
+        return self._whole.cuts(self._of_whole(step))
+
+    def _of_whole(self, step: int) -> int:
         assert 0 <= step < self.steps, step
-        return self._whole.batch(step % self._repeat if self._repeat else step)
+        return step % self._repeat if self._repeat else step
 
 
 def planned(sampler: Sampler) -> int:

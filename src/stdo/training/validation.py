@@ -22,8 +22,8 @@ from stdo.video.store import Prepared
 
 FrameBatch = dict[str, torch.Tensor]
 """lr: uint8 (P, h, w, 3), the padded patches of a frame, chunk after chunk; chunk: int64 (P,);
-place: int64 (P, 6), see `placed`; hr, base: uint8 (H, W, 3), the frame, and its bicubic picture
-where chunks have no network (else black)."""
+place: int64 (P, 6), see `placed`; border: int64 (), SR pixels of halo on each side; hr, base: uint8
+(H, W, 3), the frame, and its bicubic picture where chunks have no network (else black)."""
 
 AT_ONCE = 8
 """Patches that go through a network at once, as in evaluation."""
@@ -107,6 +107,7 @@ class ValidationFrames(Dataset[FrameBatch]):
             "lr": self._grid.extract(lr_HWC)[order_P],
             "chunk": chunk_P[order_P],
             "place": self._place[order_P],
+            "border": np.array(self._grid.halo * self._grid.scale),
             "hr": hr_HWC,
             "base": base_HWC,
         }
@@ -130,15 +131,14 @@ def placed(grid: PatchGrid, height: int, width: int) -> np.ndarray[Any, np.dtype
     return np.array(places, np.int64)
 
 
-def reconstructed(sharing: Sharing, batch: FrameBatch, border: int) -> torch.Tensor:
+def reconstructed(sharing: Sharing, batch: FrameBatch) -> torch.Tensor:
     """The frame as the networks make it now, uint8 (H, W, 3).
 
     Args:
         sharing: The networks.
         batch: The frame.
-        border: SR pixels of halo to cut off.
     """
-    sr_HWC = batch["base"].clone()
+    sr_HWC, border = batch["base"].clone(), int(batch["border"])
     places = batch["place"].tolist()
     for first in range(0, len(places), AT_ONCE):
         part = slice(first, first + AT_ONCE)

@@ -1,7 +1,7 @@
 """A clip: a video at high and at low resolution with its patch grid."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,15 @@ from stdo.video.store import Prepared, prepare
 
 @dataclass(frozen=True)
 class PatchSize:
-    """Patch size in LR pixels. None: the paper's, turned the way that needs fewer patches."""
+    """Patch size in LR pixels. None: the paper's, turned the way that needs fewer patches.
+
+    whole: Finished networks are run on whole frames, whatever patches they were trained on.
+    """
 
     height: int | None = None
     width: int | None = None
     halo: int = 0
+    whole: bool = False
 
     def grid(self, height: int, width: int, scale: int) -> PatchGrid:
         """Grid for LR frames of this size. The paper's patches are 48×54 at ×2 and ×4, 64×60 at ×3
@@ -77,6 +81,19 @@ class Clip:
         self.grid = patches.grid(height, width, self.scale)
         self.settings: Mapping[str, Any] | None = None
         self._watch: Callable[[Pairs], None] | None = None
+
+    def inference_grid(self, receptive_radius: int) -> PatchGrid:
+        """The patches as finished networks are run on them.
+
+        With ``patches.whole`` their halo holds all that a network sees, so that each patch is that
+        part of the picture that its network makes of the whole frame with its edge repeated.
+
+        Args:
+            receptive_radius: How many LR pixels away a pixel still changes the network's result.
+        """
+        if not self.patches.whole:
+            return self.grid
+        return replace(self.grid, halo=max(self.grid.halo, receptive_radius))
 
     @cached_property
     def video(self) -> Prepared:
