@@ -203,6 +203,18 @@ class PatchData(pl.LightningDataModule):
         """
         self._sampler, self._single = sampler, single
 
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Into the checkpoint: the state of an online sampler, which others do not have."""
+        online = self._sampler.online if self._sampler else None
+        state = online.state() if online else {}
+        return {name: torch.from_numpy(values) for name, values in state.items()}
+
+    def load_state_dict(self, state_dict: dict[str, torch.Tensor]) -> None:
+        """From the checkpoint."""
+        online = self._sampler.online if self._sampler else None
+        if online:
+            online.restore({name: values.numpy() for name, values in state_dict.items()})
+
     def measure(self, frames: list[int] | None, every: int | None, served: int) -> None:
         """Say what the next fit validates.
 
