@@ -44,7 +44,8 @@ _NUMBER = re.compile(
 )
 _SHOWN = {
     "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "repcam": "RepCaM", "eps": "EPS",
-    "stdo": "STDO", "jstdo": "JSTDO", "bstdo": "B-STDO", "cstdo": "C-STDO", "batch": "`batch`", "steps": "`steps`",
+    "stdo": "STDO", "jstdo": "JSTDO", "bstdo": "B-STDO", "cstdo": "C-STDO",
+    "batch": "`batch`", "steps": "`steps`",
     "adam": "paper's recipe", "muon": "our recipe",
 }  # fmt: skip
 _SIGNED = ("over_", "gain_", "paper_over_")
