@@ -15,7 +15,7 @@ from pathlib import Path
 
 from common import machine, note, options, tsv
 
-METHODS = ["awdnn", "nas", "cafm", "stdo", "jstdo", "bstdo"]
+METHODS = ["awdnn", "nas", "cafm", "repcam", "eps", "stdo", "jstdo", "bstdo"]
 
 
 def main() -> None:

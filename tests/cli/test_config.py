@@ -11,7 +11,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from stdo.chunks.dct import Dct
-from stdo.chunks.sample import Ratios, Uniform
+from stdo.chunks.eps import by_cluster
+from stdo.chunks.online import Online
+from stdo.chunks.sample import First, Ratios, Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
 from stdo.chunks.turns import Turns
@@ -19,6 +21,7 @@ from stdo.config.jobs import build_job, run_directory
 from stdo.config.settings import check
 from stdo.config.trust import CONFIG_KEYS, conf_dir, load_config
 from stdo.core.types import UserError
+from stdo.models.branched import Branched
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.runs.settings import SETTINGS
@@ -44,6 +47,8 @@ METHODS = {
     "awdnn": (whole, Single, Uniform),
     "nas": (by_time, Independent, Uniform),
     "cafm": (by_time, Modulated, Uniform),
+    "repcam": (by_time, Branched, Online),
+    "eps": (by_cluster, Single, First),
     "stdo": (by_score, Independent, Uniform),
     "jstdo": (by_score, Single, Ratios),
     "bstdo": (by_score, Independent, Turns),
@@ -183,6 +188,7 @@ BAD = {
     "trainer.limit_train_batches": [0, 1.5, "x"], "trainer.overfit_batches": [-1, 1.5, "x"],
     "trainer.fast_dev_run": [-1, 1.5, "x", None],
     "plot.frame": [-1, 1.5], "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None],
+    "sharing.init": ["he", None], "sampler.share": [0, 1.1, "x"], "sampler.every": [0, 1.5, "x"],
 }  # fmt: skip
 
 
@@ -272,7 +278,7 @@ def test_what_a_method_sets_is_its_own_unless_a_user_changes_it(
     assert build_job(configured("recipe=paper", *words)).facts["own_settings"] == []
 
 
-@pytest.mark.parametrize("method", ["awdnn", "nas", "cafm", "stdo", "jstdo", "bstdo"])
+@pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_recipe_is_the_same_for_every_method(method: str) -> None:
     """What conf/recipe/ours.yaml sets was B-STDO's own."""
     names = (

@@ -148,7 +148,18 @@ def test_a_run_of_one_network_is_packed(settings: list[str], clip: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "method", ["awdnn", "nas", "cafm", "stdo", "jstdo", "stdo sharing=modulated", "bstdo"]
+    "method",
+    [
+        "awdnn",
+        "nas",
+        "cafm",
+        "repcam",
+        "eps",
+        "stdo",
+        "jstdo",
+        "stdo sharing=modulated",
+        "bstdo",
+    ],
 )
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.slow
@@ -323,7 +334,7 @@ def test_one_network_for_every_patch(clip: Path, tmp_path: Path) -> None:
 def test_help_is_quick_and_lists_choices(tmp_path: Path) -> None:
     done = run_command("--help", cwd=tmp_path)
     assert done.returncode == 0
-    assert "method: awdnn, bstdo, cafm, jstdo, nas, stdo" in done.stdout
+    assert "method: awdnn, bstdo, cafm, eps, jstdo, nas, repcam, stdo" in done.stdout
     assert "\nbeyond, fig1_3_heatmaps, " in done.stdout
     assert f"backbone: {', '.join(OFFERED)}" in done.stdout
     assert {*BACKBONES, "ecbsr_small"} == set(OFFERED)
@@ -385,7 +396,7 @@ MISTAKES = {
     ),
     "method": (
         ["method=magic"],
-        "method=magic: must be one of awdnn, bstdo, cafm, jstdo, nas, stdo",
+        "method=magic: must be one of awdnn, bstdo, cafm, eps, jstdo, nas, repcam, stdo",
     ),
     "few ratios": (
         ["method=jstdo", "sampler.ratios=[1,0.5,0]"],

@@ -5,8 +5,9 @@ from itertools import product
 
 import numpy as np
 
+from stdo.chunks.cuts import Cuts
 from stdo.chunks.grid import PatchGrid
-from stdo.chunks.sample import Cuts, Decks
+from stdo.chunks.sample import Decks
 from stdo.core.types import I64, U8, Json, UserError
 
 LEFT_RIGHT, TOP_BOTTOM, TRANSPOSED = 1, 2, 4

@@ -3,38 +3,44 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from stdo.core.types import I64, Json, UserError
+from stdo.chunks.cuts import Cuts
+from stdo.core.types import F32, I64, Json, UserError
 
 MAX_STEPS = 10**8
 """Most steps of a fit: a week of the quickest network; samplers may keep a list of them."""
 
+State = dict[str, npt.NDArray[Any]]
+"""What resumes an `Observer`: arrays by name."""
 
-@dataclass(frozen=True)
-class Cuts:
-    """Where the pictures of a step are cut out of their frames, and how they are turned.
 
-    Attributes:
-        size: Of a side, in LR pixels.
-        top_B: First LR row of each, int64 (B,).
-        left_B: First LR column of each, int64 (B,).
-        turn_B: How each is turned, see `stdo.chunks.crops.turned`; int64 (B,).
-    """
+class Observer(Protocol):
+    """Of a sampler whose draws depend on what training makes of the patches."""
 
-    size: int
-    top_B: I64
-    left_B: I64
-    turn_B: I64
+    def note(self, patch_B: I64, error_B: F32) -> None:
+        """Take down what a step made of its patches.
 
-    def __getitem__(self, chosen: I64 | slice) -> "Cuts":
-        """Some of them."""
-        return Cuts(self.size, self.top_B[chosen], self.left_B[chosen], self.turn_B[chosen])
+        Args:
+            patch_B: Their numbers, int64 (B,), or some of them.
+            error_B: The mean squared error of each, float32 (B,), with pixels in [0, 1].
+        """
+
+    def state(self) -> State:
+        """What a fit needs to resume here."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Resume where `state` was taken. Raises UserError where it is that of another video."""
+
+    def chunk_presentations(self, label_N: I64 | None = None) -> list[int]:
+        """See `Sampler.chunk_presentations`: of the steps that are noted."""
+        ...
 
 
 class Sampler(ABC):
@@ -44,7 +50,7 @@ class Sampler(ABC):
     that a fit of k networks is k separate fits side by side, or to one. The number of presentations
     is the same for every method (equal work): ``passes`` times the number of patches. Which patches
     a step shows depends on nothing but ``seed`` and the step's number, so a fit can resume
-    anywhere.
+    anywhere; but for an `online` sampler, which keeps a state.
 
     Args:
         label_N: The chunk of each patch, int64 (N,).
@@ -120,6 +126,16 @@ class Sampler(ABC):
     def facts(self) -> Json:
         """What of the sampling belongs into metrics.json."""
         return {}
+
+    @property
+    def online(self) -> Observer | None:
+        """What is told of each step what it made of its patches; None where draws do not depend
+        on it."""
+        return None
+
+    def waits(self, step: int) -> bool:  # noqa: ARG002
+        """Whether the patches of a step cannot be drawn before the step before it is done."""
+        return False
 
     @abstractmethod
     def batch(self, step: int) -> I64:
@@ -294,6 +310,16 @@ class Weighted(_ByLearner):
         rng = np.random.default_rng((self.seed, learner, step))
         labels = rng.choice(len(self._chunks), self.batch_size, p=self._share_LC[learner])
         return np.array([rng.choice(self._chunks[label]) for label in labels])
+
+
+class First(Ratios):
+    """All of the first chunk's patches, none of the others'."""
+
+    def __init__(
+        self, label_N: I64, learner_N: I64, *, batch: int, passes: float, seed: int
+    ) -> None:
+        ratios = [1.0] + [0.0] * int(label_N.max())
+        super().__init__(label_N, learner_N, batch=batch, passes=passes, seed=seed, ratios=ratios)
 
 
 def decay(chunks: int, factor: float = 0.5) -> list[float]:

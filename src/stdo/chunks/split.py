@@ -38,7 +38,7 @@ def by_time(scores: Scores, chunks: int) -> I16:
         UserError: When there are more chunks than frames.
     """
     frames = np.shape(scores)[0] if np.ndim(scores) else 0
-    _check(chunks, frames, "frames")
+    check_chunks(chunks, frames, "frames")
     labels = (np.arange(frames) * chunks // frames).astype(np.int16)
     return np.broadcast_to(
         labels.reshape(-1, *[1] * (np.ndim(scores) - 1)), np.shape(scores)
@@ -63,7 +63,7 @@ def by_score(scores: Scores, chunks: int, thresholds: Sequence[float] | None = N
             another number, and for a chunk that they leave empty.
     """
     flat = np.asarray(scores).ravel()
-    _check(chunks, flat.size, "patches")
+    check_chunks(chunks, flat.size, "patches")
     if np.isnan(flat).any():
         raise UserError(
             f"scores hold {int(np.isnan(flat).sum())} NaN: every patch needs a finite or "
@@ -106,7 +106,8 @@ def _between(flat: Scores, chunks: int, thresholds: Sequence[float]) -> I16:
     return labels
 
 
-def _check(chunks: int, available: int, unit: str) -> None:
+def check_chunks(chunks: int, available: int, unit: str) -> None:
+    """Raise UserError for a number of chunks that none, or not so many frames or patches, make."""
     if (
         isinstance(chunks, bool)
         or not isinstance(chunks, int | np.integer)

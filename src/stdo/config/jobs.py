@@ -70,6 +70,7 @@ def build_job(config: DictConfig) -> Job:
 
     _name_as_installed(config)
     _set_chunks(config)
+    _set_branches(config)
     config.trainer.precision = resolve(config.trainer.precision, config.trainer.accelerator)
     settings = OmegaConf.to_container(config, resolve=True)
     refuse_untrusted(settings)
@@ -77,6 +78,7 @@ def build_job(config: DictConfig) -> Job:
     networks = _set_reading(config)
     config.plugins = used(config.get("plugins") or (), settings)
     trainer = _tried_trainer(config)
+    _check_online(config, trainer.world_size)
     clip = build_clip(config)
     data = PatchData(
         clip, instantiate(config.scorer.measure), instantiate(config.chunking.split), config.chunks
@@ -157,11 +159,30 @@ def _set_chunks(config: DictConfig) -> None:
         config.chunks = chunks_of(build_clip(config).info, config.chunking.seconds)
         config.chunking.seconds = None
     check_chunks(config)
+    if config.chunking.name == "clusters":
+        from stdo.pipeline.chunking import check_clusters_of
+
+        check_clusters_of(config.scorer.name, config.init.name)
     thresholds = config.chunking.get("thresholds")
     if thresholds is not None:
         from stdo.pipeline.chunking import check_thresholds_of
 
         check_thresholds_of(config.scorer.name, list(thresholds), config.chunks)
+
+
+def _check_online(config: DictConfig, processes: int) -> None:
+    """Check what a sampler that looks at the training leaves open."""
+    from stdo.pipeline.online import check_online
+
+    first = instantiate(config.init.sampler) if "sampler" in config.init else None
+    repeats = config.trainer.get("overfit_batches")
+    check_online(instantiate(config.sampler), first, processes, repeats)
+
+
+def _set_branches(config: DictConfig) -> None:
+    """Let branches begin without effect where networks begin with others' weights, in place."""
+    if config.sharing.get("init") and (config.init.weights or config.init.name == "warm"):
+        config.sharing.init = "bicubic"
 
 
 def _set_reading(config: DictConfig) -> int | None:

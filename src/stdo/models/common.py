@@ -7,7 +7,7 @@ from typing import ClassVar, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad, pixel_shuffle
+from torch.nn.functional import conv2d, conv_transpose2d, pad, pixel_shuffle
 from torch.nn.utils import parametrize, skip_init
 
 from stdo.core.cubic import cubic
@@ -52,6 +52,9 @@ class Backbone(nn.Module, ABC):
     MODULATION: ClassVar[Delta] = Delta.MODULATION
     """Whether CaFM modulates what they make, channel by channel, or in pairs of channels what they
     see, which is what the convolutions before them make after their activation."""
+
+    BRANCHED: ClassVar[tuple[str, ...]] = ("",)
+    """What the names of the convolutions begin with that RepCaM gives branches; all of them."""
 
     RESIDUALS: ClassVar[tuple[str, ...]] = ("none", "bicubic")
     """What it may predict, the published way first."""
@@ -298,3 +301,22 @@ def ordinary(conv: Convolution, weight: Tensor, bias: Tensor) -> Convolution:
     )
     folded.load_state_dict({"weight": weight, "bias": bias})
     return cast(Convolution, folded)
+
+
+def convolved(conv: Convolution, x_NCHW: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """What ``conv`` would make of a picture with these weights."""
+    assert not isinstance(conv.padding, str)
+    if isinstance(conv, nn.ConvTranspose2d):
+        return conv_transpose2d(
+            x_NCHW, weight, bias, conv.stride, conv.padding, conv.output_padding
+        )
+    if conv.padding_mode == "zeros":
+        return conv2d(x_NCHW, weight, bias, padding=conv.padding)
+    rows, cols = conv.padding
+    return conv2d(pad(x_NCHW, (cols, cols, rows, rows), mode=conv.padding_mode), weight, bias)
+
+
+def replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module in the place of the one of this name, ``body.0.first``."""
+    parent, _, leaf = name.rpartition(".")
+    setattr(network.get_submodule(parent), leaf, module)

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 from stdo.core.networks import Delta, Networks
-from stdo.models.common import Backbone, Convolution, ordinary, plain
+from stdo.models.common import Backbone, Convolution, convolved, ordinary, plain, replace
 from stdo.models.sharing import BackboneFactory, Sharing, by_chunk, seeded
 
 
@@ -38,7 +37,7 @@ class Deltas(Sharing):
         }
         self.names = [name for name in convs if self._changes(name)]
         for name in self.names:
-            _replace(self.backbone, name, _Foldable(convs[name]))
+            replace(self.backbone, name, _Foldable(convs[name]))
 
     @abstractmethod
     def _changes(self, name: str) -> bool:
@@ -74,7 +73,7 @@ class Deltas(Sharing):
         network = copy.deepcopy(self.backbone)
         for name in self.names:
             foldable = self.conv(name)
-            _replace(network, name, ordinary(foldable.conv, *foldable.folded[0]))
+            replace(network, name, ordinary(foldable.conv, *foldable.folded[0]))
         return plain(network)
 
     @torch.no_grad()
@@ -82,7 +81,7 @@ class Deltas(Sharing):
         """See `Sharing.parts`."""
         base = copy.deepcopy(self.backbone)
         for name in self.names:
-            _replace(base, name, copy.deepcopy(self.conv(name).conv))
+            replace(base, name, copy.deepcopy(self.conv(name).conv))
         deltas = [self.sent(chunk) for chunk in range(self.served)]
         return Networks([plain(base).state_dict()], self.kind, deltas)
 
@@ -130,19 +129,4 @@ class _Foldable(nn.Module):
         return _Foldable(copy.deepcopy(self.conv, memo))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        conv, (weight, bias) = self.conv, self.folded[self.turn]
-        if isinstance(conv, nn.ConvTranspose2d):
-            assert not isinstance(conv.padding, str)
-            return conv_transpose2d(
-                x_NCHW, weight, bias, conv.stride, conv.padding, conv.output_padding
-            )
-        if conv.padding_mode == "zeros":
-            return conv2d(x_NCHW, weight, bias, padding=conv.padding)
-        assert not isinstance(conv.padding, str)
-        rows, cols = conv.padding
-        return conv2d(pad(x_NCHW, (cols, cols, rows, rows), mode=conv.padding_mode), weight, bias)
-
-
-def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, leaf = name.rpartition(".")
-    setattr(network.get_submodule(parent), leaf, module)
+        return convolved(self.conv, x_NCHW, *self.folded[self.turn])

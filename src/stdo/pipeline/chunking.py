@@ -46,10 +46,22 @@ def check_thresholds_of(scorer: str, thresholds: Sequence[float], chunks: int) -
     """Raise UserError unless thresholds rise, are one fewer than chunks, and the scorer's scores
     are PSNR."""
     check_thresholds(thresholds, chunks)
-    if scorer == "dct":
+    if scorer in ("dct", "eps"):
         raise UserError(
-            f"chunking.thresholds={list(thresholds)}: must be null with scorer=dct, whose scores "
-            "are no PSNR"
+            f"chunking.thresholds={list(thresholds)}: must be null with scorer={scorer}, whose "
+            "scores are no PSNR"
+        )
+
+
+def check_clusters_of(scorer: str, init: str) -> None:
+    """Raise UserError unless the scores of a fit are those that chunking=clusters reads, to its
+    end."""
+    if scorer != "eps":
+        raise UserError(f"scorer={scorer}: must be eps with chunking=clusters")
+    if init == "warm":
+        raise UserError(
+            "init=warm: must be scratch or general with chunking=clusters: it makes chunks anew by "
+            "PSNR"
         )
 
 

@@ -230,6 +230,7 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
         clip=options.clip, clip_by=options.clip_by, accumulate=options.accumulate,
     )  # fmt: skip
     module.telling, module.to_loggers = bool(own), False
+    module.noting = sampler.online.note if sampler.online else None
     bar = f"train {phase.number}/2" if phase.number else "train"
     patches_per_step = sampler.shown * sampler.worth
     curve = Curve(patches_per_step, *past, phase.seconds)

@@ -15,7 +15,7 @@ from stdo.reporting.videos import same_video
 from stdo.runs.directory import RESULT
 from stdo.runs.files import read_metrics
 
-METHODS = ("awdnn", "nas", "cafm", "stdo")
+METHODS = ("awdnn", "nas", "cafm", "repcam", "eps", "stdo")
 """The methods of papers that a run is shown beside."""
 
 

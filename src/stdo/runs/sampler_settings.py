@@ -26,4 +26,6 @@ SAMPLER = {
     "crop": Setting(Count, "side of a random crop in LR pixels"),
     "flips": Setting(bool, "mirror half of the crops left to right, and half top to bottom"),
     "rotations": Setting(bool, "turn crops by any number of quarters"),
+    "share": Setting(Share, "patches of the passes over hard patches alone, as a share of all"),
+    "every": Setting(Count, "each so many-th pass is one over all patches"),
 }

@@ -110,9 +110,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "deliver": Setting(bool, "also write the package", Role.NONE),
     "force": Setting(bool, "train again even if the run is finished", Role.NONE),
-    "objective": Setting(
-        Word, "figure of metrics.json that a search over settings looks at", Role.NONE
-    ),
+    "objective": Setting(Word, "figure of metrics.json that a search looks at", Role.NONE),
     "checkpoint_seconds": Setting(NotNegative, "seconds between checkpoints", Role.NONE),
     "paths.outputs": Setting(Text, "folder of run directories", path=True),
     "paths.cache": Setting(
@@ -244,6 +242,7 @@ SETTINGS: dict[str, Setting] = {
         "so many of the easiest chunks have no network: bicubic serves them",
         former="bicubic",
     ),
+    "sharing.init": Setting(Literal["bicubic", "paper"], "branches at first: silent, or published"),
     "init.name": Setting(Word, "how first weights are made: scratch, general or warm"),
     "init.weights": Setting(Text | None, "weights.safetensors of a run of one network", path=True),
     "init.share": Setting(Below, "share of the patches seen that train the first network"),

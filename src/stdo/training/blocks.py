@@ -23,7 +23,8 @@ def is_watched(step: int, steps: int) -> bool:
 class Blocks(Sampler[list[int]]):
     """The steps of a fit in order, in blocks, from where a resumed fit stands.
 
-    A block ends with a point of the curve, and before it has too many patches. The length counts
+    A block ends with a point of the curve, before it has too many patches, and before a step whose
+    patches depend on those before it. The length counts
     the blocks that are done as well: Lightning ends a fit when it has seen so many, whatever was in
     them. A resumed fit may have other blocks than those before it, as it may validate elsewhere.
 
@@ -64,4 +65,5 @@ class Blocks(Sampler[list[int]]):
         last = block[-1]
         full = (len(block) + 1) * self._sampler.shown > LONGEST
         watched = is_watched(last, self._sampler.steps)
-        return full or watched or self._single or self._ends_at(last + 1)
+        waited = self._sampler.waits(last + 1)
+        return full or watched or waited or self._single or self._ends_at(last + 1)

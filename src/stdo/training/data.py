@@ -10,8 +10,8 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from stdo.chunks.crops import turned
+from stdo.chunks.cuts import Cuts
 from stdo.chunks.grid import PatchGrid
-from stdo.chunks.sample import Cuts
 from stdo.chunks.sample import Sampler as PatchSampler
 from stdo.chunks.score import Scorer
 from stdo.chunks.split import Scores, Split, even_scores
@@ -231,6 +231,18 @@ class PatchData(pl.LightningDataModule):
             single: Hand on one step at a time, in place of blocks.
         """
         self._sampler, self._single = sampler, single
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Into the checkpoint: the state of an online sampler, which others do not have."""
+        online = self._sampler.online if self._sampler else None
+        state = online.state() if online else {}
+        return {name: torch.from_numpy(values) for name, values in state.items()}
+
+    def load_state_dict(self, state_dict: dict[str, torch.Tensor]) -> None:
+        """From the checkpoint."""
+        online = self._sampler.online if self._sampler else None
+        if online:
+            online.restore({name: values.numpy() for name, values in state_dict.items()})
 
     def measure(
         self,

@@ -1,7 +1,7 @@
 """The LightningModule: a sharing, an optimizer, a schedule and a loss."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self, cast
 
 import pytorch_lightning as pl
@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from stdo.chunks.score import psnr
 from stdo.core.timeshare import yield_cores
-from stdo.core.types import UserError
+from stdo.core.types import F32, I64, UserError
 from stdo.models.common import Backbone, Convolution
 from stdo.models.pixels import to_float
 from stdo.models.sharing import Banks, Sharing
@@ -68,6 +68,8 @@ class Overfit(pl.LightningModule):
         peak_rate: The highest learning rate of the steps so far.
         telling: Whether points of the curve go to `log`, for callbacks.
         to_loggers: Whether what goes to `log` also goes to the loggers.
+        noting: Told the numbers of a step's patches, int64 (B,), and the mean squared error of
+            each, float32 (B,), before the step; None: nobody.
     """
 
     automatic_optimization = False
@@ -96,6 +98,7 @@ class Overfit(pl.LightningModule):
         self.watched: dict[str, float] | None = None
         self.peak_rate = 0.0
         self.telling = self.to_loggers = True
+        self.noting: Callable[[I64, F32], None] | None = None
         self.video_psnr = VideoPsnr()
         self.save_hyperparameters(
             {
@@ -211,6 +214,9 @@ class Overfit(pl.LightningModule):
         sr_NCHW = self.sharing(to_float(batch["lr"]), batch["chunk"])
         loss, difference_NHWC = loss_of(self._loss, sr_NCHW, batch["hr"], self._border)
         loss = loss * self._at_once
+        if self.noting is not None:
+            error_B = difference_NHWC.square().mean((1, 2, 3))
+            self.noting(batch["patch"].cpu().numpy(), error_B.cpu().numpy())
         if is_watched(self.global_step, self._all_steps):
             error = difference_NHWC.square().mean((1, 2, 3)).mean().item()
             seen.append((share * (loss.item() / self._at_once), share * error))

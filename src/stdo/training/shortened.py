@@ -1,6 +1,7 @@
 """Fits that are shorter than their budget says."""
 
-from stdo.chunks.sample import Cuts, Sampler
+from stdo.chunks.cuts import Cuts
+from stdo.chunks.sample import Observer, Sampler
 from stdo.core.types import I64, Json
 
 
@@ -25,6 +26,21 @@ class Shortened(Sampler):
     def facts(self) -> Json:
         """Those of the whole."""
         return self._whole.facts
+
+    @property
+    def online(self) -> Observer | None:
+        """See `Sampler.online`."""
+        return self._whole.online
+
+    def waits(self, step: int) -> bool:
+        """See `Sampler.waits`."""
+        return self._whole.waits(step)
+
+    def chunk_presentations(self, label_N: I64 | None = None) -> list[int]:
+        """See `Sampler.chunk_presentations`."""
+        if self.online:
+            return self.online.chunk_presentations(label_N)
+        return super().chunk_presentations(label_N)
 
     def batch(self, step: int) -> I64:
         """See `Sampler.batch`."""

@@ -43,6 +43,7 @@ class EDSR(Backbone):
     """
 
     BODY = tuple(f"body.{block}.body." for block in range(BLOCKS))
+    BRANCHED = ("body.",)
     MEAN = 0.5
 
     def __init__(
