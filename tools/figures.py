@@ -43,8 +43,8 @@ _NUMBER = re.compile(
     re.DOTALL,
 )
 _SHOWN = {
-    "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "stdo": "STDO", "jstdo": "JSTDO",
-    "bstdo": "B-STDO", "cstdo": "C-STDO", "batch": "`batch`", "steps": "`steps`",
+    "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "srvc": "SRVC", "stdo": "STDO",
+    "jstdo": "JSTDO", "bstdo": "B-STDO", "cstdo": "C-STDO", "batch": "`batch`", "steps": "`steps`",
     "adam": "paper's recipe", "muon": "our recipe",
 }  # fmt: skip
 _SIGNED = ("over_", "gain_", "paper_over_")

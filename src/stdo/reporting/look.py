@@ -21,6 +21,7 @@ LOOKS = {
     "awdnn": Look("#4a4d54", "#a2a7b3", "o"),
     "nas": Look("#00a066", "#30e8a8", "s"),
     "cafm": Look("#a8579b", "#c04aa8", "D"),
+    "srvc": Look("#7205f8", "#f69aff", ">"),
     "stdo": Look("#0064d6", "#3d86ff", "^"),
     "jstdo": Look("#f05a00", "#ee6a1a", "v"),
     "bstdo": Look("#6d1401", "#896a52", "<"),

@@ -37,8 +37,8 @@ CONFIG = "config.yaml"
 EQUAL = "budget.equal"
 
 NAMES = {
-    "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "stdo": "STDO", "jstdo": "JSTDO",
-    "bstdo": "B-STDO",
+    "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "srvc": "SRVC",
+    "stdo": "STDO", "jstdo": "JSTDO", "bstdo": "B-STDO",
 }  # fmt: skip
 """How the methods are written, in the order in which they are shown; others follow, in capitals."""
 

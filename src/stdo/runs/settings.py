@@ -13,6 +13,7 @@ from msgspec import Meta
 from stdo.core.types import UserError
 from stdo.metrics.registry import OPTIONAL, PROTOCOLS
 from stdo.runs.catalogue_settings import CATALOGUE
+from stdo.runs.chain_settings import CHAIN_SAMPLER, SHARING
 from stdo.runs.setting import (
     Below,
     BelowOne,
@@ -70,10 +71,11 @@ _SAMPLER = {
     ),
     "step_shares": Setting(
         Numbers | None,
-        "how the steps are divided among the networks, on any scale; null: 1, 1/2, 1/3 and so on",
+        "how steps are divided among networks; null: 1, 1/2, 1/3 and so on; inorder: by patches",
         numbers=True,
         former="work",
     ),
+    **CHAIN_SAMPLER,
 }
 
 _SHORTER = "; marks the run as shortened"
@@ -257,9 +259,7 @@ SETTINGS: dict[str, Setting] = {
         Positive, "passes of budget=quick: about equal seconds for every backbone", Role.NONE
     ),
     "backbone.paper_lr": Setting(Positive, "learning rate of budget=paper", Role.NONE),
-    "sharing.rank": Setting(
-        Annotated[int, Meta(ge=1, le=255)], "rank of the differences between networks"
-    ),
+    **SHARING,
     "sharing.bicubic_chunks": Setting(
         Natural,
         "so many of the easiest chunks have no network: bicubic serves them",
