@@ -43,7 +43,8 @@ _NUMBER = re.compile(
     re.DOTALL,
 )
 _SHOWN = {
-    "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "srvc": "SRVC", "stdo": "STDO",
+    "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "srvc": "SRVC", "emt": "EMT",
+    "livenas": "LiveNAS", "stdo": "STDO",
     "jstdo": "JSTDO", "bstdo": "B-STDO", "cstdo": "C-STDO", "batch": "`batch`", "steps": "`steps`",
     "adam": "paper's recipe", "muon": "our recipe",
 }  # fmt: skip

@@ -26,7 +26,8 @@ class InOrder(Sampler):
         passes: Presentations as a multiple of N.
         seed: Of the order of patches.
         step_shares: Of each chunk's network, on any scale, more than 0; None: in proportion to the
-            chunk's patches.
+            chunk's patches, with ``behind=1`` to those of the chunk before: a budget for each
+            second of video.
         trial: Share of the steps of each network but the first that choose the weights of its
             update, from 0 to below 1.
         behind: Chunks that a network lags behind its own, 0 or 1.
@@ -73,7 +74,9 @@ class InOrder(Sampler):
             raise UserError(
                 f"sampler.behind={behind}: must be 0, or 1 where there are two chunks or more"
             )
-        shares = [float(share) for share in step_shares or sizes]
+        # A network that lags behind learns while the chunk before its own is shown
+        usual = [0, *sizes[:-1]] if behind else sizes
+        shares = [float(share) for share in step_shares or usual]
         shares[:behind] = [0.0] * behind
         if min(shares[behind:]) <= 0:
             raise UserError(f"sampler.step_shares={shares}: must be more than 0 for each chunk")

@@ -22,6 +22,8 @@ LOOKS = {
     "nas": Look("#00a066", "#30e8a8", "s"),
     "cafm": Look("#a8579b", "#c04aa8", "D"),
     "srvc": Look("#7205f8", "#f69aff", ">"),
+    "emt": Look("#030631", "#b9fcfe", "P"),
+    "livenas": Look("#5a0185", "#d6f46e", "d"),
     "stdo": Look("#0064d6", "#3d86ff", "^"),
     "jstdo": Look("#f05a00", "#ee6a1a", "v"),
     "bstdo": Look("#6d1401", "#896a52", "<"),

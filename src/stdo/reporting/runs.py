@@ -38,7 +38,8 @@ EQUAL = "budget.equal"
 
 NAMES = {
     "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "srvc": "SRVC",
-    "stdo": "STDO", "jstdo": "JSTDO", "bstdo": "B-STDO",
+    "emt": "EMT", "livenas": "LiveNAS", "stdo": "STDO", "jstdo": "JSTDO",
+    "bstdo": "B-STDO",
 }  # fmt: skip
 """How the methods are written, in the order in which they are shown; others follow, in capitals."""
 

@@ -17,9 +17,11 @@ CHAIN_SAMPLER = {
         Share, "with behind=1, share of the patches shown that are of the last chunk known"
     ),
     "hardest": Setting(Share, "share of the patches of a frame that are shown, of the lowest PSNR"),
+    "inner": Setting(Count, "steps on one chunk before another one, in meta-learning"),
     "look_every": Setting(Count, "each n-th frame says which patches are the hardest"),
 }
 SHARING = {
+    "optim.outer": Setting(Share, "share of the way of a task that meta-learning goes"),
     "sharing.rank": Setting(
         Annotated[int, Meta(ge=1, le=255)], "rank of the differences between networks"
     ),

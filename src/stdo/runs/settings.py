@@ -265,7 +265,7 @@ SETTINGS: dict[str, Setting] = {
         "so many of the easiest chunks have no network: bicubic serves them",
         former="bicubic",
     ),
-    "init.name": Setting(Word, "how first weights are made: scratch, general or warm"),
+    "init.name": Setting(Word, "how first weights are made: scratch, general, meta or warm"),
     "init.weights": Setting(Text | None, "weights.safetensors of a run of one network", path=True),
     "init.share": Setting(Below, "share of the patches seen that train the first network"),
     **{f"{sampler}.{name}": setting for sampler in SAMPLERS for name, setting in _SAMPLER.items()},
