@@ -11,14 +11,17 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from stdo.chunks.dct import Dct
+from stdo.chunks.inorder import InOrder
 from stdo.chunks.sample import Ratios, Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
+from stdo.chunks.tasks import Tasks
 from stdo.chunks.turns import Turns
 from stdo.config.jobs import build_job, run_directory
 from stdo.config.settings import check
 from stdo.config.trust import CONFIG_KEYS, conf_dir, load_config
 from stdo.core.types import UserError
+from stdo.models.chain import Chain
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.runs.settings import SETTINGS
@@ -34,6 +37,9 @@ OPTIONS = sorted(
 )
 NEEDED = {
     ("init", "general"): ["init.weights=w.safetensors"],
+    ("init", "meta"): ["init.weights=w.safetensors"],
+    ("method", "emt"): ["init.weights=w.safetensors"],
+    ("optim", "reptile"): ["sampler=tasks"],
     ("scorer", "network"): ["scorer.function=numpy:copy"],
     ("scorer", "pretrained"): ["scorer.weights=w.pt"],
     ("video", "folder"): ["video.path=x"],
@@ -44,6 +50,10 @@ METHODS = {
     "awdnn": (whole, Single, Uniform),
     "nas": (by_time, Independent, Uniform),
     "cafm": (by_time, Modulated, Uniform),
+    "srvc": (by_time, Chain, InOrder),
+    "emt": (by_time, Chain, InOrder),
+    "livenas": (by_time, Chain, InOrder),
+    "reptile": (by_time, Single, Tasks),
     "stdo": (by_score, Independent, Uniform),
     "jstdo": (by_score, Single, Ratios),
     "bstdo": (by_score, Independent, Turns),
@@ -272,7 +282,7 @@ def test_what_a_method_sets_is_its_own_unless_a_user_changes_it(
     assert build_job(configured("recipe=paper", *words)).facts["own_settings"] == []
 
 
-@pytest.mark.parametrize("method", ["awdnn", "nas", "cafm", "stdo", "jstdo", "bstdo"])
+@pytest.mark.parametrize("method", ["awdnn", "nas", "cafm", "srvc", "stdo", "jstdo", "bstdo"])
 def test_a_recipe_is_the_same_for_every_method(method: str) -> None:
     """What conf/recipe/ours.yaml sets was B-STDO's own."""
     names = (

@@ -12,10 +12,11 @@ class Reptile(torch.optim.Optimizer):
 
         start ─ inner steps of Adam on a task ─► end        start += outer · (end - start)
 
-    Then Adam begins anew from the start, on another task: `stdo.chunks.tasks.Tasks` shows patches
-    of one task for as many steps. What is learned is a start from which a few steps lead far, on
-    tasks like these. The gradient of EMT's own meta-learning goes through the inner steps; this one
-    needs no second derivatives.
+    Then Adam goes on from the start, on another task: `stdo.chunks.tasks.Tasks` shows patches of
+    one task for as many steps. Adam's momentum begins anew, its second moments do not, since its
+    first steps with new ones would be as large as the rate, whatever the gradient. What is learned
+    is a start from which a few steps lead far, on tasks like these. The gradient of EMT's own
+    meta-learning goes through the inner steps; this one needs no second derivatives.
 
     Args:
         params: Parameters or groups of them.
@@ -60,14 +61,15 @@ class Reptile(torch.optim.Optimizer):
     def _move(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
         assert parameter.grad is not None
         state, (first, second) = self.state[parameter], group["betas"]
-        if state.get("step", group["inner"]) == group["inner"]:  # a new task
-            state["step"], state["start"] = 0, parameter.clone()
-            state["mean"] = torch.zeros_like(parameter)
-            state["square"] = torch.zeros_like(parameter)
+        if not state:
+            state |= {"step": 0, "square": torch.zeros_like(parameter)}
+        if state["step"] % group["inner"] == 0:  # a new task
+            state |= {"start": parameter.clone(), "mean": torch.zeros_like(parameter)}
         state["step"] += 1
-        mean = state["mean"].lerp_(parameter.grad, 1 - first) / (1 - first ** state["step"])
+        own = (state["step"] - 1) % group["inner"] + 1
+        mean = state["mean"].lerp_(parameter.grad, 1 - first) / (1 - first**own)
         square = state["square"].lerp_(parameter.grad.square(), 1 - second)
         square = square / (1 - second ** state["step"])
         parameter.addcdiv_(mean, square.sqrt_().add_(group["eps"]), value=-group["lr"])
-        if state["step"] == group["inner"]:
+        if own == group["inner"]:
             parameter.copy_(state["start"].lerp(parameter, group["outer"]))
