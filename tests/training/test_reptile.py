@@ -27,13 +27,15 @@ def test_it_goes_a_share_of_the_way_of_adam_on_each_task() -> None:
     optimizer = Reptile([{"params": [ours]}], lr=0.1, inner=3, outer=0.25)
     square = np.zeros(7)
     for task in range(4):
-        fast = start.copy()
+        fast, mean = start.copy(), np.zeros(7)
         for step in (1, 2, 3):
             gradient = rng.normal(size=7)
             ours.grad = torch.from_numpy(gradient.copy())
             optimizer.step()
+            mean = 0.9 * mean + 0.1 * gradient
             square = 0.999 * square + 0.001 * gradient**2
-            fast -= 0.1 * gradient / (np.sqrt(square / (1 - 0.999 ** (3 * task + step))) + 1e-8)
+            step_of_adam = 0.1 * mean / (1 - 0.9**step)
+            fast -= step_of_adam / (np.sqrt(square / (1 - 0.999 ** (3 * task + step))) + 1e-8)
             if step < 3:
                 np.testing.assert_allclose(ours.detach().numpy(), fast, rtol=1e-6)
         start += 0.25 * (fast - start)

@@ -33,7 +33,7 @@ class Reptile(torch.optim.Optimizer):
         lr: float,
         inner: int = 8,
         outer: float = 0.25,
-        betas: tuple[float, float] = (0.0, 0.999),
+        betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
         assert lr >= 0 and inner >= 1 and 0 < outer <= 1, (lr, inner, outer)
