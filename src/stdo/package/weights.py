@@ -59,10 +59,10 @@ def encode(networks: Networks[F32], bits: int) -> bytes:
         _encode_tensors(tensors, bits, step)
         for tensors, step in zip(networks.bases, steps, strict=True)
     ]
+    if layout.updates:
+        parts += _encode_updates(networks.deltas, params, layout.bits(bits))
+        return join([bytes([bits]) + layout.header(params), *parts])
     for delta in networks.deltas:
-        if layout.updates:
-            parts.append(_encode_update(delta, params, layout.bits(bits)))
-            continue
         rows = {str(i): rows for i, rows in enumerate(layout.rows(delta))}
         parts.append(_encode_tensors(rows, layout.bits(bits), {}) if rows else b"")
     return join([bytes([bits]) + layout.header(params), *parts])
@@ -237,23 +237,48 @@ def _encode_tensors(tensors: Mapping[str, F32], bits: int, steps: Mapping[str, F
     return numbers + spread.tobytes() + _encode_symbols(symbols, of_symbol, bits)
 
 
-def _encode_update(update: Mapping[str, Any], params: Params, bits: int) -> bytes:
-    """One part: places, then values, those of a tensor in one row. Nothing for no update."""
-    if not update:
-        return b""
-    counts, places = updates.encode(update[PLACES], params)
-    parts = np.split(update[VALUES], np.cumsum(counts)[:-1])
-    rows = {str(i): part[None] for i, part in enumerate(parts) if len(part)}
-    return places + _encode_tensors(rows, bits, {})
+def _encode_updates(deltas: Sequence[Mapping[str, Any]], params: Params, bits: int) -> list[bytes]:
+    """A part for each update: places, then values; nothing for no update. What rounding does to a
+    weight in one update is made up for by the next one that changes it: errors do not add up."""
+    error = np.zeros(sum(math.prod(shape) for _, shape in params), np.float32)
+    parts = []
+    for update in deltas:
+        if not update:
+            parts.append(b"")
+            continue
+        counts, code = updates.encode(update[PLACES], params)
+        wanted = update[VALUES] + error[update[PLACES]]
+        values = np.split(wanted, np.cumsum(counts)[:-1])
+        rows = {
+            str(i): part.reshape(shape)
+            for i, (part, shape) in enumerate(zip(values, _rows(counts, params), strict=True))
+            if len(part)
+        }
+        parts.append(code + _encode_tensors(rows, bits, {}))
+        decoded = _decode_update(memoryview(parts[-1]), params, bits)
+        error[update[PLACES]] = wanted - decoded[VALUES]
+    return parts
 
 
 def _decode_update(data: memoryview, params: Params, bits: int) -> dict[str, Any]:
-    """The inverse of `_encode_update`, but for rounding."""
+    """The inverse of a part of `_encode_updates`, but for rounding."""
     if not len(data):
         return {}
     counts, places, end = updates.decode(data, params)
-    values = _decode_tensors(data[end:], [(1, count) for count in counts if count], bits)
-    return {PLACES: places, VALUES: np.concatenate([row[0] for row in values])}
+    shapes = [shape for shape in _rows(counts, params) if shape[1]]
+    values = _decode_tensors(data[end:], shapes, bits)
+    return {PLACES: places, VALUES: np.concatenate([rows.ravel() for rows in values])}
+
+
+def _rows(counts: Sequence[int], params: Params) -> list[tuple[int, int]]:
+    """The rows that the values of each tensor are coded in: its own where all of it changes, else
+    one."""
+    found = []
+    for count, (_, shape) in zip(counts, params, strict=True):
+        whole = count == math.prod(shape) and len(shape) > 1
+        rows = shape[0] if whole else 1
+        found.append((rows, count // rows))
+    return found
 
 
 def _decode_tensors(
