@@ -44,6 +44,7 @@ _NUMBER = re.compile(
 )
 _SHOWN = {
     "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "repcam": "RepCaM", "eps": "EPS",
+    "srvc": "SRVC", "emt": "EMT", "livenas": "LiveNAS",
     "stdo": "STDO", "jstdo": "JSTDO", "bstdo": "B-STDO", "cstdo": "C-STDO",
     "batch": "`batch`", "steps": "`steps`",
     "adam": "paper's recipe", "muon": "our recipe",

@@ -12,16 +12,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from stdo.chunks.dct import Dct
 from stdo.chunks.eps import by_cluster
+from stdo.chunks.inorder import InOrder
 from stdo.chunks.online import Online
 from stdo.chunks.sample import First, Ratios, Uniform
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
+from stdo.chunks.tasks import Tasks
 from stdo.chunks.turns import Turns
 from stdo.config.jobs import build_job, run_directory
 from stdo.config.settings import check
 from stdo.config.trust import CONFIG_KEYS, conf_dir, load_config
 from stdo.core.types import UserError
 from stdo.models.branched import Branched
+from stdo.models.chain import Chain
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
 from stdo.runs.settings import SETTINGS
@@ -37,6 +40,9 @@ OPTIONS = sorted(
 )
 NEEDED = {
     ("init", "general"): ["init.weights=w.safetensors"],
+    ("init", "meta"): ["init.weights=w.safetensors"],
+    ("method", "emt"): ["init.weights=w.safetensors"],
+    ("optim", "reptile"): ["sampler=tasks"],
     ("scorer", "network"): ["scorer.function=numpy:copy"],
     ("scorer", "pretrained"): ["scorer.weights=w.pt"],
     ("video", "folder"): ["video.path=x"],
@@ -49,6 +55,10 @@ METHODS = {
     "cafm": (by_time, Modulated, Uniform),
     "repcam": (by_time, Branched, Online),
     "eps": (by_cluster, Single, First),
+    "srvc": (by_time, Chain, InOrder),
+    "emt": (by_time, Chain, InOrder),
+    "livenas": (by_time, Chain, InOrder),
+    "reptile": (by_time, Single, Tasks),
     "stdo": (by_score, Independent, Uniform),
     "jstdo": (by_score, Single, Ratios),
     "bstdo": (by_score, Independent, Turns),

@@ -28,6 +28,7 @@ from stdo.video.writer import VideoWriter
 
 PATCHES = ["patches.height=12", "patches.width=16"]
 OFFERED = sorted(file.stem for file in (conf_dir() / "backbone").glob("*.yaml"))
+METHODS = sorted(file.stem for file in (conf_dir() / "method").glob("*.yaml"))
 TINY = ["backbone=espcn", "scale=2", "chunks=2", *PATCHES, "budget.passes=1", "trainer=cpu"]
 FILES = (
     "config.yaml provenance.json chunks.npz maps.npz facts.json metrics.json frames.csv curves.csv "
@@ -159,6 +160,8 @@ def test_a_run_of_one_network_is_packed(settings: list[str], clip: Path, tmp_pat
         "jstdo",
         "stdo sharing=modulated",
         "bstdo",
+        "srvc",
+        "livenas",
     ],
 )
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -179,7 +182,7 @@ def test_every_method_with_every_backbone(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["stdo", "bstdo"])
+@pytest.mark.parametrize("method", ["stdo", "bstdo", "srvc"])
 def test_two_processes_learn_what_one_does(clip: Path, tmp_path: Path, method: str) -> None:
     figures = []
     for trainer in (
@@ -334,7 +337,7 @@ def test_one_network_for_every_patch(clip: Path, tmp_path: Path) -> None:
 def test_help_is_quick_and_lists_choices(tmp_path: Path) -> None:
     done = run_command("--help", cwd=tmp_path)
     assert done.returncode == 0
-    assert "method: awdnn, bstdo, cafm, eps, jstdo, nas, repcam, stdo" in done.stdout
+    assert f"method: {', '.join(METHODS)}" in done.stdout
     assert "\nbeyond, fig1_3_heatmaps, " in done.stdout
     assert f"backbone: {', '.join(OFFERED)}" in done.stdout
     assert {*BACKBONES, "ecbsr_small"} == set(OFFERED)
@@ -396,7 +399,7 @@ MISTAKES = {
     ),
     "method": (
         ["method=magic"],
-        "method=magic: must be one of awdnn, bstdo, cafm, eps, jstdo, nas, repcam, stdo",
+        f"method=magic: must be one of {', '.join(METHODS)}",
     ),
     "few ratios": (
         ["method=jstdo", "sampler.ratios=[1,0.5,0]"],

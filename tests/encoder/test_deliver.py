@@ -15,12 +15,14 @@ import pytest
 import torch
 from msgspec.structs import asdict
 
+from stdo.chunks.inorder import InOrder
 from stdo.chunks.score import ByPsnr
 from stdo.chunks.split import by_score, by_time, whole
 from stdo.core.types import UserError
 from stdo.encoder.pack import Delivered, Delivery, deliver, is_delivered
 from stdo.evaluation.reconstruct import Reconstructor
 from stdo.evaluation.table import closing_table
+from stdo.models.chain import Chain
 from stdo.models.lowrank import LowRank
 from stdo.models.modulated import Modulated
 from stdo.models.sharing import Independent, Single
@@ -55,6 +57,17 @@ METHODS = {
     "stdo, modulated, bicubic": {
         "split": by_score,
         "sharing": partial(Modulated, bicubic_chunks=1),
+    },
+    "srvc": {
+        "split": by_time,
+        "sharing": partial(Chain, fraction=0.05),
+        "sampler": partial(InOrder, batch=4, passes=3.0, seed=0, trial=0.25),
+    },
+    "livenas": {
+        "split": by_time,
+        "sharing": partial(Chain, fraction=1),
+        "sampler": partial(InOrder, batch=4, passes=3.0, seed=0, behind=1),
+        "halo": 2,
     },
     "lowrank, bicubic": {"split": by_score, "sharing": partial(LowRank, bicubic_chunks=1)},
 }
@@ -128,6 +141,8 @@ def test_every_byte_is_accounted_for(run: Job) -> None:
     assert sizes["lr"] == members["lr.mp4"] and sizes["audio"] == 0
     assert (sizes["models"], sizes["chunks"]) == (members["weights.bin"], members["chunks.bin"])
     assert sizes["graph"] == members["graph.onnx"]
+    parts = done.metrics["network_bytes"]
+    assert len(parts) == 3 and sum(parts) + 4 * (1 + 4) + 1 == sizes["models"]
     assert done.metrics["bitrate_kbps"] == pytest.approx(sizes["total"] * 8 / (6 / 25) / 1000)
     table = closing_table(done.metrics)
     assert "bytes     lr " in table and "kbit/s" in table and "dB at 8 bits" in table

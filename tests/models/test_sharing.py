@@ -124,7 +124,7 @@ def test_every_network_may_begin_as_a_copy_of_one(kind: str, name: str) -> None:
         for parameter in sharing.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
     assert torch.equal(sharing.network(1)(batch()), sharing.network(0)(batch())) == (
-        sharing.networks == 1
+        sharing.networks == 1 or kind == "chain"  # whose updates, the difference, are none yet
     )
 
 

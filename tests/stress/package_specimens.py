@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from tiny_package import add_sound, smooth
 from torch import Tensor, nn
 
 from stdo.chunks.grid import PatchGrid
-from stdo.core.networks import Delta, Networks
+from stdo.core.networks import PLACES, VALUES, Delta, Networks
 from stdo.core.types import F32, Colour, Frame
 from stdo.encoder.graph import export_graph
 from stdo.models.common import Backbone, Bicubic, plain
@@ -80,6 +81,7 @@ KINDS = {
 OTHERS = {
     "cafm": KINDS["cafm"],
     "lowrank": Kind(2, 3, (0, 1, 2), 8, "x264", (12, 16), deltas="low rank"),
+    "updates": Kind(2, 3, (0, 1, 2), 8, "x264", (12, 16), deltas="updates"),
     "transposed": Kind(3, 2, (0, 1), 8, "x264", (12, 16), halo=2, backbone="fsrcnn"),
 }
 """Kept apart: a mutation's number picks one of the kinds above, and what it once found it must go
@@ -159,6 +161,8 @@ def _weights(kind: Kind) -> Networks[F32]:
     ]
     if not kind.deltas:
         return Networks(tensors)
+    if kind.deltas == "updates":
+        return Networks(tensors[:1], Delta.UPDATE, [{}, _update(40, 1), _update(9, 2)])
     (outputs, inputs, high, wide), rng = tensors[0]["first.weight"].shape, np.random.default_rng(2)
     shape = (
         (outputs // 2, 2, 3)
@@ -169,6 +173,14 @@ def _weights(kind: Kind) -> Networks[F32]:
     if kind.deltas == "modulations":
         return Networks(tensors[:1], Delta.MODULATION, deltas)
     return Networks(tensors[:1], Delta.LOW_RANK, [{}, *deltas[1:]])
+
+
+def _update(count: int, seed: int) -> dict[str, Any]:
+    """Of so many weights of `Tiny`."""
+    rng = np.random.default_rng(seed)
+    size = sum(parameter.numel() for parameter in _made("tiny", 2, 0).parameters())
+    places = np.sort(rng.permutation(size)[:count])
+    return {PLACES: places, VALUES: rng.normal(0, 0.05, count).astype(np.float32)}
 
 
 def make_all(

@@ -75,6 +75,7 @@ def build_job(config: DictConfig) -> Job:
     settings = OmegaConf.to_container(config, resolve=True)
     refuse_untrusted(settings)
     _check_partial(config)
+    _check_chain(config)
     networks = _set_reading(config)
     config.plugins = used(config.get("plugins") or (), settings)
     trainer = _tried_trainer(config)
@@ -204,6 +205,14 @@ def _set_reading(config: DictConfig) -> int | None:
         accumulate = config.trainer.get("accumulate_grad_batches") or 1
         batch_of_each(config.budget.batch, networks, accumulate)
     return networks
+
+
+def _check_chain(config: DictConfig) -> None:
+    """Raise UserError for parts that do not go with a network that is trained chunk after chunk."""
+    from stdo.pipeline.chain import check_chain
+
+    shared, sampler = instantiate(config.sharing), instantiate(config.sampler)
+    check_chain(shared, sampler, config.chunking.name, "sampler" in config.init)
 
 
 def _check_partial(config: DictConfig) -> None:

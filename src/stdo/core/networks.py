@@ -4,6 +4,8 @@ and the player. Arrays of NumPy and tensors of torch alike; torch is not importe
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
+from math import prod
 from typing import Any, Generic, TypeVar
 
 MAX_RANK = 255
@@ -12,9 +14,13 @@ MAX_RANK = 255
 Array = TypeVar("Array")
 
 
+PLACES, VALUES = "places", "values"
+"""The two arrays of an update, see `Delta`."""
+
+
 class Delta(StrEnum):
-    """What a chunk can change in a convolution of the base. The values name tensors of weights
-    files.
+    """What a chunk can change in the base: in its convolutions, or in single weights. The values
+    name tensors of weights files.
 
     MODULATION: (outputs / 2, 2, 3), mixes the two outputs of each pair, see
         `stdo.models.modulated`.
@@ -22,11 +28,15 @@ class Delta(StrEnum):
     LOW_RANK: (rank, height + width), the left column and the right row of each rank of a matrix
         (height, width), see `stdo.models.lowrank`. The matrix is the filters', (outputs · rows,
         inputs · columns).
+    UPDATE: of single weights, on top of the updates of all networks before it, see
+        `stdo.models.chain`. No convolution has a name here: ``places`` (n,), rising whole numbers,
+        count the weights over all tensors in their order, and ``values`` (n,) are what to add.
     """
 
     MODULATION = "modulation"
     INPUTS = "inputs"
     LOW_RANK = "difference"
+    UPDATE = "update"
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,8 @@ class Networks(Generic[Array]):
             names and shapes. With deltas there is one.
         kind: Of the deltas; None: there are none.
         deltas: For each network the name of every convolution that it changes -> array of the
-            shape of ``kind``. All that change anything change the same convolutions.
+            shape of ``kind``. All that change anything change the same convolutions. An update
+            has arrays of its own, see `Delta`.
         steps: For each base whose weights are multiples of a step already: parameter name -> step
             of each row.
     """
@@ -62,6 +73,9 @@ class Networks(Generic[Array]):
         """Every network by itself, deltas folded in."""
         if self.kind is None:
             return [dict(base) for base in self.bases]
+        if self.kind is Delta.UPDATE:
+            chain = accumulate(self.deltas, updated, initial=self.bases[0])
+            return [dict(tensors) for tensors in chain][1:]
         return [fold(self.bases[0], self.kind, delta) for delta in self.deltas]
 
 
@@ -74,6 +88,7 @@ def fold(base: Mapping[str, Any], kind: Delta, delta: Mapping[str, Any]) -> dict
     and column (i, x).
     """
     folded = dict(base)
+    assert kind is not Delta.UPDATE, "an update is added to the network before"
     for name, change in delta.items():
         weight = base[f"{name}.weight"]
         if kind is Delta.INPUTS:
@@ -93,6 +108,28 @@ def fold(base: Mapping[str, Any], kind: Delta, delta: Mapping[str, Any]) -> dict
             more = product.reshape(outputs, high, inputs, wide).swapaxes(1, 2)
         folded[f"{name}.weight"] = weight + more.reshape(weight.shape)
     return folded
+
+
+def updated(tensors: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
+    """A network with an update added. Tensors that it does not change are the same objects.
+
+    Args:
+        tensors: Parameter name -> array, in the order of the network's state.
+        update: ``places`` and ``values``, see `Delta`; without any, nothing changes.
+    """
+    changed = dict(tensors)
+    if not update:
+        return changed
+    places, values = update[PLACES], update[VALUES]
+    first = done = 0
+    for name, tensor in tensors.items():
+        end = int((places < first + prod(tensor.shape)).sum())
+        if end > done:
+            flat = tensor.reshape(-1) * 1  # a copy, of either library
+            flat[places[done:end] - first] += values[done:end]
+            changed[name] = flat.reshape(tensor.shape)
+        first, done = first + prod(tensor.shape), end
+    return changed
 
 
 def sides_of(weight: Sequence[int]) -> tuple[int, int]:

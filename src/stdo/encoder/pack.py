@@ -216,6 +216,7 @@ def _costs(package: Package, delivery: Delivery) -> Json:
     assert manifest.quality is not None
     return {
         "bytes": sizes,
+        "network_bytes": weights.sizes(package.read(WEIGHTS)),
         "bitrate_kbps": float(sizes["total"] * 8 / 1000 / manifest.source.seconds),
         "delivered": {
             "bits": delivery.bits,

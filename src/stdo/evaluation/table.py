@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from stdo.core.types import Json
 from stdo.metrics.registry import METRICS, OTHERS, PROTOCOLS
 from stdo.runs.files import harmless
-from stdo.runs.schema import DELIVERED
 
 _WIDTH = 80
 _BARS = "▁▂▃▄▅▆▇█"
@@ -43,7 +42,7 @@ def closing_table(metrics: Json, others: Sequence[tuple[str, Json]] = ()) -> str
     if metrics.get("shortened"):
         lines += _wrapped("shortened", _shortened(metrics), ", ")
     lines += _wrapped("cost", _costs(metrics), ", ")
-    if set(DELIVERED) <= metrics.keys():
+    if "delivered" in metrics:
         lines += _wrapped("bytes", _bytes(metrics), ", ")
     lines += _wrapped(
         "seconds", [f"{step} {number(s, 1)}" for step, s in metrics["seconds"].items()], ", "
@@ -122,13 +121,21 @@ def _bytes(metrics: Json) -> list[str]:
     parts = []
     for part, size in metrics["bytes"].items():
         unit = "B" if size >= 1000 else " B"  # 64 kB, 64 B
-        parts.append(f"{part} {short(size)}{unit}")
+        parts.append(f"{part} {short(size)}{unit}{_changes(metrics) if part == 'models' else ''}")
     delivered = metrics["delivered"]
     return [
         *parts,
         f"{number(metrics['bitrate_kbps'], 0)} kbit/s",
         f"{number(delivered['psnr']['frame'], 2)} dB at {delivered['bits']} bits",
     ]
+
+
+def _changes(metrics: Json) -> str:
+    """What the changes of chunks weigh, where the networks are one base and changes."""
+    sizes = metrics.get("network_bytes") or []
+    if len(sizes) <= len(set(metrics.get("network_steps") or [])):
+        return ""
+    return f" (base {short(sizes[0])}B, changes {short(sum(sizes[1:]))}B)"
 
 
 def _chunk_cells(psnr: Sequence[float | None]) -> list[str]:

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 
 from stdo.core.files import atomic
 from stdo.core.foreign import parse_json, read_file
-from stdo.core.networks import MAX_RANK, Delta, Networks, delta_shape
+from stdo.core.networks import MAX_RANK, PLACES, VALUES, Delta, Networks, delta_shape
 from stdo.core.types import SCALES, UserError
 from stdo.models.common import Backbone, plain
 from stdo.models.registry import build, found, name_of
@@ -36,7 +36,8 @@ def save_networks(
 
     Tensors are named ``network.<number>.<parameter>``, numbered as `Sharing.network_of` does; where
     the networks are one and what they change in it, that one is ``base.<parameter>`` and the
-    changes are ``modulation.<number>.<convolution>`` or ``difference.…``, see `Sharing.parts`.
+    changes are ``modulation.<number>.<convolution>``, ``difference.…`` or
+    ``update.<number>.places`` and ``.values``, see `Sharing.parts`.
     ``backbone``, ``residual``, ``settings``, ``scale`` and ``networks`` are added to ``meta``.
     """
     networks = sharing.distinct()
@@ -175,9 +176,14 @@ def load_parts(path: str | Path) -> Networks[Tensor]:
     kinds = (kind for kind in Delta if _under(f"{kind}.", tensors))
     kind = next(kinds, Delta.LOW_RANK)
     deltas = [_under(f"{kind}.{i}.", tensors) for i in range(len(networks))]
-    complete = all(deltas) or kind is Delta.LOW_RANK  # a low-rank difference may change nothing
+    # A low-rank difference or an update may change nothing
+    complete = all(deltas) or kind in (Delta.LOW_RANK, Delta.UPDATE)
     known = _shapes(networks[0])
-    if not complete or _shapes(base) != known or not _fit(deltas, kind, known):
+    if kind is Delta.UPDATE:
+        fits = all(_is_update(delta, known) for delta in deltas)
+    else:
+        fits = _fit(deltas, kind, known)
+    if not complete or _shapes(base) != known or not fits:
         raise UserError(f"{path}: its base and {kind}s do not fit its {len(networks)} networks")
     return Networks([{name: base[name] for name in known}], kind, deltas)
 
@@ -206,6 +212,20 @@ def _fit(
         if not changeable or shape != delta_shape(kind, weight, min(rank, MAX_RANK)):
             return False
     return all(shapes == first for shapes in changing)
+
+
+def _is_update(update: Mapping[str, Tensor], known: Mapping[str, torch.Size]) -> bool:
+    """Whether an update is none, or names weights that a network of these shapes has, in order."""
+    if not update:
+        return True
+    if update.keys() != {PLACES, VALUES}:
+        return False
+    places, values = update[PLACES], update[VALUES]
+    if places.dtype != torch.int64 or places.ndim != 1 or values.shape != places.shape:
+        return False
+    size = sum(shape.numel() for shape in known.values())
+    rising = bool((places[1:] > places[:-1]).all())
+    return len(places) > 0 and rising and int(places[0]) >= 0 and int(places[-1]) < size
 
 
 _FORMER = {"leak": "negative_slope"}

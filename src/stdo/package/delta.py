@@ -22,6 +22,9 @@ bits."""
 LOWRANK_BITS = 4
 """At most: fewer bits for more ranks are worth more (docs/decisions/0018)."""
 
+UPDATE_BITS = 6
+"""At most: what an update adds is a small part of a weight, whose own step is about as large."""
+
 Params = Sequence[tuple[str, Sequence[int]]]
 """Name and shape of every parameter of one plain network."""
 
@@ -34,24 +37,35 @@ class Layout:
         convs: Name and shape of the weight of each convolution; none where there are no deltas.
         rank: Of low-rank differences, up to 255; 0: they are modulations.
         of_inputs: Whether modulations change what convolutions see.
+        updates: Whether single weights change instead, see `stdo.package.updates`.
     """
 
     convs: Params = ()
     rank: int = 0
     of_inputs: bool = False
+    updates: bool = False
 
     @classmethod
     def of(cls, networks: Networks[F32], params: Params) -> "Layout":
         """That of the deltas of some networks."""
         some = next((delta for delta in networks.deltas if delta), {})
+        if networks.kind is Delta.UPDATE:
+            return cls(updates=bool(some))
         low_rank = networks.kind is Delta.LOW_RANK
         rank = max(map(len, some.values()), default=0) if low_rank else 0
         convs = [conv for conv in _convs(params) if conv[0] in some]
         return cls(convs, rank, networks.kind is Delta.INPUTS)
 
     @property
+    def changes(self) -> bool:
+        """Whether there are deltas."""
+        return self.updates or bool(self.convs)
+
+    @property
     def kind(self) -> Delta:
         """Of the deltas, where there are any."""
+        if self.updates:
+            return Delta.UPDATE
         if self.rank:
             return Delta.LOW_RANK
         return Delta.INPUTS if self.of_inputs else Delta.MODULATION
@@ -69,6 +83,8 @@ class Layout:
             .tolist()
         )
         rank, of_inputs = sum(header[flags:]), header[flags:] == b"\0"
+        if of_inputs and not any(mask):
+            return cls(updates=True)
         shapes = {name: tuple(shape) for name, shape in params}
         convs = [conv for conv, changed in zip(_convs(params), mask, strict=False) if changed]
         for name, _ in convs:
@@ -86,16 +102,18 @@ class Layout:
 
     def header(self, params: Params) -> bytes:
         """Nothing without deltas; else a bit for each of ``params``, and a byte with the rank, or
-        0 for modulations of inputs."""
+        0 for modulations of inputs. Updates have no bit set and 0."""
         changed = {f"{name}.weight" for name, _ in self.convs}
         mask = np.packbits([name in changed for name, _ in params]).tobytes()
-        more = bytes([self.rank] if self.rank or self.of_inputs else [])
-        return mask + more if changed else b""
+        more = bytes([self.rank] if self.rank or self.of_inputs or self.updates else [])
+        return mask + more if self.changes else b""
 
     def bits(self, bits: int) -> int:
         """The bits of a delta's numbers where weights have ``bits``."""
         if bits >= 16:
             return bits
+        if self.updates:
+            return min(bits, UPDATE_BITS)
         return min(bits, LOWRANK_BITS) if self.rank else max(bits, MODULATION_BITS)
 
     @property

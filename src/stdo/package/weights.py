@@ -1,7 +1,9 @@
 """weights.bin: the networks, quantised and range-coded.
 
     parts: header │ network 0 │ network 1 │ …     every network whole, or
-           header │ base │ delta 0 │ delta 1 │ …  one network and what each chunk changes in it
+           header │ base │ delta 0 │ delta 1 │ …  one network and what each chunk changes in it: in
+                                                  the base, or, of single weights, in the network
+                                                  before it (`stdo.package.updates`)
 
 Each part is coded alone and in order, so a player that has the first bytes can use the first
 networks. At 32 and 16 bits the numbers stand as they are (float32, float16). Below, every row of a
@@ -11,17 +13,19 @@ each row names the table that codes it shortest.
 """
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
-from stdo.core.networks import Networks, fold
+from stdo.core.networks import PLACES, VALUES, Networks, fold, updated
 from stdo.core.types import F32, F64, I64, U8, UserError
+from stdo.package import updates
 from stdo.package.coding import Symbols, damaged, encoder, join, packed, split, table, unpacking
 from stdo.package.delta import Layout, Params
-from stdo.package.limits import BITS, WEIGHTS
+from stdo.package.limits import BITS, MAX_NETWORKS, WEIGHTS
 
 SPREADS = 32
 """Tables of either shape, Laplace and Gauss; a step of a quarter between two costs at most 0.5 % of
@@ -47,7 +51,7 @@ def encode(networks: Networks[F32], bits: int) -> bytes:
     params = params_of(networks.bases[0])
     assert all(params_of(tensors) == params for tensors in networks.bases)
     layout = Layout.of(networks, params)
-    if networks.deltas and not layout.convs:  # none changes anything: there is nothing to fold
+    if networks.deltas and not layout.changes:  # none changes anything: there is nothing to fold
         count = len(networks)
         networks = Networks(list(networks.bases) * count, steps=list(networks.steps) * count)
     steps = networks.steps or [{}] * len(networks.bases)
@@ -55,10 +59,19 @@ def encode(networks: Networks[F32], bits: int) -> bytes:
         _encode_tensors(tensors, bits, step)
         for tensors, step in zip(networks.bases, steps, strict=True)
     ]
+    if layout.updates:
+        parts += _encode_updates(networks.deltas, params, layout.bits(bits))
+        return join([bytes([bits]) + layout.header(params), *parts])
     for delta in networks.deltas:
         rows = {str(i): rows for i, rows in enumerate(layout.rows(delta))}
         parts.append(_encode_tensors(rows, layout.bits(bits), {}) if rows else b"")
     return join([bytes([bits]) + layout.header(params), *parts])
+
+
+def sizes(data: bytes) -> list[int]:
+    """Bytes of each part of weights.bin but the header: of the networks, or of the base and then
+    of each delta."""
+    return [len(part) for part, _ in split(data, WEIGHTS, MAX_NETWORKS + 2)[1:]]
 
 
 class Stored(Sequence[Tensors]):
@@ -88,13 +101,17 @@ class Stored(Sequence[Tensors]):
         if header[:1] != bytes([bits]):
             raise damaged(WEIGHTS, f"it is not of {bits} bits")
         layout = Layout.read(bytes(header[1:]), params)
-        if len(parts) != networks + bool(layout.convs):
+        if len(parts) != networks + layout.changes:
             raise damaged(WEIGHTS, f"{len(parts)} parts are not {networks} networks")
         had = [part for part, end in parts if max_bytes is None or end <= max_bytes]
-        self._count = len(had[1:] if layout.convs else had)
-        plain = lru_cache(1 if layout.convs else _KEPT)(partial(_plain, had, params, bits))
-        changed = lru_cache(_KEPT)(partial(_changed, plain, had[1:], layout, bits))
-        self._network = changed if layout.convs else plain
+        self._count = len(had[1:] if layout.changes else had)
+        plain = lru_cache(1 if layout.changes else _KEPT)(partial(_plain, had, params, bits))
+        changed: Callable[[int], Tensors]
+        if layout.updates:
+            changed = _Updated(plain, had[1:], params, layout.bits(bits))
+        else:
+            changed = partial(_changed, plain, had[1:], layout, bits)
+        self._network = lru_cache(_KEPT)(changed) if layout.changes else plain
 
     def __len__(self) -> int:
         return self._count
@@ -139,6 +156,35 @@ def _changed(
     if not all(np.isfinite(tensor).all() for tensor in folded.values()):
         raise damaged(WEIGHTS, "a delta leads to numbers that are not finite")
     return folded
+
+
+class _Updated:
+    """The networks of a chain of updates. In rising order each costs one update; going back starts
+    again with the base."""
+
+    def __init__(
+        self,
+        plain: Callable[[int], Tensors],
+        updates: Sequence[memoryview],
+        params: Params,
+        bits: int,
+    ) -> None:
+        self._plain, self._updates, self._params, self._bits = plain, updates, params, bits
+        self._at, self._now = -1, {}  # type: int, Tensors
+        self._lock = threading.Lock()
+
+    def __call__(self, index: int) -> Tensors:
+        with self._lock:  # several threads ask
+            if index < self._at or self._at < 0:
+                self._at, self._now = -1, self._plain(0)
+            while self._at < index:
+                update = _decode_update(self._updates[self._at + 1], self._params, self._bits)
+                with np.errstate(all="ignore"):
+                    now: Tensors = updated(self._now, update)
+                if not all(np.isfinite(tensor).all() for tensor in now.values()):
+                    raise damaged(WEIGHTS, "an update leads to numbers that are not finite")
+                self._at, self._now = self._at + 1, now
+            return dict(self._now)
 
 
 def decode(
@@ -189,6 +235,50 @@ def _encode_tensors(tensors: Mapping[str, F32], bits: int, steps: Mapping[str, F
     numbers = np.concatenate(biases + list(steps.values())).astype("<f2").tobytes()
     symbols = np.concatenate([symbols.ravel() for symbols in coded])
     return numbers + spread.tobytes() + _encode_symbols(symbols, of_symbol, bits)
+
+
+def _encode_updates(deltas: Sequence[Mapping[str, Any]], params: Params, bits: int) -> list[bytes]:
+    """A part for each update: places, then values; nothing for no update. What rounding does to a
+    weight in one update is made up for by the next one that changes it: errors do not add up."""
+    error = np.zeros(sum(math.prod(shape) for _, shape in params), np.float32)
+    parts = []
+    for update in deltas:
+        if not update:
+            parts.append(b"")
+            continue
+        counts, code = updates.encode(update[PLACES], params)
+        wanted = update[VALUES] + error[update[PLACES]]
+        values = np.split(wanted, np.cumsum(counts)[:-1])
+        rows = {
+            str(i): part.reshape(shape)
+            for i, (part, shape) in enumerate(zip(values, _rows(counts, params), strict=True))
+            if len(part)
+        }
+        parts.append(code + _encode_tensors(rows, bits, {}))
+        decoded = _decode_update(memoryview(parts[-1]), params, bits)
+        error[update[PLACES]] = wanted - decoded[VALUES]
+    return parts
+
+
+def _decode_update(data: memoryview, params: Params, bits: int) -> dict[str, Any]:
+    """The inverse of a part of `_encode_updates`, but for rounding."""
+    if not len(data):
+        return {}
+    counts, places, end = updates.decode(data, params)
+    shapes = [shape for shape in _rows(counts, params) if shape[1]]
+    values = _decode_tensors(data[end:], shapes, bits)
+    return {PLACES: places, VALUES: np.concatenate([rows.ravel() for rows in values])}
+
+
+def _rows(counts: Sequence[int], params: Params) -> list[tuple[int, int]]:
+    """The rows that the values of each tensor are coded in: its own where all of it changes, else
+    one."""
+    found = []
+    for count, (_, shape) in zip(counts, params, strict=True):
+        whole = count == math.prod(shape) and len(shape) > 1
+        rows = shape[0] if whole else 1
+        found.append((rows, count // rows))
+    return found
 
 
 def _decode_tensors(

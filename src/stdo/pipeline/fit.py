@@ -112,28 +112,39 @@ class Job:
 
 
 @dataclass(frozen=True)
-class _Phase:
+class Phase:
     """One phase of a fit.
 
     Attributes:
         checkpoint: Where it resumes.
-        number: Of two phases, 1 or 2; else 0.
-        past: The phase before it, which took so many seconds.
-        following: The phase after it.
+        number: Of several phases, from 1; else 0.
+        past: The phases before it, which took so many seconds.
+        following: The phases after it.
+        whole_curve: Whether the learning rate moves over the whole of this phase, rather than over
+            all phases.
+        optimizer: In place of the job's.
     """
 
     sharing: Sharing
     sampler: Sampler
     checkpoint: Path
     number: int = 0
-    past: Sampler | None = None
+    past: Sequence[Sampler] = ()
     seconds: float = 0.0
-    following: Sampler | None = None
+    following: Sequence[Sampler] = ()
+    whole_curve: bool = False
+    optimizer: Optimizer | None = None
 
     @property
     def name(self) -> str:
         """How folders and files of several phases are called."""
         return f"phase-{self.number}" if self.number else ""
+
+    @property
+    def bar(self) -> str:
+        """What its progress bar is called."""
+        count = len(self.past) + 1 + len(self.following)
+        return f"train {self.number}/{count}" if self.number else "train"
 
 
 def fit(job: Job, tracker: Tracker) -> pl.Trainer:
@@ -150,7 +161,7 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
     chunks, label_N = int(data.labels.max()) + 1, _flat(data)
     sharing = job.sharing(chunks)
     *before, sampler = job.samplers(label_N, sharing.learner_of(label_N))
-    phase, done = _Phase(sharing, sampler, job.directory / CHECKPOINT), []
+    phase, done = Phase(sharing, sampler, job.directory / CHECKPOINT), []
     rates: list[float | None] = []
     for first in before:
         weights, steps, seconds, rate = _start(
@@ -160,15 +171,15 @@ def fit(job: Job, tracker: Tracker) -> pl.Trainer:
         rates.append(rate)
         sharing, label_N = job.sharing(chunks, weights), _flat(data)
         sampler = job.samplers(label_N, sharing.learner_of(label_N))[-1]
-        phase = _Phase(sharing, sampler, job.directory / CHECKPOINT, 2, done[-1], seconds)
-    trainer, seconds = _train(job, phase, loggers)
+        phase = Phase(sharing, sampler, job.directory / CHECKPOINT, 2, [*done], seconds)
+    trainer, seconds = train_phase(job, phase, loggers)
     done.append(Shortened(sampler, trainer.global_step))
     # Else its threads may end this process, or a child that is done, with an abort
     if dist.is_initialized():
         dist.destroy_process_group()
     if trainer.is_global_zero:
         rates.append(peak_rate_of(trainer))
-        _save(job, sharing, done, seconds, str(trainer.strategy.root_device), rates)
+        save(job, sharing, done, seconds, str(trainer.strategy.root_device), rates)
     return trainer
 
 
@@ -188,8 +199,9 @@ def _start(
         weights = read_weights(kept, sharing.backbone)
         scores, steps, seconds, rate = read_scores(scored, data.labels.shape, sampler.steps)
     else:
-        phase = _Phase(sharing, sampler, job.directory / START_CHECKPOINT, 1, following=following)
-        trainer, seconds = _train(job, phase, loggers)
+        start = job.directory / START_CHECKPOINT
+        phase = Phase(sharing, sampler, start, 1, following=[following])
+        trainer, seconds = train_phase(job, phase, loggers)
         steps, rate = trainer.global_step, peak_rate_of(trainer)
         weights = {
             name: tensor.detach().cpu() for name, tensor in sharing.backbone.state_dict().items()
@@ -197,7 +209,7 @@ def _start(
         scores = data.scores
         if trainer.is_global_zero:
             began = time.monotonic()
-            with _explained(job, sampler):
+            with explained(job, sampler):
                 scores = _score(data, sharing.network(0), trainer.strategy.root_device)
             seconds += time.monotonic() - began
             write_safetensors(kept, weights, {})
@@ -212,29 +224,27 @@ def _start(
     return weights, steps, seconds, rate
 
 
-def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, float]:
+def train_phase(job: Job, phase: Phase, loggers: list[Logger]) -> tuple[pl.Trainer, float]:
     """Train one phase, or resume it. Returns its Trainer, and the seconds of this phase and those
     before it."""
     data, sampler, last = job.data, phase.sampler, phase.checkpoint
     options, steps = job.options, sampler.steps
     border = data.grid.halo * data.video.scale
-    past = (phase.past.steps, phase.past.presentations) if phase.past else (0, 0)
-    before = planned(phase.past) if phase.past else 0
-    after = planned(phase.following) if phase.following else 0
+    done = sum(each.steps for each in phase.past), sum(each.presentations for each in phase.past)
+    before, after = (sum(map(planned, part)) for part in (phase.past, phase.following))
+    others = (0, 0) if phase.whole_curve else (before, planned(sampler) - steps + after)
     own = options.callbacks(job.directory / KEPT / phase.name)
     every = _show(job, phase, single=bool(own))
+    moves = phase.optimizer or job.optimizer
     module = Overfit(
-        phase.sharing, job.optimizer, job.schedule, steps, border, sampler.at_once,
-        job.loss,
-        others=(before, planned(sampler) - steps + after),
+        phase.sharing, moves, job.schedule, steps, border, sampler.at_once, job.loss, others=others,
         clip=options.clip, clip_by=options.clip_by, accumulate=options.accumulate,
     )  # fmt: skip
     module.telling, module.to_loggers = bool(own), False
     module.noting = sampler.online.note if sampler.online else None
-    bar = f"train {phase.number}/2" if phase.number else "train"
     patches_per_step = sampler.shown * sampler.worth
-    curve = Curve(patches_per_step, *past, phase.seconds)
-    with _explained(job, sampler), deferred() as asked:
+    curve = Curve(patches_per_step, *done, phase.seconds)
+    with explained(job, sampler), deferred() as asked:
         kept = KeepLast(
             last, job.checkpoint_seconds, asked, steps if phase.following else None,
             lambda done: is_due(done, every, steps),
@@ -242,7 +252,7 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
         due = [ValidateWhenDue(every, steps)] if every is not None else []
         trainer = job.trainer(
             max_epochs=1,
-            callbacks=[*due, *own, curve, FitProgress(patches_per_step, bar), kept],
+            callbacks=[*due, *own, curve, FitProgress(patches_per_step, phase.bar), kept],
             logger=loggers,
             plugins=[AtomicCheckpointIO(), *environment(job.trainer)],
             # every process sees every step, and takes its share of its patches
@@ -262,11 +272,11 @@ def _train(job: Job, phase: _Phase, loggers: list[Logger]) -> tuple[pl.Trainer, 
     return trainer, curve.seconds
 
 
-def _show(job: Job, phase: _Phase, single: bool) -> int | None:
+def _show(job: Job, phase: Phase, single: bool) -> int | None:
     """Say what a phase shows and what it validates. Returns the steps between two validations,
     or None."""
     data, sampler, options = job.data, phase.sampler, job.options
-    whole = sum(each.steps for each in (phase.past, sampler, phase.following) if each)
+    whole = sum(each.steps for each in (*phase.past, sampler, *phase.following))
     every = steps_between(options.validate_every, whole)
     data.show(sampler, single)
     if every is None:
@@ -285,7 +295,7 @@ def _show(job: Job, phase: _Phase, single: bool) -> int | None:
 
 
 @contextmanager
-def _explained(job: Job, sampler: Sampler) -> Iterator[None]:
+def explained(job: Job, sampler: Sampler) -> Iterator[None]:
     """Raise UserError for what a machine or Lightning refuses."""
     batch = job.facts.get("batch", sampler.batch_size) // job.options.accumulate
     try:
@@ -327,14 +337,17 @@ def _score(data: PatchData, network: Backbone, device: torch.device) -> F32:
     return scorer.scores(((video.lr[t], video.hr[t]) for t in frames), grid)
 
 
-def _save(
+def save(
     job: Job,
     sharing: Sharing,
     phases: Sequence[Sampler],
     seconds: float,
     device: str,
     rates: Sequence[float | None],
+    more: Json | None = None,
 ) -> None:
+    """Keep chunks, facts and weights of a fit. rates: of each phase the highest learning rate.
+    more: facts that take the place of others."""
     data, grid, network_of = (
         job.data,
         job.data.grid,
@@ -371,8 +384,9 @@ def _save(
     for sampler in phases:
         facts |= sampler.facts
     facts |= shortened_facts(phases, job.options.limit, patches_seen / len(label_N))
-    if len(phases) > 1:
+    if job.start is not None:
         facts["branch_step"] = phases[0].steps
+    facts |= more or {}
     write_chunks(job.directory, data.scores, data.labels, network_of)
     write_facts(job.directory, facts)  # before the weights: whoever finds them finds these as well
     save_networks(job.directory / WEIGHTS, sharing)

@@ -23,6 +23,7 @@ from stdo.evaluation.pictures import comparison, heatmap
 from stdo.evaluation.reconstruct import Reconstructor, device_of
 from stdo.metrics.registry import METRICS, OPTIONAL, check
 from stdo.models.weights import load_networks
+from stdo.pipeline.chain import fit_chain, is_chain
 from stdo.pipeline.fit import Job, fit
 from stdo.reporting.runs import method_name
 from stdo.runs.directory import (
@@ -96,7 +97,7 @@ def _run(job: Job, tracker: Tracker) -> Json:
     prepared = time.monotonic() - began
     one = processes_of(job.trainer) == 1  # several of one fit compute together
     with timeshare(threads_on(device_of_fit(job.trainer)) if one else 1):
-        trainer = fit(job, tracker)
+        trainer = (fit_chain if is_chain(job.shared) else fit)(job, tracker)
     return (
         evaluate(job.directory, job.data.clip, prepare_seconds=prepared, metrics=job.metrics)
         if trainer.is_global_zero

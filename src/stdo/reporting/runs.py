@@ -38,6 +38,7 @@ EQUAL = "budget.equal"
 
 NAMES = {
     "awdnn": "awDNN", "nas": "NAS", "cafm": "CaFM", "repcam": "RepCaM", "eps": "EPS",
+    "srvc": "SRVC", "emt": "EMT", "livenas": "LiveNAS",
     "stdo": "STDO", "jstdo": "JSTDO", "bstdo": "B-STDO",
 }  # fmt: skip
 """How the methods are written, in the order in which they are shown; others follow, in capitals."""

@@ -29,6 +29,8 @@ START_WEIGHTS, START_SCORES = (
 )
 """Where the phases of a fit resume; and what the first one leaves to the main one, the scores
 written last."""
+CHAIN = Path("checkpoints") / "chain.safetensors"
+"""What the phases of a chain leave to those after them."""
 KEPT, LOGGERS, PROFILE = "kept", "loggers", "fit-profile"
 """Folders for the checkpoints of a user's callbacks and for the files of a user's loggers; how the
 files of a profiler begin."""
@@ -37,7 +39,7 @@ _WRITTEN_TO = re.compile(r"crops|checkpoints|sr|tensorboard|wandb|network-\d+")
 whole."""
 
 __all__ = [
-    "CHECKPOINT", "CHUNKS", "DELIVERED", "KEPT", "LOGGERS", "MAPS", "PROFILE", "RESULT",
+    "CHAIN", "CHECKPOINT", "CHUNKS", "DELIVERED", "KEPT", "LOGGERS", "MAPS", "PROFILE", "RESULT",
     "START_CHECKPOINT", "START_SCORES", "START_WEIGHTS",
     "WEIGHTS", "claimed", "file_name", "read_chunks",
     "read_result", "refuse_links", "start_directory", "write_chunks", "write_facts", "write_maps",

@@ -1,5 +1,6 @@
 """Schema of the settings of samplers."""
 
+from stdo.runs.chain_settings import CHAIN_SAMPLER
 from stdo.runs.setting import Count, Numbers, Setting, Share, Shares, Size
 
 SAMPLER = {
@@ -19,13 +20,14 @@ SAMPLER = {
     ),
     "step_shares": Setting(
         Numbers | None,
-        "how the steps are divided among the networks, on any scale; null: 1, 1/2, 1/3 and so on",
+        "how steps are divided among networks; null: 1, 1/2, 1/3 and so on; inorder: by patches",
         numbers=True,
         former="work",
     ),
     "crop": Setting(Count, "side of a random crop in LR pixels"),
     "flips": Setting(bool, "mirror half of the crops left to right, and half top to bottom"),
     "rotations": Setting(bool, "turn crops by any number of quarters"),
+    **CHAIN_SAMPLER,
     "share": Setting(Share, "patches of the passes over hard patches alone, as a share of all"),
     "every": Setting(Count, "each so many-th pass is one over all patches"),
 }

@@ -200,6 +200,8 @@ RESULT: dict[str, Field] = {
     ),
     "bitrate_kbps": Field(Seconds, "bits of the package per second of video, in "
         "thousands", columns=_ITSELF, page=True),
+    "network_bytes": Field(Numbers | None, "bytes of each network in the package, or of the base "
+        "and then of what each network changes", columns=_ITSELF),
     "delivered": Field(
         Delivered, "what a viewer of the package sees",
         columns=(
@@ -223,7 +225,7 @@ RESULT: dict[str, Field] = {
 }  # fmt: skip
 """The figures of metrics.json that we read."""
 
-DELIVERED = ("bytes", "bitrate_kbps", "delivered")
+DELIVERED = ("bytes", "bitrate_kbps", "delivered", "network_bytes")
 """What delivering a run adds to its result."""
 
 NEEDED = frozenset(name for name, field in RESULT.items() if field.needed == "all")

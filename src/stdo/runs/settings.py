@@ -13,6 +13,7 @@ from msgspec import Meta
 from stdo.core.types import UserError
 from stdo.metrics.registry import OPTIONAL, PROTOCOLS
 from stdo.runs.catalogue_settings import CATALOGUE
+from stdo.runs.chain_settings import SHARING
 from stdo.runs.sampler_settings import SAMPLER
 from stdo.runs.setting import (
     Below,
@@ -234,16 +235,14 @@ SETTINGS: dict[str, Setting] = {
         Positive, "passes of budget=quick: about equal seconds for every backbone", Role.NONE
     ),
     "backbone.paper_lr": Setting(Positive, "learning rate of budget=paper", Role.NONE),
-    "sharing.rank": Setting(
-        Annotated[int, Meta(ge=1, le=255)], "rank of the differences between networks"
-    ),
+    **SHARING,
     "sharing.bicubic_chunks": Setting(
         Natural,
         "so many of the easiest chunks have no network: bicubic serves them",
         former="bicubic",
     ),
     "sharing.init": Setting(Literal["bicubic", "paper"], "branches at first: silent, or published"),
-    "init.name": Setting(Word, "how first weights are made: scratch, general or warm"),
+    "init.name": Setting(Word, "how first weights are made: scratch, general, meta or warm"),
     "init.weights": Setting(Text | None, "weights.safetensors of a run of one network", path=True),
     "init.share": Setting(Below, "share of the patches seen that train the first network"),
     **{f"{sampler}.{name}": setting for sampler in SAMPLERS for name, setting in SAMPLER.items()},

@@ -18,6 +18,7 @@ from stdo.models.common import Backbone
 from stdo.models.registry import BACKBONES, build, sharings
 from stdo.models.sharing import Sharing, Single
 from stdo.training.muon import Muon
+from stdo.training.reptile import Reptile
 from stdo.training.schedule import cosine
 
 Optimizer = Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]
@@ -30,6 +31,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "AdamW": torch.optim.AdamW,
     "SGD": torch.optim.SGD,
     "Muon": Muon,
+    "Reptile": Reptile,
 }
 SCHEDULES: dict[str, Schedule] = {"cosine": cosine}
 
