@@ -14,10 +14,10 @@ from stdo.video.writer import VideoWriter
 
 TINY = [*JOB, "trainer=cpu", "trainer.precision=32-true", "video.path=clip.mkv", "method=stdo"]
 SLURM = {
-    "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "pack", "SLURM_NTASKS": "4",
-    "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "1", "SLURM_NODEID": "0",
-    "SLURM_NODELIST": "localhost",
+    "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "pack", "SLURM_NTASKS": "4", "SLURM_NPROCS": "4",
+    "SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_NODELIST": "localhost",
 }  # fmt: skip
+"""As ``srun -n 4`` sets them; it sets no SLURM_NTASKS_PER_NODE."""
 WITHOUT_LOCKS = """
 import errno, fcntl, os
 def flock(file, operation):
