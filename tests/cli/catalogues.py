@@ -1,5 +1,6 @@
 """What the tests of stdo.catalogue share: commands, and what they leave."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -10,7 +11,22 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tiny_job import JOB
+
+
+def needs_slurm() -> None:
+    """Skip where no real Slurm is there to run jobs."""
+    if importlib.util.find_spec("submitit") is None:
+        pytest.skip("submitit is not installed (the extra cluster)")
+    try:
+        words = ["sinfo", "--noheader", "--states=idle,mixed", "--format=%D"]
+        found = subprocess.run(words, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("no Slurm answers sinfo")
+    if not found.stdout.strip():
+        pytest.skip("no machine of Slurm is idle")
+
 
 TINY = [*JOB, "trainer=cpu", "trainer.precision=32-true", "videos=films", "out=made"]
 

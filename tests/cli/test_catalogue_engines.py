@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from catalogues import TINY, catalogue, digests, start, statuses, worker_of
+from catalogues import TINY, catalogue, digests, needs_slurm, start, statuses, worker_of
 from tiny_job import tiny_clip
 
 from stdo.core.locks import exclusive
@@ -45,17 +45,18 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["local", "slurm", "ray"])
+@pytest.mark.parametrize("engine", ["local", "submitit", "slurm", "ray"])
 def test_a_killed_worker_is_started_again_and_packages_are_the_same(
     engine: str, expected: tuple[Path, dict[str, str]]
 ) -> None:
-    package = {"local": "stdo", "slurm": "submitit", "ray": "ray"}[engine]
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed (the extra cluster)")
+    if engine == "slurm":
+        needs_slurm()
+    elif engine != "local" and importlib.util.find_spec(engine) is None:
+        pytest.skip(f"{engine} is not installed (the extra cluster)")
     folder, single = expected
     words = [*TINY, "budget.passes=40", "workers=2", f"engine={engine}", f"out={engine}"]
-    if engine == "slurm":
-        words.append("slurm.cluster=local")
+    if engine == "submitit":
+        words[-2:] = ["engine=slurm", "out=submitit", "slurm.cluster=local"]
     with two_nodes() if engine == "ray" else nullcontext() as address:
         if address:
             words.append(f"ray.address={address}")
@@ -72,19 +73,50 @@ def test_a_killed_worker_is_started_again_and_packages_are_the_same(
 
 
 @pytest.mark.slow
-def test_stopping_loses_nothing(expected: tuple[Path, dict[str, str]]) -> None:
+@pytest.mark.parametrize("engine", ["local", "slurm"])
+def test_stopping_loses_nothing(engine: str, expected: tuple[Path, dict[str, str]]) -> None:
+    if engine == "slurm":
+        needs_slurm()
     folder, single = expected
-    words = [*TINY, "budget.passes=40", "workers=2", "out=stopped", "checkpoint_seconds=0"]
-    process = start(folder, *words)
-    worker = worker_of(folder / "stopped", "film0")
+    out = f"stopped-{engine}"
+    words = [*TINY, "budget.passes=40", "workers=2", f"out={out}", f"engine={engine}"]
+    process = start(folder, *words, "checkpoint_seconds=0")
+    worker = worker_of(folder / out, "film0")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=100)
     assert process.returncode == 130
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
-    assert statuses(folder / "stopped")["film0"]["state"] == "queued"
+    assert statuses(folder / out)["film0"]["state"] == "queued"
     code, _, err = catalogue(folder, *words)
-    assert (code, digests(folder / "stopped")) == (0, single), err
+    assert (code, digests(folder / out)) == (0, single), err
+
+
+@pytest.mark.slow
+def test_jobs_of_slurm_that_are_cancelled_or_warned_are_started_again(
+    expected: tuple[Path, dict[str, str]],
+) -> None:
+    """In a catalogue whose name has blanks and brackets, by a command that runs in a job itself."""
+    needs_slurm()
+    folder, single = expected
+    out = folder / "é b=[1], (2)'s"
+    words = [*TINY, "budget.passes=40", "engine=slurm", "retries=1", f"out={out.name}"]
+    inside = ["srun", "--ntasks=1", "--overlap", sys.executable, "-m", "stdo.catalogue", *words]
+    process = subprocess.Popen(
+        ["salloc", "--ntasks=2", "--cpus-per-task=1", "--quiet", *inside],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for key, how in (("film0", []), ("film1", ["--signal=USR2"])):
+        variables = Path(f"/proc/{worker_of(out, key, least=1)}/environ").read_text().split("\0")
+        job = dict(each.partition("=")[::2] for each in variables)
+        array = f"{job['SLURM_ARRAY_JOB_ID']}_{job['SLURM_ARRAY_TASK_ID']}"
+        subprocess.run(["scancel", *how, array], check=True)
+    printed, err = process.communicate(timeout=500)
+    assert process.returncode == 0, err
+    assert re.search(r"film0: its job \d+_\d died \(CANCELLED.*it is started again", err)
+    assert "film1: the time of its job was over; it is started again" in err
+    assert "3 videos: 3 done" in printed
+    assert digests(out) == single
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from catalogues import needs_slurm
 from tiny_job import tiny_clip
 
 from stdo.core.types import UserError
@@ -23,6 +24,7 @@ PLUGINS = {
     "basic": "hydra",
     "joblib": "hydra_plugins.hydra_joblib_launcher",
     "submitit_local": "hydra_plugins.hydra_submitit_launcher",
+    "submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
     "ray": "hydra_plugins.hydra_ray_launcher",
 }
 
@@ -48,6 +50,8 @@ def installed(module: str) -> bool:
 def needs(name: str) -> None:
     if not installed(PLUGINS.get(name, f"hydra_plugins.hydra_{name}_sweeper")):
         pytest.skip(f"hydra's {name} is not installed (the extra cluster)")
+    if name == "submitit_slurm":
+        needs_slurm()
 
 
 @pytest.fixture
@@ -104,6 +108,32 @@ def test_a_job_whose_process_dies_is_listed_and_the_others_end(launcher: str, fo
     (listed,) = [line for line in done.stderr.splitlines() if line.startswith("    python -m")]
     assert listed.endswith("scorer.function=scorers:dies"), "as it is typed"
     assert "STDO k=2" in done.stdout.rpartition("bicubic")[2], "the other is in the table"
+
+
+@pytest.mark.slow
+def test_jobs_of_slurm_that_wait_are_waited_for_after_one_died(folder: Path) -> None:
+    needs("submitit_slurm")
+    done = train(
+        folder, "-m", "hydra/launcher=submitit_slurm", "hydra.launcher.array_parallelism=1", *TINY,
+        "method=stdo", "scorer=network", "scorer.function=scorers:dies,scorers:fine", "seed=0,1",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "of 4 jobs 2 failed; the same command tries them again:" in done.stderr
+    died = r"^  did not end \(Slurm: \d+_0 FAILED, \d+_1 FAILED\)$"
+    assert len(re.findall(died, done.stderr, re.MULTILINE)) == 2
+    assert len(list(folder.glob("outputs/*/*/metrics.json"))) == 2
+
+
+@pytest.mark.slow
+def test_what_slurm_refuses_is_one_line(folder: Path) -> None:
+    needs("submitit_slurm")
+    done = train(
+        folder, "-m", "hydra/launcher=submitit_slurm", *TINY, "seed=0,1",
+        "hydra.launcher.partition=nowhere",
+    )  # fmt: skip
+    assert done.returncode == 2
+    said = "stdo: hydra/launcher=submitit_slurm: sbatch: error: invalid partition specified: nowhe"
+    assert done.stderr.splitlines()[-1].startswith(said)
 
 
 @pytest.mark.slow

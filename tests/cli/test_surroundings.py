@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from catalogues import needs_slurm
 from tiny_job import JOB
 
 from stdo.video.sample import GeneratedClip
@@ -14,10 +15,10 @@ from stdo.video.writer import VideoWriter
 
 TINY = [*JOB, "trainer=cpu", "trainer.precision=32-true", "video.path=clip.mkv", "method=stdo"]
 SLURM = {
-    "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "pack", "SLURM_NTASKS": "4",
-    "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "1", "SLURM_NODEID": "0",
-    "SLURM_NODELIST": "localhost",
+    "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "pack", "SLURM_NTASKS": "4", "SLURM_NPROCS": "4",
+    "SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_NODELIST": "localhost",
 }  # fmt: skip
+"""As ``srun -n 4`` sets them; it sets no SLURM_NTASKS_PER_NODE."""
 WITHOUT_LOCKS = """
 import errno, fcntl, os
 def flock(file, operation):
@@ -75,6 +76,18 @@ def test_four_runs_in_one_slurm_job(folder: Path) -> None:
         assert len(curves.read_text().splitlines()) > 1, (
             "the curve is written by the one process that there is"
         )
+
+
+@pytest.mark.slow
+def test_two_runs_by_srun(folder: Path) -> None:
+    needs_slurm()
+    run = f'exec {sys.executable} -m stdo.train "$@" seed=$SLURM_PROCID'
+    words = ["srun", "--ntasks=2", "sh", "-c", run, "sh", *TINY]
+    done = subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list(folder.glob("outputs/clip/*/metrics.json"))) == 2
 
 
 @pytest.mark.slow

@@ -1,13 +1,17 @@
 """Callbacks and loggers from the configuration: what is honoured, and what is refused before
 anything is decoded."""
 
+import gc
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
+from lightning_utilities.core.imports import RequirementCache
 from omegaconf import OmegaConf
 
 from stdo.config.callbacks import REFUSED, callbacks_of, tracker_of
@@ -125,6 +129,67 @@ def test_a_callback_that_cannot_work_is_one_line(
         job_of(*words.split())
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+PACKAGES = {
+    "loggers.CometLogger": "comet_ml",
+    "loggers.LitLogger": "litlogger",
+    "loggers.MLFlowLogger": "mlflow",
+    "loggers.TensorBoardLogger": "tensorboard",
+    "loggers.WandbLogger": "wandb",
+    "profilers.XLAProfiler": "torch_xla",
+}
+"""What classes of Lightning need that it does not install itself."""
+ALONE = {"loggers.CSVLogger", "loggers.Logger"} | {
+    f"profilers.{name}Profiler" for name in ("", "Simple", "Advanced", "PassThrough", "PyTorch")
+}
+
+
+def test_the_packages_of_loggers_and_profilers_are_known() -> None:
+    loggers = {f"loggers.{name}" for name in pl.loggers.__all__}
+    assert ALONE | set(PACKAGES) == loggers | {f"profilers.{n}" for n in pl.profilers.__all__}
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_class_whose_package_is_missing_is_one_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of those that are installed, one line is still what a missing one would be."""
+    kind = get_class(f"pytorch_lightning.{name}")
+    for parent in kind.__mro__:
+        for value in vars(sys.modules[parent.__module__]).values():
+            if isinstance(value, RequirementCache):
+                monkeypatch.setattr(value, "available", False, raising=False)
+                monkeypatch.setattr(
+                    value, "message", f"{value.requirement} is not here", raising=False
+                )
+    monkeypatch.chdir(tmp_path)
+    where = "trainer.profiler" if name.startswith("profilers") else "logger.mine"
+    with pytest.raises(UserError, match=rf"^{where}: cannot be built \(.* is not here") as caught:
+        job_of(f"+{where}._target_=pytorch_lightning.{name}")
+    assert "\n" not in str(caught.value)
+    del caught
+    gc.collect()
+    assert "Exception ignored" not in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_statistics_of_the_device_need_psutil_on_a_cpu_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pytorch_lightning.accelerators.cpu._PSUTIL_AVAILABLE", False)
+    config = asked({"DeviceStatsMonitor": {}})
+    config.trainer = {"accelerator": "cpu"}
+    with pytest.raises(UserError, match=r"^callbacks.devicestatsmonitor: cannot be built"):
+        callbacks_of(config)
+    config.callbacks.devicestatsmonitor.cpu_stats = False
+    callbacks_of(config)
+
+
+def test_a_class_that_is_not_there_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match=r"NoLogger: there is no such class or function$"):
+        job_of("+logger.x._target_=pytorch_lightning.loggers.NoLogger")
+    assert capfd.readouterr().err == ""
 
 
 def test_a_class_of_a_profiler_writes_into_the_run_directory_unless_told_otherwise(

@@ -11,6 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from stdo.core.locks import main_process
 from stdo.training import processes
 from stdo.training.processes import environment, fit_of, processes_of, threads_on
+from stdo.training.trainer import tried
 
 SLURM = {
     "SLURM_NTASKS": "4",
@@ -49,6 +50,7 @@ def test_one_process_stays_one(
     assert rank_zero_only.rank == 0
     with fit_of(made):
         assert main_process()
+    assert tried(made, {}, {}).world_size == 1, "a Trainer on trial is built as that of the fit"
 
 
 @pytest.mark.parametrize(

@@ -13,42 +13,28 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from stdo.cli import slurm
 from stdo.cli.encode import (
     BUSY,
     CODES,
     DONE,
     FAILED,
-    LATER,
     Task,
     as_json,
     encode,
-    encode_in_time,
     environment,
 )
-from stdo.core.foreign import printable
+from stdo.cli.submitted import GRACE, PARALLEL, POLL, Ended, Submitit, say_again
 from stdo.core.types import UserError
 
 _ENDED = {code: outcome for outcome, code in CODES.items()}
-_POLL = 0.5
-_GRACE = 60.0
-"""Seconds in which a process that is asked to stop has written its checkpoint."""
-
-_ARRAY = 1000
-"""Most jobs of one array, and of all that are submitted at a time; Slurm's own limit is 1001 unless
-it is set otherwise."""
-
-_PARALLEL = 256
-"""Jobs of an array that run at the same time unless ``workers`` says otherwise."""
-
-Ended = Generator[tuple[Task, str], None, None]
-"""Tasks as they end, with `DONE`, `FAILED`, `BUSY`, or a line that says how their process died."""
 
 
 class Engine(Protocol):
@@ -89,8 +75,8 @@ def engine_of(config: Mapping[str, Any], workers: int) -> Engine:
         address = config["ray"]["address"] or os.environ.get("RAY_ADDRESS")
         return OnRay(config["workers"] if address else workers, threads, retries, gpus, address)
     if config["slurm"]["cluster"] == "slurm":
-        workers = config["workers"] or _PARALLEL
-    return Submitit(workers, threads, retries, gpus, config["slurm"])
+        workers = config["workers"] or PARALLEL
+    return Submitit(workers, threads, retries, gpus, config["slurm"], config["shard"] or "")
 
 
 @dataclass
@@ -131,7 +117,7 @@ class Local:
             if self._stopping.is_set():
                 return how
             if again:
-                _say_again(task, how)
+                say_again(task, how)
         return f"{how}, {self.retries + 1} times"
 
     def _process(self, task: Task) -> int:
@@ -159,7 +145,7 @@ class Local:
     def _stop(self) -> None:
         for process in list(self._running):
             process.terminate()
-        until = time.monotonic() + _GRACE
+        until = time.monotonic() + GRACE
         for process in list(self._running):
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, until - time.monotonic()))
@@ -201,16 +187,16 @@ class OnRay:
                 waiting |= {remote.remote(task): task for task in left[:room]}
                 left = left[room:]
                 try:
-                    ended, _ = ray.wait(list(waiting), num_returns=1, timeout=_POLL)
+                    ended, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL)
                 except (ray.exceptions.RayError, ConnectionError) as error:
-                    line = f"engine=ray: the cluster is lost ({_first_line(error)})"
+                    line = f"engine=ray: the cluster is lost ({slurm.reason(error)})"
                     raise UserError(f"{line}; the same command goes on") from error
                 for each in ended:
                     task = waiting.pop(each)
                     try:
                         outcome = str(ray.get(each))
                     except ray.exceptions.RayError as error:
-                        outcome = f"Ray lost it: {_first_line(error)}"
+                        outcome = f"Ray lost it: {slurm.reason(error)}"
                     yield task, outcome
         finally:
             ray.shutdown()
@@ -234,108 +220,7 @@ class OnRay:
             )
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             place = f"ray.address={self.address}" if self.address else "engine=ray"
-            raise UserError(f"{place}: Ray cannot be reached ({_first_line(error)})") from error
-
-
-@dataclass
-class Submitit:
-    """Jobs of Slurm, in arrays, by submitit; or of its local executor, to try the same here.
-
-    Attributes:
-        workers: How many at the same time.
-        threads: Cores that a job asks for.
-        retries: How often a job that dies is submitted again, or one whose time is over before
-            its fit got further; one that got further is submitted again in any case.
-        gpus: That a job asks for.
-        slurm: The settings of ``slurm``.
-    """
-
-    workers: int
-    threads: int
-    retries: int
-    gpus: float
-    slurm: Mapping[str, Any]
-
-    def run(self, tasks: Sequence[Task]) -> Ended:
-        """Submit all tasks, and wait for them."""
-        import submitit
-
-        cluster = str(self.slurm["cluster"])
-        folder = Path(tasks[0].out) / "submitit" / "%j"
-        try:
-            executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-            executor.update_parameters(**self._parameters(cluster))
-        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-            raise UserError(f"slurm.cluster={cluster}: {_first_line(error)}") from error
-        yield from self._wait(executor, tasks, self.workers if cluster == "local" else _ARRAY)
-
-    def _parameters(self, cluster: str) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "name": "stdo",
-            "timeout_min": self.slurm["minutes"],
-            "cpus_per_task": self.threads,
-            "gpus_per_node": int(self.gpus),
-        }
-        if self.gpus != int(self.gpus):
-            raise UserError(f"resources.gpus={self.gpus:g}: must be a whole number on Slurm")
-        if self.slurm["memory"] is not None:
-            found["mem_gb"] = self.slurm["memory"]
-        if cluster == "slurm":
-            found["slurm_array_parallelism"] = self.workers
-            for name in ("partition", "account"):
-                if self.slurm[name] is not None:
-                    found[f"slurm_{name}"] = self.slurm[name]
-        return found
-
-    def _wait(self, executor: Any, tasks: Sequence[Task], most: int) -> Ended:
-        left = list(tasks)
-        tries = {task.key: self.retries for task in tasks}
-        running: dict[Any, Task] = {}
-        try:
-            while left or running:
-                room = most - len(running)
-                # Few large arrays: a queue of many small ones is what schedulers suffer from
-                if left and room >= min(len(left), most // 2 if most == _ARRAY else 1):
-                    batch, left = left[:room], left[room:]
-                    running |= zip(_submitted(executor, batch), batch, strict=True)
-                for job in [job for job in running if job.done()]:
-                    task = running.pop(job)
-                    outcome = _result(job)
-                    if outcome == LATER:  # no failure, however often it happens
-                        outcome = "the time of its job was over"
-                    elif outcome in CODES or not tries[task.key]:
-                        yield task, outcome
-                        continue
-                    else:
-                        tries[task.key] -= 1
-                    _say_again(task, outcome)
-                    left.append(task)
-                time.sleep(_POLL)
-        finally:
-            for job in running:
-                job.cancel(check=False)
-
-
-def _submitted(executor: Any, tasks: Sequence[Task]) -> list[Any]:
-    try:
-        if len(tasks) == 1:
-            return [executor.submit(encode_in_time, tasks[0])]
-        return list(executor.map_array(encode_in_time, tasks))
-    except Exception as error:  # whatever the cluster's own commands say
-        raise UserError(f"engine=slurm: {_first_line(error)}") from error
-
-
-def _result(job: Any) -> str:
-    """What became of a job of submitit's."""
-    try:
-        return str(job.result())
-    except Exception as error:  # UncompletedJobError, and whatever the job raised
-        return f"its job {job.job_id} died ({job.state}: {_first_line(error)})"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return printable(lines[0] if lines else type(error).__name__)[:200]
+            raise UserError(f"{place}: Ray cannot be reached ({slurm.reason(error)})") from error
 
 
 def _death(code: int) -> str:
@@ -345,10 +230,6 @@ def _death(code: int) -> str:
     with suppress(ValueError):
         return f"its process was killed ({signal.Signals(-code).name})"
     return f"its process was killed (signal {-code})"
-
-
-def _say_again(task: Task, how: str) -> None:
-    sys.stderr.write(f"note: {task.key}: {how}; it is started again\n")
 
 
 __all__ = ["BUSY", "DONE", "FAILED", "Engine", "engine_of"]

@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
@@ -26,6 +26,7 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from stdo.cli import resolvers as _registered
+from stdo.cli import slurm
 from stdo.cli.mistakes import mistakes
 from stdo.config.command import command_of, job_of
 from stdo.config.errors import MISTAKES, one_line
@@ -57,6 +58,9 @@ LATE = 20.0
 
 _ALL_OR_NONE = ("JoblibLauncher",)
 """Launchers that end all their jobs when the process of one dies."""
+
+_ON_SLURM = "SlurmLauncher"
+"""The launcher of submitit whose jobs are Slurm's."""
 
 _LOST = 3.0
 """Seconds without any job at work after which a launcher that failed has none left."""
@@ -107,7 +111,7 @@ class Work:
         self.board.begin(number, command)
         try:
             settle(config)
-            with self.board.at_work(number):
+            with self.board.at_work(number), slurm.in_time():
                 outcome = Outcome(command, str(self._task(config)), FINISHED)
         except Exception as caught:
             if self._full:
@@ -224,16 +228,27 @@ class Watch:
         for number, words in zip(numbers, overrides, strict=True):
             self.commands[number] = as_typed(job_of([*words, *map(str, hydras)]))
         _say_elsewhere(self._config, len(overrides))
+        queue = slurm.watch() if type(launcher).__name__ == _ON_SLURM else None
         try:
-            return launcher.launch(overrides, initial_job_idx=first)
+            with slurm.outside_of_job() if queue else nullcontext():
+                return launcher.launch(overrides, initial_job_idx=first)
         except MISTAKES:
             raise
         except Exception as error:
             if self.full:
                 raise
+            if queue is not None and not queue.jobs:
+                raise UserError(f"hydra/launcher=submitit_slurm: {slurm.reason(error)}") from error
             self._lost(error)
             again = type(launcher).__name__ in _ALL_OR_NONE and len(overrides) > 1
+            if queue is not None:
+                queue.wait()  # the launcher looks at no other job after one that died
+                self.crash = queue.died() or self.crash
             return self._saved(launcher if again else None, overrides, numbers)
+        except BaseException:  # asked to stop
+            if queue is not None:
+                sys.stderr.write(queue.to_end())
+            raise
 
     def _lost(self, error: Exception) -> None:
         self.crash = shorten(f"{type(error).__name__}: {one_line(error)}", 160, placeholder=" …")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,11 +94,36 @@ def _instantiated(where: str, node: Any, example: str, **more: Any) -> Any:
     except UserError:
         raise
     except Exception as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        reason = " ".join(str(cause).split())[:300]
+        causes: list[BaseException] = [error]
+        while causes[-1].__cause__ is not None:
+            causes.append(causes[-1].__cause__)
+        reason = " ".join(str(causes[-1]).split())[:300]
+        _delete_half_made(causes)
         raise UserError(f"{where}: cannot be built ({reason})") from error
+
+
+def _delete_half_made(causes: Sequence[BaseException]) -> None:
+    """Delete now, and silently, what could not be built: the ``__del__`` of some classes expects
+    what their ``__init__`` did not come to, and Python prints its traceback."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        for cause in causes:
+            traceback.clear_frames(cause.__traceback__)
+    finally:
+        sys.unraisablehook = before
+
+
+def _check_installed(where: str, node: Any) -> None:
+    """Raise UserError for a logger whose package is missing. It is not made to find that out:
+    loggers talk to servers, and are made once there is a run directory."""
+    from lightning_utilities.core.imports import RequirementCache
+
+    kind = get_object(str(node["_target_"]))
+    for parent in getattr(kind, "__mro__", ()):
+        module = vars(sys.modules[parent.__module__])
+        needed = [value for value in module.values() if isinstance(value, RequirementCache)]
+        if needed and not any(needed):  # of several one is enough, as of TensorBoard's
+            raise UserError(f"{where}: cannot be built ({' '.join(str(needed[0]).split())})")
 
 
 def _check(name: str, made: pl.Callback, config: DictConfig) -> None:
@@ -107,6 +134,7 @@ def _check(name: str, made: pl.Callback, config: DictConfig) -> None:
     for kind, why in REFUSED.items():
         if type(made).__name__ == kind:
             raise UserError(f"{where}: {kind} must be left out: {why}")
+    _check_psutil(where, made, config)
     validates = config.budget.get("validate_every") is not None
     monitor = getattr(made, "monitor", None)
     if monitor is not None and monitor not in LOGGED:
@@ -124,6 +152,20 @@ def _check(name: str, made: pl.Callback, config: DictConfig) -> None:
         raise UserError(
             f"{where}.mode={mode}: must be {wanted}: {monitor} is better the {better} it is"
         )
+
+
+def _check_psutil(where: str, made: pl.Callback, config: DictConfig) -> None:
+    """Raise UserError for a callback that finds out in the fit that psutil is missing."""
+    import torch
+    from pytorch_lightning.accelerators.cpu import _PSUTIL_AVAILABLE
+    from pytorch_lightning.callbacks import DeviceStatsMonitor
+
+    if not isinstance(made, DeviceStatsMonitor) or _PSUTIL_AVAILABLE:
+        return
+    trainer = config.get("trainer") or {}
+    on_cpu = trainer.get("accelerator") == "cpu" or not torch.accelerator.is_available()
+    if made._cpu_stats or (made._cpu_stats is None and on_cpu):
+        raise UserError(f"{where}: cannot be built ({' '.join(str(_PSUTIL_AVAILABLE).split())})")
 
 
 def profiler_of(asked: Any) -> str | Callable[..., Profiler] | None:
@@ -194,6 +236,9 @@ def tracker_of(config: DictConfig, settings: Mapping[str, Any]) -> MakeTracker:
         if node.get("_target_") is not None and node.get("_partial_"):
             makers.append(partial(instantiate(node), config=settings))
             continue
+
+        if node.get("_target_") is not None:
+            _check_installed(f"logger.{name}", node)
 
         def make(node: Any = node, name: str = str(name), **more: Any) -> Any:
             example = "pytorch_lightning.loggers.CSVLogger"

@@ -5,7 +5,9 @@ has; it cannot make us import or call anything that our own conf/ does not, or r
 variable.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +131,8 @@ def refuse_untrusted(settings: Any) -> None:
     trusted = (*TRUSTED, *(f"{name}." for name in LOADED))
     for target in _targets(settings):
         try:
-            found = get_object(target) if target.startswith(trusted) else None
+            with _hushed(logging.getLogger("hydra.utils")):  # which says the same in more lines
+                found = get_object(target) if target.startswith(trusted) else None
         except ImportError as error:
             raise UserError(f"_target_={target}: there is no such class or function") from error
         if not f"{getattr(found, '__module__', None)}.".startswith(trusted):
@@ -138,6 +141,15 @@ def refuse_untrusted(settings: Any) -> None:
             raise UserError(
                 f"_target_={target}: must be defined in one of {', '.join(trusted)}{own}"
             )
+
+
+@contextmanager
+def _hushed(log: logging.Logger) -> Iterator[None]:
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def refuse_foreign(directory: Path, run: DictConfig) -> None:

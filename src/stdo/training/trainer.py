@@ -15,6 +15,7 @@ from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
 from stdo.core.types import UserError
 from stdo.training.callbacks import AtomicCheckpointIO, hush
+from stdo.training.processes import environment
 
 _OURS = "stdo sets it"
 _LENGTH = "budget.passes says how long a fit is"
@@ -94,7 +95,8 @@ def tried(
     """
     hush()
     ours = {"max_epochs": 1, "callbacks": [], "logger": False, "use_distributed_sampler": False}
-    build = partial(make, **ours, plugins=[AtomicCheckpointIO()])
+    # without the environment of a fit, Lightning refuses `srun --ntasks=2` of two commands
+    build = partial(make, **ours, plugins=[AtomicCheckpointIO(), *environment(make)])
     try:
         built = build()
         _check_strategy(built.strategy, trainer)
