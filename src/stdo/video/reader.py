@@ -128,9 +128,15 @@ class VideoFile:
         stamp = self._first or 0
         with complaints(self._path), opened(self._path) as (_, stream):
             begin = stamp * (stream.time_base or Fraction(0))
-        if self._span.start:
-            begin += next(self._timed()).pts
+        begin += self.origin()
         return begin, self._span.duration is not None or self._span.max_frames is not None
+
+    def origin(self) -> Fraction:
+        """When the first frame of the span is shown, in seconds since the first of the file."""
+        if not self._span.start:
+            return Fraction(0)
+        with complaints(self._path):
+            return next((frame.pts for frame in self._timed()), self._span.start)
 
     def __iter__(self) -> Iterator[Frame]:
         with complaints(self._path):
