@@ -13,25 +13,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from stdo.cli.encode import (
-    BUSY,
-    CODES,
-    DONE,
-    FAILED,
-    LATER,
-    Task,
-    as_json,
-    encode,
-    encode_in_time,
-    environment,
-)
+from stdo.cli.encode import as_json, encode, encode_in_time, environment
+from stdo.cli.task import BUSY, CODES, DONE, FAILED, LATER, Task
 from stdo.core.foreign import printable
 from stdo.core.types import UserError
 
@@ -54,8 +45,13 @@ Ended = Generator[tuple[Task, str], None, None]
 class Engine(Protocol):
     """Runs tasks."""
 
-    def run(self, tasks: Sequence[Task]) -> Ended:
-        """Run all tasks; those whose process dies again, so often as ``retries`` says."""
+    def run(self, tasks: list[Task]) -> Ended:
+        """Run all tasks; those whose process dies again, so often as ``retries`` says.
+
+        Args:
+            tasks: Taken from the list one by one, first to last. Whoever is told that one has
+                ended may add more, in front where they matter most.
+        """
         ...
 
 
@@ -109,13 +105,17 @@ class Local:
     _running: set[subprocess.Popen[bytes]] = field(default_factory=set)
     _stopping: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, tasks: Sequence[Task]) -> Ended:
+    def run(self, tasks: list[Task]) -> Ended:
         """Run all tasks. Whoever stops the loop stops the processes: they write a checkpoint."""
         with ThreadPoolExecutor(self.workers) as pool:
-            futures = {pool.submit(self._one, task): task for task in tasks}
+            futures: dict[Future[str], Task] = {}
             try:
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
+                while tasks or futures:
+                    while tasks and len(futures) < self.workers:
+                        task = tasks.pop(0)
+                        futures[pool.submit(self._one, task)] = task
+                    for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                        yield futures.pop(future), future.result()
             finally:
                 self._stopping.set()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -185,7 +185,7 @@ class OnRay:
     gpus: float = 0.0
     address: str | None = None
 
-    def run(self, tasks: Sequence[Task]) -> Ended:
+    def run(self, tasks: list[Task]) -> Ended:
         """Run all tasks."""
         import ray
 
@@ -194,12 +194,11 @@ class OnRay:
             remote = ray.remote(
                 num_cpus=self.threads, num_gpus=self.gpus, max_retries=self.retries, max_calls=1
             )(encode)
-            left = list(tasks)
             waiting: dict[Any, Task] = {}
-            while left or waiting:
-                room = (self.workers or len(tasks)) - len(waiting)
-                waiting |= {remote.remote(task): task for task in left[:room]}
-                left = left[room:]
+            while tasks or waiting:
+                room = (self.workers or len(tasks) + len(waiting)) - len(waiting)
+                waiting |= {remote.remote(task): task for task in tasks[:room]}
+                del tasks[:room]
                 try:
                     ended, _ = ray.wait(list(waiting), num_returns=1, timeout=_POLL)
                 except (ray.exceptions.RayError, ConnectionError) as error:
@@ -256,7 +255,7 @@ class Submitit:
     gpus: float
     slurm: Mapping[str, Any]
 
-    def run(self, tasks: Sequence[Task]) -> Ended:
+    def run(self, tasks: list[Task]) -> Ended:
         """Submit all tasks, and wait for them."""
         import submitit
 
@@ -287,27 +286,27 @@ class Submitit:
                     found[f"slurm_{name}"] = self.slurm[name]
         return found
 
-    def _wait(self, executor: Any, tasks: Sequence[Task], most: int) -> Ended:
-        left = list(tasks)
-        tries = {task.key: self.retries for task in tasks}
+    def _wait(self, executor: Any, left: list[Task], most: int) -> Ended:
+        tries: Counter[str] = Counter()
         running: dict[Any, Task] = {}
         try:
             while left or running:
                 room = most - len(running)
                 # Few large arrays: a queue of many small ones is what schedulers suffer from
                 if left and room >= min(len(left), most // 2 if most == _ARRAY else 1):
-                    batch, left = left[:room], left[room:]
+                    batch = left[:room]
+                    del left[:room]
                     running |= zip(_submitted(executor, batch), batch, strict=True)
                 for job in [job for job in running if job.done()]:
                     task = running.pop(job)
                     outcome = _result(job)
                     if outcome == LATER:  # no failure, however often it happens
                         outcome = "the time of its job was over"
-                    elif outcome in CODES or not tries[task.key]:
+                    elif outcome in CODES or tries[task.name] >= self.retries:
                         yield task, outcome
                         continue
                     else:
-                        tries[task.key] -= 1
+                        tries[task.name] += 1
                     _say_again(task, outcome)
                     left.append(task)
                 time.sleep(_POLL)
@@ -348,7 +347,7 @@ def _death(code: int) -> str:
 
 
 def _say_again(task: Task, how: str) -> None:
-    sys.stderr.write(f"note: {task.key}: {how}; it is started again\n")
+    sys.stderr.write(f"note: {task.name}: {how}; it is started again\n")
 
 
 __all__ = ["BUSY", "DONE", "FAILED", "Engine", "engine_of"]
