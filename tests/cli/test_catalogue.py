@@ -22,7 +22,7 @@ from tiny_job import tiny_clip
 import stdo.cli.catalogue as catalogue_module
 from stdo.cli.board import shown
 from stdo.cli.catalogue import _left, _readable, _recipe, _run, rewritten
-from stdo.cli.encode import Task
+from stdo.cli.task import Task
 from stdo.cli.videos import find_videos, of_shard
 from stdo.core.types import UserError
 from stdo.runs.catalogue import (
@@ -352,7 +352,7 @@ def test_whatever_stops_the_loop_stops_the_workers_at_once(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(catalogue_module, "engine_of", lambda *_: Watched())
-    monkeypatch.setattr(catalogue_module, "_ended", interrupted)
+    monkeypatch.setattr(catalogue_module, "ended_status", interrupted)
     task = Task(str(tmp_path), "a", str(tmp_path / "a"), "r", {})
     with pytest.raises(KeyboardInterrupt) as stop:
         _run(Folder(tmp_path), [task], {"action": "run"}, 1)

@@ -8,8 +8,8 @@ import pytest
 from catalogues import TINY, catalogue, statuses
 from tiny_job import tiny_clip
 
-from stdo.cli.encode import Task
 from stdo.cli.forecast import FRAMES, Sample, Size, _cost, _lengths, _line, _spread
+from stdo.cli.task import Task
 
 
 def test_of_very_many_videos_some_of_all_sizes_are_opened(tmp_path: Path) -> None:

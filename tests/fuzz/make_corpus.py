@@ -20,12 +20,14 @@ sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("package"
 from package_mutations import members_of, unsealed, written, zipped  # noqa: E402
 from package_specimens import KINDS, OTHERS, make_all  # noqa: E402
 from targets import CORPUS, FILES, NETWORKS, SHAPES  # noqa: E402
-from tiny_package import smooth  # noqa: E402
+from tiny_package import make, smooth  # noqa: E402
 
 from stdo.core.types import Frame  # noqa: E402
+from stdo.encoder.join import Whole, join_parts  # noqa: E402
 from stdo.package import labels  # noqa: E402
 from stdo.package.container import write_package  # noqa: E402
 from stdo.package.manifest import from_json  # noqa: E402
+from stdo.video.reader import VideoFile  # noqa: E402
 from stdo.video.writer import VideoWriter  # noqa: E402
 
 RUN = (
@@ -76,6 +78,26 @@ def from_packages(folder: Path) -> None:
     seed("container", "empty", zipped([]))
 
 
+def from_joined(folder: Path) -> None:
+    """Seeds of the targets that read packages in parts."""
+    folder.mkdir()
+    pts = [Fraction(t, 25) for t in range(4)]
+    paths = []
+    for number, count in enumerate((3, 1)):
+        (folder / str(number)).mkdir()
+        one = {"networks": 1, "network_of": (0, -1), "bits": 4}
+        paths.append(make(folder / str(number), frames=count, **one).path)
+    with VideoWriter(folder / "film.mp4", 70, 50, Fraction(25)) as writer:
+        for time, rgb_HWC in zip(pts, smooth(50, 70, 4), strict=True):
+            writer.write(Frame(time, rgb_HWC))
+    whole = Whole(VideoFile(folder / "film.mp4"), pts, None, (0, 3))
+    join_parts(folder / "film.stdo", paths, whole)
+    members = members_of((folder / "film.stdo").read_bytes())
+    seed("manifest", "parts", written(unsealed(members["manifest.json"])))
+    seed("parts", "sound", b"\0" + members["chunks.bin"])
+    seed("parts", "weights", b"\1" + members["weights.bin"])
+
+
 def from_run(folder: Path) -> None:
     """Seeds of the targets that read run directories."""
     with VideoWriter(folder / "clip.mkv", 64, 48, Fraction(25), "lossless") as writer:
@@ -116,6 +138,7 @@ def main() -> None:
     shutil.rmtree(CORPUS, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         from_packages(Path(folder))
+        from_joined(Path(folder) / "joined")
         from_run(Path(folder))
     total = sum(path.stat().st_size for path in CORPUS.rglob("*") if path.is_file())
     print(f"{len(list(CORPUS.glob('*/*')))} seeds, {total} bytes")

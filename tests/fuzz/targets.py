@@ -133,6 +133,24 @@ def chunks(data: bytes) -> Any:
     return labels
 
 
+def parts(data: bytes) -> Any:
+    """chunks.bin or weights.bin, as the first byte says, of a package in parts."""
+    from stdo.package.parts import labels_of, networks_of
+
+    told = manifest((CORPUS / "manifest" / "parts").read_bytes())
+    if data[:1] == b"\0":
+        labels = labels_of(data[1:], told)
+        assert len(labels) == told.source.frames
+        for t in range(len(labels)):
+            assert 0 <= labels[t].min() <= labels[t].max() < len(told.network.network_of)
+        return labels
+    for arrived in (None, len(data) // 2):
+        networks = networks_of(data[1:], told, arrived)
+        assert len(networks) <= told.network.networks
+        assert len(list(networks)) == len(networks)
+    return networks
+
+
 def graph(data: bytes) -> Any:
     """graph.onnx, before OpenVINO sees it."""
     from stdo.player.graph_check import check_graph
@@ -270,6 +288,7 @@ TARGETS = {
     "container": Kind(container),
     "weights": Kind(weights),
     "chunks": Kind(chunks),
+    "parts": Kind(parts),
     "graph": Kind(graph),
     "json": Kind(json, "json"),
     "metrics": Kind(metrics, "json"),

@@ -25,8 +25,37 @@ def set_to(place: str, value: object) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def in_parts(
+    *parts: tuple[int, int, int], network_of: tuple[int, ...] | list[int] = (0, 1)
+) -> Callable[[dict[str, Any]], None]:
+    """Version 2, with the first frame, networks and chunks of each part."""
+
+    def change(fields: dict[str, Any]) -> None:
+        fields["version"], fields["network"]["network_of"] = 2, network_of
+        fields["parts"] = [
+            dict(zip(("first", "networks", "chunks"), p, strict=True)) for p in parts
+        ]
+
+    return change
+
+
 BAD = {
-    "a version to come": (set_to("version", 2), "this player reads version 1"),
+    "a version to come": (set_to("version", 3), "this player reads versions 1 and 2"),
+    "parts that are not there": (set_to("version", 2), "version=2: must be 2 where there"),
+    "parts in the version before them": (
+        set_to("parts", [{"first": 0, "networks": 1, "chunks": 1}] * 2),
+        "version=1: must be 2 where there are parts",
+    ),
+    "one part": (in_parts((0, 2, 2)), "parts=[{'first': 0, "),
+    "a part behind the end": (in_parts((0, 1, 1), (3, 1, 1)), "parts.first=[0, 3]: must be rising"),
+    "parts that overlap": (in_parts((0, 1, 1), (0, 1, 1)), "parts.first=[0, 0]: must be rising"),
+    "parts with other networks": (in_parts((0, 1, 1), (1, 2, 1)), "parts.networks=3: must be 2"),
+    "parts with other chunks": (in_parts((0, 1, 2), (1, 1, 1)), "parts.chunks=3: must be 2"),
+    "parts whose networks are swapped": (
+        in_parts((0, 1, 1), (1, 1, 1), network_of=[1, 0]), "network_of=[1]: must be networks of",
+    ),
+    "a part of nothing": (in_parts((0, 1, 1), (1, 0, 1)), "parts[1].networks=0: must be"),
+    "members that are not in parts": (in_parts((0, 1, 1), (1, 1, 1)), "weights.bin: damaged"),
     "no version": (lambda fields: fields.pop("version"), "version"),
     "an absurd width": (set_to("source/width", 10**9), "source.width=1000000000: must be"),
     "an absurd area": (lambda f: f["source"].update(width=16384, height=16384), "width·height"),

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from stdo.core.types import UserError
 from stdo.runs.catalogue import WORKING, Entry, Folder, Listing
+from stdo.runs.parts import folder_of, part_key
 
 _MOST = 100
 """Videos of which each has a line; of more, those that are done or queued are only counted."""
@@ -17,11 +18,14 @@ _MOST = 100
 def shown(folder: Folder, listing: Listing) -> str:
     """A line for each video, and the totals."""
     entries = {video.key: _entry(folder, video.key, video.video) for video in listing.videos}
-    width = max(map(len, entries), default=0)
+    told: dict[str, Entry] = {}
+    for key, entry in entries.items():
+        if len(entries) <= _MOST or entry.state not in ("done", "queued"):
+            told[key] = entry
+            told |= parts_of(folder, key, entry) if entry.state == "parts" else {}
+    width = max(map(len, told), default=0)
     lines = [
-        f"{key:<{width}}  {entry.state:<11}  {_what(entry)}".rstrip()
-        for key, entry in entries.items()
-        if len(entries) <= _MOST or entry.state not in ("done", "queued")
+        f"{key:<{width}}  {entry.state:<11}  {_what(entry)}".rstrip() for key, entry in told.items()
     ]
     return "\n".join([*lines, *([""] if lines else []), _sum(entries.values()), ""])
 
@@ -42,14 +46,30 @@ def _entry(folder: Folder, key: str, video: str) -> Entry:
         return Entry(video=video, recipe="unknown", error=f"{error}; the same command mends it")
     if entry is None:
         return Entry(video=video, recipe="unknown")
+    if entry.state == "parts":
+        parts = parts_of(folder, key, entry)
+        if not any(part.state in WORKING for part in parts.values()):
+            done = sum(part.state == "done" for part in parts.values())
+            return replace(entry, state="queued", error=f"{done} of {len(parts)} parts are done")
     if entry.state in WORKING and not folder.is_worked_on(key):
         return replace(entry, state="queued", error="was interrupted")
     return entry
 
 
+def parts_of(folder: Folder, key: str, entry: Entry) -> dict[str, Entry]:
+    """The parts of a long video as they are now, by what people call them."""
+    inside = folder_of(folder, key)
+    return {
+        f"{key} {number + 1}/{entry.parts}": _entry(inside, part_key(number), entry.video)
+        for number in range(entry.parts)
+    }
+
+
 def _what(entry: Entry) -> str:
     if entry.error is not None:
         return entry.error
+    if entry.state == "parts":
+        return f"{entry.parts} parts"
     if entry.state == "training":
         left = "" if entry.eta is None else f"  {_time(entry.eta)} left"
         left = "  being measured" if entry.step >= entry.steps else left
@@ -62,7 +82,8 @@ def _what(entry: Entry) -> str:
 
 def _sum(entries: Iterable[Entry]) -> str:
     found = list(entries)
-    count = Counter("at work" if each.state in WORKING else each.state for each in found)
+    working = (*WORKING, "parts")
+    count = Counter("at work" if each.state in working else each.state for each in found)
     states = [
         f"{count[state]:,} {state}"
         for state in ("done", "at work", "queued", "failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,14 +15,15 @@ from pathlib import Path
 from uuid import uuid4
 
 from hydra.core.hydra_config import HydraConfig
-from msgspec.structs import replace
 from omegaconf import DictConfig, OmegaConf
 
 from stdo.cli.app import enter
 from stdo.cli.board import shown, totals, videos_of
-from stdo.cli.encode import BUSY, CODES, DONE, FAILED, Task
 from stdo.cli.engines import engine_of
 from stdo.cli.mistakes import mistakes
+from stdo.cli.outcomes import ended_status, fail, is_final, line_of, queue, status_of
+from stdo.cli.splits import whole_videos
+from stdo.cli.task import BUSY, DONE, FAILED, Task
 from stdo.cli.videos import find_videos, of_shard
 from stdo.config.settings import check, one_form, place, refuse_processes, shaping_settings
 from stdo.config.trust import conf_dir
@@ -46,8 +48,8 @@ _LATE = 60.0
 """Seconds in which a shared disk shows what another machine has written."""
 ACTIONS = ("run", "status", "retry", "plan", "cache", "clear")
 OWN = (
-    "videos", "out", "action", "engine", "shard", "workers", "threads", "retries", "resources",
-    "ray", "slurm",
+    "videos", "out", "action", "engine", "shard", "split", "workers", "threads", "retries",
+    "resources", "ray", "slurm",
 )  # fmt: skip
 """Settings that stdo.train does not have."""
 _LEFT_OUT = {
@@ -146,9 +148,20 @@ def _tasks(folder: Folder, videos: Sequence[Path], keys: Sequence[str], plain: J
     for name in ("outputs", "cache"):
         paths[name] = os.path.normpath(Path(paths[name]).absolute())
     recipe, words = _recipe(settings), tuple(_for_train(_words()))
-    forced, threads = uuid4().hex if plain["force"] else "", int(plain["threads"])
+    task = Task(
+        out,
+        "",
+        "",
+        recipe,
+        settings,
+        words,
+        threads=int(plain["threads"]),
+        own_cache=own_cache,
+        split=plain["split"]["seconds"],
+        forced=uuid4().hex if plain["force"] else "",
+    )
     return [
-        Task(out, key, str(video), recipe, settings, words, threads, own_cache, forced)
+        dataclasses.replace(task, key=key, video=str(video))
         for key, video in zip(keys, videos, strict=True)
     ]
 
@@ -172,15 +185,16 @@ def _run(folder: Folder, tasks: Sequence[Task], plain: Json, workers: int) -> bo
     busy, wrong, late = 0, False, list[Task]()
     waiting = [each for each in left if entries.get(each.key) is None]
     count = at_hand + len(left) - len(waiting)
-    with closing(engine.run(waiting)) as ended:  # whatever stops this loop stops the workers
+    # Whatever stops this loop stops the workers
+    with closing(whole_videos(engine.run(waiting), waiting)) as ended:
         for each, outcome in ended if waiting else ():
             count += 1
             busy += outcome == BUSY
-            entry = _ended(folder, each, outcome)
-            if outcome in (DONE, FAILED) and not _is_final(entry):
+            entry = ended_status(folder, each, outcome)
+            if outcome in (DONE, FAILED) and not is_final(entry):
                 late.append(each)
             wrong |= outcome in (BUSY, FAILED)
-            sys.stderr.write(f"[{count}/{len(tasks)}] {_line(each.key, entry, outcome)}\n")
+            sys.stderr.write(f"[{count}/{len(tasks)}] {line_of(each.key, entry, outcome)}\n")
     _wait_for(folder, late)
     text, failed = totals(folder, [each.key for each in tasks])
     sys.stdout.write(text)
@@ -201,11 +215,11 @@ def _left(
     left = []
     others = 0
     for each in tasks:
-        before = _status(folder, each)
+        before = status_of(folder, each)
         if failed_alone and (before is None or before.state != "failed"):
             continue
         video = Path(each.video)
-        if not each.forced and is_done(before, video, each.recipe, folder.package(each.key)):
+        if not each.forced and _is_there(each, before):
             continue
         left.append(each)
         if folder.is_worked_on(each.key):  # its status is that process's
@@ -217,48 +231,18 @@ def _left(
             line = f"{each.video}: cannot be read ({error.strerror})"
             if isinstance(error, FileNotFoundError):
                 line = f"{each.video}: no such file"
-            gone[each.key] = _failed(folder, each, before, line)
+            gone[each.key] = fail(folder, each, before, line)
             sys.stderr.write(printable(line) + "\n")
         else:
-            _queue(folder, each, before)
+            queue(folder, each, before)
     if others:
         sys.stderr.write(f"note: {others} packages here are of another recipe; made again\n")
     return gone, left
 
 
-def _queue(folder: Folder, each: Task, before: Entry | None) -> None:
-    if before is None:
-        return
-    if each.forced or before.state == DONE:  # else its processes go on
-        before = replace(before, step=0, seconds=0.0, attempts=0)
-    folder.write(each.key, replace(before, state="queued", error=None))
-
-
-def _status(folder: Folder, each: Task) -> Entry | None:
-    try:
-        return folder.read(each.key)
-    except UserError as error:
-        sys.stderr.write(f"note: {error}; {each.key} is looked at again\n")
-        return None
-
-
-def _failed(folder: Folder, each: Task, before: Entry | None, line: str) -> Entry:
-    entry = before or Entry(video=called(Path(each.video)), recipe=each.recipe)
-    entry = replace(entry, state="failed", error=printable(line), recipe=each.recipe)
-    folder.write(each.key, entry)
-    return entry
-
-
-def _ended(folder: Folder, each: Task, outcome: str) -> Entry | None:
-    """The status of a task that has ended. One whose process died has failed."""
-    entry = _status(folder, each)
-    if _is_final(entry) or outcome in CODES:
-        return entry
-    return _failed(folder, each, entry, f"{each.video}: {outcome}")
-
-
-def _is_final(entry: Entry | None) -> bool:
-    return entry is not None and entry.state in (DONE, FAILED)
+def _is_there(each: Task, entry: Entry | None) -> bool:
+    package = Folder(Path(each.out)).package(each.key)
+    return is_done(entry, Path(each.video), each.recipe, package, each.split)
 
 
 def _wait_for(folder: Folder, late: Sequence[Task]) -> None:
@@ -267,19 +251,9 @@ def _wait_for(folder: Folder, late: Sequence[Task]) -> None:
     left = list(late)
     while left and time.monotonic() < until:
         time.sleep(1.0)
-        left = [each for each in left if not _is_final(_status(folder, each))]
+        left = [each for each in left if not is_final(status_of(folder, each))]
     for each in left:
         sys.stderr.write(f"note: {each.key}: has ended; its status file does not say so yet\n")
-
-
-def _line(key: str, entry: Entry | None, outcome: str) -> str:
-    if outcome == BUSY:
-        return f"{key}: another process is at it"
-    if entry is None or not _is_final(entry):
-        return f"{key}: {outcome}; its status file comes late"
-    if entry.state == FAILED:
-        return f"{key}: failed: {entry.error}"
-    return f"{key}: {entry.psnr or 0:.2f} dB, {entry.bytes:,} bytes, {entry.seconds:.0f} s"
 
 
 def _words() -> list[str]:

@@ -7,82 +7,26 @@ import os
 import shutil
 import signal
 import sys
-import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
+from stdo.cli.progress import Status
+from stdo.cli.task import BUSY, CODES, DONE, FAILED, LATER, Task
 from stdo.core.console import prepare
 from stdo.core.files import disk_error, scratch
 from stdo.core.foreign import printable
 from stdo.core.locks import BusyError
 from stdo.core.signals import ASKING, Stopped, heeded
 from stdo.core.types import Json, UserError
-from stdo.runs.catalogue import Entry, Folder, called, stamp
+from stdo.runs.catalogue import Folder, stamp
 
 if TYPE_CHECKING:
-    from stdo.pipeline.fit import Job
-    from stdo.runs.tracking.tracker import MakeTracker
-
-DONE, FAILED, BUSY, LATER = "done", "failed", "busy", "later"
-"""What becomes of a video. BUSY: another process is at it, or at its run directory. LATER: the time
-of its job was over, and the next job resumes."""
-CODES = {DONE: 12, FAILED: 10, BUSY: 11}
-"""Exit codes of a process of its own; any other one means that it died. So does 0: own code may
-have ended the process before its time."""
-
-_BEST = 100.0
-"""dB that are shown for a picture without any error."""
-
-_EVERY = 1.0
-"""Seconds between two status files of a fit."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a process needs to encode one video; travels to other machines.
-
-    Attributes:
-        out: Folder of the catalogue, a whole path.
-        key: What the files of the video are called.
-        video: Its path, a whole one.
-        recipe: Hash of the settings that shape the package.
-        settings: Those of stdo.train, nested, but for where the video is.
-        words: Of the command of stdo.train that does the same, as far as all videos share them.
-        threads: Of a process.
-        own_cache: Whether the prepared video is the catalogue's own, and goes when it is done.
-        forced: Of a command with ``force=true``: what it is told from others by. The first process
-            that trains for it trains again; those after it resume. Else empty.
-    """
-
-    out: str
-    key: str
-    video: str
-    recipe: str
-    settings: Mapping[str, Any] = field(repr=False)
-    words: tuple[str, ...] = ()
-    threads: int = 1
-    own_cache: bool = True
-    forced: str = ""
-
-    @property
-    def cache(self) -> str:
-        """Folder of the prepared video."""
-        cache = str(self.settings["paths"]["cache"])
-        return f"{cache}/{self.key}" if self.own_cache else cache
-
-    def command(self) -> list[str]:
-        """The words of the command of stdo.train that does the same."""
-        places = {"video.path": self.video, "paths.cache": self.cache}
-        places["paths.outputs"] = str(self.settings["paths"]["outputs"])
-        return ["train.py", *self.words, "deliver=true", *map("=".join, places.items())]
+    pass
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -98,7 +42,7 @@ def encode(task: Task) -> str:
         task: The video and its settings.
 
     Returns:
-        `DONE`, `FAILED` or `BUSY`. The status file says more.
+        `DONE`, `FAILED`, `BUSY` or `SPLIT`. The status file says more.
 
     Raises:
         stdo.core.signals.Stopped: The process was asked to stop; the next one resumes.
@@ -158,6 +102,14 @@ def _encode(task: Task, status: Status) -> str:
     try:
         size, mtime = stamp(Path(task.video))
         status.set(state="preparing", size=size, mtime=mtime, attempts=status.entry.attempts + 1)
+        if task.split is not None:
+            from stdo.cli.parts import advance
+
+            outcome = advance(task, status)
+            if outcome == DONE:
+                _clear(task)
+            if outcome is not None:
+                return outcome
         made, metrics, run = _package(task, status)
         _put(made, status.folder.package(task.key))
     except BusyError as error:  # a process that is no part of this catalogue trains the same run
@@ -245,94 +197,6 @@ def _logged(log: Path) -> Iterator[None]:
         redirect_stderr(file),
     ):
         yield
-
-
-class Status:
-    """The status file of one video, while it is encoded.
-
-    Args:
-        folder: Of the catalogue.
-        task: The video.
-    """
-
-    def __init__(self, folder: Folder, task: Task) -> None:
-        self.folder, self._key, self._forced = folder, task.key, task.forced
-        self._began, self._written = time.monotonic(), 0.0
-        self.entry = Entry(video=called(Path(task.video)), recipe=task.recipe)
-        with suppress(UserError):  # a damaged one is replaced
-            before = folder.read(task.key)
-            if before is not None and (before.video, before.recipe) == (
-                self.entry.video, task.recipe
-            ):  # fmt: skip
-                self.entry = before
-        self._spent = self.entry.seconds
-
-    def seconds(self) -> float:
-        """What all processes of this video have taken."""
-        return round(self._spent + time.monotonic() - self._began, 1)
-
-    def set(self, **changes: Any) -> None:
-        """Change the status, and write it."""
-        self.entry = replace(self.entry, **changes)
-        self.folder.write(self._key, self.entry)
-        self._written = time.monotonic()
-
-    def watching(self, job: Job) -> MakeTracker:
-        """The job's tracker, and one that keeps the status."""
-        from stdo.runs.tracking.several import Several
-
-        return partial(Several, [job.tracker, partial(_Told, self, self._forced, job)])
-
-    def step(self, done: int, steps: int, psnr: float, left: float) -> None:
-        """Keep how far a fit is, not too often."""
-        if time.monotonic() - self._written >= _EVERY or self.entry.state != "training":
-            self.set(
-                state="training",
-                step=min(done, steps),
-                steps=steps,
-                psnr=round(min(psnr, _BEST), 3),
-                eta=round(left, 1),
-                seconds=self.seconds(),
-            )
-
-
-class _Told:
-    """A tracker that keeps the status file."""
-
-    def __init__(self, status: Status, forced: str, job: Job, directory: Path, _: Json) -> None:
-        self._status, self._job = status, job
-        self._first: tuple[int, float] | None = None
-        self._steps = 0
-        status.set(run=str(directory), forced=forced)  # what was there before is gone by now
-
-    def loggers(self) -> list[Any]:
-        """One that passes the curve on; the video is prepared by now."""
-        import torch
-
-        from stdo.runs.tracking.curves import CurveLogger
-
-        job, label_N = self._job, self._job.data.labels.ravel().astype("int64")
-        with torch.random.fork_rng(devices=[]):  # the fit's own networks are drawn later
-            sharing = job.sharing(int(label_N.max()) + 1)
-        samplers = job.samplers(label_N, sharing.learner_of(label_N))
-        self._steps = sum(each.steps for each in samplers)
-        return [CurveLogger("status", self._row)]
-
-    def _row(self, metrics: Mapping[str, float], step: int) -> None:
-        psnr = metrics.get("train/psnr")
-        if psnr is None:
-            return
-        now = time.monotonic()
-        first, began = self._first = self._first or (step, now)
-        pace = (now - began) / max(1, step - first)
-        self._status.step(step, self._steps, psnr, max(0, self._steps - step) * pace)
-
-    def result(self, metrics: Json) -> None:  # noqa: ARG002
-        """Packing comes next."""
-        self._status.set(state="packing", step=self._status.entry.steps, eta=None)
-
-    def close(self, failed: bool) -> None:
-        """Nothing to do."""
 
 
 def main() -> None:

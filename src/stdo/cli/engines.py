@@ -13,25 +13,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from stdo.cli import slurm
-from stdo.cli.encode import (
-    BUSY,
-    CODES,
-    DONE,
-    FAILED,
-    Task,
-    as_json,
-    encode,
-    environment,
-)
+from stdo.cli.encode import as_json, encode, environment
 from stdo.cli.submitted import GRACE, PARALLEL, POLL, Ended, Submitit, say_again
+from stdo.cli.task import BUSY, CODES, DONE, FAILED, Task
 from stdo.core.types import UserError
 
 _ENDED = {code: outcome for outcome, code in CODES.items()}
@@ -40,8 +32,13 @@ _ENDED = {code: outcome for outcome, code in CODES.items()}
 class Engine(Protocol):
     """Runs tasks."""
 
-    def run(self, tasks: Sequence[Task]) -> Ended:
-        """Run all tasks; those whose process dies again, so often as ``retries`` says."""
+    def run(self, tasks: list[Task]) -> Ended:
+        """Run all tasks; those whose process dies again, so often as ``retries`` says.
+
+        Args:
+            tasks: Taken from the list one by one, first to last. Whoever is told that one has
+                ended may add more, in front where they matter most.
+        """
         ...
 
 
@@ -95,13 +92,17 @@ class Local:
     _running: set[subprocess.Popen[bytes]] = field(default_factory=set)
     _stopping: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, tasks: Sequence[Task]) -> Ended:
+    def run(self, tasks: list[Task]) -> Ended:
         """Run all tasks. Whoever stops the loop stops the processes: they write a checkpoint."""
         with ThreadPoolExecutor(self.workers) as pool:
-            futures = {pool.submit(self._one, task): task for task in tasks}
+            futures: dict[Future[str], Task] = {}
             try:
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
+                while tasks or futures:
+                    while tasks and len(futures) < self.workers:
+                        task = tasks.pop(0)
+                        futures[pool.submit(self._one, task)] = task
+                    for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                        yield futures.pop(future), future.result()
             finally:
                 self._stopping.set()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -171,7 +172,7 @@ class OnRay:
     gpus: float = 0.0
     address: str | None = None
 
-    def run(self, tasks: Sequence[Task]) -> Ended:
+    def run(self, tasks: list[Task]) -> Ended:
         """Run all tasks."""
         import ray
 
@@ -180,12 +181,11 @@ class OnRay:
             remote = ray.remote(
                 num_cpus=self.threads, num_gpus=self.gpus, max_retries=self.retries, max_calls=1
             )(encode)
-            left = list(tasks)
             waiting: dict[Any, Task] = {}
-            while left or waiting:
-                room = (self.workers or len(tasks)) - len(waiting)
-                waiting |= {remote.remote(task): task for task in left[:room]}
-                left = left[room:]
+            while tasks or waiting:
+                room = (self.workers or len(tasks) + len(waiting)) - len(waiting)
+                waiting |= {remote.remote(task): task for task in tasks[:room]}
+                del tasks[:room]
                 try:
                     ended, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL)
                 except (ray.exceptions.RayError, ConnectionError) as error:

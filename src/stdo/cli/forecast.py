@@ -6,6 +6,7 @@ else to the pixels. Two or three lengths of the same videos give both.
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
@@ -19,8 +20,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from stdo.cli.board import videos_of
-from stdo.cli.encode import DONE, Task
 from stdo.cli.engines import Local
+from stdo.cli.parts import length_of
+from stdo.cli.task import DONE, Task
 from stdo.config.clips import build_clip
 from stdo.config.composed import explained
 from stdo.config.plugins import activate
@@ -58,6 +60,7 @@ class Size:
         seconds: That they last.
         prepared: Bytes of the prepared video.
         chunks: Where their number follows from its length, else None.
+        is_part: Whether it is a part of a long video.
     """
 
     frames: int
@@ -66,6 +69,7 @@ class Size:
     seconds: float
     prepared: int
     chunks: int | None = None
+    is_part: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,10 +140,19 @@ def forecast(tasks: Sequence[Task], plain: Mapping[str, Any], workers: int) -> s
     levels = _calibrate(known, sizes, workers)
     took = time.monotonic() - began
     passes = float(plain["budget"]["passes"])
-    costs = {key: _cost(levels, size, passes) for key, size in sizes.items()}
-    text = _told(list(costs.values()), list(sizes.values()), plain, workers, share)
-    jobs = round(len(known) / share)
-    head = f"{videos_of(len(tasks))}: {len(tasks) - len(left):,} done, {jobs:,} to encode"
+    split = tasks[0].split
+    pieces = [piece for size in sizes.values() for piece in _parts(size, split)]
+    costs = []
+    for piece in pieces:
+        cost = _cost(levels, piece, passes)
+        # Packages of parts stay beside what they are joined to
+        kept = cost.kept + (cost.bytes if piece.is_part else 0)
+        costs.append(replace(cost, kept=kept))
+    text = _told(costs, pieces, plain, workers, share)
+    videos = round(len(known) / share)
+    head = f"{videos_of(len(tasks))}: {len(tasks) - len(left):,} done, {videos:,} to encode"
+    if len(pieces) > len(sizes):
+        head += f", in about {round(len(pieces) / share):,} parts (split.seconds={split:g})"
     how = f"calibrated on {len(levels[-1])} of them on this machine, in {took:.0f} s"
     if share < 1:
         how += f"; {len(opened)} were opened, the others are taken to be like these"
@@ -167,7 +180,7 @@ def _is_there(each: Task) -> bool:
         entry = folder.read(each.key)
     except UserError:
         return False
-    return is_done(entry, Path(each.video), each.recipe, folder.package(each.key))
+    return is_done(entry, Path(each.video), each.recipe, folder.package(each.key), each.split)
 
 
 def _size(each: Task) -> Size:
@@ -186,10 +199,30 @@ def _size(each: Task) -> Size:
         info.frames,
         pixels,
         info.frames * clip.grid.patches,
-        float(info.frames / info.rate),
+        length_of(clip) or float(info.frames / info.rate),
         prepared,
         chunks_of(info, length) if length else None,
     )
+
+
+def _parts(size: Size, split: float | None) -> list[Size]:
+    """The parts that a video is likely to be split into, all alike, or the one that is all of it.
+
+    Where scenes end is not known: a part ends in the second half of what it may have.
+    """
+    if split is None or size.seconds <= split:
+        return [size]
+    count = max(2, math.ceil(size.seconds / (0.75 * split)))
+    part = Size(
+        max(1, round(size.frames / count)),
+        round(size.pixels / count),
+        round(size.patches / count),
+        size.seconds / count,
+        round(size.prepared / count),
+        None if size.chunks is None else max(1, round(size.chunks / count)),
+        is_part=True,
+    )
+    return [part] * count
 
 
 def _calibrate(
@@ -243,7 +276,7 @@ def _piece(each: Task, size: Size, frames: int, scratch: Path) -> Task:
             settings["chunking"]["seconds"] = min(half, float(settings["chunking"]["seconds"]))
         if video.get("start") in (0, None):
             video["start"] = round((size.frames - frames) / 2 * size.seconds / size.frames, 3)
-    return replace(each, out=str(out), settings=settings, own_cache=True, forced="")
+    return replace(each, out=str(out), settings=settings, own_cache=True, split=None, forced="")
 
 
 def _sample(each: Task) -> Sample:

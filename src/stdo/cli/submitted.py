@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from stdo.cli import slurm
-from stdo.cli.encode import CODES, LATER, Task, encode_in_time
+from stdo.cli.encode import encode_in_time
+from stdo.cli.task import CODES, LATER, Task
 from stdo.core.foreign import printable
 from stdo.core.types import UserError
 
@@ -66,7 +68,7 @@ class Submitit:
     slurm: Mapping[str, Any]
     shard: str = ""
 
-    def run(self, tasks: Sequence[Task]) -> Ended:
+    def run(self, tasks: list[Task]) -> Ended:
         """Submit all tasks, and wait for them."""
         import submitit
 
@@ -108,19 +110,19 @@ class Submitit:
     def _wait(
         self,
         executor: Any,
-        tasks: Sequence[Task],
+        left: list[Task],
         most: int,
         outcome_of: Callable[[Any], str | None],
     ) -> Ended:
-        left = list(tasks)
-        tries = {task.key: self.retries for task in tasks}
+        tries: Counter[str] = Counter()
         running: dict[Any, Task] = {}
         try:
             while left or running:
                 room = most - len(running)
                 # Few large arrays: a queue of many small ones is what schedulers suffer from
                 if left and room >= min(len(left), most // 2 if most == _ARRAY else 1):
-                    batch, left = left[:room], left[room:]
+                    batch = left[:room]
+                    del left[:room]
                     running |= zip(_submitted(executor, batch), batch, strict=True)
                 for job in list(running):
                     outcome = outcome_of(job)
@@ -129,11 +131,11 @@ class Submitit:
                     task = running.pop(job)
                     if outcome == LATER:  # no failure, however often it happens
                         outcome = "the time of its job was over"
-                    elif outcome in CODES or not tries[task.key]:
+                    elif outcome in CODES or tries[task.name] >= self.retries:
                         yield task, outcome
                         continue
                     else:
-                        tries[task.key] -= 1
+                        tries[task.name] += 1
                     say_again(task, outcome)
                     left.append(task)
                 time.sleep(max(POLL, len(running) / _LOOKS))
@@ -201,4 +203,4 @@ def _result(job: Any) -> str:
 
 def say_again(task: Task, how: str) -> None:
     """Tell that a task is started again, and why."""
-    sys.stderr.write(f"note: {task.key}: {how}; it is started again\n")
+    sys.stderr.write(f"note: {task.name}: {how}; it is started again\n")

@@ -93,7 +93,7 @@ def deliver(directory: Path, clip: Clip, delivery: Delivery) -> Delivered:
     check_run(
         clip, Planned(networks[0], len(networks), tuple(sorted(set(network_of)))), delivery.bits
     )
-    with claimed(directory), _scratch(target) as folder:
+    with claimed(directory), scratch_beside(target) as folder:
         video = own_video(directory, metrics | read_facts(directory, meta), labels_TRC, clip)
         muxed = write_stream(
             folder, video, clip.source, clip.degrade.codec is not None, clip.progress
@@ -112,7 +112,7 @@ def deliver(directory: Path, clip: Clip, delivery: Delivery) -> Delivered:
 
 
 @contextmanager
-def _scratch(target: Path) -> Iterator[Path]:
+def scratch_beside(target: Path) -> Iterator[Path]:
     """A folder beside the package for what it is made of."""
     with ExitStack() as stack:
         try:
@@ -185,14 +185,22 @@ def _stream(degrade: Degrade, muxed: Muxed, video: Prepared) -> Stream:
 def _source(info: VideoInfo, video: Prepared) -> Source:
     rate = held(info.rate)
     last = None if video.last in (1 / rate, 1 / info.rate) else held(video.last)
-    times = _timing(video.pts, rate)
+    times = timing(video.pts, rate)
     return Source.of(
         video.width, video.height, len(video.pts), rate, info.colour, times, last, info.marks
     )
 
 
-def _timing(pts: Sequence[Fraction], rate: Fraction) -> Times | None:
-    """Those of frames that are not evenly spaced."""
+def timing(pts: Sequence[Fraction], rate: Fraction) -> Times | None:
+    """How a manifest tells when frames are shown.
+
+    Args:
+        pts: Seconds of each frame, the first at 0.
+        rate: Frames per second.
+
+    Returns:
+        None where they are evenly spaced.
+    """
     if all(time == t / rate for t, time in enumerate(pts)):
         return None
     exact = lcm(*(time.denominator for time in pts))

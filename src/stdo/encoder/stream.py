@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from av.error import FFmpegError
 
-from stdo.core.types import Frame, FrameSource, Progress, UserError, silent
+from stdo.core.types import Frame, FrameSource, Marks, Progress, UserError, silent
 from stdo.encoder.beside import KINDS, beside
 from stdo.package.container import Package
 from stdo.package.limits import STREAMS
@@ -54,6 +54,22 @@ def write_stream(
             f"remove {lr.with_suffix('.json').name} beside it and deliver again to encode it again"
         )
         raise UserError(f"{lr}: the LR video that the networks were trained on is gone; {remedy}")
+    return mux_stream(folder, lr, source, _cut(video, source), video.info.marks)
+
+
+def mux_stream(folder: Path, lr: Path, source: FrameSource, cut: Cut, marks: Marks) -> Muxed:
+    """Write ``lr.mp4`` or ``lr.mkv`` of an LR video that is there.
+
+    Args:
+        folder: Where it is written.
+        lr: The LR video, without sound.
+        source: What it was made of.
+        cut: The stretch of ``source`` that it shows.
+        marks: What players are told beside the pixels.
+
+    Raises:
+        UserError: The sound cannot be joined with it.
+    """
     with ExitStack() as stack:
         small = opened(stack, lr)
         carried = stack.enter_context(beside(source))
@@ -65,13 +81,11 @@ def write_stream(
         options |= timescale(path, small.streams.video[0].time_base or Fraction(1, 1000))
         try:
             other, kind = carried.container or small, KINDS[carried.member]
-            sound, refused = join(
-                path, kind, small, other, carried.tracks, _cut(video, source), options
-            )
+            sound, refused = join(path, kind, small, other, carried.tracks, cut, options)
         except (FFmpegError, ValueError) as error:
             what = f"{source.info.name}: the LR video cannot be joined with its sound"
             raise UserError(f"{what} ({error_text(error)})") from error
-        write_boxes(path, video.info.marks)
+        write_boxes(path, marks)
     return Muxed(path, sound, (*carried.notes, *refused))
 
 
@@ -107,7 +121,12 @@ def _lossless(path: Path, video: Prepared, progress: Progress) -> Path:
 
 
 def _cut(video: Prepared, source: FrameSource) -> Cut:
+    return cut_of(source, video.pts[-1] + video.last)
+
+
+def cut_of(source: FrameSource, seconds: Fraction) -> Cut:
+    """The stretch of a source that its frames show, which is so long."""
     if not isinstance(source, VideoFile):
         return Cut(Fraction(0), None)
     begin, ends_early = source.stretch()
-    return Cut(begin, begin + video.pts[-1] + video.last if ends_early else None)
+    return Cut(begin, begin + seconds if ends_early else None)

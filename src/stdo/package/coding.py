@@ -69,7 +69,7 @@ def join(blobs: Sequence[bytes]) -> bytes:
     return b"".join([sizes.tobytes(), *blobs])
 
 
-def split(data: bytes, name: str, most: int) -> list[tuple[memoryview, int]]:
+def split(data: bytes | memoryview, name: str, most: int) -> list[tuple[memoryview, int]]:
     """The blobs that `join` put together, each with the number of bytes of ``data`` up to its end.
 
     Args:

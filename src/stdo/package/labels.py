@@ -55,7 +55,7 @@ class Labels:
             labels.
     """
 
-    def __init__(self, data: bytes, shape: tuple[int, int, int], chunks: int) -> None:
+    def __init__(self, data: bytes | memoryview, shape: tuple[int, int, int], chunks: int) -> None:
         frames, self._rows, self._cols = shape
         self._frames, self._chunks, self._span = frames, chunks, _span(self._rows * self._cols)
         if min(shape) < 1 or self._rows * self._cols > MOST_LABELS:

@@ -26,6 +26,7 @@ MAX_TENSORS = 4096
 MAX_WEIGHTS = 2**25
 MAX_RANGE = 1e6  # of what convolutions read, either way
 MAX_RANGES = 2**17  # networks times convolutions
+MAX_PART_TENSORS = 2**17  # parts times tensors of a network
 MAX_PATCHES = 2**27  # of the whole video; 256 MiB of labels
 MAX_WINDOWS = 2**26  # HR pixels of all padded patches of one frame; 200 MB as RGB
 MAX_BYTES = {

@@ -7,10 +7,11 @@ back, so that one set of checks serves both.
 import hashlib
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import Meta, field, to_builtins
+from msgspec import UNSET, Meta, UnsetType, field, to_builtins
 
 from stdo.chunks.grid import PatchGrid
 from stdo.core.checked import checked, refused
@@ -23,7 +24,9 @@ from stdo.package.limits import (
     MANIFEST,
     MAX_BYTES,
     MAX_CHUNKS,
+    MAX_FRAMES,
     MAX_NETWORKS,
+    MAX_PART_TENSORS,
     MAX_PATCHES,
     MAX_RANGE,
     MAX_RANGES,
@@ -122,8 +125,8 @@ class Network(Part, frozen=True):
         """Names of the convolutions' weights: the tensors with four sides."""
         return tuple(name for name, shape in self.params if len(shape) == 4)
 
-    def rules(self) -> Iterator[Rule]:
-        """What its fields must keep together."""
+    def rules(self, at_once: int) -> Iterator[Rule]:
+        """What its fields must keep together. at_once: networks of the part that has most."""
         names = [name for name, _ in self.params]
         yield len(set(names)) == len(names), "network.params", names, "tensors of different names"
         chunk = max(self.network_of)
@@ -133,7 +136,7 @@ class Network(Part, frozen=True):
             chunk,
             f"below the number of networks, {self.networks}",
         )
-        numbers = self.networks * sum(prod(shape) for _, shape in self.params)
+        numbers = at_once * sum(prod(shape) for _, shape in self.params)
         yield numbers <= MAX_WEIGHTS, "network.params", numbers, f"at most {MAX_WEIGHTS}"
         if self.ranges is not None:
             rows, columns = self.networks, len(self.convolutions)
@@ -164,6 +167,20 @@ class Figures(Part, frozen=True):
     ssim: Annotated[float, Meta(ge=-1, le=1)] | None
 
 
+class VideoPart(Part, frozen=True):
+    """A stretch of a joined video with networks and chunks of its own.
+
+    Attributes:
+        first: Number of its first frame; it ends where the next part begins.
+        networks: How many of ``network.networks`` are its own, behind those of the parts before.
+        chunks: How many entries of ``network.network_of`` are its own, likewise.
+    """
+
+    first: Annotated[int, Meta(ge=0, lt=MAX_FRAMES)]
+    networks: Annotated[int, Meta(ge=1, le=MAX_NETWORKS)]
+    chunks: Annotated[int, Meta(ge=1, le=MAX_CHUNKS)]
+
+
 class Member(Part, frozen=True):
     """Size and SHA-256 of a member."""
 
@@ -177,6 +194,8 @@ class Manifest(Part, frozen=True):
     Attributes:
         quality, bicubic: None until they are measured.
         members: All but the manifest itself; `write_package` fills it in.
+        parts: Of a video that was encoded in parts; unset: it was not, and the package is one of
+            version 1.
     """
 
     generator: _Line
@@ -190,6 +209,15 @@ class Manifest(Part, frozen=True):
     quality: Figures | None
     bicubic: Figures | None
     members: dict[_Name, Member]
+    parts: (
+        Annotated[tuple[VideoPart, ...], Meta(min_length=2, max_length=MAX_NETWORKS)] | UnsetType
+    ) = UNSET
+
+    @property
+    def sections(self) -> tuple[VideoPart, ...]:
+        """The parts; of a video that was not encoded in parts, one that is all of it."""
+        network = self.network
+        return self.parts or (VideoPart(0, network.networks, len(network.network_of)),)
 
     @property
     def patch_grid(self) -> PatchGrid:
@@ -212,7 +240,8 @@ class Manifest(Part, frozen=True):
         """What its fields must keep together; each rule is asked only where those before it
         hold."""
         yield from self.source.rules()
-        yield from self.network.rules()
+        yield from self._part_rules()
+        yield from self.network.rules(max(part.networks for part in self.sections))
         source, lr, grid, scale = self.source, self.lr, self.grid, self.scale
         size, needed = (
             (lr.width, lr.height),
@@ -238,8 +267,29 @@ class Manifest(Part, frozen=True):
             most = member.bytes if name == lr.member else lr.audio_bytes
             yield lr.audio_bytes <= most, "lr.audio_bytes", lr.audio_bytes, f"at most {most}"
 
+    def _part_rules(self) -> Iterator[Rule]:
+        """Whether the parts are all frames, networks and chunks, each once and in order."""
+        parts, network = self.sections, self.network
+        tensors = len(parts) * len(network.params)
+        most = f"at most {MAX_PART_TENSORS} tensors in all"
+        yield tensors <= MAX_PART_TENSORS or len(parts) == 1, "parts", tensors, most
+        firsts = [part.first for part in parts]
+        rising = firsts[0] == 0 and all(a < b for a, b in pairwise([*firsts, self.source.frames]))
+        yield rising, "parts.first", firsts, f"rising, from 0 to below {self.source.frames}"
+        networks = sum(part.networks for part in parts)
+        yield networks == network.networks, "parts.networks", networks, f"{network.networks} in all"
+        chunks, told = sum(part.chunks for part in parts), len(network.network_of)
+        yield chunks == told, "parts.chunks", chunks, f"{told} in all"
+        chunk = own = 0
+        for part in parts:
+            used = set(network.network_of[chunk : chunk + part.chunks]) - {BICUBIC}
+            good = used <= set(range(own, own + part.networks))
+            yield good, "network.network_of", sorted(used), "networks of the chunk's own part"
+            chunk, own = chunk + part.chunks, own + part.networks
 
-_HEAD = {"format": "stdo", "version": 1}
+
+_FORMAT, _VERSIONS = "stdo", (1, 2)
+"""Of a package, and of a package in parts."""
 
 
 def to_json(manifest: Manifest) -> bytes:
@@ -255,7 +305,8 @@ def to_json(manifest: Manifest) -> bytes:
         FieldError: A value is out of its range.
     """
     fields = to_builtins(manifest, enc_hook=lambda ratio: ratio.as_integer_ratio())
-    text = _sealed(json.dumps(_HEAD | fields, separators=(",", ":")).encode())
+    head = {"format": _FORMAT, "version": _VERSIONS[manifest.parts is not UNSET]}
+    text = _sealed(json.dumps(head | fields, separators=(",", ":")).encode())
     read = from_json(text)
     assert read == manifest, read
     return text
@@ -278,17 +329,19 @@ def from_json(text: bytes) -> Manifest:
     fields = parse_json(text, MANIFEST)
     if not isinstance(fields, dict):
         raise UserError(f"{MANIFEST}: damaged (it is not a JSON object)")
-    head = {name: fields.pop(name, None) for name in _HEAD}
-    if head["format"] != "stdo":
+    if fields.pop("format", None) != _FORMAT:
         raise UserError(f"{MANIFEST}: is not that of a package of stdo")
-    if head != _HEAD:
+    version = fields.pop("version", None)
+    if version not in _VERSIONS:
         raise UserError(
-            f"{MANIFEST}: version={head['version']!r:.40}: this player reads version "
-            f"{_HEAD['version']}"
+            f"{MANIFEST}: version={version!r:.40}: this player reads versions "
+            f"{' and '.join(map(str, _VERSIONS))}"
         )
     if text != _sealed(text[:-_SEAL] + b"}"):
         raise UserError(f"{MANIFEST}: damaged (its SHA-256 is another)")
     del fields["sha256"]
+    if ("parts" in fields) != (version == _VERSIONS[1]):
+        raise UserError(f"{MANIFEST}: version={version}: must be 2 where there are parts, else 1")
     _check_ranges(fields)
     found: Manifest = checked(fields, Manifest, MANIFEST, ratio_of)
     for holds, place, value, allowed in found.rules():

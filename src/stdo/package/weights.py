@@ -95,7 +95,12 @@ class Stored(Sequence[Tensors]):
     """
 
     def __init__(
-        self, data: bytes, params: Params, networks: int, bits: int, max_bytes: int | None = None
+        self,
+        data: bytes | memoryview,
+        params: Params,
+        networks: int,
+        bits: int,
+        max_bytes: int | None = None,
     ) -> None:
         (header, _), *parts = split(data, WEIGHTS, networks + 2) or [(memoryview(b""), 0)]
         if header[:1] != bytes([bits]):

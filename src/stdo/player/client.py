@@ -22,10 +22,9 @@ from stdo.chunks.grid import PatchGrid
 from stdo.core.cores import usable_cores
 from stdo.core.types import I16, I64, U8, Json, UserError
 from stdo.package.container import Package, complaints
-from stdo.package.labels import Labels
 from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
 from stdo.package.manifest import Manifest
-from stdo.package.weights import Stored
+from stdo.package.parts import SomeLabels, labels_of, networks_of
 from stdo.player.bicubic import enlarge_part
 from stdo.player.isolated import Isolated
 from stdo.player.lr import LrVideo
@@ -125,14 +124,13 @@ class Player:
         grid, network = self.manifest.patch_grid, self.manifest.network
         whole = grid.coarsest(min(WHOLE, self.networks.largest))
         pays = grid.halo >= network.receptive_radius and whole.pixels < grid.pixels
-        played = whole if pays and len(network.network_of) == 1 else grid
+        one = all(part.chunks == 1 for part in self.manifest.sections)
+        played = whole if pays and one else grid
         self.networks.check(played, self._memory_of_networks(VIEWER))
         return grid, whole if pays else None
 
-    def _labels(self) -> Labels:
-        grid = self.manifest.patch_grid
-        shape = (self.manifest.source.frames, grid.rows, grid.cols)
-        return Labels(self.package.read(CHUNKS), shape, len(self.manifest.network.network_of))
+    def _labels(self) -> SomeLabels:
+        return labels_of(self.package.read(CHUNKS), self.manifest)
 
     @property
     def manifest(self) -> Manifest:
@@ -253,19 +251,22 @@ class Player:
         from stdo.player.runtime import Runtime
 
         network = self.manifest.network
-        weights = Stored(
-            self.package.read(WEIGHTS),
-            network.params,
-            network.networks,
-            self.manifest.quantiser.bits,
-            max_bytes,
-        )
+        weights = networks_of(self.package.read(WEIGHTS), self.manifest, max_bytes)
+        at_once = max(part.networks for part in self.manifest.sections)
         graph, scale = self.package.read(GRAPH), self.manifest.scale
         told = network.ranges or () if precision == "int8" else ()
         named = [dict(zip(network.convolutions, each, strict=True)) for each in told]
         memory = self._memory_of_networks(self.threads)
         return Runtime(
-            graph, weights, scale, self.threads, precision, device, ranges=named, memory=memory
+            graph,
+            weights,
+            scale,
+            self.threads,
+            precision,
+            device,
+            ranges=named,
+            memory=memory,
+            at_once=at_once,
         )
 
     def _memory_of_networks(self, threads: int) -> int:

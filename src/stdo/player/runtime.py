@@ -71,6 +71,7 @@ class Runtime:
             needs them.
         memory: Bytes that the steps of all networks may hold together; beyond it, fewer padded
             patches are computed at once and fewer networks stay ready.
+        at_once: How many networks the frames of a part may need; None: all.
 
     Raises UserError for a graph that is damaged or is no backbone's, weights that do not fit it, a
     precision or a device that is not there.
@@ -87,6 +88,7 @@ class Runtime:
         resident: int = RESIDENT,
         ranges: Sequence[Mapping[str, Range]] = (),
         memory: int = 4 * MAX_HELD,
+        at_once: int | None = None,
     ) -> None:
         assert scale in SCALES and threads >= 1, (scale, threads)
         if precision not in PRECISIONS:
@@ -99,6 +101,7 @@ class Runtime:
         self._core = core()
         self._graph, self._weights, self._scale = graph, weights, scale
         self._size = sum(array.size for array in weights[0].values()) if weights else 0
+        self._at_once = min(at_once or len(weights), len(weights))
         self._ranges = ranges if precision == "int8" else ()
         self._observed: Observed | None = None
         self._threads, self._resident, self._budget = threads, resident, memory // 4
@@ -181,7 +184,7 @@ class Runtime:
         """How many padded patches of a size may be computed at once, in every network."""
         return max(
             1,
-            min(self._threads, self._budget // (self._numbers(padded_patch) * len(self._weights))),
+            min(self._threads, self._budget // (self._numbers(padded_patch) * self._at_once)),
         )
 
     @contextlib.contextmanager

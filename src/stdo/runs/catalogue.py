@@ -38,7 +38,8 @@ LISTING = "catalogue.json"
 SUFFIX = ".stdo"
 WORKING = ("preparing", "training", "packing")
 """States in which a process is at the video."""
-State = Literal["queued", "preparing", "training", "packing", "done", "failed"]
+State = Literal["queued", "preparing", "parts", "training", "packing", "done", "failed"]
+"""``parts``: of a long video whose parts are encoded, each with a status of its own."""
 
 _MAX_STATUS, _MAX_LISTING = 1 << 16, 1 << 28
 _LONGEST = 60
@@ -66,6 +67,9 @@ class Entry(Struct, kw_only=True):
         seconds: Of the processes that made it, from start to end.
         attempts: How many processes have been at it.
         run: The run directory.
+        length: Seconds of the video, as far as that was known beforehand; 0: not known.
+        parts: Into how many it was split.
+        split: Longest part in seconds, where it was split.
         forced: The command with ``force=true`` whose training it is, if any.
     """
 
@@ -83,6 +87,9 @@ class Entry(Struct, kw_only=True):
     seconds: Seconds = 0.0
     attempts: Natural = 0
     run: Long | None = None
+    length: Seconds = 0.0
+    parts: Natural = 0
+    split: Seconds | None = None
     forced: Word = ""
 
 
@@ -290,15 +297,19 @@ def _digest(video: Path, size: int = 4) -> str:
     return hashlib.blake2b(os.fsencode(video.absolute()), digest_size=size).hexdigest()
 
 
-def is_done(entry: Entry | None, video: Path, recipe: str, package: Path) -> bool:
-    """Whether the package of a video is there, made of this content by this recipe.
+def is_done(
+    entry: Entry | None, video: Path, recipe: str, package: Path, split: float | None = None
+) -> bool:
+    """Whether the package of a video is there, made of this content by this recipe, in parts of
+    ``split`` seconds where it is longer.
 
     Content is judged by size and time, without reading it: a run whose content is the same after
     all is found by its directory, and only packed again.
     """
     if entry is None or entry.state != "done" or entry.recipe != recipe:
         return False
-    if entry.video != called(video):
+    is_long = split is not None and entry.length > split
+    if entry.video != called(video) or entry.split != (split if is_long else None):
         return False
     with suppress(OSError):
         made_of = (entry.size, entry.mtime)

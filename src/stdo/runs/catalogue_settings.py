@@ -26,6 +26,11 @@ CATALOGUE: dict[str, Setting] = {
         "take each n-th video, such as 3/64; several machines share a catalogue that way",
         Role.NONE,
     ),
+    "split.seconds": Setting(
+        Positive | None,
+        "longest part of a video; longer ones are split at scene cuts into jobs; null: never",
+        Role.NONE,
+    ),
     "workers": Setting(
         Count | None,
         "videos at the same time; null: one for each core, by threads",

@@ -128,9 +128,38 @@ class VideoFile:
         stamp = self._first or 0
         with complaints(self._path), opened(self._path) as (_, stream):
             begin = stamp * (stream.time_base or Fraction(0))
-        if self._span.start:
-            begin += next(self._timed()).pts
+        begin += self.origin()
         return begin, self._span.duration is not None or self._span.max_frames is not None
+
+    def origin(self) -> Fraction:
+        """When the first frame of the span is shown, in seconds since the first of the file."""
+        if not self._span.start:
+            return Fraction(0)
+        with complaints(self._path):
+            return next((frame.pts for frame in self._timed()), self._span.start)
+
+    def length(self) -> Fraction | None:
+        """How many seconds the frames of the span last, by the times of the file's packets.
+
+        Nothing is decoded, and no header is believed: Matroska without a duration tells any rate.
+
+        Returns:
+            Seconds; of what is damaged, about so many. None: the packets carry no times.
+        """
+        span = self._span
+        with complaints(self._path), opened(self._path) as (container, stream):
+            if self._first is None or stream.time_base is None:
+                return None
+            stamps = [p.pts for p in packets(container, stream) if p.size and p.pts is not None]
+            ticks, base = sorted(stamps), stream.time_base
+        times = [(tick - self._first) * base for tick in ticks]
+        end = times[-1] if span.end is None else span.end
+        inside = [time for time in times if span.start <= time <= end]
+        taken = inside[:: span.every][: span.max_frames]
+        if not taken:
+            return Fraction(0)
+        interval = (times[-1] - times[0]) / max(1, len(times) - 1)
+        return taken[-1] - taken[0] + interval * span.every
 
     def __iter__(self) -> Iterator[Frame]:
         with complaints(self._path):
