@@ -89,8 +89,8 @@ class Recipe:
     """How networks are trained on a clip.
 
     Attributes:
-        method: One of ``awdnn``, ``nas``, ``cafm``, ``repcam``, ``eps``, ``stdo``, ``jstdo``,
-            ``bstdo``.
+        method: One of ``awdnn``, ``nas``, ``cafm``, ``repcam``, ``eps``, ``srvc``, ``emt``,
+            ``livenas``, ``stdo``, ``jstdo``, ``bstdo``.
         backbone: One of conf/backbone.
         chunks: Groups of patches; methods with one network ignore it.
         passes: How often each patch is shown, on average; None: the budget's.

@@ -26,6 +26,7 @@ from stdo.training.options import Limit, Options
 
 BUDGET = {"batch": 4, "passes": 3.0, "seed": 0}
 SRVC = partial(Chain, fraction=0.05)
+HARDEST = {"trial": 0.25, "hardest": 0.3, "look_every": 2}
 EMT = partial(Chain, fraction=0.2, choose="gradient")
 
 
@@ -77,7 +78,7 @@ def fitted(job: Job, weights, mask, steps, lr: float = 1e-3):
     return {name: tensor.detach() for name, tensor in state.items()}, flat(sums)
 
 
-@pytest.mark.parametrize("sharing", [SRVC, EMT])
+@pytest.mark.parametrize("sharing", [SRVC, pytest.param(EMT, marks=pytest.mark.slow)])
 def test_each_network_is_what_a_loop_of_plain_pytorch_makes_of_the_one_before(
     chain_job, sharing
 ) -> None:
@@ -155,20 +156,21 @@ KILLED = [
 def test_killed_anywhere_it_resumes_to_the_same_weights(
     chain_job, monkeypatch: pytest.MonkeyPatch, die: int
 ) -> None:
-    train(chain_job("straight", EMT))
+    train(chain_job("straight", EMT, HARDEST))
     with monkeypatch.context() as patch:
         shown_steps(patch, die)
         with pytest.raises(KeyError):
-            train(chain_job("killed", EMT, checkpoint_seconds=0.0))
+            train(chain_job("killed", EMT, HARDEST, checkpoint_seconds=0.0))
     with monkeypatch.context() as patch:
         shown = shown_steps(patch)
-        metrics = train(chain_job("killed", EMT, checkpoint_seconds=0.0))
+        metrics = train(chain_job("killed", EMT, HARDEST, checkpoint_seconds=0.0))
     assert shown == list(range(shown[0], metrics["steps"]))
     assert die - 10 < shown[0] <= die, "from the block that it was killed in"
     pairs = zip(tensors(chain_job("straight")), tensors(chain_job("killed")), strict=True)
     assert all(torch.equal(flat(one), flat(other)) for one, other in pairs)
 
 
+@pytest.mark.slow
 def test_killed_between_two_phases_it_repeats_none(chain_job, monkeypatch) -> None:
     train(chain_job("straight"))
     whole = chain_job("straight").data
@@ -215,6 +217,7 @@ def test_what_earlier_phases_left_is_checked(chain_job, monkeypatch) -> None:
         train(chain_job())
 
 
+@pytest.mark.slow
 def test_weight_norm_ends_with_the_first_chunk(chain_job) -> None:
     """So that an update of WDSR changes no more weights than it may."""
     from stdo.models.backbones.wdsr import WDSR
@@ -230,8 +233,7 @@ def test_weight_norm_ends_with_the_first_chunk(chain_job) -> None:
 
 
 def test_the_patches_with_the_largest_errors_are_shown(chain_job) -> None:
-    sampler = {"trial": 0.25, "hardest": 0.3, "look_every": 2}
-    job = chain_job(sharing=EMT, sampler=sampler)
+    job = chain_job(sharing=EMT, sampler=HARDEST)
     train(job)
     data, networks = job.data, load_networks(job.directory / WEIGHTS)[0]
     count = max(1, round(0.3 * data.grid.patches))
