@@ -114,9 +114,9 @@ def other(value: Any) -> Any:
     "name", sorted(set().union(*CHOICES.values(), EVERY["train"]) & SETTINGS.keys())
 )
 def test_a_run_has_a_directory_of_its_own_for_what_changes_its_result_alone(name: str) -> None:
-    words = next((words for words in CHOICES if name in CHOICES[words]), "seed=0")
-    if words.startswith(("method=", "experiment=")):  # what these change, another choice has
-        words = "seed=0"
+    # What a method or an experiment changes, another choice has
+    parts = [each for each in CHOICES if not each.startswith(("method=", "experiment="))]
+    words = next((each for each in parts if name in CHOICES[each]), "seed=0")
     source = SimpleNamespace(
         fingerprint=lambda: "0123456789abcdef", info=SimpleNamespace(name="clip")
     )
