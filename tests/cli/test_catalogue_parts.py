@@ -15,7 +15,7 @@ from tiny_package import add_sound
 
 from stdo.cli.board import shown
 from stdo.cli.forecast import Size, _parts
-from stdo.cli.parts import is_part_done, part_tasks, plan_of
+from stdo.cli.parts import _made, is_part_done, part_tasks, plan_of
 from stdo.cli.splits import whole_videos
 from stdo.cli.task import Task
 from stdo.core.types import Frame
@@ -23,6 +23,8 @@ from stdo.package.container import Package
 from stdo.player.client import Player
 from stdo.runs.catalogue import Entry, Folder, Listing, Video, is_done, stamp
 from stdo.runs.parts import Piece, Plan, folder_of, write_plan
+from stdo.video.clip import Clip, PatchSize
+from stdo.video.degrade import Degrade
 from stdo.video.reader import VideoFile
 from stdo.video.writer import VideoWriter
 
@@ -270,3 +272,28 @@ def test_a_failed_part_is_tried_again_alone(made: Path) -> None:
     assert code == 0 and "film: 3 parts, 2 of them done" in err, err
     assert sha256((blocked.parent / "0001.stdo").read_bytes()).hexdigest() == first
     assert digests(made / "failed") == digests(made / "made")
+
+
+@pytest.mark.parametrize(("ending", "codec"), [("mp4", "x264"), ("ts", "x264"), ("avi", "ffv1")])
+def test_parts_are_the_frames_of_the_video(ending: str, codec: str, tmp_path: Path) -> None:
+    source = film(tmp_path / "film.mp4")
+    path = tmp_path / f"one.{ending}"
+    with VideoWriter(path, 64, 48, RATE, codec) as writer:
+        for frame in VideoFile(source):
+            writer.write(frame)
+    span = {"start": 0.1, "duration": 0.95, "every": 2, "max_frames": None, "height": None}
+    settings = {"video": {"path": None} | span}
+    task = task_of(tmp_path, video=str(path), settings=settings, split=0.5)
+    whole = VideoFile(path, **span)
+    assert whole.length() is None or float(whole.length()) == pytest.approx(0.96, abs=0.05)
+    plan = _made(task, Clip(whole, Degrade(2), PatchSize(12, 16)))
+    frames = list(whole)
+    assert plan.frames == len(frames) == 12 and plan.times() == [frame.pts for frame in frames]
+    assert [piece.first for piece in plan.pieces] == [0, 5, 9], "the cuts are at 0.48 and 0.84 s"
+    found = [
+        frame
+        for piece in plan.pieces
+        for frame in VideoFile(path, piece.start, max_frames=piece.frames, every=2)
+    ]
+    for ours, wanted in zip(found, frames, strict=True):
+        assert np.array_equal(ours.rgb_HWC, wanted.rgb_HWC)

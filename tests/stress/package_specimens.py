@@ -17,6 +17,7 @@ from stdo.chunks.grid import PatchGrid
 from stdo.core.networks import PLACES, VALUES, Delta, Networks
 from stdo.core.types import F32, Colour, Frame
 from stdo.encoder.graph import export_graph
+from stdo.encoder.join import Whole, join_parts
 from stdo.models.common import Backbone, Bicubic, plain
 from stdo.models.registry import build
 from stdo.package import labels, weights
@@ -24,6 +25,7 @@ from stdo.package.container import write_package
 from stdo.package.limits import CHUNKS, GRAPH, WEIGHTS
 from stdo.package.manifest import Figures, Manifest, Network, Patches, Psnr, Quantiser, Stream
 from stdo.package.source import Source, Times
+from stdo.video.reader import VideoFile
 from stdo.video.writer import VideoWriter
 
 WIDTH, HEIGHT, FRAMES = 130, 70, 4
@@ -193,3 +195,19 @@ def make_all(
         make(kind, folder / f"{name}.stdo")
         report(name)
     return {name: folder / f"{name}.stdo" for name in kinds}
+
+
+def make_joined(folder: Path, kinds: Sequence[str] = ("stdo", "lowrank")) -> dict[str, Path]:
+    """Packages in parts: of each kind one twice."""
+    film = folder / "film.mp4"
+    pts = [t / RATE for t in range(2 * FRAMES)]
+    with VideoWriter(film, WIDTH, HEIGHT, RATE) as writer:
+        for time, rgb_HWC in zip(pts, smooth(HEIGHT, WIDTH, len(pts)), strict=True):
+            writer.write(Frame(time, rgb_HWC))
+    whole = Whole(VideoFile(film), pts, None, (0, FRAMES))
+    found = {}
+    for name in kinds:
+        make((KINDS | OTHERS)[name], folder / "part.stdo")
+        found[name] = folder / f"{name}-parts.stdo"
+        join_parts(found[name], [folder / "part.stdo"] * 2, whole)
+    return found

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from package_fuzz import fuzz, numbers
 from package_mutations import EXTREMES_EVERY, EXTREMES_FROM
-from package_specimens import OTHERS, make_all
+from package_specimens import OTHERS, make_all, make_joined
 
 pytestmark = [
     pytest.mark.slow,
@@ -48,5 +48,13 @@ def test_harmed_packages_of_other_kinds_are_refused_or_play(tmp_path: Path) -> N
     (tmp_path / "sound").mkdir()
     packages = make_all(tmp_path / "sound", kinds=OTHERS)
     report = fuzz(range(500), packages, tmp_path, workers=len(os.sched_getaffinity(0)))
+    assert not report.failures, "\n".join(report.failures[:40])
+    assert report.counts["weights.bin", "refused"] > 5
+
+
+def test_harmed_packages_in_parts_are_refused_or_play(tmp_path: Path) -> None:
+    (tmp_path / "sound").mkdir()
+    packages = make_joined(tmp_path / "sound")
+    report = fuzz(range(300), packages, tmp_path, workers=len(os.sched_getaffinity(0)))
     assert not report.failures, "\n".join(report.failures[:40])
     assert report.counts["weights.bin", "refused"] > 5

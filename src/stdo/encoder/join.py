@@ -28,6 +28,8 @@ from stdo.player.lr import LrVideo
 from stdo.video.concat import Opener, concatenate
 from stdo.video.ticks import Timeline, held
 
+MOST = 2**31 - 1
+"""Bytes of a ZIP as packages are."""
 _EXACT = Fraction(1, 10**6)
 """Seconds to which a manifest holds times whose fractions fit no 31 bits."""
 
@@ -68,6 +70,12 @@ def join_parts(
             together are more than a package may hold; the target cannot be written.
     """
     packages = [Package.open(path) for path in parts]
+    size = sum(package.sizes()["total"] for package in packages)
+    if size > MOST:
+        raise UserError(
+            f"{target}: its parts have {size:,} bytes: must be at most {MOST:,} together, as a "
+            "package is a ZIP without extensions; a codec makes them smaller (experiment=delivery)"
+        )
     _check(packages, whole)
     with scratch_beside(target) as folder:
         silent_lr = folder / "silent.mp4"
