@@ -380,3 +380,18 @@ def test_a_retry_takes_settings_and_no_code_from_a_file(
         folder.write_listing(Listing(videos, [*words, word], "r"))
         with pytest.raises(UserError, match="taken from the command line alone"):
             rewritten(typed)
+
+
+def test_a_screen_ends_with_what_needs_attention(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    states: dict[str, State] = {"a": "failed", "b": "queued", "c": "done", "d": "failed"}
+    for key, state in states.items():
+        folder.write(
+            key, Entry(video=key, recipe="r", state=state, error="odd" if key == "d" else None)
+        )
+    listed = Listing([Video(key, key) for key in "abcdef"], [], "r")
+    lines = shown(folder, listed).splitlines()
+    assert [line.split()[0] for line in lines[:6]] == list("cbefad")
+    assert lines[5] == "d  failed       odd" and lines[7].startswith(
+        "6 videos: 1 done, 3 queued, 2"
+    )

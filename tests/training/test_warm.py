@@ -2,8 +2,11 @@
 anywhere."""
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -243,20 +246,29 @@ def test_the_curve_counts_on_through_both_phases(warm_job) -> None:
     )
 
 
-def test_thresholds_that_fit_no_score_of_the_first_network_are_named_with_it(warm_job) -> None:
-    job = warm_job(chunks=2, optimizer=partial(torch.optim.Adam, lr=0.5))
-    job.data.prepare_data()
-    best = float(job.data.scores.max())  # which a network that learns too fast loses
-    for _ in range(2):  # and when it resumes
-        job = warm_job(
-            chunks=2,
-            split=partial(by_score, thresholds=[best]),
-            optimizer=partial(torch.optim.Adam, lr=0.5),
-        )
-        job = replace(job, sampler=partial(Turns, **BUDGET), start=Start(0.5, Uniform, **BUDGET))
-        said = "leave chunk 1 without patches; .* by the network of the first phase"
-        with pytest.raises(UserError, match=said):
-            train(job)
+def test_chunks_keep_their_sizes_where_thresholds_fit_no_score_of_the_first_network(
+    warm_job, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def job(**more: Any) -> Any:
+        made = warm_job(chunks=2, optimizer=partial(torch.optim.Adam, lr=0.5), **more)
+        return replace(made, sampler=partial(Turns, **BUDGET), start=Start(0.5, Uniform, **BUDGET))
+
+    plain = job()
+    plain.data.prepare_data()
+    best = float(plain.data.scores.max())  # which a network that learns too fast loses
+    split = partial(by_score, thresholds=[best])
+    with monkeypatch.context() as patch:
+        patch.setattr("stdo.pipeline.fit._save", Mock(side_effect=OSError("killed")))
+        with pytest.raises(OSError, match="killed"):
+            train(job(split=split))
+    for _ in range(2):  # and when it resumes, and when it is finished
+        made = job(split=split)
+        metrics = train(made)
+    said = "leave chunk 1 without patches; .* by the network of the first phase .* keeps its number"
+    assert len(re.findall(said, capsys.readouterr().err)) == 2, "by the command that was killed too"
+    label_N, first_N = read_chunks(made.directory)[0].ravel(), split(plain.data.scores, 2).ravel()
+    assert np.bincount(label_N).tolist() == np.bincount(first_N).tolist()
+    assert metrics["chunks"] == 2 and len(tensors(made)) == 2
 
 
 def test_phases_lie_apart_and_a_run_that_begins_anew_keeps_nothing_of_before(warm_job) -> None:

@@ -45,6 +45,10 @@ def by_time(scores: Scores, chunks: int) -> I16:
     ).copy()
 
 
+class EmptyChunkError(UserError):
+    """Thresholds leave a chunk without patches."""
+
+
 def by_score(scores: Scores, chunks: int, thresholds: Sequence[float] | None = None) -> I16:
     """Groups of similar PSNR, hardest first (STDO, the paper's Eq. 1).
 
@@ -60,7 +64,8 @@ def by_score(scores: Scores, chunks: int, thresholds: Sequence[float] | None = N
 
     Raises:
         UserError: For NaN, for more chunks than patches, for thresholds that do not rise or are of
-            another number, and for a chunk that they leave empty.
+            another number.
+        EmptyChunkError: They leave a chunk without patches.
     """
     flat = np.asarray(scores).ravel()
     check_chunks(chunks, flat.size, "patches")
@@ -73,6 +78,25 @@ def by_score(scores: Scores, chunks: int, thresholds: Sequence[float] | None = N
         return _between(flat, chunks, thresholds).reshape(np.shape(scores))
     labels = np.empty(flat.size, np.int16)
     labels[np.argsort(flat, kind="stable")] = np.arange(flat.size) * chunks // flat.size
+    return labels.reshape(np.shape(scores))
+
+
+def by_sizes(scores: Scores, sizes: Sequence[int]) -> I16:
+    """Groups of similar PSNR of these sizes, hardest first.
+
+    Args:
+        scores: Float array of any shape, PSNR in dB.
+        sizes: Patches of each group; together all.
+
+    Returns:
+        int16 labels of the same shape; tied patches keep their order in the array.
+
+    >>> by_sizes(np.array([24.0, 31.0, 20.0, 22.0]), [1, 3]).tolist()
+    [1, 1, 0, 1]
+    """
+    flat = np.asarray(scores).ravel()
+    labels = np.empty(flat.size, np.int16)
+    labels[np.argsort(flat, kind="stable")] = np.repeat(np.arange(len(sizes)), sizes)
     return labels.reshape(np.shape(scores))
 
 
@@ -99,7 +123,7 @@ def _between(flat: Scores, chunks: int, thresholds: Sequence[float]) -> I16:
     labels = np.searchsorted(np.asarray(thresholds, float), flat, side="right").astype(np.int16)
     empty = np.flatnonzero(np.bincount(labels, minlength=chunks) == 0)
     if empty.size:
-        raise UserError(
+        raise EmptyChunkError(
             f"chunking.thresholds={list(thresholds)}: leave chunk {empty[0]} without patches; they "
             f"score from {flat.min():.2f} to {flat.max():.2f} dB"
         )

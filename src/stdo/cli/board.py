@@ -15,9 +15,14 @@ _MOST = 100
 """Videos of which each has a line; of more, those that are done or queued are only counted."""
 
 
+_ORDER = ("done", "queued", "preparing", "training", "packing", "parts", "failed")
+"""States in the order of a screen, of which a terminal shows the end."""
+
+
 def shown(folder: Folder, listing: Listing) -> str:
-    """A line for each video, and the totals."""
-    entries = {video.key: _entry(folder, video.key, video.video) for video in listing.videos}
+    """A line for each video, what needs attention last, and the totals."""
+    found = [(video.key, _entry(folder, video.key, video.video)) for video in listing.videos]
+    entries = dict(sorted(found, key=lambda each: _ORDER.index(each[1].state)))
     told: dict[str, Entry] = {}
     for key, entry in entries.items():
         if len(entries) <= _MOST or entry.state not in ("done", "queued"):

@@ -17,6 +17,7 @@ from pytorch_lightning.loggers import Logger
 
 from stdo.chunks.sample import Sampler
 from stdo.chunks.score import ByPsnr
+from stdo.core.locks import main_process
 from stdo.core.signals import deferred
 from stdo.core.types import F32, I64, Json, UserError
 from stdo.evaluation.identity import FINGERPRINT, fingerprint_of
@@ -217,10 +218,12 @@ def _start(
             write_safetensors(scored, {"scores": torch.from_numpy(scores)}, told)
             phase.checkpoint.unlink(missing_ok=True)
         scores = trainer.strategy.broadcast(scores)
-    try:
-        data.rescore(scores)
-    except UserError as error:  # thresholds that leave a chunk empty
-        raise UserError(f"{error} by the network of the first phase (init=warm)") from error
+    wrong = data.rescore(scores)
+    if wrong and main_process():
+        sys.stderr.write(
+            f"note: {wrong} by the network of the first phase (init=warm); each chunk keeps its "
+            "number of patches\n"
+        )
     return weights, steps, seconds, rate
 
 

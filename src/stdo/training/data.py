@@ -14,7 +14,7 @@ from stdo.chunks.cuts import Cuts
 from stdo.chunks.grid import PatchGrid
 from stdo.chunks.sample import Sampler as PatchSampler
 from stdo.chunks.score import Scorer
-from stdo.chunks.split import Scores, Split, even_scores
+from stdo.chunks.split import EmptyChunkError, Scores, Split, by_sizes, even_scores
 from stdo.core.files import atomic
 from stdo.core.types import F32, I16, I64, U8, Pairs, UserError
 from stdo.training.blocks import Blocks
@@ -134,6 +134,7 @@ class PatchData(pl.LightningDataModule):
         self.scores: F32
         self.score_seconds: float | None = None
         self.labels: I16
+        self._rescored = False
         self._sampler: PatchSampler | None = None
         self._single = False
         self._frames: list[int] | None = None
@@ -158,7 +159,8 @@ class PatchData(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
         """Open the prepared video and split its patches into chunks."""
         self._open()
-        self.labels = self._split(self.scores, self._chunks)
+        if not self._rescored:  # `rescore` has split them, and Lightning calls this for each fit
+            self.labels = self.split_as(self.scores)
 
     def _open(self) -> None:
         if hasattr(self, "scores"):
@@ -219,9 +221,21 @@ class PatchData(pl.LightningDataModule):
         """The labels that scores would give, (T, rows, cols); nothing is kept."""
         return self._split(scores_TRC, self._chunks)
 
-    def rescore(self, scores_TRC: F32) -> None:
-        """Split the patches by these scores from now on, (T, rows, cols) in dB."""
-        self.scores, self.labels = scores_TRC, self.split_as(scores_TRC)
+    def rescore(self, scores_TRC: F32) -> str | None:
+        """Split the patches by these scores from now on, (T, rows, cols) in dB.
+
+        Returns:
+            What was wrong with thresholds that would leave a chunk without patches: each chunk then
+            has as many as before. Else None.
+        """
+        wrong = None
+        try:
+            labels = self.split_as(scores_TRC)
+        except EmptyChunkError as error:
+            wrong = str(error)
+            labels = by_sizes(scores_TRC, np.bincount(self.labels.ravel()).tolist())
+        self.scores, self.labels, self._rescored = scores_TRC, labels, True
+        return wrong
 
     def show(self, sampler: PatchSampler, single: bool = False) -> None:
         """Say which patches the next fit shows.
