@@ -183,6 +183,7 @@ BAD = {
     "slurm.account": ["", 3],
     "slurm.minutes": [0, 1.5, None],
     "slurm.memory": [0, "x"],
+    "split.seconds": [0, -1, "x"],
     "paths.cache_limit": [0, -1, "x"],
     "metrics": ["ms_ssim", ["lpips"], None],
     "budget.equal": ["half", None, 1],
