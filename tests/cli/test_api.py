@@ -164,7 +164,10 @@ WRONG = {
         r"^budget\.pases: no such setting; did you mean budget\.passes\?$",
     ),
     "a value": ({"chunks": 0}, r"^chunks=0: must be a whole number"),
-    "a folder": ({"settings": {"optim": "sgd"}}, r"^optim=sgd: must be one of adam, muon$"),
+    "a folder": (
+        {"settings": {"optim": "sgd"}},
+        r"^optim=sgd: must be one of adam, muon, reptile$",
+    ),
     "a setting twice": ({"settings": {"chunks": 2}}, r"^chunks: must be given once"),
     "passes twice": (
         {"passes": 1, "settings": {"budget.passes": 2}},

@@ -199,7 +199,7 @@ BAD = {
     "trainer.limit_train_batches": [0, 1.5, "x"], "trainer.overfit_batches": [-1, 1.5, "x"],
     "trainer.fast_dev_run": [-1, 1.5, "x", None],
     "plot.frame": [-1, 1.5], "scorer.function": ["", 3], "sharing.rank": [0, 256, 1.5, "x", None],
-    "patches.whole": [1, "x", None], "split.seconds": [0, -1, "x"],
+    "patches.whole": [1, "x", None],
     "optim.outer": [0, 1.1, "x"], "sharing.fraction": [0, 1.1, "x"],
     "sharing.choose": ["all", None],
     "sampler.crop": [0, 1.5, "x"], "sampler.flips": [1, "x"], "sampler.rotations": [1, "x"],

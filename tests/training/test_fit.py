@@ -98,7 +98,7 @@ def test_a_fit_killed_after_its_last_step_only_saves(
     job = make_job(checkpoint_seconds=0.0)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "stdo.pipeline.fit._save", lambda *_: (_ for _ in ()).throw(KeyError("killed"))
+            "stdo.pipeline.fit.save", lambda *_: (_ for _ in ()).throw(KeyError("killed"))
         )
         with pytest.raises(KeyError):
             train(job)

@@ -258,7 +258,7 @@ def test_chunks_keep_their_sizes_where_thresholds_fit_no_score_of_the_first_netw
     best = float(plain.data.scores.max())  # which a network that learns too fast loses
     split = partial(by_score, thresholds=[best])
     with monkeypatch.context() as patch:
-        patch.setattr("stdo.pipeline.fit._save", Mock(side_effect=OSError("killed")))
+        patch.setattr("stdo.pipeline.fit.save", Mock(side_effect=OSError("killed")))
         with pytest.raises(OSError, match="killed"):
             train(job(split=split))
     for _ in range(2):  # and when it resumes, and when it is finished
