@@ -29,25 +29,29 @@ UNEVEN = [
 SPLIT = (0, 5)
 
 
-def whole_of(folder: Path, pts: Sequence[Fraction], firsts: Sequence[int] = SPLIT) -> Whole:
-    """A video of 72x52 with sound and a title."""
-    path = folder / "film.mp4"
-    with VideoWriter(path, 72, 52, RATE, "x264", timeline=Timeline.of(pts)) as writer:
-        for time, rgb_HWC in zip(pts, smooth(52, 72, len(pts)), strict=True):
+def whole_of(
+    folder: Path, pts: Sequence[Fraction], firsts: Sequence[int] = SPLIT, times: int = 1
+) -> Whole:
+    """A video of 72x52, or so many times as large, with sound and a title."""
+    path, width, height = folder / "film.mp4", 72 * times, 52 * times
+    with VideoWriter(path, width, height, RATE, "x264", timeline=Timeline.of(pts)) as writer:
+        for time, rgb_HWC in zip(pts, smooth(height, width, len(pts)), strict=True):
             writer.write(Frame(time, rgb_HWC))
     add_sound(path, float(pts[-1]) + 0.04)
     return Whole(VideoFile(path), pts, None, firsts)
 
 
-def part(folder: Path, pts: Sequence[Fraction], number: int, **settings: object) -> Made:
+def part(
+    folder: Path, pts: Sequence[Fraction], number: int, larger: int = 1, **settings: object
+) -> Made:
     """A part with networks and labels of its own."""
     folder.mkdir()
     even = all(time - pts[0] == t / RATE for t, time in enumerate(pts))
     times = None if even else [time - pts[0] for time in pts]
     return make(
         folder,
-        width=72,
-        height=52,
+        width=72 * larger,
+        height=52 * larger,
         frames=len(pts),
         pts=times,
         strength=0.004 + 0.004 * number,
@@ -81,10 +85,11 @@ def headers(path: Path) -> bytes | None:
 def test_the_whole_plays_the_frames_of_its_parts(
     codec: str, pts: list[Fraction], member: str, tmp_path: Path
 ) -> None:
-    whole = whole_of(tmp_path, pts)
+    larger = 2 if codec == "x265" else 1  # x265 has harmed the heap with pictures of 36x26
+    whole = whole_of(tmp_path, pts, times=larger)
     made = [
-        part(tmp_path / "0", pts[:5], 0, codec=codec, member=member),
-        part(tmp_path / "1", pts[5:], 1, codec=codec, member=member, networks=3,
+        part(tmp_path / "0", pts[:5], 0, larger, codec=codec, member=member),
+        part(tmp_path / "1", pts[5:], 1, larger, codec=codec, member=member, networks=3,
              network_of=(2, -1, 0, 1)),
     ]  # fmt: skip
     if pts == UNEVEN and codec == "x264":  # the others say nothing of times there
