@@ -89,7 +89,10 @@ def test_ranks_share_a_step_of_crops_without_overlap(make_job) -> None:
         assert flat[0] == flat[1]
 
 
-@pytest.mark.parametrize(("sharing", "equal"), [(Independent, "steps"), (Modulated, "batch")])
+@pytest.mark.parametrize(
+    ("sharing", "equal"),
+    [(Independent, "steps"), pytest.param(Modulated, "batch", marks=pytest.mark.slow)],
+)
 def test_a_killed_fit_goes_on_to_the_same_weights(
     make_job, monkeypatch: pytest.MonkeyPatch, sharing: type, equal: str
 ) -> None:
@@ -133,7 +136,7 @@ def test_a_result_tells_of_crops_and_counts_them_by_their_pixels(make_job) -> No
     assert str(metrics["patch_presentations"]) in last.split(",")
 
 
-@pytest.mark.parametrize("sharing", [Single, Independent])
+@pytest.mark.parametrize("sharing", [Single, pytest.param(Independent, marks=pytest.mark.slow)])
 def test_what_a_fit_validates_is_what_is_measured_of_whole_frames(make_job, sharing) -> None:
     job = cropping(
         make_job, sharing=sharing, whole=True, halo=1,

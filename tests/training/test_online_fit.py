@@ -62,7 +62,10 @@ def test_learns_from_the_patches_of_least_psnr(make_job) -> None:
         assert torch.allclose(learnt(job)[f"0.{name}"], value, rtol=1e-3, atol=2e-5), name
 
 
-@pytest.mark.parametrize(("sharing", "die_at"), [(Branched, 26), (Independent, 7)])
+@pytest.mark.parametrize(
+    ("sharing", "die_at"),
+    [(Branched, 26), pytest.param(Independent, 7, marks=pytest.mark.slow)],
+)
 def test_a_killed_fit_goes_on_to_the_same_weights(
     make_job, monkeypatch: pytest.MonkeyPatch, sharing: type, die_at: int
 ) -> None:
