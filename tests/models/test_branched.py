@@ -34,6 +34,14 @@ def branches_of(sharing: Branched) -> dict[str, Branches]:
     }
 
 
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbone_with_branches_still_knows_what_it_is(name: str) -> None:
+    sharing, plain = branched(name), build(name, 2, init="paper")
+    assert sharing.backbone.settings == sharing.network(0).settings == plain.settings
+    assert sharing.backbone.label == plain.label
+    assert sharing.backbone.receptive_radius == plain.receptive_radius
+
+
 class Unfolded(nn.Module):
     """The oracle: branches as layers one after the other, on a picture that is padded first; or,
     as in the published code, padded with zeros before each wide convolution."""

@@ -105,6 +105,9 @@ class Branches(nn.Module):
     def __init__(self, conv: Convolution, inner: int, silent: bool) -> None:
         super().__init__()
         self.conv = conv
+        # Backbones read their own shape off their convolutions
+        self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
+        self.kernel_size = conv.kernel_size
         self._transposed = isinstance(conv, nn.ConvTranspose2d)
         bias = not self._transposed
         wide = nn.ConvTranspose2d if self._transposed else nn.Conv2d
